@@ -148,11 +148,7 @@ impl fmt::Debug for Dot {
 }
 
 impl<C> Encode<C> for Dot {
-    fn encode<W: encode::Write>(
-        &self,
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), encode::Error<W::Error>> {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
         e.bytes(&self.to_key())?.ok()
     }
 }
@@ -164,15 +160,8 @@ impl<'b, C> Decode<'b, C> for Dot {
 }
 
 impl<C> Encode<C> for ChainId {
-    fn encode<W: encode::Write>(
-        &self,
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), encode::Error<W::Error>> {
-        e.array(2)?
-            .bytes(&self.author.0)?
-            .u64(self.incarnation)?
-            .ok()
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.array(2)?.bytes(&self.author.0)?.u64(self.incarnation)?.ok()
     }
 }
 

@@ -1,0 +1,93 @@
+//! A node and its two registers, and what the tree rule needs from whoever keeps them.
+
+use crate::content::{Kind, State};
+use crate::id::{NodeId, VersionId};
+use crate::path::Name;
+use thiserror::Error;
+
+/// One value of a register.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Version<T> {
+    /// The event that wrote it.
+    pub id: VersionId,
+    /// The Lamport time of that event's entry.
+    pub lamport: u64,
+    /// The author's wall clock, milliseconds since 1970; only for the names of conflict copies.
+    pub wall_ms: i64,
+    /// The versions it supersedes; already reduced to those that count (rule 2).
+    pub base: Vec<VersionId>,
+    /// What it says.
+    pub value: T,
+}
+
+/// A directory and a name in it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Place {
+    /// The directory's node.
+    pub parent: NodeId,
+    /// The name.
+    pub name: Name,
+}
+
+/// A node: its kind and the heads (undominated versions, sorted by id) of its two registers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Its name: the dot of its creation.
+    pub id: NodeId,
+    /// What it is, for ever.
+    pub kind: Kind,
+    /// Lamport time of its creation: which of two twins came first.
+    pub created_lamport: u64,
+    /// Heads of the content register.
+    pub content: Vec<Version<State>>,
+    /// Heads of the place register.
+    pub place: Vec<Version<Place>>,
+    /// Where it stands after cycles were cut; `None` for the root.
+    pub at: Option<Place>,
+    /// True if it is shown: not deleted, or a directory with something live below.
+    pub live: bool,
+}
+
+/// The keeper of the tree could not read or write.
+#[derive(Clone, Debug, Error)]
+#[error("the tree cannot be read: {0}")]
+pub struct TreeFault(pub String);
+
+/// Read access to the nodes of one folder.
+pub trait TreeRead {
+    /// A node.
+    fn node(&self, id: &NodeId) -> Result<Option<Node>, TreeFault>;
+    /// A superseded content version of a node.
+    fn old_content(&self, node: &NodeId, id: &VersionId) -> Result<Option<Version<State>>, TreeFault>;
+    /// A superseded place version of a node.
+    fn old_place(&self, node: &NodeId, id: &VersionId) -> Result<Option<Version<Place>>, TreeFault>;
+    /// The live nodes that stand at `parent` under `name`, sorted by id.
+    fn children_named(&self, parent: &NodeId, name: &Name) -> Result<Vec<NodeId>, TreeFault>;
+    /// At most `limit` live nodes that stand at `parent`, sorted by (name, id), after `after`.
+    fn children(
+        &self,
+        parent: &NodeId,
+        after: Option<&(Name, NodeId)>,
+        limit: usize,
+    ) -> Result<Vec<(Name, NodeId)>, TreeFault>;
+    /// Directory nodes whose winning move is at present skipped because it would close a cycle.
+    fn skipped(&self) -> Result<Vec<NodeId>, TreeFault>;
+}
+
+/// Write access, inside one transaction that reads its own writes.
+pub trait TreeWrite: TreeRead {
+    /// Inserts or replaces a node.
+    fn put_node(&mut self, node: &Node) -> Result<(), TreeFault>;
+    /// Keeps a content version that was superseded.
+    fn put_old_content(&mut self, node: &NodeId, version: &Version<State>) -> Result<(), TreeFault>;
+    /// Keeps a place version that was superseded.
+    fn put_old_place(&mut self, node: &NodeId, version: &Version<Place>) -> Result<(), TreeFault>;
+    /// Adds a live node to the index of children.
+    fn add_child(&mut self, place: &Place, node: &NodeId) -> Result<(), TreeFault>;
+    /// Takes a node out of the index of children.
+    fn remove_child(&mut self, place: &Place, node: &NodeId) -> Result<(), TreeFault>;
+    /// Replaces the set of [`TreeRead::skipped`] nodes.
+    fn set_skipped(&mut self, nodes: &[NodeId]) -> Result<(), TreeFault>;
+    /// Remembers that what should be shown at `place` may have changed.
+    fn mark_dirty(&mut self, place: &Place) -> Result<(), TreeFault>;
+}
