@@ -1,0 +1,158 @@
+//! One run of one replica, as the people's side sees it: what it is given, what it says, how it ends.
+//!
+//! Knows no terminal and no exit code; `src/` turns these values into words.
+
+use dunlin_core::id::PeerId;
+use dunlin_core::identity::Identity;
+use dunlin_core::invite::Invite;
+use dunlin_storage::store::tables::Store;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// When a run ends by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Goal {
+    /// Never: it serves until stopped.
+    Serve,
+    /// When this replica and one other member hold the same entries and lack nothing.
+    InSync,
+}
+
+/// What a run is given. Everything is explicit; nothing is read from the environment.
+pub struct Setup {
+    /// This device's key.
+    pub identity: Identity,
+    /// This device's label, as other members see it.
+    pub label: String,
+    /// The folder's root; its marker must exist already (`dunlin_storage::folder`).
+    pub root: PathBuf,
+    /// The replica's store; its folder id and chain must be set already.
+    pub store: Arc<dyn Store>,
+    /// Addresses to listen on; port 0 takes any.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses where members may be found, tried again and again with growing pauses.
+    pub dial: Vec<SocketAddr>,
+    /// An invite to redeem before anything else.
+    pub join: Option<Invite>,
+    /// When to end.
+    pub goal: Goal,
+}
+
+/// Figures of a run so far. All counts start at 0 with the run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// True while the folder is being read.
+    pub scanning: bool,
+    /// Files, directories and links seen by the scan.
+    pub scanned: u64,
+    /// Bytes read and hashed.
+    pub bytes_hashed: u64,
+    /// Places that still differ from the ledger's tree.
+    pub needed: u64,
+    /// Files, directories and links put, moved or removed here.
+    pub applied: u64,
+    /// Content bytes received and verified.
+    pub bytes_received: u64,
+    /// Content bytes sent.
+    pub bytes_sent: u64,
+    /// Content bytes found on this disk and not asked for.
+    pub bytes_reused: u64,
+    /// Ledger entries received from others.
+    pub entries_received: u64,
+    /// Ledger entries signed here.
+    pub entries_signed: u64,
+    /// Connected members.
+    pub peers: u32,
+}
+
+/// Trouble with one file; it never stops the folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// The path, escaped for a terminal.
+    pub path: String,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+/// What a run tells while it goes.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// The sockets are open; an invite can be used from now on.
+    Listening {
+        /// The bound addresses.
+        addrs: Vec<SocketAddr>,
+    },
+    /// A member is connected.
+    Connected {
+        /// Who.
+        peer: PeerId,
+        /// Its label.
+        label: String,
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// A device redeemed an invite here and is a member now.
+    Joined {
+        /// Who.
+        peer: PeerId,
+        /// Its label.
+        label: String,
+    },
+    /// A connection ended.
+    Disconnected {
+        /// Who.
+        peer: PeerId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The other side refused us for good (a used or expired invite, not a member).
+    Refused {
+        /// Why, in words, with what to do.
+        text: String,
+    },
+    /// An address could not be reached this time.
+    Unreachable {
+        /// Where.
+        addr: SocketAddr,
+        /// Why, in words.
+        why: String,
+    },
+    /// New figures, at most ten times a second.
+    Progress(Progress),
+    /// Trouble with one file.
+    Problem(Problem),
+    /// In sync with this member.
+    InSync {
+        /// Who.
+        peer: PeerId,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// The goal was reached.
+    InSync,
+    /// It was asked to stop.
+    Stopped,
+    /// Nobody could be reached, or everybody went away, for as long as a one-shot run waits.
+    NoPeer,
+    /// The other side refused us; the text says why.
+    Refused(String),
+    /// The folder or its store failed; nothing is pretended to work. The text says what and what to do.
+    Failed(String),
+}
+
+/// What a run leaves behind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// How it ended.
+    pub ended: Ended,
+    /// The last figures.
+    pub progress: Progress,
+    /// Trouble with single files that remains.
+    pub problems: Vec<Problem>,
+    /// Conflict copies on this disk at the end.
+    pub conflicts: u64,
+}
