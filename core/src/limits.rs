@@ -51,6 +51,51 @@ pub const ENTRIES_MESSAGE_BYTES: usize = 512 * 1024;
 /// Items in one request for contents.
 pub const WANT_ITEMS_MAX: usize = 1024;
 
+/// Observations that wait to be cut or recorded; the scan waits beyond. About 300 bytes each.
+pub const SEEN_QUEUE_MAX: usize = 8192;
+/// Files being cut at a time; each holds at most one read buffer of 1 MiB.
+pub const CUTS_IN_FLIGHT: usize = 64;
+/// Files in one order to cut.
+pub const CUT_BATCH_FILES: usize = 16;
+/// Bytes after which an order to cut takes no more files.
+pub const CUT_BATCH_BYTES: u64 = 1024 * 1024;
+/// Observations recorded in one transaction; as many as one entry has events.
+pub const RECORD_BATCH: usize = 1000;
+
+/// Steps of a plan under way at a time.
+pub const STEPS_IN_FLIGHT: usize = 4096;
+/// Steps asked for with one plan.
+pub const PLAN_BATCH: usize = 1024;
+/// Steps applied as one batch, under one intent.
+pub const APPLY_BATCH: usize = 512;
+/// Bytes of small contents in one batch of steps.
+pub const APPLY_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Content bytes asked for and not yet applied or staged, all peers together (P-16).
+pub const FETCH_BYTES_IN_FLIGHT: u64 = 24 * 1024 * 1024;
+/// Plain bytes asked for with one request.
+pub const WANT_BYTES: u64 = 4 * 1024 * 1024;
+/// Large files fetched at a time.
+pub const TRANSFERS_MAX: usize = 4;
+/// Bulk bytes handed to the transport and not yet sent, for each session.
+pub const BULK_CREDIT: u64 = 8 * 1024 * 1024;
+/// Control bytes handed to the transport and not yet sent, for each session.
+pub const CONTROL_CREDIT: u64 = 2 * 1024 * 1024;
+/// Entries' bytes on their way to a peer that it has not confirmed.
+pub const ENTRIES_UNCONFIRMED: u64 = 4 * 1024 * 1024;
+/// Items of requests that wait to be served, for each session.
+pub const SERVE_QUEUE_MAX: usize = 16 * 1024;
+/// Items being read for peers at a time.
+pub const SERVES_IN_FLIGHT: usize = 8;
+/// Files placed before a sync makes them durable.
+pub const SETTLE_STEPS: u64 = 8192;
+/// Sessions of one replica.
+pub const SESSIONS_MAX: usize = 64;
+/// Places that cannot be mended now and are tried again later.
+pub const STUCK_MAX: usize = 65_536;
+
+const _: () = assert!(APPLY_BATCH <= STEPS_IN_FLIGHT && PLAN_BATCH <= STEPS_IN_FLIGHT);
+const _: () = assert!(WANT_BYTES <= FETCH_BYTES_IN_FLIGHT && CHUNK_BYTES_MAX as u64 <= WANT_BYTES);
+const _: () = assert!(RECORD_BATCH <= ENTRY_EVENTS_MAX && RECORD_BATCH <= SEEN_QUEUE_MAX);
 const _: () = assert!(SINGLE_CHUNK_MAX as usize <= CHUNK_BYTES_MAX);
 const _: () = assert!(CDC_MIN < CDC_AVG && CDC_AVG < CDC_MAX && CDC_MAX <= CHUNK_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX + ENTRIES_MESSAGE_BYTES <= MESSAGE_BYTES_MAX);
