@@ -3,10 +3,13 @@
 //! Pure: no I/O, no clock, no random source, no thread, no channel. Everything that two devices must
 //! agree on is decided here, so that it can be tested in all orders without a disk or a network.
 
+pub mod chunk;
 pub mod content;
 pub mod id;
 pub mod identity;
+pub mod invite;
 pub mod ledger;
 pub mod limits;
+pub mod message;
 pub mod path;
 pub mod tree;

@@ -1,3 +1,14 @@
 //! The ledger: one signed chain for each replica, linked into a DAG.
+//!
+//! Bytes become a [`entry::SignedEntry`], its signature makes it [`chain::Verified`], the ledger's
+//! rules make it [`chain::Accepted`]: three types, so that nothing can skip a step.
 
+pub mod chain;
+pub mod clock;
+pub mod codec;
+pub mod entry;
 pub mod event;
+pub mod frontier;
+pub mod membership;
+#[cfg(test)]
+mod tests;
