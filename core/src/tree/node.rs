@@ -3,48 +3,63 @@
 use crate::content::{Kind, State};
 use crate::id::{NodeId, VersionId};
 use crate::path::Name;
+use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 /// One value of a register.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Version<T> {
     /// The event that wrote it.
+    #[n(0)]
     pub id: VersionId,
     /// The Lamport time of that event's entry.
+    #[n(1)]
     pub lamport: u64,
     /// The author's wall clock, milliseconds since 1970; only for the names of conflict copies.
+    #[n(2)]
     pub wall_ms: i64,
     /// The versions it supersedes; already reduced to those that count (rule 2).
+    #[n(3)]
     pub base: Vec<VersionId>,
     /// What it says.
+    #[n(4)]
     pub value: T,
 }
 
 /// A directory and a name in it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
 pub struct Place {
     /// The directory's node.
+    #[n(0)]
     pub parent: NodeId,
     /// The name.
+    #[n(1)]
     pub name: Name,
 }
 
 /// A node: its kind and the heads (undominated versions, sorted by id) of its two registers.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Node {
     /// Its name: the dot of its creation.
+    #[n(0)]
     pub id: NodeId,
     /// What it is, for ever.
+    #[n(1)]
     pub kind: Kind,
     /// Lamport time of its creation: which of two twins came first.
+    #[n(2)]
     pub created_lamport: u64,
     /// Heads of the content register.
+    #[n(3)]
     pub content: Vec<Version<State>>,
     /// Heads of the place register.
+    #[n(4)]
     pub place: Vec<Version<Place>>,
     /// Where it stands after cycles were cut; `None` for the root.
+    #[n(5)]
     pub at: Option<Place>,
     /// True if it is shown: not deleted, or a directory with something live below.
+    #[n(6)]
     pub live: bool,
 }
 

@@ -1,0 +1,573 @@
+//! Changes the user's folder, step by step, so that at any moment each path holds its old or its new
+//! content and nothing that the user made is lost (P-20).
+//!
+//! stage → sync → intent → look again → place by one rename → see what came out → rows. A new file puts
+//! nothing of the user's at risk: it is placed before it is durable, and its intent stays open until
+//! [`settle`] has made it so. What is displaced is hashed and goes to history.
+
+use super::cut::is_racy;
+use super::fs::{self, Dir, Folder, FsError, Standing};
+pub use super::intent::RowAfter;
+use super::intent::{Intent, IntentStep};
+use super::stage::stage_name;
+use crate::disk::{DiskRow, StatSig};
+use crate::store::edit::Edit;
+use crate::store::rows::{ChunkPlace, encode};
+use crate::store::tables::{Store, StoreError};
+use dunlin_core::content::{Body, Kind, Meta, Timestamp};
+use dunlin_core::id::ContentHash;
+use dunlin_core::path::RelPath;
+use dunlin_core::tree::node::Place;
+use thiserror::Error;
+
+/// Where a file's new content is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// Not here yet.
+    Awaited,
+    /// In memory.
+    Inline(Vec<u8>),
+    /// In the staged file of this hash, complete.
+    Staged(ContentHash),
+}
+
+/// One change of the folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Make a directory.
+    MakeDir {
+        /// Where.
+        at: RelPath,
+    },
+    /// Put a file, new or over what `over` says.
+    PutFile {
+        /// Where.
+        at: RelPath,
+        /// Its content.
+        source: Source,
+        /// What stands there.
+        over: Option<DiskRow>,
+    },
+    /// Put a link, new or over what `over` says.
+    PutLink {
+        /// Where.
+        at: RelPath,
+        /// Its target.
+        target: Vec<u8>,
+        /// What stands there.
+        over: Option<DiskRow>,
+    },
+    /// Set mode and time of what stands there.
+    SetMeta {
+        /// Where.
+        at: RelPath,
+        /// What stands there.
+        expect: DiskRow,
+    },
+    /// Note that what stands there is what is wanted; touches nothing.
+    Adopt {
+        /// Where.
+        at: RelPath,
+        /// What stands there.
+        expect: DiskRow,
+    },
+    /// Rename to a free place.
+    Move {
+        /// From where.
+        from: RelPath,
+        /// Where to.
+        at: RelPath,
+        /// What stands at `from`.
+        expect: DiskRow,
+    },
+    /// Take a file or link away, to history.
+    Remove {
+        /// Where.
+        at: RelPath,
+        /// What stands there.
+        expect: DiskRow,
+    },
+    /// Take an empty directory away.
+    RemoveDir {
+        /// Where.
+        at: RelPath,
+        /// What stands there.
+        expect: DiskRow,
+    },
+}
+
+impl Operation {
+    /// The path that it is about.
+    pub fn at(&self) -> &RelPath {
+        match self {
+            Operation::MakeDir { at }
+            | Operation::PutFile { at, .. }
+            | Operation::PutLink { at, .. }
+            | Operation::SetMeta { at, .. }
+            | Operation::Adopt { at, .. }
+            | Operation::Move { at, .. }
+            | Operation::Remove { at, .. }
+            | Operation::RemoveDir { at, .. } => at,
+        }
+    }
+}
+
+/// An operation and what is known once it is done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// What to do.
+    pub operation: Operation,
+    /// The row afterwards; `None`: the spot is empty.
+    pub row: Option<RowAfter>,
+    /// The place that it mends.
+    pub place: Option<Place>,
+}
+
+impl Step {
+    /// The step with its content.
+    pub fn with_source(mut self, new: Source) -> Self {
+        if let Operation::PutFile { source, .. } = &mut self.operation {
+            *source = new;
+        }
+        self
+    }
+}
+
+/// What became of a step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// The disk is not as expected: the path must be scanned. Nothing was touched, or it was put back.
+    Refused(Refusal),
+    /// The file system refused; tried again later.
+    Failed(FsError),
+}
+
+/// Why a step was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// Something else stands there, or nothing.
+    NotAsExpected,
+    /// The user changed it in the very moment.
+    ChangedMeanwhile,
+}
+
+/// The folder cannot go on.
+#[derive(Clone, Debug, Error)]
+pub enum ApplyFailed {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Bytes could not be made durable (B11).
+    #[error("the disk cannot be relied on: {0}")]
+    Sync(FsError),
+}
+
+/// What a step has to go on with.
+struct Ready {
+    step: Step,
+    /// Name of the new content in the stage directory.
+    staged: Option<String>,
+    outcome: Option<Outcome>,
+    stat: Option<StatSig>,
+}
+
+/// Carries out steps in their order; see the module's doc.
+pub fn apply(
+    folder: &Folder,
+    store: &dyn Store,
+    steps: Vec<Step>,
+    now: Timestamp,
+) -> Result<Vec<(Step, Outcome)>, ApplyFailed> {
+    let mut batch: Vec<Ready> = steps
+        .into_iter()
+        .enumerate()
+        .map(|(i, step)| stage(folder, step, i, now))
+        .collect();
+    let replaces = batch
+        .iter()
+        .any(|r| r.outcome.is_none() && is_risky(&r.step.operation));
+    if replaces {
+        folder.sync_all().map_err(ApplyFailed::Sync)?;
+    }
+    let intent = write_intent(store, &batch)?;
+    for ready in batch.iter_mut().filter(|r| r.outcome.is_none()) {
+        match place(folder, ready) {
+            Ok(stat) => {
+                ready.stat = stat;
+                ready.outcome = Some(Outcome::Done);
+            }
+            Err(outcome) => ready.outcome = Some(outcome),
+        }
+    }
+    if replaces {
+        folder.sync_all().map_err(ApplyFailed::Sync)?;
+    }
+    record(store, &mut batch, intent.filter(|_| replaces), now)?;
+    for ready in &batch {
+        if let Some(name) = ready
+            .staged
+            .as_deref()
+            .filter(|_| ready.outcome != Some(Outcome::Done))
+        {
+            // A leftover is swept at the next start at the latest.
+            let _ = fs::unlink_own(folder.stage(), name);
+        }
+    }
+    let done = |r: Ready| {
+        (
+            r.step,
+            r.outcome.unwrap_or(Outcome::Refused(Refusal::NotAsExpected)),
+        )
+    };
+    Ok(batch.into_iter().map(done).collect())
+}
+
+/// Makes everything placed so far durable and closes the intents that were open when it began.
+pub fn settle(folder: &Folder, store: &dyn Store) -> Result<(), ApplyFailed> {
+    let open = crate::store::view::View(&*store.read()?).intents()?;
+    folder.sync_all().map_err(ApplyFailed::Sync)?;
+    let mut edit = Edit::new(store.write()?)?;
+    for (number, _) in open {
+        edit.remove_intent(number)?;
+    }
+    Ok(edit.commit()?)
+}
+
+fn is_risky(operation: &Operation) -> bool {
+    match operation {
+        Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => over.is_some(),
+        Operation::Remove { .. } | Operation::Move { .. } => true,
+        _ => false,
+    }
+}
+
+/// Writes the new content beside the folder's files.
+fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
+    let mut ready = Ready {
+        step,
+        staged: None,
+        outcome: None,
+        stat: None,
+    };
+    let meta = ready.step.row.as_ref().map(|row| row.meta).unwrap_or_default();
+    let temp = format!("{:x}-{:x}-{index:x}.tmp", now.secs, now.nanos);
+    let staged = match &ready.step.operation {
+        Operation::PutFile {
+            source: Source::Inline(bytes),
+            ..
+        } => write_temp(folder, &temp, bytes, &meta).map(|()| Some(temp)),
+        Operation::PutFile {
+            source: Source::Staged(hash),
+            ..
+        } => {
+            let name = stage_name(hash);
+            fs::open_write(folder.stage(), &name)
+                .and_then(|file| fs::set_meta(&file, &meta))
+                .map(|()| Some(name))
+        }
+        Operation::PutFile {
+            source: Source::Awaited,
+            ..
+        } => Err(FsError::NotFound),
+        Operation::PutLink { target, .. } => {
+            fs::make_link(folder.stage(), &temp, target, &meta).map(|()| Some(temp))
+        }
+        _ => Ok(None),
+    };
+    match staged {
+        Ok(name) => ready.staged = name,
+        Err(error) => ready.outcome = Some(Outcome::Failed(error)),
+    }
+    ready
+}
+
+fn write_temp(folder: &Folder, name: &str, bytes: &[u8], meta: &Meta) -> Result<(), FsError> {
+    let file = fs::create(folder.stage(), name)?;
+    let written = fs::write_at(&file, bytes, 0).and_then(|()| fs::set_meta(&file, meta));
+    if written.is_err() {
+        let _ = fs::unlink_own(folder.stage(), name);
+    }
+    written
+}
+
+fn write_intent(store: &dyn Store, batch: &[Ready]) -> Result<Option<u64>, StoreError> {
+    let touches = |r: &&Ready| r.outcome.is_none() && !matches!(r.step.operation, Operation::Adopt { .. });
+    let steps: Vec<IntentStep> = batch.iter().filter(touches).map(intent_step).collect();
+    if steps.is_empty() {
+        return Ok(None);
+    }
+    let mut edit = Edit::new(store.write()?)?;
+    let number = edit.put_intent(&encode(&Intent { steps }))?;
+    edit.commit()?;
+    Ok(Some(number))
+}
+
+fn intent_step(ready: &Ready) -> IntentStep {
+    let before = match &ready.step.operation {
+        Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => over.clone(),
+        Operation::SetMeta { expect, .. }
+        | Operation::Move { expect, .. }
+        | Operation::Remove { expect, .. }
+        | Operation::RemoveDir { expect, .. } => Some(expect.clone()),
+        Operation::MakeDir { .. } | Operation::Adopt { .. } => None,
+    };
+    IntentStep {
+        path: ready.step.operation.at().names().to_vec(),
+        after: ready.step.row.clone(),
+        before,
+        staged: ready.staged.clone(),
+        place: ready.step.place.clone(),
+    }
+}
+
+fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Outcome> {
+    let meta = ready.step.row.as_ref().map(|row| row.meta).unwrap_or_default();
+    let operation = &ready.step.operation;
+    let (dir, name) = folder.parent(operation.at()).map_err(refuse)?;
+    match operation {
+        Operation::MakeDir { .. } => {
+            match fs::make_dir(&dir, name) {
+                Ok(()) | Err(FsError::Exists) => {}
+                Err(error) => return Err(Outcome::Failed(error)),
+            }
+            let made = fs::open_dir(&dir, name).map_err(refuse)?;
+            fs::set_meta(&made, &meta).map_err(Outcome::Failed)?;
+        }
+        Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => {
+            // Every put was staged, or has its outcome already.
+            let staged = ready
+                .staged
+                .as_deref()
+                .ok_or(Outcome::Failed(FsError::NotFound))?;
+            match over {
+                None => fs::rename_new(folder.stage(), staged.as_bytes(), &dir, name.as_bytes())
+                    .map_err(refuse)?,
+                Some(row) => replace(folder, &dir, name.as_bytes(), staged, row)?,
+            }
+        }
+        Operation::SetMeta { expect, .. } => {
+            let file = fs::open_read(&dir, name.as_bytes()).map_err(refuse)?;
+            check(fs::stat_file(&file), expect)?;
+            fs::set_meta(&file, &meta).map_err(Outcome::Failed)?;
+        }
+        Operation::Adopt { expect, .. } => check(fs::stat(&dir, name.as_bytes()), expect)?,
+        Operation::Move { from, expect, .. } => {
+            let (old_dir, old_name) = folder.parent(from).map_err(refuse)?;
+            check(fs::stat(&old_dir, old_name.as_bytes()), expect)?;
+            fs::rename_new(&old_dir, old_name.as_bytes(), &dir, name.as_bytes()).map_err(refuse)?;
+            folder.forget_dir();
+        }
+        Operation::Remove { expect, .. } => {
+            check(fs::stat(&dir, name.as_bytes()), expect)?;
+            let temp = history_name(expect);
+            displace(folder, &dir, name.as_bytes(), &temp, expect)?;
+            return Ok(None);
+        }
+        Operation::RemoveDir { .. } => {
+            folder.forget_dir();
+            match fs::remove_dir(&dir, name) {
+                Ok(()) | Err(FsError::NotFound) => return Ok(None),
+                Err(FsError::NotEmpty) => return Err(Outcome::Refused(Refusal::NotAsExpected)),
+                Err(error) => return Err(Outcome::Failed(error)),
+            }
+        }
+    }
+    match fs::stat(&dir, name.as_bytes()) {
+        Ok(Standing::Node(stat)) => Ok(Some(stat)),
+        _ => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
+    }
+}
+
+/// What is not where it should be is a matter for the scan; the rest for a later try.
+fn refuse(error: FsError) -> Outcome {
+    match error {
+        FsError::NotFound | FsError::Exists | FsError::InTheWay => Outcome::Refused(Refusal::NotAsExpected),
+        other => Outcome::Failed(other),
+    }
+}
+
+fn check(found: Result<Standing, FsError>, expect: &DiskRow) -> Result<(), Outcome> {
+    match found {
+        Ok(Standing::Node(stat)) if is_expected(&stat, expect) => Ok(()),
+        Ok(_) => Err(Outcome::Refused(Refusal::NotAsExpected)),
+        Err(error) => Err(refuse(error)),
+    }
+}
+
+fn is_expected(stat: &StatSig, expect: &DiskRow) -> bool {
+    match expect.stat.kind {
+        Kind::Directory => stat.kind == Kind::Directory && stat.ino == expect.stat.ino,
+        _ => *stat == expect.stat,
+    }
+}
+
+/// Exchanges the staged file with the old one and looks at what came out. A user's edit of the last
+/// moment is put back.
+fn replace(folder: &Folder, dir: &Dir, name: &[u8], staged: &str, row: &DiskRow) -> Result<(), Outcome> {
+    check(fs::stat(dir, name), row)?;
+    fs::exchange(folder.stage(), staged.as_bytes(), dir, name).map_err(refuse)?;
+    if !came_out_as(folder.stage(), staged, row) {
+        fs::exchange(folder.stage(), staged.as_bytes(), dir, name).map_err(Outcome::Failed)?;
+        return Err(Outcome::Refused(Refusal::ChangedMeanwhile));
+    }
+    keep(folder, staged, row).map_err(Outcome::Failed)
+}
+
+/// Moves a file to history and looks at what came out.
+fn displace(folder: &Folder, dir: &Dir, name: &[u8], temp: &str, row: &DiskRow) -> Result<(), Outcome> {
+    let _ = fs::unlink_own(folder.stage(), temp);
+    fs::rename_new(dir, name, folder.stage(), temp.as_bytes()).map_err(refuse)?;
+    if !came_out_as(folder.stage(), temp, row) {
+        fs::rename_new(folder.stage(), temp.as_bytes(), dir, name).map_err(Outcome::Failed)?;
+        return Err(Outcome::Refused(Refusal::ChangedMeanwhile));
+    }
+    keep(folder, temp, row).map_err(Outcome::Failed)
+}
+
+/// The change time has moved through the rename itself, so it is no evidence; inode, size and time are.
+/// In the racy window only the bytes are.
+fn came_out_as(dir: &Dir, name: &str, row: &DiskRow) -> bool {
+    let Ok(Standing::Node(stat)) = fs::stat(dir, name.as_bytes()) else {
+        return false;
+    };
+    let is_like = stat.ino == row.stat.ino
+        && stat.size == row.stat.size
+        && stat.mtime == row.stat.mtime
+        && stat.kind == row.stat.kind;
+    if !is_like {
+        return false;
+    }
+    match (&row.body, row.racy) {
+        (Body::File(content), true) => hash_of(dir, name).is_ok_and(|hash| hash == content.hash),
+        _ => true,
+    }
+}
+
+/// The hash of a file of dunlin's own.
+pub(super) fn hash_of(dir: &Dir, name: &str) -> Result<ContentHash, FsError> {
+    let file = fs::open_read(dir, name.as_bytes())?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1024 * 1024];
+    let mut offset = 0;
+    loop {
+        let read = fs::read_at(&file, &mut buffer, offset)?;
+        hasher.update(&buffer[..read]);
+        offset += read as u64;
+        if read < buffer.len() {
+            return Ok(ContentHash(*hasher.finalize().as_bytes()));
+        }
+    }
+}
+
+/// The name under which a displaced thing is kept.
+fn history_name(row: &DiskRow) -> String {
+    match &row.body {
+        Body::File(content) => content.hash.to_string(),
+        _ => format!("{}.link", row.node.short()),
+    }
+}
+
+/// Brings a displaced thing from the stage to history; what is there already is the same content.
+fn keep(folder: &Folder, temp: &str, row: &DiskRow) -> Result<(), FsError> {
+    match fs::rename_new(
+        folder.stage(),
+        temp.as_bytes(),
+        folder.history(),
+        history_name(row).as_bytes(),
+    ) {
+        Err(FsError::Exists) => fs::unlink_own(folder.stage(), temp),
+        other => other,
+    }
+}
+
+/// One transaction: the rows of all that was done, and the marks that are mended by it.
+fn record(
+    store: &dyn Store,
+    batch: &mut [Ready],
+    finished: Option<u64>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut edit = Edit::new(store.write()?)?;
+    for ready in batch.iter_mut().filter(|r| r.outcome == Some(Outcome::Done)) {
+        if !record_one(&mut edit, ready, now)? {
+            ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
+        }
+    }
+    if let Some(number) = finished {
+        edit.remove_intent(number)?;
+    }
+    edit.commit()
+}
+
+/// False if the rows do not know the directory (any more).
+fn record_one(edit: &mut Edit<'_>, ready: &Ready, now: Timestamp) -> Result<bool, StoreError> {
+    let path = ready.step.operation.at();
+    let Some(spot) = edit.view().spot_of(path)? else {
+        return Ok(false);
+    };
+    if let Operation::Move { from, .. } = &ready.step.operation
+        && let Some(old) = edit.view().spot_of(from)?
+    {
+        edit.move_disk_row(&old, &spot)?;
+    }
+    let (Some(after), Some(stat)) = (&ready.step.row, ready.stat) else {
+        edit.remove_disk_row(&spot)?;
+        return Ok(true);
+    };
+    write_row(edit, &spot, after, stat, now)?;
+    Ok(true)
+}
+
+/// Writes the row of something that stands there now.
+pub(super) fn write_row(
+    edit: &mut Edit<'_>,
+    spot: &crate::disk::Spot,
+    after: &RowAfter,
+    stat: StatSig,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let known_dir = edit.view().disk_row(spot)?.and_then(|row| row.dir);
+    let dir = match (&after.body, after.dir.or(known_dir)) {
+        (Body::Directory, Some(dir)) => Some(dir),
+        (Body::Directory, None) => Some(edit.new_dir_id()?),
+        _ => None,
+    };
+    let row = DiskRow {
+        node: after.node,
+        shown_as: after.shown_as,
+        dir,
+        body: after.body.clone(),
+        meta: after.meta,
+        versions: after.versions.clone(),
+        places: after.places.clone(),
+        stat,
+        racy: stat.kind == Kind::File && is_racy(&stat, now),
+    };
+    edit.put_disk_row(spot, &row)?;
+    put_chunks(edit, &row)
+}
+
+/// Says that the row's file holds the chunks of its content.
+pub fn put_chunks(edit: &mut Edit<'_>, row: &DiskRow) -> Result<(), StoreError> {
+    let Body::File(content) = &row.body else {
+        return Ok(());
+    };
+    let place = |offset, len| ChunkPlace {
+        node: row.node,
+        shown_as: row.shown_as,
+        offset,
+        len,
+    };
+    let Some(hash) = &content.manifest else {
+        return edit.put_chunk_place(&content.hash, &place(0, content.size as u32));
+    };
+    let Some(manifest) = edit.view().manifest(hash)? else {
+        return Ok(());
+    };
+    for (chunk, offset) in manifest.chunks.iter().zip(manifest.offsets()) {
+        edit.put_chunk_place(&chunk.hash, &place(offset, chunk.len))?;
+    }
+    Ok(())
+}

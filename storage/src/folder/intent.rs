@@ -1,0 +1,62 @@
+//! Intents: what apply is about to do, written down before the user's files are touched.
+
+use crate::disk::{DirId, DiskRow, ShownAs};
+use dunlin_core::content::{Body, Meta};
+use dunlin_core::id::{NodeId, VersionId};
+use dunlin_core::path::Name;
+use dunlin_core::tree::node::Place;
+use minicbor::{Decode, Encode};
+
+/// One step of a batch: what should stand at a path, and what stood there.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct IntentStep {
+    /// The names from the root.
+    #[n(0)]
+    pub path: Vec<Name>,
+    /// The row that is to be written once it stands; `None`: the spot is to be empty.
+    #[n(1)]
+    pub after: Option<RowAfter>,
+    /// What stood there.
+    #[n(2)]
+    pub before: Option<DiskRow>,
+    /// The name of the staged file, in `.dunlin/stage`.
+    #[n(3)]
+    pub staged: Option<String>,
+    /// The place whose mark is cleared by it.
+    #[n(4)]
+    pub place: Option<Place>,
+}
+
+/// A batch.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Intent {
+    /// Its steps.
+    #[n(0)]
+    pub steps: Vec<IntentStep>,
+}
+
+/// What a row will say once its thing stands.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct RowAfter {
+    /// The node.
+    #[n(0)]
+    pub node: NodeId,
+    /// As which of its contents.
+    #[n(1)]
+    pub shown_as: ShownAs,
+    /// The body.
+    #[n(2)]
+    pub body: Body,
+    /// The metadata.
+    #[n(3)]
+    pub meta: Meta,
+    /// The content versions.
+    #[n(4)]
+    pub versions: Vec<VersionId>,
+    /// The place versions.
+    #[n(5)]
+    pub places: Vec<VersionId>,
+    /// For a directory that has rows already: their id.
+    #[n(6)]
+    pub dir: Option<DirId>,
+}

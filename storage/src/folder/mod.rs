@@ -1,0 +1,12 @@
+//! The user's folder: the only code that reads or writes the user's files.
+//!
+//! Every call is relative to a held directory, names one component and follows no link. Nothing is
+//! unlinked unhashed: what is displaced goes to `.dunlin/history`.
+
+pub mod apply;
+pub mod cut;
+pub mod fs;
+pub mod intent;
+pub mod recover;
+pub mod scan;
+pub mod stage;

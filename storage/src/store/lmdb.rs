@@ -1,0 +1,351 @@
+//! The store in LMDB, by heed. Default durability: a commit that returned survives a power loss.
+//!
+//! The map grows ahead of need, when no transaction is open. Every value carries a checksum over its
+//! table, key and bytes, since LMDB has none. This file has the crate's only `unsafe`.
+
+use super::tables::{ReadTx, Store, StoreError, Table, WriteTx};
+use heed::types::Bytes;
+use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
+use std::fs::{File, TryLockError};
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::{RwLock, RwLockReadGuard};
+use thiserror::Error;
+
+/// The first size of the map, in bytes; address space, not disk or memory.
+const MAP_FIRST: usize = if cfg!(target_pointer_width = "64") {
+    1 << 30
+} else {
+    64 << 20
+};
+/// The map is doubled when so many percent of it are in use.
+const GROW_AT_PERCENT: usize = 60;
+const READERS_MAX: u32 = 64;
+const CHECKSUM_LEN: usize = 16;
+const SCHEMA: &[u8] = b"1";
+
+/// Why a store cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("another dunlin is using this folder")]
+    InUse,
+    /// LMDB on a network file system loses data.
+    #[error("dunlin's state must not lie on a network file system ({0}); set --home to a local disk")]
+    NetworkFs(&'static str),
+    /// Written by a newer dunlin.
+    #[error("this folder's state was written by a newer dunlin; update this device")]
+    Newer,
+    /// The disk or LMDB refused.
+    #[error("the store cannot be opened: {0}")]
+    Failed(String),
+}
+
+/// A store of one replica in LMDB.
+pub struct LmdbStore {
+    env: Env<WithoutTls>,
+    tables: Vec<Database<'static, Bytes, Bytes>>,
+    /// Taken for reading by every transaction, for writing by a growth of the map.
+    gate: RwLock<()>,
+    _lock: File,
+}
+
+impl LmdbStore {
+    /// Opens or creates the store in the directory `dir`.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_sized(dir, MAP_FIRST)
+    }
+
+    fn open_sized(dir: &Path, map_first: usize) -> Result<Self, OpenError> {
+        let failed = |e: std::io::Error| OpenError::Failed(e.to_string());
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        if let Some(kind) = network_fs(dir).map_err(failed)? {
+            return Err(OpenError::NetworkFs(kind));
+        }
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(dir.join("lock"))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse),
+            Err(TryLockError::Error(e)) => return Err(failed(e)),
+        }
+        let size = std::fs::metadata(dir.join("data.mdb")).map_or(0, |m| m.len() as usize);
+        let env = open_env(dir, map_first.max((size * 2).next_power_of_two()))
+            .map_err(|e| OpenError::Failed(e.to_string()))?;
+        let store = Self {
+            tables: create_tables(&env)?,
+            env,
+            gate: RwLock::new(()),
+            _lock: lock,
+        };
+        store.check_schema()?;
+        Ok(store)
+    }
+
+    fn check_schema(&self) -> Result<(), OpenError> {
+        let failed = |e: StoreError| OpenError::Failed(e.to_string());
+        let mut tx = self.write().map_err(failed)?;
+        match tx.get(Table::Meta, b"schema").map_err(failed)?.as_deref() {
+            Some(SCHEMA) => Ok(()),
+            Some(_) => Err(OpenError::Newer),
+            None => {
+                tx.put(Table::Meta, b"schema", SCHEMA).map_err(failed)?;
+                tx.commit().map_err(failed)
+            }
+        }
+    }
+
+    fn enter(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.read().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Doubles the map if it is getting full. Waits for all transactions to end.
+    fn grow_ahead(&self) -> Result<(), StoreError> {
+        let info = self.env.info();
+        let used = (info.last_page_number + 1) * page_size();
+        if used < info.map_size / 100 * GROW_AT_PERCENT {
+            return Ok(());
+        }
+        let gate = self.gate.write().unwrap_or_else(|e| e.into_inner());
+        resize(&self.env, info.map_size * 2).map_err(StoreError::from)?;
+        drop(gate);
+        Ok(())
+    }
+
+    fn table(&self, table: Table) -> &Database<'static, Bytes, Bytes> {
+        &self.tables[table as usize]
+    }
+}
+
+fn page_size() -> usize {
+    rustix::param::page_size()
+}
+
+#[expect(
+    unsafe_code,
+    reason = "LMDB maps a file; heed cannot promise that nobody else changes it"
+)]
+fn open_env(dir: &Path, map_size: usize) -> Result<Env<WithoutTls>, heed::Error> {
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options
+        .map_size(map_size)
+        .max_dbs(Table::ALL.len() as u32)
+        .max_readers(READERS_MAX);
+    // SAFETY: the file is ours alone: the lock file beside it is held for as long as the environment
+    // is open (one process, one environment), the directory is not on a network file system, nothing
+    // forks after this, and no flag that weakens LMDB's own locking is set.
+    let env = unsafe { options.open(dir)? };
+    env.clear_stale_readers()?;
+    Ok(env)
+}
+
+#[expect(
+    unsafe_code,
+    reason = "LMDB's map may be resized only while no transaction is open"
+)]
+fn resize(env: &Env<WithoutTls>, map_size: usize) -> Result<(), heed::Error> {
+    // SAFETY: the caller holds the gate for writing, and every transaction of this environment holds
+    // it for reading, so none is open; no other process has the environment open (the lock file).
+    unsafe { env.resize(map_size) }
+}
+
+fn create_tables(env: &Env<WithoutTls>) -> Result<Vec<Database<'static, Bytes, Bytes>>, OpenError> {
+    let failed = |e: heed::Error| OpenError::Failed(e.to_string());
+    let mut tables = Vec::new();
+    for table in Table::ALL {
+        let name = format!("{table:?}").to_lowercase();
+        let txn = env.write_txn().map_err(failed)?;
+        let created = env
+            .create_databases_and_commit(txn, |open, txn| {
+                open.create_database::<Bytes, Bytes>(txn, Some(&name))
+                    .map(CommitOrAbort::<_, ()>::Commit)
+            })
+            .map_err(failed)?;
+        tables.push(created.unwrap_commit());
+    }
+    Ok(tables)
+}
+
+/// The name of the network file system that holds `path`, if it is on one.
+pub fn network_fs(path: &Path) -> std::io::Result<Option<&'static str>> {
+    let kind = rustix::fs::statfs(path)?.f_type as u32;
+    Ok(match kind {
+        0x6969 => Some("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        0x6573_5546 => Some("FUSE"),
+        0x0102_1997 => Some("9p"),
+        0x5346_414f => Some("AFS"),
+        0x00c3_6400 => Some("Ceph"),
+        _ => None,
+    })
+}
+
+impl From<heed::Error> for StoreError {
+    fn from(error: heed::Error) -> Self {
+        match &error {
+            heed::Error::Mdb(MdbError::MapFull) => StoreError::Failed("the map is full".to_owned()),
+            // A full disk shows as EIO from LMDB's commit.
+            heed::Error::Io(io) if matches!(io.raw_os_error(), Some(5 | 28 | 122)) => StoreError::Full,
+            _ => StoreError::Failed(error.to_string()),
+        }
+    }
+}
+
+fn checksum(table: Table, key: &[u8], value: &[u8]) -> [u8; CHECKSUM_LEN] {
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update(&[table as u8])
+        .update(&(key.len() as u32).to_le_bytes())
+        .update(key)
+        .update(value);
+    let mut sum = [0; CHECKSUM_LEN];
+    sum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECKSUM_LEN]);
+    sum
+}
+
+fn checked(table: Table, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let at = stored
+        .len()
+        .checked_sub(CHECKSUM_LEN)
+        .ok_or(StoreError::Damaged(table))?;
+    let (value, sum) = stored.split_at(at);
+    if checksum(table, key, value) != *sum {
+        return Err(StoreError::Damaged(table));
+    }
+    Ok(value.to_vec())
+}
+
+struct Reader<'a> {
+    store: &'a LmdbStore,
+    txn: RoTxn<'a, WithoutTls>,
+    _gate: RwLockReadGuard<'a, ()>,
+}
+
+struct Writer<'a> {
+    store: &'a LmdbStore,
+    txn: RwTxn<'a>,
+    _gate: RwLockReadGuard<'a, ()>,
+}
+
+impl Store for LmdbStore {
+    fn read(&self) -> Result<Box<dyn ReadTx + '_>, StoreError> {
+        let gate = self.enter();
+        Ok(Box::new(Reader {
+            store: self,
+            txn: self.env.read_txn()?,
+            _gate: gate,
+        }))
+    }
+
+    fn write(&self) -> Result<Box<dyn WriteTx + '_>, StoreError> {
+        self.grow_ahead()?;
+        let gate = self.enter();
+        Ok(Box::new(Writer {
+            store: self,
+            txn: self.env.write_txn()?,
+            _gate: gate,
+        }))
+    }
+}
+
+fn get(store: &LmdbStore, txn: &RoTxn<'_>, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    store
+        .table(table)
+        .get(txn, key)?
+        .map(|stored| checked(table, key, stored))
+        .transpose()
+}
+
+fn scan(
+    store: &LmdbStore,
+    txn: &RoTxn<'_>,
+    table: Table,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    let from = match after {
+        Some(after) if after >= prefix => Bound::Excluded(after),
+        // LMDB has no empty key to start from.
+        _ if prefix.is_empty() => Bound::Unbounded,
+        _ => Bound::Included(prefix),
+    };
+    let mut rows = Vec::new();
+    for row in store
+        .table(table)
+        .range(txn, &(from, Bound::<&[u8]>::Unbounded))?
+    {
+        let (key, stored) = row?;
+        if rows.len() == limit || !key.starts_with(prefix) {
+            break;
+        }
+        rows.push((key.to_vec(), checked(table, key, stored)?));
+    }
+    Ok(rows)
+}
+
+impl ReadTx for Reader<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        get(self.store, &self.txn, table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        scan(self.store, &self.txn, table, prefix, after, limit)
+    }
+
+    fn len(&self, table: Table) -> Result<u64, StoreError> {
+        Ok(self.store.table(table).len(&self.txn)?)
+    }
+}
+
+impl ReadTx for Writer<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        get(self.store, &self.txn, table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        scan(self.store, &self.txn, table, prefix, after, limit)
+    }
+
+    fn len(&self, table: Table) -> Result<u64, StoreError> {
+        Ok(self.store.table(table).len(&self.txn)?)
+    }
+}
+
+impl WriteTx for Writer<'_> {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let mut stored = Vec::with_capacity(value.len() + CHECKSUM_LEN);
+        stored.extend_from_slice(value);
+        stored.extend_from_slice(&checksum(table, key, value));
+        Ok(self.store.table(table).put(&mut self.txn, key, &stored)?)
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.store.table(table).delete(&mut self.txn, key)?;
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(self.txn.commit()?)
+    }
+
+    fn as_read(&self) -> &dyn ReadTx {
+        self
+    }
+}

@@ -1,0 +1,10 @@
+//! The store of one replica: tables of bytes, in LMDB or in memory, and the typed rows over them.
+
+#[cfg(test)]
+mod contract;
+pub mod edit;
+pub mod lmdb;
+pub mod memory;
+pub mod rows;
+pub mod tables;
+pub mod view;

@@ -1,0 +1,219 @@
+//! Keys and values of the tables. `docs/store.md` draws them.
+
+use super::tables::{StoreError, Table};
+use crate::disk::{DirId, ShownAs, Spot};
+use dunlin_core::id::{ChainId, EntryId, NodeId, PeerId, VersionId};
+use dunlin_core::ledger::clock::Clock;
+use dunlin_core::path::Name;
+use dunlin_core::tree::node::Place;
+use minicbor::{Decode, Encode};
+
+/// The rows of [`Table::Meta`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Meta {
+    /// The folder's id.
+    Folder,
+    /// This replica's chain.
+    Chain,
+    /// The id in the root's marker.
+    Marker,
+    /// The folder's secret.
+    Secret,
+    /// Counts write transactions that marked places.
+    Generation,
+    /// The next [`DirId`].
+    NextDir,
+    /// The next intent.
+    NextIntent,
+    /// Directories whose winning move is skipped.
+    Skipped,
+}
+
+impl Meta {
+    /// Its key.
+    pub fn key(self) -> &'static [u8] {
+        match self {
+            Meta::Folder => b"folder",
+            Meta::Chain => b"chain",
+            Meta::Marker => b"marker",
+            Meta::Secret => b"secret",
+            Meta::Generation => b"generation",
+            Meta::NextDir => b"next dir",
+            Meta::NextIntent => b"next intent",
+            Meta::Skipped => b"skipped",
+        }
+    }
+}
+
+/// The prefix of the rows of [`Table::Meta`] that hold invites made here.
+pub const INVITE_PREFIX: &[u8] = b"invite ";
+
+/// An entry with what was derived for it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct EntryRow {
+    /// Its chain.
+    #[n(0)]
+    pub chain: ChainId,
+    /// Its place there.
+    #[n(1)]
+    pub seq: u64,
+    /// Its Lamport time.
+    #[n(2)]
+    pub lamport: u64,
+    /// Its causal past.
+    #[n(3)]
+    pub past: Clock,
+    /// The signature.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub signature: [u8; 64],
+    /// The bytes that were signed.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// A chain's head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct HeadRow {
+    /// Its last entry's place.
+    #[n(0)]
+    pub seq: u64,
+    /// Its last entry.
+    #[n(1)]
+    pub id: EntryId,
+}
+
+/// Where a chunk's bytes are: in a file that shows this node, at this offset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ChunkPlace {
+    /// The node.
+    #[n(0)]
+    pub node: NodeId,
+    /// As which of its contents.
+    #[n(1)]
+    pub shown_as: ShownAs,
+    /// Bytes from the file's start.
+    #[n(2)]
+    pub offset: u64,
+    /// Bytes.
+    #[n(3)]
+    pub len: u32,
+}
+
+/// What is known of a peer.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct PeerRow {
+    /// Its label.
+    #[n(0)]
+    pub label: String,
+    /// Where it was reached, the latest first.
+    #[n(1)]
+    pub addrs: Vec<String>,
+}
+
+/// An invite made here.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct InviteRow {
+    /// Its number, for the transport.
+    #[n(0)]
+    pub number: u64,
+    /// Its seed.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub seed: [u8; 32],
+    /// Its public key.
+    #[n(2)]
+    pub key: PeerId,
+}
+
+/// Encodes a value.
+pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
+    // Writing to a Vec cannot fail.
+    minicbor::to_vec(value).expect("a Vec takes all bytes")
+}
+
+/// Decodes a value of `table`.
+pub fn decode<'b, T: Decode<'b, ()>>(table: Table, bytes: &'b [u8]) -> Result<T, StoreError> {
+    minicbor::decode(bytes).map_err(|_| StoreError::Malformed(table))
+}
+
+/// Key of a chain.
+pub fn chain_key(chain: &ChainId) -> Vec<u8> {
+    [&chain.author.0[..], &chain.incarnation.to_be_bytes()].concat()
+}
+
+/// A chain from its key.
+pub fn chain_from_key(key: &[u8]) -> Option<ChainId> {
+    let author = PeerId::from_slice(key.get(..32)?)?;
+    Some(ChainId {
+        author,
+        incarnation: u64::from_be_bytes(key.get(32..40)?.try_into().ok()?),
+    })
+}
+
+/// Key of a place in a chain.
+pub fn chain_seq_key(chain: &ChainId, seq: u64) -> Vec<u8> {
+    [&chain_key(chain)[..], &seq.to_be_bytes()].concat()
+}
+
+/// Which register a superseded version belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RegisterKind {
+    /// Content.
+    Content = 0,
+    /// Place.
+    Place = 1,
+}
+
+/// Key of a superseded version.
+pub fn old_key(node: &NodeId, register: RegisterKind, id: &VersionId) -> Vec<u8> {
+    [&node.to_key()[..], &[register as u8], &id.to_key()].concat()
+}
+
+/// Prefix of a directory's children of one name. No name holds NUL, so names sort before longer ones.
+pub fn child_prefix(parent: &NodeId, name: &Name) -> Vec<u8> {
+    [&parent.to_key()[..], name.as_bytes(), &[0]].concat()
+}
+
+/// Key of a child.
+pub fn child_key(parent: &NodeId, name: &Name, node: &NodeId) -> Vec<u8> {
+    [&child_prefix(parent, name)[..], &node.to_key()].concat()
+}
+
+/// Name and node of a child's key.
+pub fn child_from_key(key: &[u8]) -> Option<(Name, NodeId)> {
+    let at = key.len().checked_sub(NodeId::KEY_LEN)?;
+    let name = Name::parse(key.get(NodeId::KEY_LEN..at.checked_sub(1)?)?).ok()?;
+    Some((name, NodeId::from_key(&key[at..])?))
+}
+
+/// Key of a place in the ledger's tree.
+pub fn place_key(place: &Place) -> Vec<u8> {
+    [&place.parent.to_key()[..], place.name.as_bytes()].concat()
+}
+
+/// A place from its key.
+pub fn place_from_key(key: &[u8]) -> Option<Place> {
+    let parent = NodeId::from_key(key.get(..NodeId::KEY_LEN)?)?;
+    Some(Place {
+        parent,
+        name: Name::parse(&key[NodeId::KEY_LEN..]).ok()?,
+    })
+}
+
+/// Key of a directory.
+pub fn dir_key(dir: DirId) -> [u8; 8] {
+    dir.0.to_be_bytes()
+}
+
+/// Key of a spot.
+pub fn spot_key(spot: &Spot) -> Vec<u8> {
+    [&dir_key(spot.dir)[..], spot.name.as_bytes()].concat()
+}
+
+/// Key of where a node is on disk.
+pub fn located_key(node: &NodeId, shown_as: ShownAs) -> Vec<u8> {
+    let mut key = node.to_key().to_vec();
+    if let ShownAs::Copy(version) = shown_as {
+        key.extend_from_slice(&version.to_key());
+    }
+    key
+}
