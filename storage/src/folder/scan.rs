@@ -4,13 +4,11 @@
 //! it, and finds moves by inode. A deletion is believed only if a second look agrees and the root
 //! still has its marker (INV-5).
 
-use super::cut::is_racy;
 use super::fs::{self, Folder, FsError, Standing};
 use crate::disk::{DirId, DiskRow, ShownAs, StatSig};
 use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
-use dunlin_core::content::{Kind, Timestamp};
-use dunlin_core::limits::PATH_DEPTH_MAX;
+use dunlin_core::content::Kind;
 use dunlin_core::path::{Name, RelPath};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -130,6 +128,8 @@ pub struct ScanReport {
     pub problems: Vec<ScanProblem>,
     /// Conflict copies on disk.
     pub conflict_copies: u64,
+    /// Directories that moved: what is missing in them shows at a look at their new place.
+    pub moved_dirs: Vec<RelPath>,
 }
 
 /// Why a scan stopped: the folder as a whole is not there.
@@ -149,10 +149,11 @@ pub enum ScanError {
 struct Scan<'a> {
     folder: &'a Folder,
     store: &'a dyn Store,
-    now: Timestamp,
     report: ScanReport,
     /// What is gone from its row's path, by device and inode.
     vanished: BTreeMap<(u64, u64), (RelPath, DiskRow)>,
+    /// What was in a directory that is gone; it may have moved with it, or out of it before.
+    inside: BTreeMap<(u64, u64), (RelPath, DiskRow)>,
     batch: Vec<Seen>,
     sink: &'a mut dyn FnMut(Vec<Seen>),
 }
@@ -162,7 +163,6 @@ pub fn scan(
     folder: &Folder,
     store: &dyn Store,
     scopes: &[RelPath],
-    now: Timestamp,
     sink: &mut dyn FnMut(Vec<Seen>),
 ) -> Result<ScanReport, ScanError> {
     let marker = View(&*store.read()?).marker()?;
@@ -174,9 +174,9 @@ pub fn scan(
     let mut scan = Scan {
         folder,
         store,
-        now,
         report: ScanReport::default(),
         vanished: BTreeMap::new(),
+        inside: BTreeMap::new(),
         batch: Vec::new(),
         sink,
     };
@@ -222,9 +222,24 @@ impl Scan<'_> {
                 match row.dir {
                     Some(below) if is_there => open.push((at, below)),
                     _ if !is_there && self.vanished.len() < VANISHED_MAX => {
+                        self.note_inside(&at, row.dir)?;
                         self.vanished.insert((row.stat.dev, row.stat.ino), (at, row));
                     }
                     _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note_inside(&mut self, path: &RelPath, dir: Option<DirId>) -> Result<(), ScanError> {
+        let mut open: Vec<(RelPath, Option<DirId>)> = vec![(path.clone(), dir)];
+        while let Some((path, dir)) = open.pop() {
+            for (name, row) in self.rows(dir)? {
+                let Ok(at) = path.join(name) else { continue };
+                if self.inside.len() < VANISHED_MAX {
+                    open.extend(row.dir.map(|below| (at.clone(), Some(below))));
+                    self.inside.insert((row.stat.dev, row.stat.ino), (at, row));
                 }
             }
         }
@@ -305,16 +320,12 @@ impl Scan<'_> {
         target: Option<Vec<u8>>,
     ) -> Option<DirId> {
         let Some(row) = row else {
-            let was = self
-                .vanished
-                .get(&(stat.dev, stat.ino))
-                .filter(|(_, row)| row.stat.kind == stat.kind);
-            let Some((from, row)) = was.cloned() else {
+            let Some((from, row)) = self.take_vanished(&stat) else {
                 self.emit(Seen::Appeared { path, stat, target });
                 return None;
             };
-            self.vanished.remove(&(stat.dev, stat.ino));
             let dir = row.dir;
+            self.report.moved_dirs.extend(dir.map(|_| path.clone()));
             self.emit(Seen::MovedTo {
                 from,
                 path,
@@ -325,7 +336,7 @@ impl Scan<'_> {
         };
         self.report.conflict_copies += u64::from(row.shown_as != ShownAs::Main);
         let dir = row.dir;
-        if is_changed(&row, &stat, self.now) {
+        if is_changed(&row, &stat) {
             self.emit(Seen::Changed {
                 path,
                 row,
@@ -334,6 +345,21 @@ impl Scan<'_> {
             });
         }
         dir
+    }
+
+    /// The vanished thing that has turned up with this stat.
+    fn take_vanished(&mut self, stat: &StatSig) -> Option<(RelPath, DiskRow)> {
+        let key = (stat.dev, stat.ino);
+        // An inode can be used again for another file, which then has times and a size of its own.
+        let is_it = |(_, row): &&(RelPath, DiskRow)| {
+            let is_same_file = row.stat.size == stat.size && row.stat.mtime == stat.mtime;
+            row.stat.kind == stat.kind && (stat.kind == Kind::Directory || is_same_file)
+        };
+        if self.vanished.get(&key).filter(is_it).is_some() {
+            return self.vanished.remove(&key);
+        }
+        self.inside.get(&key).filter(is_it)?;
+        self.inside.remove(&key)
     }
 
     /// What vanished and turned up nowhere is gone, if a second look agrees.
@@ -384,16 +410,14 @@ impl Scan<'_> {
 }
 
 /// True if what stands there can be a later state of the row's thing. A file that an editor replaced by
-/// rename has another inode and is the same thing; a directory with another inode is not, since its
-/// rows would not describe what is in it... unless it stands where the old one stood.
+/// rename has another inode and is the same thing all the same.
 fn is_same_thing(row: &DiskRow, stat: &StatSig) -> bool {
     row.stat.kind == stat.kind
 }
 
-fn is_changed(row: &DiskRow, stat: &StatSig, now: Timestamp) -> bool {
+fn is_changed(row: &DiskRow, stat: &StatSig) -> bool {
     if stat.kind == Kind::Directory {
         return row.meta.mode != stat.mode & 0o777;
     }
-    let is_equal = row.stat == *stat;
-    !is_equal || row.racy && !is_racy(stat, now)
+    row.racy || row.stat != *stat
 }
