@@ -85,10 +85,7 @@ pub struct State {
 impl State {
     /// The state of a deleted node.
     pub fn deleted() -> Self {
-        Self {
-            body: Body::Deleted,
-            meta: Meta::default(),
-        }
+        Self { body: Body::Deleted, meta: Meta::default() }
     }
 
     /// True if the node is deleted in this version.

@@ -170,10 +170,7 @@ impl<'b, C> Decode<'b, C> for ChainId {
         if d.array()? != Some(2) {
             return Err(decode::Error::message("a chain id is a pair"));
         }
-        Ok(Self {
-            author: PeerId::decode(d, ctx)?,
-            incarnation: d.u64()?,
-        })
+        Ok(Self { author: PeerId::decode(d, ctx)?, incarnation: d.u64()? })
     }
 }
 

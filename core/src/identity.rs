@@ -49,9 +49,7 @@ pub struct Identity {
 impl Identity {
     /// From a 32-byte seed.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self {
-            key: SigningKey::from_bytes(seed),
-        }
+        Self { key: SigningKey::from_bytes(seed) }
     }
 
     /// The public name of this device.

@@ -71,21 +71,9 @@ struct Wire {
 impl Invite {
     /// As a link.
     pub fn to_link(&self) -> String {
-        let addrs = self
-            .addrs
-            .iter()
-            .take(ADDRS_MAX)
-            .map(SocketAddr::to_string)
-            .collect();
+        let addrs = self.addrs.iter().take(ADDRS_MAX).map(SocketAddr::to_string).collect();
         let (folder, issuer, label) = (self.folder, self.issuer, self.label.clone());
-        let wire = Wire {
-            folder,
-            issuer,
-            seed: *self.seed,
-            not_after_ms: self.not_after_ms,
-            label,
-            addrs,
-        };
+        let wire = Wire { folder, issuer, seed: *self.seed, not_after_ms: self.not_after_ms, label, addrs };
         let mut bytes = vec![VERSION];
         // Writing to a Vec cannot fail.
         minicbor::encode(&wire, &mut bytes).expect("a Vec takes all bytes");
@@ -97,9 +85,7 @@ impl Invite {
     /// From a link; white space around it is fine.
     pub fn parse(text: &str) -> Result<Self, InviteError> {
         let code = text.trim().strip_prefix(PREFIX).ok_or(InviteError::NotAnInvite)?;
-        let bytes = BASE32_NOPAD
-            .decode(code.to_uppercase().as_bytes())
-            .map_err(|_| InviteError::Damaged)?;
+        let bytes = BASE32_NOPAD.decode(code.to_uppercase().as_bytes()).map_err(|_| InviteError::Damaged)?;
         let at = bytes.len().checked_sub(CHECK_LEN).ok_or(InviteError::Damaged)?;
         let (body, check) = bytes.split_at(at);
         if blake3::hash(body).as_bytes()[..CHECK_LEN] != *check {
@@ -132,11 +118,7 @@ impl Invite {
 
     /// Refuses an invite that is too old, by this device's clock (the issuer's clock decides).
     pub fn check_time(&self, now_ms: i64) -> Result<(), InviteError> {
-        if now_ms > self.not_after_ms {
-            Err(InviteError::Expired)
-        } else {
-            Ok(())
-        }
+        if now_ms > self.not_after_ms { Err(InviteError::Expired) } else { Ok(()) }
     }
 
     /// The key pair whose public half stands in the ledger.
@@ -152,12 +134,7 @@ impl Invite {
 
 impl fmt::Debug for Invite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Invite({} by {}, seed hidden)",
-            self.folder.short(),
-            self.issuer.short()
-        )
+        write!(f, "Invite({} by {}, seed hidden)", self.folder.short(), self.issuer.short())
     }
 }
 
@@ -182,9 +159,7 @@ pub struct JoinProof;
 impl JoinProof {
     /// Signs with the invite's key.
     pub fn sign(invite: &Invite, joiner: &PeerId, binding: &[u8; 32]) -> [u8; 64] {
-        invite
-            .key()
-            .sign(Domain::Join, &join_message(&invite.folder, joiner, binding))
+        invite.key().sign(Domain::Join, &join_message(&invite.folder, joiner, binding))
     }
 
     /// Checks against the invite's public key.

@@ -304,13 +304,7 @@ impl Bulk {
     /// The head's bytes.
     pub fn encode(&self) -> [u8; BULK_HEAD] {
         let (kind, request, item, chunk, size) = match *self {
-            Bulk::Piece {
-                request,
-                item,
-                chunk,
-                size,
-                lz4,
-            } => (u8::from(lz4), request, item, chunk, size),
+            Bulk::Piece { request, item, chunk, size, lz4 } => (u8::from(lz4), request, item, chunk, size),
             Bulk::Unavailable { request, item } => (2, request, item, 0, 0),
         };
         let mut head = [0; BULK_HEAD];
@@ -333,13 +327,7 @@ impl Bulk {
             return Err(MessageError::TooLong);
         }
         let bulk = match head[0] {
-            0 | 1 => Bulk::Piece {
-                request,
-                item,
-                chunk,
-                size,
-                lz4: head[0] == 1,
-            },
+            0 | 1 => Bulk::Piece { request, item, chunk, size, lz4: head[0] == 1 },
             2 => Bulk::Unavailable { request, item },
             _ => return Err(malformed()),
         };

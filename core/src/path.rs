@@ -76,9 +76,7 @@ fn is_control_look_alike(bytes: &[u8]) -> bool {
         .collect();
     let trimmed = folded.trim_end_matches(['.', ' ']);
     trimmed == CONTROL_DIR
-        || trimmed
-            .strip_prefix("dunlin~")
-            .is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+        || trimmed.strip_prefix("dunlin~").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Code points that HFS+ and others skip when they compare names.
@@ -138,10 +136,7 @@ impl RelPath {
         if bytes.is_empty() {
             return Ok(Self::root());
         }
-        let names = bytes
-            .split(|&b| b == b'/')
-            .map(Name::parse)
-            .collect::<Result<Vec<_>, _>>()?;
+        let names = bytes.split(|&b| b == b'/').map(Name::parse).collect::<Result<Vec<_>, _>>()?;
         Self::from_names(names)
     }
 

@@ -13,10 +13,7 @@ pub struct Cutter {
 impl Cutter {
     /// A cutter for one content.
     pub fn new(strategy: Strategy) -> Self {
-        Self {
-            strategy,
-            buffer: Vec::new(),
-        }
+        Self { strategy, buffer: Vec::new() }
     }
 
     /// Takes more bytes; calls `chunk` for each chunk that is complete, in order.

@@ -28,13 +28,7 @@ impl Digester {
     /// For a content that is cut this way.
     pub fn new(strategy: Strategy) -> Self {
         let cutter = Cutter::new(strategy);
-        Self {
-            strategy,
-            cutter,
-            whole: blake3::Hasher::new(),
-            size: 0,
-            chunks: Vec::new(),
-        }
+        Self { strategy, cutter, whole: blake3::Hasher::new(), size: 0, chunks: Vec::new() }
     }
 
     /// Takes more bytes.
@@ -50,28 +44,14 @@ impl Digester {
     /// The content is over.
     pub fn finish(mut self) -> Digest {
         let hash = ContentHash(*self.whole.finalize().as_bytes());
-        let mut content = Content {
-            size: self.size,
-            hash,
-            manifest: None,
-        };
+        let mut content = Content { size: self.size, hash, manifest: None };
         if self.strategy == Strategy::Single {
-            return Digest {
-                content,
-                manifest: None,
-            };
+            return Digest { content, manifest: None };
         }
         let chunks = &mut self.chunks;
         self.cutter.finish(|chunk| chunks.push(Chunk::of(chunk)));
-        let manifest = Manifest {
-            strategy: self.strategy,
-            size: self.size,
-            chunks: self.chunks,
-        };
+        let manifest = Manifest { strategy: self.strategy, size: self.size, chunks: self.chunks };
         content.manifest = Some(manifest.encode().hash);
-        Digest {
-            content,
-            manifest: Some(manifest),
-        }
+        Digest { content, manifest: Some(manifest) }
     }
 }

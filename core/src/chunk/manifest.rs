@@ -31,10 +31,7 @@ pub struct Chunk {
 impl Chunk {
     /// The chunk of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self {
-            hash: ContentHash::of(bytes),
-            len: bytes.len() as u32,
-        }
+        Self { hash: ContentHash::of(bytes), len: bytes.len() as u32 }
     }
 }
 
@@ -108,21 +105,13 @@ impl Manifest {
             if is_end || i + 1 == self.chunks.len() {
                 let (segment, bytes) = encode_segment(&self.chunks[start..=i]);
                 let hash = ContentHash::of(&segment);
-                refs.push(SegmentRef {
-                    hash,
-                    chunks: len as u32,
-                    bytes,
-                });
+                refs.push(SegmentRef { hash, chunks: len as u32, bytes });
                 segments.push((hash, segment));
                 start = i + 1;
             }
         }
         let root = encode_root(self.strategy, self.size, &refs);
-        EncodedManifest {
-            hash: ContentHash::of(&root),
-            root,
-            segments,
-        }
+        EncodedManifest { hash: ContentHash::of(&root), root, segments }
     }
 
     /// From a root and its segments' bytes, in order.
@@ -134,11 +123,7 @@ impl Manifest {
         for (segment, bytes) in root.segments.iter().zip(segments) {
             decode_segment(bytes, segment, &mut chunks)?;
         }
-        let manifest = Self {
-            strategy: root.strategy,
-            size: root.size,
-            chunks,
-        };
+        let manifest = Self { strategy: root.strategy, size: root.size, chunks };
         manifest.check_sizes()?;
         Ok(manifest)
     }
@@ -179,10 +164,8 @@ impl ManifestRoot {
         if bytes.len() - ROOT_HEAD != count.saturating_mul(SEGMENT_REF) {
             return Err(ManifestError::Malformed);
         }
-        let segments: Vec<SegmentRef> = bytes[ROOT_HEAD..]
-            .chunks_exact(SEGMENT_REF)
-            .map(segment_ref)
-            .collect();
+        let segments: Vec<SegmentRef> =
+            bytes[ROOT_HEAD..].chunks_exact(SEGMENT_REF).map(segment_ref).collect();
         let chunks: u64 = segments.iter().map(|s| u64::from(s.chunks)).sum();
         let is_sane = |s: &SegmentRef| s.chunks > 0 && s.chunks as usize <= SEGMENT_CHUNKS_MAX;
         if chunks > MANIFEST_CHUNKS_MAX as u64 || !segments.iter().all(is_sane) {
@@ -192,11 +175,7 @@ impl ManifestRoot {
         if total != Some(size) {
             return Err(ManifestError::Inconsistent);
         }
-        Ok(Self {
-            strategy,
-            size,
-            segments,
-        })
+        Ok(Self { strategy, size, segments })
     }
 }
 
@@ -234,24 +213,13 @@ fn decode_segment(bytes: &[u8], expect: &SegmentRef, chunks: &mut Vec<Chunk>) ->
             return Err(ManifestError::BeyondLimits);
         }
         total += u64::from(len);
-        chunks.push(Chunk {
-            hash: hash_at(piece, 0),
-            len,
-        });
+        chunks.push(Chunk { hash: hash_at(piece, 0), len });
     }
-    if total == expect.bytes {
-        Ok(())
-    } else {
-        Err(ManifestError::Inconsistent)
-    }
+    if total == expect.bytes { Ok(()) } else { Err(ManifestError::Inconsistent) }
 }
 
 fn segment_ref(bytes: &[u8]) -> SegmentRef {
-    SegmentRef {
-        hash: hash_at(bytes, 0),
-        chunks: u32_at(bytes, 32),
-        bytes: u64_at(bytes, 36),
-    }
+    SegmentRef { hash: hash_at(bytes, 0), chunks: u32_at(bytes, 32), bytes: u64_at(bytes, 36) }
 }
 
 fn hash_at(bytes: &[u8], at: usize) -> ContentHash {

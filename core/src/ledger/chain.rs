@@ -61,12 +61,7 @@ pub enum VerifyEntryError {
 pub fn verify_entry(signed: SignedEntry) -> Result<Verified, VerifyEntryError> {
     let entry = signed.decode()?;
     let id = signed.id();
-    verify(
-        &entry.chain.author,
-        Domain::Entry,
-        &signed_message(entry.folder, &id),
-        &signed.signature,
-    )?;
+    verify(&entry.chain.author, Domain::Entry, &signed_message(entry.folder, &id), &signed.signature)?;
     Ok(Verified { entry, id, signed })
 }
 
@@ -180,19 +175,10 @@ pub fn check(ledger: &dyn LedgerRead, candidate: Verified) -> Result<Admission, 
     {
         return Ok(Admission::Refused(Reason::BeyondCut));
     }
-    if !entry
-        .events
-        .iter()
-        .all(|event| may_sign(&membership, &entry, event))
-    {
+    if !entry.events.iter().all(|event| may_sign(&membership, &entry, event)) {
         return Ok(Admission::Refused(Reason::NotAllowed));
     }
-    Ok(Admission::Accept(Box::new(Accepted {
-        entry,
-        id,
-        signed,
-        past,
-    })))
+    Ok(Admission::Accept(Box::new(Accepted { entry, id, signed, past })))
 }
 
 fn check_founding(folder: FolderId, entry: Entry, id: EntryId, signed: SignedEntry) -> Admission {
@@ -207,12 +193,7 @@ fn check_founding(folder: FolderId, entry: Entry, id: EntryId, signed: SignedEnt
     if !is_founding {
         return Admission::Refused(Reason::BadFounding);
     }
-    Admission::Accept(Box::new(Accepted {
-        entry,
-        id,
-        signed,
-        past: Clock::default(),
-    }))
+    Admission::Accept(Box::new(Accepted { entry, id, signed, past: Clock::default() }))
 }
 
 /// Checks place, parents and Lamport time; gives the causal past. `refs`: prev, then the parents.
@@ -224,15 +205,8 @@ fn check_links(entry: &Entry, folder: FolderId, refs: &[Known]) -> Result<Clock,
         return Err(Reason::BadPrev);
     }
     for (i, parent) in refs.iter().enumerate().skip(1) {
-        let dot = crate::id::Dot {
-            chain: parent.chain,
-            seq: parent.seq,
-            index: 0,
-        };
-        let in_other = refs
-            .iter()
-            .enumerate()
-            .any(|(j, other)| j != i && other.past.covers(&dot));
+        let dot = crate::id::Dot { chain: parent.chain, seq: parent.seq, index: 0 };
+        let in_other = refs.iter().enumerate().any(|(j, other)| j != i && other.past.covers(&dot));
         if parent.chain == entry.chain || (parent.chain, parent.seq) == (prev.chain, prev.seq) || in_other {
             return Err(Reason::BadParents);
         }
@@ -253,13 +227,8 @@ fn may_sign(membership: &Membership, entry: &Entry, event: &Event) -> bool {
     let role = membership.role_of(&entry.chain.author);
     match event {
         Event::Founded { .. } => false,
-        Event::MemberAdded {
-            invite: Some(invite), ..
-        } => {
-            let is_open = membership
-                .invites
-                .values()
-                .any(|i| i.dot == *invite && i.uses_left > 0);
+        Event::MemberAdded { invite: Some(invite), .. } => {
+            let is_open = membership.invites.values().any(|i| i.dot == *invite && i.uses_left > 0);
             role == Some(Role::Admin) && is_open
         }
         event if is_membership(event) => role == Some(Role::Admin),
@@ -270,20 +239,12 @@ fn may_sign(membership: &Membership, entry: &Entry, event: &Event) -> bool {
 /// The parents that an entry of `own` should name, given the heads of all chains: those that are in no
 /// other's past. At most as many as an entry can have; the rest is linked by the next entry.
 pub fn parents_of(own: &ChainId, prev: &Known, heads: &[(EntryId, Known)]) -> Vec<EntryId> {
-    let dot = |k: &Known| crate::id::Dot {
-        chain: k.chain,
-        seq: k.seq,
-        index: 0,
-    };
+    let dot = |k: &Known| crate::id::Dot { chain: k.chain, seq: k.seq, index: 0 };
     let mut parents: Vec<EntryId> = heads
         .iter()
         .filter(|(_, head)| head.chain != *own && !prev.past.covers(&dot(head)))
         .filter(|(_, head)| (head.chain, head.seq) != (prev.chain, prev.seq))
-        .filter(|(id, head)| {
-            !heads
-                .iter()
-                .any(|(other, k)| other != id && k.past.covers(&dot(head)))
-        })
+        .filter(|(id, head)| !heads.iter().any(|(other, k)| other != id && k.past.covers(&dot(head))))
         .map(|(id, _)| *id)
         .take(crate::limits::ENTRY_PARENTS_MAX)
         .collect();

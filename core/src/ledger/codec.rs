@@ -92,9 +92,7 @@ fn each_dot(event: &Event, see: &mut impl FnMut(&Dot)) {
             see(node);
             base.iter().for_each(see);
         }
-        Event::Moved {
-            node, base, parent, ..
-        } => {
+        Event::Moved { node, base, parent, .. } => {
             see(node);
             base.iter().for_each(&mut *see);
             see(parent);
@@ -142,34 +140,19 @@ impl EventWriter<'_> {
             Event::Founded { label, device, nonce } => {
                 self.e.array(4)?.u8(0)?.str(label)?.str(device)?.bytes(nonce)?;
             }
-            Event::Created {
-                parent,
-                name,
-                body,
-                meta,
-            } => {
+            Event::Created { parent, name, body, meta } => {
                 self.e.array(5)?.u8(1)?;
                 self.dot(parent)?;
                 self.e.bytes(name.as_bytes())?;
                 self.state(body, meta)?;
             }
-            Event::Written {
-                node,
-                base,
-                body,
-                meta,
-            } => {
+            Event::Written { node, base, body, meta } => {
                 self.e.array(5)?.u8(2)?;
                 self.dot(node)?;
                 self.base(base)?;
                 self.state(body, meta)?;
             }
-            Event::Moved {
-                node,
-                base,
-                parent,
-                name,
-            } => {
+            Event::Moved { node, base, parent, name } => {
                 self.e.array(5)?.u8(3)?;
                 self.dot(node)?;
                 self.base(base)?;
@@ -188,18 +171,8 @@ impl EventWriter<'_> {
 
     fn membership(&mut self, event: &Event) -> Written {
         match event {
-            Event::MemberAdded {
-                peer,
-                role,
-                label,
-                invite,
-            } => {
-                self.e
-                    .array(5)?
-                    .u8(5)?
-                    .bytes(&peer.0)?
-                    .u8(role_code(*role))?
-                    .str(label)?;
+            Event::MemberAdded { peer, role, label, invite } => {
+                self.e.array(5)?.u8(5)?.bytes(&peer.0)?.u8(role_code(*role))?.str(label)?;
                 match invite {
                     Some(dot) => self.dot(dot)?,
                     None => self.e.null()?.ok()?,
@@ -216,12 +189,7 @@ impl EventWriter<'_> {
                     self.e.u64(*seq)?.bytes(&id.0)?;
                 }
             }
-            Event::InviteCreated {
-                key,
-                role,
-                not_after_ms,
-                uses,
-            } => {
+            Event::InviteCreated { key, role, not_after_ms, uses } => {
                 self.e
                     .array(5)?
                     .u8(8)?
@@ -239,17 +207,8 @@ impl EventWriter<'_> {
     }
 
     fn dot(&mut self, dot: &Dot) -> Written {
-        let index = self
-            .chains
-            .iter()
-            .position(|c| *c == dot.chain)
-            .unwrap_or_default();
-        self.e
-            .array(3)?
-            .u16(index as u16)?
-            .u64(dot.seq)?
-            .u16(dot.index)?
-            .ok()
+        let index = self.chains.iter().position(|c| *c == dot.chain).unwrap_or_default();
+        self.e.array(3)?.u16(index as u16)?.u64(dot.seq)?.u16(dot.index)?.ok()
     }
 
     fn base(&mut self, base: &[Dot]) -> Written {
@@ -280,11 +239,7 @@ fn fixed<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], Fail> {
 
 fn text(d: &mut Decoder<'_>) -> Result<String, Fail> {
     let text = d.str()?;
-    if text.len() > LABEL_BYTES_MAX {
-        fail("a label is too long")
-    } else {
-        Ok(text.to_owned())
-    }
+    if text.len() > LABEL_BYTES_MAX { fail("a label is too long") } else { Ok(text.to_owned()) }
 }
 
 fn read_entry(d: &mut Decoder<'_>) -> Result<Entry, Fail> {
@@ -318,19 +273,8 @@ fn read_entry(d: &mut Decoder<'_>) -> Result<Entry, Fail> {
     };
     let mut reader = EventReader { d, chains: &chains };
     let count = length(reader.d, ENTRY_EVENTS_MAX)?;
-    let events = (0..count)
-        .map(|_| reader.event())
-        .collect::<Result<Vec<_>, Fail>>()?;
-    Ok(Entry {
-        folder,
-        chain,
-        seq,
-        prev,
-        parents,
-        lamport,
-        wall_ms,
-        events,
-    })
+    let events = (0..count).map(|_| reader.event()).collect::<Result<Vec<_>, Fail>>()?;
+    Ok(Entry { folder, chain, seq, prev, parents, lamport, wall_ms, events })
 }
 
 struct EventReader<'a, 'b> {
@@ -343,31 +287,17 @@ impl EventReader<'_, '_> {
         let fields = length(self.d, 5)?;
         let kind = self.d.u32()?;
         Ok(match (kind, fields) {
-            (0, 4) => Event::Founded {
-                label: text(self.d)?,
-                device: text(self.d)?,
-                nonce: fixed(self.d)?,
-            },
+            (0, 4) => Event::Founded { label: text(self.d)?, device: text(self.d)?, nonce: fixed(self.d)? },
             (1, 5) => {
                 let parent = self.dot()?;
                 let name = Name::decode(self.d, &mut ())?;
                 let (body, meta) = self.state()?;
-                Event::Created {
-                    parent,
-                    name,
-                    body,
-                    meta,
-                }
+                Event::Created { parent, name, body, meta }
             }
             (2, 5) => {
                 let (node, base) = (self.dot()?, self.base()?);
                 let (body, meta) = self.state()?;
-                Event::Written {
-                    node,
-                    base,
-                    body,
-                    meta,
-                }
+                Event::Written { node, base, body, meta }
             }
             (3, 5) => Event::Moved {
                 node: self.dot()?,
@@ -375,15 +305,9 @@ impl EventReader<'_, '_> {
                 parent: self.dot()?,
                 name: Name::decode(self.d, &mut ())?,
             },
-            (4, 3) => Event::Deleted {
-                node: self.dot()?,
-                base: self.base()?,
-            },
+            (4, 3) => Event::Deleted { node: self.dot()?, base: self.base()? },
             (5..=8, _) => self.membership(kind, fields)?,
-            (_, 2) if kind > 8 => Event::Unknown {
-                kind,
-                bytes: self.d.bytes()?.to_vec(),
-            },
+            (_, 2) if kind > 8 => Event::Unknown { kind, bytes: self.d.bytes()?.to_vec() },
             _ => return fail("an event of another shape"),
         })
     }
@@ -399,17 +323,9 @@ impl EventReader<'_, '_> {
                 } else {
                     Some(self.dot()?)
                 };
-                Event::MemberAdded {
-                    peer,
-                    role,
-                    label,
-                    invite,
-                }
+                Event::MemberAdded { peer, role, label, invite }
             }
-            (6, 3) => Event::RoleChanged {
-                peer,
-                role: self.role()?,
-            },
+            (6, 3) => Event::RoleChanged { peer, role: self.role()? },
             (7, 3) => {
                 let count = length(self.d, MEMBERS_MAX)?;
                 let cuts = (0..count).map(|_| self.cut()).collect::<Result<Vec<_>, Fail>>()?;
@@ -429,11 +345,7 @@ impl EventReader<'_, '_> {
         if length(self.d, 3)? != 3 {
             return fail("a cut has three parts");
         }
-        Ok((
-            ChainId::decode(self.d, &mut ())?,
-            self.d.u64()?,
-            EntryId(fixed(self.d)?),
-        ))
+        Ok((ChainId::decode(self.d, &mut ())?, self.d.u64()?, EntryId(fixed(self.d)?)))
     }
 
     fn role(&mut self) -> Result<Role, Fail> {
@@ -452,22 +364,12 @@ impl EventReader<'_, '_> {
         let Some(chain) = self.chains.get(self.d.u16()? as usize).copied() else {
             return fail("a dot of an unlisted chain");
         };
-        Ok(Dot {
-            chain,
-            seq: self.d.u64()?,
-            index: self.d.u16()?,
-        })
+        Ok(Dot { chain, seq: self.d.u64()?, index: self.d.u16()? })
     }
 
     fn base(&mut self) -> Result<Vec<Dot>, Fail> {
-        let base = (0..length(self.d, BASE_MAX)?)
-            .map(|_| self.dot())
-            .collect::<Result<Vec<_>, Fail>>()?;
-        if base.is_sorted_by(|a, b| a < b) {
-            Ok(base)
-        } else {
-            fail("a base is not sorted")
-        }
+        let base = (0..length(self.d, BASE_MAX)?).map(|_| self.dot()).collect::<Result<Vec<_>, Fail>>()?;
+        if base.is_sorted_by(|a, b| a < b) { Ok(base) } else { fail("a base is not sorted") }
     }
 
     fn state(&mut self) -> Result<(Body, Meta), Fail> {

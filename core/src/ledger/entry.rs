@@ -30,11 +30,7 @@ pub struct Entry {
 impl Entry {
     /// The dot of the event at `index`.
     pub fn dot(&self, index: usize) -> Dot {
-        Dot {
-            chain: self.chain,
-            seq: self.seq,
-            index: index as u16,
-        }
+        Dot { chain: self.chain, seq: self.seq, index: index as u16 }
     }
 }
 

@@ -49,19 +49,13 @@ impl Frontier {
 
     /// True if it has an entry that `other` lacks.
     pub fn exceeds(&self, other: &Frontier) -> bool {
-        self.heads
-            .iter()
-            .any(|(chain, (seq, _))| *seq >= other.next_seq(chain))
+        self.heads.iter().any(|(chain, (seq, _))| *seq >= other.next_seq(chain))
     }
 
     /// A chain in which both have the same seq and different entries: a fork.
     pub fn fork_with(&self, other: &Frontier) -> Option<ChainId> {
         let differs = |(chain, (seq, id)): (&ChainId, &(u64, EntryId))| {
-            other
-                .heads
-                .get(chain)
-                .is_some_and(|(s, i)| s == seq && i != id)
-                .then_some(*chain)
+            other.heads.get(chain).is_some_and(|(s, i)| s == seq && i != id).then_some(*chain)
         };
         self.heads.iter().find_map(differs)
     }
@@ -70,9 +64,7 @@ impl Frontier {
     pub fn digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key("dunlin 1 frontier");
         for (chain, (seq, id)) in &self.heads {
-            hasher
-                .update(&chain.author.0)
-                .update(&chain.incarnation.to_be_bytes());
+            hasher.update(&chain.author.0).update(&chain.incarnation.to_be_bytes());
             hasher.update(&seq.to_be_bytes()).update(&id.0);
         }
         *hasher.finalize().as_bytes()

@@ -73,10 +73,8 @@ impl Membership {
     /// The membership after all events that `past` covers (`None`: after all). The order in which
     /// `events` come does not matter.
     pub fn at(events: &[MembershipEvent], past: Option<&Clock>) -> Self {
-        let mut seen: Vec<&MembershipEvent> = events
-            .iter()
-            .filter(|e| past.is_none_or(|p| p.covers(&e.dot)))
-            .collect();
+        let mut seen: Vec<&MembershipEvent> =
+            events.iter().filter(|e| past.is_none_or(|p| p.covers(&e.dot))).collect();
         // A linear order that respects causality: whatever is in an event's past has a smaller lamport.
         seen.sort_by_key(|e| (e.lamport, e.dot));
         let mut membership = Self::default();
@@ -98,21 +96,9 @@ impl Membership {
             Event::Founded { label, device, .. } => {
                 self.folder_label.clone_from(label);
                 self.labels.insert(author, device.clone());
-                self.members.insert(
-                    author,
-                    Member {
-                        role: Role::Admin,
-                        label: device.clone(),
-                        rank: 0,
-                    },
-                );
+                self.members.insert(author, Member { role: Role::Admin, label: device.clone(), rank: 0 });
             }
-            Event::MemberAdded {
-                peer,
-                role,
-                label,
-                invite,
-            } => {
+            Event::MemberAdded { peer, role, label, invite } => {
                 if let Some(invite) = self.invites.values_mut().find(|i| Some(i.dot) == *invite) {
                     invite.uses_left = invite.uses_left.saturating_sub(1);
                 }
@@ -122,19 +108,9 @@ impl Membership {
                     matches!(&r.event, Event::Revoked { peer: p, .. } if p == peer) && !at.past.covers(&r.dot)
                 });
                 if !is_removed {
-                    let rank = self
-                        .members
-                        .get(&author)
-                        .map_or(u32::MAX, |m| m.rank.saturating_add(1));
-                    let member = Member {
-                        role: *role,
-                        label: label.clone(),
-                        rank,
-                    };
-                    self.members
-                        .entry(*peer)
-                        .and_modify(|m| m.role = *role)
-                        .or_insert(member);
+                    let rank = self.members.get(&author).map_or(u32::MAX, |m| m.rank.saturating_add(1));
+                    let member = Member { role: *role, label: label.clone(), rank };
+                    self.members.entry(*peer).and_modify(|m| m.role = *role).or_insert(member);
                 }
             }
             Event::RoleChanged { peer, role } if self.may_act_on(&author, peer) => {
@@ -145,25 +121,11 @@ impl Membership {
             Event::Revoked { peer, cuts } if self.may_act_on(&author, peer) => {
                 removals.push(at);
                 self.members.remove(peer);
-                self.cuts
-                    .extend(cuts.iter().map(|(chain, seq, id)| (*chain, (*seq, *id))));
+                self.cuts.extend(cuts.iter().map(|(chain, seq, id)| (*chain, (*seq, *id))));
             }
-            Event::InviteCreated {
-                key,
-                role,
-                not_after_ms,
-                uses,
-            } => {
+            Event::InviteCreated { key, role, not_after_ms, uses } => {
                 let (role, not_after_ms) = (*role, *not_after_ms);
-                self.invites.insert(
-                    *key,
-                    InviteState {
-                        dot: at.dot,
-                        role,
-                        not_after_ms,
-                        uses_left: *uses,
-                    },
-                );
+                self.invites.insert(*key, InviteState { dot: at.dot, role, not_after_ms, uses_left: *uses });
             }
             _ => {}
         }

@@ -31,41 +31,17 @@ pub fn apply(
 ) -> Result<(), TreeFault> {
     match event {
         Event::Founded { .. } => found(tree, dot, context),
-        Event::Created {
-            parent,
-            name,
-            body,
-            meta,
-        } => {
-            let place = Place {
-                parent: *parent,
-                name: name.clone(),
-            };
+        Event::Created { parent, name, body, meta } => {
+            let place = Place { parent: *parent, name: name.clone() };
             create(tree, place, body, meta, dot, context)
         }
-        Event::Written {
-            node,
-            base,
-            body,
-            meta,
-        } => {
-            let state = State {
-                body: body.clone(),
-                meta: *meta,
-            };
+        Event::Written { node, base, body, meta } => {
+            let state = State { body: body.clone(), meta: *meta };
             write(tree, node, base, state, dot, context)
         }
         Event::Deleted { node, base } => write(tree, node, base, State::deleted(), dot, context),
-        Event::Moved {
-            node,
-            base,
-            parent,
-            name,
-        } => {
-            let place = Place {
-                parent: *parent,
-                name: name.clone(),
-            };
+        Event::Moved { node, base, parent, name } => {
+            let place = Place { parent: *parent, name: name.clone() };
             relocate(tree, node, base, place, dot, context)
         }
         _ => Ok(()),
@@ -83,20 +59,11 @@ pub fn kind_of(body: &Body) -> Option<Kind> {
 }
 
 fn version<T>(value: T, base: Vec<VersionId>, dot: Dot, context: &EventContext<'_>) -> Version<T> {
-    Version {
-        id: dot,
-        lamport: context.lamport,
-        wall_ms: context.wall_ms,
-        base,
-        value,
-    }
+    Version { id: dot, lamport: context.lamport, wall_ms: context.wall_ms, base, value }
 }
 
 fn found(tree: &mut dyn TreeWrite, dot: Dot, context: &EventContext<'_>) -> Result<(), TreeFault> {
-    let state = State {
-        body: Body::Directory,
-        meta: Meta::default(),
-    };
+    let state = State { body: Body::Directory, meta: Meta::default() };
     tree.put_node(&Node {
         id: dot,
         kind: Kind::Directory,
@@ -120,10 +87,7 @@ fn create(
     if !is_past_directory(tree, &place.parent, context)? {
         return Ok(());
     }
-    let state = State {
-        body: body.clone(),
-        meta: *meta,
-    };
+    let state = State { body: body.clone(), meta: *meta };
     let node = Node {
         id: dot,
         kind,
@@ -197,11 +161,7 @@ fn past_node(
     id: &NodeId,
     context: &EventContext<'_>,
 ) -> Result<Option<Node>, TreeFault> {
-    if (context.in_past)(id) {
-        tree.node(id)
-    } else {
-        Ok(None)
-    }
+    if (context.in_past)(id) { tree.node(id) } else { Ok(None) }
 }
 
 fn is_past_directory(
@@ -327,11 +287,7 @@ fn resolve_cycles(tree: &mut dyn TreeWrite, moved: NodeId) -> Result<(), TreeFau
             demote_latest(tree, &mut tried, &cycle)?;
         }
     }
-    let skipped: Vec<NodeId> = tried
-        .iter()
-        .filter(|(_, (_, at))| *at > 0)
-        .map(|(id, _)| *id)
-        .collect();
+    let skipped: Vec<NodeId> = tried.iter().filter(|(_, (_, at))| *at > 0).map(|(id, _)| *id).collect();
     tree.set_skipped(&skipped)?;
     for (id, (places, at)) in tried {
         if let Some(node) = tree.node(&id)? {
@@ -378,12 +334,8 @@ fn demote_latest(
             tried.insert(*id, (candidates(tree, &node)?, 0));
         }
     }
-    let order = |id: &NodeId| {
-        tried
-            .get(id)
-            .and_then(|(places, at)| places.get(*at))
-            .map(|v| (v.lamport, v.id))
-    };
+    let order =
+        |id: &NodeId| tried.get(id).and_then(|(places, at)| places.get(*at)).map(|v| (v.lamport, v.id));
     if let Some(latest) = cycle.iter().copied().max_by_key(order)
         && let Some((_, at)) = tried.get_mut(&latest)
     {

@@ -48,11 +48,7 @@ impl TreeRead for MemoryTree {
         after: Option<&(Name, NodeId)>,
         limit: usize,
     ) -> Result<Vec<(Name, NodeId)>, TreeFault> {
-        let here = self
-            .children
-            .iter()
-            .filter(|(p, _, _)| p == parent)
-            .map(|(_, n, id)| (n.clone(), *id));
+        let here = self.children.iter().filter(|(p, _, _)| p == parent).map(|(_, n, id)| (n.clone(), *id));
         Ok(here.filter(|c| after.is_none_or(|a| c > a)).take(limit).collect())
     }
 

@@ -7,22 +7,12 @@ use crate::path::Name;
 pub fn conflict_name(name: &Name, label: &str, wall_ms: i64, id: &str) -> Name {
     let bytes = name.as_bytes();
     // A dot in front is no extension, and one at the end neither.
-    let dot = bytes
-        .iter()
-        .rposition(|b| *b == b'.')
-        .filter(|at| *at > 0 && at + 1 < bytes.len());
+    let dot = bytes.iter().rposition(|b| *b == b'.').filter(|at| *at > 0 && at + 1 < bytes.len());
     let (stem, ext) = bytes.split_at(dot.unwrap_or(bytes.len()));
-    let label: String = label
-        .chars()
-        .map(|c| if c.is_control() || c == '/' { '_' } else { c })
-        .take(24)
-        .collect();
+    let label: String =
+        label.chars().map(|c| if c.is_control() || c == '/' { '_' } else { c }).take(24).collect();
     let mark = format!(" (conflict from {label} {} {id})", date(wall_ms));
-    let ext = if ext.len() + mark.len() < NAME_BYTES_MAX {
-        ext
-    } else {
-        b""
-    };
+    let ext = if ext.len() + mark.len() < NAME_BYTES_MAX { ext } else { b"" };
     let room = NAME_BYTES_MAX - mark.len() - ext.len();
     let stem = cut(stem, room);
     let made = [stem, mark.as_bytes(), ext].concat();
@@ -48,11 +38,7 @@ fn date(wall_ms: i64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_index = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 {
-        month_index + 3
-    } else {
-        month_index - 9
-    };
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}")
 }

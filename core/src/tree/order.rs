@@ -24,11 +24,7 @@ impl<T: Clone> Register<'_, T> {
         if self.heads.len() < 2 {
             return Ok((0..self.heads.len()).collect());
         }
-        let pasts = self
-            .heads
-            .iter()
-            .map(|h| self.past_of(h))
-            .collect::<Result<Vec<_>, _>>()?;
+        let pasts = self.heads.iter().map(|h| self.past_of(h)).collect::<Result<Vec<_>, _>>()?;
         let mut keyed: Vec<(Key, usize)> = (0..self.heads.len()).map(|i| (self.key(i, &pasts), i)).collect();
         keyed.sort();
         Ok(keyed.into_iter().map(|(_, i)| i).collect())
@@ -52,28 +48,16 @@ impl<T: Clone> Register<'_, T> {
 
     fn key(&self, i: usize, pasts: &[BTreeMap<VersionId, u64>]) -> Key {
         let head = &self.heads[i];
-        let in_all_others = |id: &VersionId| {
-            pasts
-                .iter()
-                .enumerate()
-                .all(|(j, past)| j == i || past.contains_key(id))
-        };
-        let divergent = pasts[i]
-            .iter()
-            .filter(|(id, _)| !in_all_others(id))
-            .map(|(id, lamport)| (*lamport, *id));
+        let in_all_others =
+            |id: &VersionId| pasts.iter().enumerate().all(|(j, past)| j == i || past.contains_key(id));
+        let divergent =
+            pasts[i].iter().filter(|(id, _)| !in_all_others(id)).map(|(id, lamport)| (*lamport, *id));
         // The head itself is in no other's past, so there is always a first divergent version.
         let (lamport, first) = divergent.min().unwrap_or((head.lamport, head.id));
         let mut tie = blake3::Hasher::new_derive_key("dunlin 1 first write wins");
         tie.update(&self.node.to_key()).update(&first.chain.author.0);
         tie.update(&first.chain.incarnation.to_be_bytes());
-        (
-            (self.is_weak)(&head.value),
-            lamport,
-            *tie.finalize().as_bytes(),
-            first,
-            head.id,
-        )
+        ((self.is_weak)(&head.value), lamport, *tie.finalize().as_bytes(), first, head.id)
     }
 
     /// All superseded versions that led to the heads, the latest first.

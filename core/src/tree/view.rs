@@ -57,18 +57,12 @@ pub fn group(tree: &dyn TreeRead, dir: &NodeId) -> Result<Vec<NodeId>, TreeFault
     for name in names.iter().rev() {
         group = subgroup(tree, &group, name)?;
     }
-    if group.contains(dir) {
-        Ok(group)
-    } else {
-        Ok(Vec::new())
-    }
+    if group.contains(dir) { Ok(group) } else { Ok(Vec::new()) }
 }
 
 /// The live directories at `name` below any of `parents`, the earliest created first.
 pub fn subgroup(tree: &dyn TreeRead, parents: &[NodeId], name: &Name) -> Result<Vec<NodeId>, TreeFault> {
-    let dirs = nodes_at(tree, parents, name)?
-        .into_iter()
-        .filter(|n| n.kind == Kind::Directory);
+    let dirs = nodes_at(tree, parents, name)?.into_iter().filter(|n| n.kind == Kind::Directory);
     Ok(dirs.map(|n| n.id).collect())
 }
 
@@ -102,11 +96,7 @@ pub fn slot(
         } else if shown.is_empty() {
             shown.push(main);
         } else {
-            let first = node
-                .content
-                .iter()
-                .find(|h| main.versions.contains(&h.id))
-                .cloned();
+            let first = node.content.iter().find(|h| main.versions.contains(&h.id)).cloned();
             copies.extend(first.map(|head| (main, Version { id: node.id, ..head })));
         }
         copies.extend(losers);

@@ -180,14 +180,9 @@ pub fn apply(
     steps: Vec<Step>,
     now: Timestamp,
 ) -> Result<Vec<(Step, Outcome)>, ApplyFailed> {
-    let mut batch: Vec<Ready> = steps
-        .into_iter()
-        .enumerate()
-        .map(|(i, step)| stage(folder, step, i, now))
-        .collect();
-    let replaces = batch
-        .iter()
-        .any(|r| r.outcome.is_none() && is_risky(&r.step.operation));
+    let mut batch: Vec<Ready> =
+        steps.into_iter().enumerate().map(|(i, step)| stage(folder, step, i, now)).collect();
+    let replaces = batch.iter().any(|r| r.outcome.is_none() && is_risky(&r.step.operation));
     if replaces {
         folder.sync_all().map_err(ApplyFailed::Sync)?;
     }
@@ -206,21 +201,12 @@ pub fn apply(
     }
     record(store, &mut batch, intent.filter(|_| replaces), now)?;
     for ready in &batch {
-        if let Some(name) = ready
-            .staged
-            .as_deref()
-            .filter(|_| ready.outcome != Some(Outcome::Done))
-        {
+        if let Some(name) = ready.staged.as_deref().filter(|_| ready.outcome != Some(Outcome::Done)) {
             // A leftover is swept at the next start at the latest.
             let _ = fs::unlink_own(folder.stage(), name);
         }
     }
-    let done = |r: Ready| {
-        (
-            r.step,
-            r.outcome.unwrap_or(Outcome::Refused(Refusal::NotAsExpected)),
-        )
-    };
+    let done = |r: Ready| (r.step, r.outcome.unwrap_or(Outcome::Refused(Refusal::NotAsExpected)));
     Ok(batch.into_iter().map(done).collect())
 }
 
@@ -245,32 +231,20 @@ fn is_risky(operation: &Operation) -> bool {
 
 /// Writes the new content beside the folder's files.
 fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
-    let mut ready = Ready {
-        step,
-        staged: None,
-        outcome: None,
-        stat: None,
-    };
+    let mut ready = Ready { step, staged: None, outcome: None, stat: None };
     let meta = ready.step.row.as_ref().map(|row| row.meta).unwrap_or_default();
     let temp = format!("{:x}-{:x}-{index:x}.tmp", now.secs, now.nanos);
     let staged = match &ready.step.operation {
-        Operation::PutFile {
-            source: Source::Inline(bytes),
-            ..
-        } => write_temp(folder, &temp, bytes, &meta).map(|()| Some(temp)),
-        Operation::PutFile {
-            source: Source::Staged(hash),
-            ..
-        } => {
+        Operation::PutFile { source: Source::Inline(bytes), .. } => {
+            write_temp(folder, &temp, bytes, &meta).map(|()| Some(temp))
+        }
+        Operation::PutFile { source: Source::Staged(hash), .. } => {
             let name = stage_name(hash);
             fs::open_write(folder.stage(), &name)
                 .and_then(|file| fs::set_meta(&file, &meta))
                 .map(|()| Some(name))
         }
-        Operation::PutFile {
-            source: Source::Awaited,
-            ..
-        } => Err(FsError::NotFound),
+        Operation::PutFile { source: Source::Awaited, .. } => Err(FsError::NotFound),
         Operation::PutLink { target, .. } => {
             fs::make_link(folder.stage(), &temp, target, &meta).map(|()| Some(temp))
         }
@@ -337,10 +311,7 @@ fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Outcome> {
         }
         Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => {
             // Every put was staged, or has its outcome already.
-            let staged = ready
-                .staged
-                .as_deref()
-                .ok_or(Outcome::Failed(FsError::NotFound))?;
+            let staged = ready.staged.as_deref().ok_or(Outcome::Failed(FsError::NotFound))?;
             match over {
                 None => fs::rename_new(folder.stage(), staged.as_bytes(), &dir, name.as_bytes())
                     .map_err(refuse)?,
@@ -471,12 +442,7 @@ fn history_name(row: &DiskRow) -> String {
 
 /// Brings a displaced thing from the stage to history; what is there already is the same content.
 fn keep(folder: &Folder, temp: &str, row: &DiskRow) -> Result<(), FsError> {
-    match fs::rename_new(
-        folder.stage(),
-        temp.as_bytes(),
-        folder.history(),
-        history_name(row).as_bytes(),
-    ) {
+    match fs::rename_new(folder.stage(), temp.as_bytes(), folder.history(), history_name(row).as_bytes()) {
         Err(FsError::Exists) => fs::unlink_own(folder.stage(), temp),
         other => other,
     }
@@ -554,12 +520,7 @@ pub fn put_chunks(edit: &mut Edit<'_>, row: &DiskRow) -> Result<(), StoreError> 
     let Body::File(content) = &row.body else {
         return Ok(());
     };
-    let place = |offset, len| ChunkPlace {
-        node: row.node,
-        shown_as: row.shown_as,
-        offset,
-        len,
-    };
+    let place = |offset, len| ChunkPlace { node: row.node, shown_as: row.shown_as, offset, len };
     let Some(hash) = &content.manifest else {
         return edit.put_chunk_place(&content.hash, &place(0, content.size as u32));
     };

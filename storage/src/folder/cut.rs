@@ -53,16 +53,8 @@ impl CutError {
 pub fn is_racy(stat: &StatSig, now: Timestamp) -> bool {
     let nanos = |t: Timestamp| i128::from(t.secs) * 1_000_000_000 + i128::from(t.nanos);
     // A time in the future says nothing; then the change time, which nobody can set, has to do.
-    let changed = if nanos(stat.mtime) > nanos(now) {
-        stat.ctime
-    } else {
-        stat.mtime
-    };
-    let window = if stat.ctime.nanos == 0 {
-        RACY_COARSE_NANOS
-    } else {
-        RACY_FINE_NANOS
-    };
+    let changed = if nanos(stat.mtime) > nanos(now) { stat.ctime } else { stat.mtime };
+    let window = if stat.ctime.nanos == 0 { RACY_COARSE_NANOS } else { RACY_FINE_NANOS };
     nanos(now) - nanos(changed) < window
 }
 
@@ -74,11 +66,7 @@ pub fn cut(
     now: Timestamp,
 ) -> Result<Cut, CutError> {
     let fs_error = |e: FsError| {
-        if e == FsError::NotFound {
-            CutError::Vanished
-        } else {
-            CutError::Unreadable(e)
-        }
+        if e == FsError::NotFound { CutError::Vanished } else { CutError::Unreadable(e) }
     };
     let mut buffer = Vec::new();
     for _ in 0..TRIES {
@@ -95,11 +83,7 @@ pub fn cut(
         let digest = digest(&file, &mut buffer, seen.size, previous).map_err(fs_error)?;
         let after = fs::stat_file(&file).map_err(fs_error)?;
         if before == Standing::Node(seen) && after == before && digest.content.size == seen.size {
-            return Ok(Cut {
-                stat: seen,
-                digest,
-                racy: is_racy(&seen, now),
-            });
+            return Ok(Cut { stat: seen, digest, racy: is_racy(&seen, now) });
         }
     }
     Err(CutError::Unstable)

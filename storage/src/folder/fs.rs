@@ -100,20 +100,15 @@ pub struct Folder {
     last_dir: Mutex<Option<(RelPath, Dir)>>,
 }
 
-const DIR_FLAGS: OFlags = OFlags::DIRECTORY
-    .union(OFlags::RDONLY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const DIR_FLAGS: OFlags =
+    OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const MARKER: &str = "marker";
 
 impl Folder {
     /// Opens a root that has a control directory, or makes one.
     pub fn open(path: &Path) -> Result<Self, FsError> {
-        let root = rustix::fs::open(
-            path,
-            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let root =
+            rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let control = open_or_make(&root, CONTROL_DIR)?;
         let stage = open_or_make(&control, "stage")?;
         let history = open_or_make(&control, "history")?;
@@ -180,13 +175,7 @@ impl Folder {
             | ResolveFlags::NO_SYMLINKS
             | ResolveFlags::NO_MAGICLINKS
             | ResolveFlags::NO_XDEV;
-        let dir = match openat2(
-            &*self.root,
-            c_path(&path.to_bytes()),
-            DIR_FLAGS,
-            Mode::empty(),
-            beneath,
-        ) {
+        let dir = match openat2(&*self.root, c_path(&path.to_bytes()), DIR_FLAGS, Mode::empty(), beneath) {
             Ok(fd) => Arc::new(fd),
             // An old kernel or a sandbox without openat2: component by component, never through a link.
             Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path)?,
@@ -248,10 +237,7 @@ fn c_path(bytes: &[u8]) -> CString {
 
 /// The names in a directory, sorted; `.`, `..` and the control directory left out.
 pub fn list(dir: &Dir) -> Result<Listing, FsError> {
-    let mut listing = Listing {
-        names: Vec::new(),
-        unusable: Vec::new(),
-    };
+    let mut listing = Listing { names: Vec::new(), unusable: Vec::new() };
     for entry in rustix::fs::Dir::read_from(&**dir)? {
         let entry = entry?;
         let raw = entry.file_name().to_bytes();
@@ -279,14 +265,8 @@ fn sig(stat: &Stat) -> Standing {
         ino: stat.st_ino,
         size: stat.st_size as u64,
         mode: stat.st_mode & 0o7777,
-        mtime: Timestamp {
-            secs: stat.st_mtime,
-            nanos: stat.st_mtime_nsec as u32,
-        },
-        ctime: Timestamp {
-            secs: stat.st_ctime,
-            nanos: stat.st_ctime_nsec as u32,
-        },
+        mtime: Timestamp { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 },
+        ctime: Timestamp { secs: stat.st_ctime, nanos: stat.st_ctime_nsec as u32 },
         kind,
     })
 }
@@ -352,14 +332,8 @@ pub fn set_len(file: &OwnedFd, len: u64) -> Result<(), FsError> {
 }
 
 fn timestamps(meta: &Meta) -> Timestamps {
-    let at = Timespec {
-        tv_sec: meta.mtime.secs,
-        tv_nsec: i64::from(meta.mtime.nanos),
-    };
-    Timestamps {
-        last_access: at,
-        last_modification: at,
-    }
+    let at = Timespec { tv_sec: meta.mtime.secs, tv_nsec: i64::from(meta.mtime.nanos) };
+    Timestamps { last_access: at, last_modification: at }
 }
 
 /// Sets mode and time of an open file or directory.
@@ -371,12 +345,7 @@ pub fn set_meta(file: impl AsFd, meta: &Meta) -> Result<(), FsError> {
 /// Makes a link, with its time. Links have no mode of their own.
 pub fn make_link(dir: &Dir, name: &str, target: &[u8], meta: &Meta) -> Result<(), FsError> {
     symlinkat(c_path(target), &**dir, name)?;
-    Ok(utimensat(
-        &**dir,
-        name,
-        &timestamps(meta),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?)
+    Ok(utimensat(&**dir, name, &timestamps(meta), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Reads a link.

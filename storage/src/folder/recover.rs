@@ -39,9 +39,7 @@ fn recover_step(
     let Ok(path) = RelPath::from_names(step.path.clone()) else {
         return Ok(());
     };
-    let found = folder
-        .parent(&path)
-        .and_then(|(dir, name)| fs::stat(&dir, name.as_bytes()));
+    let found = folder.parent(&path).and_then(|(dir, name)| fs::stat(&dir, name.as_bytes()));
     let mut edit = Edit::new(store.write()?)?;
     let Some(spot) = edit.view().spot_of(&path)? else {
         return Ok(());

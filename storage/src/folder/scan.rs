@@ -253,11 +253,7 @@ impl Scan<'_> {
             open.push((scope.clone(), self.dir_at(scope)?));
         }
         while let Some((path, dir)) = open.pop() {
-            let listing = match self
-                .folder
-                .dir(&path)
-                .and_then(|handle| Ok((fs::list(&handle)?, handle)))
-            {
+            let listing = match self.folder.dir(&path).and_then(|handle| Ok((fs::list(&handle)?, handle))) {
                 Ok(found) => found,
                 Err(error) if path.is_root() => return Err(ScanError::Root(error)),
                 Err(FsError::NotFound) => continue,
@@ -326,23 +322,13 @@ impl Scan<'_> {
             };
             let dir = row.dir;
             self.report.moved_dirs.extend(dir.map(|_| path.clone()));
-            self.emit(Seen::MovedTo {
-                from,
-                path,
-                row,
-                stat,
-            });
+            self.emit(Seen::MovedTo { from, path, row, stat });
             return dir;
         };
         self.report.conflict_copies += u64::from(row.shown_as != ShownAs::Main);
         let dir = row.dir;
         if is_changed(&row, &stat) {
-            self.emit(Seen::Changed {
-                path,
-                row,
-                stat,
-                target,
-            });
+            self.emit(Seen::Changed { path, row, stat, target });
         }
         dir
     }
@@ -375,15 +361,12 @@ impl Scan<'_> {
         gone.sort_by(|(a, _), (b, _)| b.names().len().cmp(&a.names().len()).then(a.cmp(b)));
         self.folder.forget_dir();
         for (path, row) in gone {
-            let is_gone = match self
-                .folder
-                .parent(&path)
-                .and_then(|(dir, name)| fs::stat(&dir, name.as_bytes()))
-            {
-                Err(FsError::NotFound) | Ok(Standing::Special) => true,
-                Ok(Standing::Node(stat)) => !is_same_thing(&row, &stat),
-                Err(_) => false,
-            };
+            let is_gone =
+                match self.folder.parent(&path).and_then(|(dir, name)| fs::stat(&dir, name.as_bytes())) {
+                    Err(FsError::NotFound) | Ok(Standing::Special) => true,
+                    Ok(Standing::Node(stat)) => !is_same_thing(&row, &stat),
+                    Err(_) => false,
+                };
             if is_gone {
                 self.emit(Seen::Gone { path, row });
             }

@@ -44,12 +44,7 @@ impl Stage {
     ) -> Result<(Self, Vec<u32>), FsError> {
         let file = fs::open_write(folder.stage(), &stage_name(&content.hash))?;
         let offsets = manifest.offsets().collect();
-        let stage = Self {
-            file,
-            content,
-            manifest,
-            offsets,
-        };
+        let stage = Self { file, content, manifest, offsets };
         let is_new = matches!(fs::stat_file(&stage.file)?, fs::Standing::Node(s) if s.size == 0);
         let all = 0..stage.manifest.chunks.len() as u32;
         if is_new {

@@ -24,10 +24,7 @@ impl<'a> Edit<'a> {
     pub fn new(mut tx: Box<dyn WriteTx + 'a>) -> Result<Self, StoreError> {
         let last: u64 = View(tx.as_read()).meta(Meta::Generation)?.unwrap_or_default();
         tx.put(Table::Meta, Meta::Generation.key(), &encode(&(last + 1)))?;
-        Ok(Self {
-            tx,
-            generation: last + 1,
-        })
+        Ok(Self { tx, generation: last + 1 })
     }
 
     /// Makes everything durable, or nothing.
@@ -134,8 +131,7 @@ impl<'a> Edit<'a> {
     /// Takes back what points to a spot, if it still does.
     fn forget(&mut self, spot: &Spot, row: &DiskRow) -> Result<(), StoreError> {
         if self.view().located(&row.node, row.shown_as)?.as_ref() == Some(spot) {
-            self.tx
-                .delete(Table::Located, &located_key(&row.node, row.shown_as))?;
+            self.tx.delete(Table::Located, &located_key(&row.node, row.shown_as))?;
         }
         if let Some(dir) = row.dir
             && self.view().dir_spot(dir)?.as_ref() == Some(spot)
@@ -171,10 +167,7 @@ impl<'a> Edit<'a> {
     /// Keeps a whole manifest.
     pub fn put_manifest(&mut self, manifest: &EncodedManifest) -> Result<(), StoreError> {
         self.put_manifest_part(&manifest.hash, &manifest.root)?;
-        manifest
-            .segments
-            .iter()
-            .try_for_each(|(hash, bytes)| self.put_manifest_part(hash, bytes))
+        manifest.segments.iter().try_for_each(|(hash, bytes)| self.put_manifest_part(hash, bytes))
     }
 
     /// Writes an intent down; gives its number.
@@ -229,48 +222,33 @@ impl TreeRead for Edit<'_> {
 
 impl TreeWrite for Edit<'_> {
     fn put_node(&mut self, node: &Node) -> Result<(), TreeFault> {
-        self.put(Table::Nodes, &node.id.to_key(), node)
-            .map_err(tree_fault)
+        self.put(Table::Nodes, &node.id.to_key(), node).map_err(tree_fault)
     }
 
     fn put_old_content(&mut self, node: &NodeId, version: &Version<State>) -> Result<(), TreeFault> {
-        self.put(
-            Table::OldVersions,
-            &old_key(node, RegisterKind::Content, &version.id),
-            version,
-        )
-        .map_err(tree_fault)
+        self.put(Table::OldVersions, &old_key(node, RegisterKind::Content, &version.id), version)
+            .map_err(tree_fault)
     }
 
     fn put_old_place(&mut self, node: &NodeId, version: &Version<Place>) -> Result<(), TreeFault> {
-        self.put(
-            Table::OldVersions,
-            &old_key(node, RegisterKind::Place, &version.id),
-            version,
-        )
-        .map_err(tree_fault)
+        self.put(Table::OldVersions, &old_key(node, RegisterKind::Place, &version.id), version)
+            .map_err(tree_fault)
     }
 
     fn add_child(&mut self, place: &Place, node: &NodeId) -> Result<(), TreeFault> {
-        self.tx
-            .put(Table::Children, &child_key(&place.parent, &place.name, node), &[])
-            .map_err(tree_fault)
+        self.tx.put(Table::Children, &child_key(&place.parent, &place.name, node), &[]).map_err(tree_fault)
     }
 
     fn remove_child(&mut self, place: &Place, node: &NodeId) -> Result<(), TreeFault> {
-        self.tx
-            .delete(Table::Children, &child_key(&place.parent, &place.name, node))
-            .map_err(tree_fault)
+        self.tx.delete(Table::Children, &child_key(&place.parent, &place.name, node)).map_err(tree_fault)
     }
 
     fn set_skipped(&mut self, nodes: &[NodeId]) -> Result<(), TreeFault> {
-        self.put(Table::Meta, Meta::Skipped.key(), &nodes.to_vec())
-            .map_err(tree_fault)
+        self.put(Table::Meta, Meta::Skipped.key(), &nodes.to_vec()).map_err(tree_fault)
     }
 
     fn mark_dirty(&mut self, place: &Place) -> Result<(), TreeFault> {
         let generation = self.generation;
-        self.put(Table::Dirty, &place_key(place), &generation)
-            .map_err(tree_fault)
+        self.put(Table::Dirty, &place_key(place), &generation).map_err(tree_fault)
     }
 }

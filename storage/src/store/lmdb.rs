@@ -13,11 +13,7 @@ use std::sync::{RwLock, RwLockReadGuard};
 use thiserror::Error;
 
 /// The first size of the map, in bytes; address space, not disk or memory.
-const MAP_FIRST: usize = if cfg!(target_pointer_width = "64") {
-    1 << 30
-} else {
-    64 << 20
-};
+const MAP_FIRST: usize = if cfg!(target_pointer_width = "64") { 1 << 30 } else { 64 << 20 };
 /// The map is doubled when so many percent of it are in use.
 const GROW_AT_PERCENT: usize = 60;
 const READERS_MAX: u32 = 64;
@@ -76,12 +72,7 @@ impl LmdbStore {
         let size = std::fs::metadata(dir.join("data.mdb")).map_or(0, |m| m.len() as usize);
         let env = open_env(dir, map_first.max((size * 2).next_power_of_two()))
             .map_err(|e| OpenError::Failed(e.to_string()))?;
-        let store = Self {
-            tables: create_tables(&env)?,
-            env,
-            gate: RwLock::new(()),
-            _lock: lock,
-        };
+        let store = Self { tables: create_tables(&env)?, env, gate: RwLock::new(()), _lock: lock };
         store.check_schema()?;
         Ok(store)
     }
@@ -125,16 +116,10 @@ fn page_size() -> usize {
     rustix::param::page_size()
 }
 
-#[expect(
-    unsafe_code,
-    reason = "LMDB maps a file; heed cannot promise that nobody else changes it"
-)]
+#[expect(unsafe_code, reason = "LMDB maps a file; heed cannot promise that nobody else changes it")]
 fn open_env(dir: &Path, map_size: usize) -> Result<Env<WithoutTls>, heed::Error> {
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
-    options
-        .map_size(map_size)
-        .max_dbs(Table::ALL.len() as u32)
-        .max_readers(READERS_MAX);
+    options.map_size(map_size).max_dbs(Table::ALL.len() as u32).max_readers(READERS_MAX);
     // SAFETY: the file is ours alone: the lock file beside it is held for as long as the environment
     // is open (one process, one environment), the directory is not on a network file system, nothing
     // forks after this, and no flag that weakens LMDB's own locking is set.
@@ -143,10 +128,7 @@ fn open_env(dir: &Path, map_size: usize) -> Result<Env<WithoutTls>, heed::Error>
     Ok(env)
 }
 
-#[expect(
-    unsafe_code,
-    reason = "LMDB's map may be resized only while no transaction is open"
-)]
+#[expect(unsafe_code, reason = "LMDB's map may be resized only while no transaction is open")]
 fn resize(env: &Env<WithoutTls>, map_size: usize) -> Result<(), heed::Error> {
     // SAFETY: the caller holds the gate for writing, and every transaction of this environment holds
     // it for reading, so none is open; no other process has the environment open (the lock file).
@@ -161,8 +143,7 @@ fn create_tables(env: &Env<WithoutTls>) -> Result<Vec<Database<'static, Bytes, B
         let txn = env.write_txn().map_err(failed)?;
         let created = env
             .create_databases_and_commit(txn, |open, txn| {
-                open.create_database::<Bytes, Bytes>(txn, Some(&name))
-                    .map(CommitOrAbort::<_, ()>::Commit)
+                open.create_database::<Bytes, Bytes>(txn, Some(&name)).map(CommitOrAbort::<_, ()>::Commit)
             })
             .map_err(failed)?;
         tables.push(created.unwrap_commit());
@@ -197,21 +178,14 @@ impl From<heed::Error> for StoreError {
 
 fn checksum(table: Table, key: &[u8], value: &[u8]) -> [u8; CHECKSUM_LEN] {
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(&[table as u8])
-        .update(&(key.len() as u32).to_le_bytes())
-        .update(key)
-        .update(value);
+    hasher.update(&[table as u8]).update(&(key.len() as u32).to_le_bytes()).update(key).update(value);
     let mut sum = [0; CHECKSUM_LEN];
     sum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECKSUM_LEN]);
     sum
 }
 
 fn checked(table: Table, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let at = stored
-        .len()
-        .checked_sub(CHECKSUM_LEN)
-        .ok_or(StoreError::Damaged(table))?;
+    let at = stored.len().checked_sub(CHECKSUM_LEN).ok_or(StoreError::Damaged(table))?;
     let (value, sum) = stored.split_at(at);
     if checksum(table, key, value) != *sum {
         return Err(StoreError::Damaged(table));
@@ -234,30 +208,18 @@ struct Writer<'a> {
 impl Store for LmdbStore {
     fn read(&self) -> Result<Box<dyn ReadTx + '_>, StoreError> {
         let gate = self.enter();
-        Ok(Box::new(Reader {
-            store: self,
-            txn: self.env.read_txn()?,
-            _gate: gate,
-        }))
+        Ok(Box::new(Reader { store: self, txn: self.env.read_txn()?, _gate: gate }))
     }
 
     fn write(&self) -> Result<Box<dyn WriteTx + '_>, StoreError> {
         self.grow_ahead()?;
         let gate = self.enter();
-        Ok(Box::new(Writer {
-            store: self,
-            txn: self.env.write_txn()?,
-            _gate: gate,
-        }))
+        Ok(Box::new(Writer { store: self, txn: self.env.write_txn()?, _gate: gate }))
     }
 }
 
 fn get(store: &LmdbStore, txn: &RoTxn<'_>, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-    store
-        .table(table)
-        .get(txn, key)?
-        .map(|stored| checked(table, key, stored))
-        .transpose()
+    store.table(table).get(txn, key)?.map(|stored| checked(table, key, stored)).transpose()
 }
 
 fn scan(
@@ -275,10 +237,7 @@ fn scan(
         _ => Bound::Included(prefix),
     };
     let mut rows = Vec::new();
-    for row in store
-        .table(table)
-        .range(txn, &(from, Bound::<&[u8]>::Unbounded))?
-    {
+    for row in store.table(table).range(txn, &(from, Bound::<&[u8]>::Unbounded))? {
         let (key, stored) = row?;
         if rows.len() == limit || !key.starts_with(prefix) {
             break;

@@ -20,10 +20,7 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// The store as a new process would find it.
     pub fn crashed(&self) -> Self {
-        Self {
-            committed: Mutex::new(self.snapshot()),
-            writer: Mutex::new(()),
-        }
+        Self { committed: Mutex::new(self.snapshot()), writer: Mutex::new(()) }
     }
 
     fn snapshot(&self) -> Arc<Rows> {
@@ -46,11 +43,7 @@ impl Store for MemoryStore {
 
     fn write(&self) -> Result<Box<dyn WriteTx + '_>, StoreError> {
         let lock = self.writer.lock().unwrap_or_else(|e| e.into_inner());
-        Ok(Box::new(Writer {
-            store: self,
-            rows: self.snapshot(),
-            _lock: lock,
-        }))
+        Ok(Box::new(Writer { store: self, rows: self.snapshot(), _lock: lock }))
     }
 }
 
@@ -73,9 +66,7 @@ fn scan(
 }
 
 fn len(rows: &Rows, table: Table) -> u64 {
-    rows.range((table, Vec::new())..)
-        .take_while(|((t, _), _)| *t == table)
-        .count() as u64
+    rows.range((table, Vec::new())..).take_while(|((t, _), _)| *t == table).count() as u64
 }
 
 impl ReadTx for Reader {

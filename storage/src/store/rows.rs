@@ -143,10 +143,7 @@ pub fn chain_key(chain: &ChainId) -> Vec<u8> {
 /// A chain from its key.
 pub fn chain_from_key(key: &[u8]) -> Option<ChainId> {
     let author = PeerId::from_slice(key.get(..32)?)?;
-    Some(ChainId {
-        author,
-        incarnation: u64::from_be_bytes(key.get(32..40)?.try_into().ok()?),
-    })
+    Some(ChainId { author, incarnation: u64::from_be_bytes(key.get(32..40)?.try_into().ok()?) })
 }
 
 /// Key of a place in a chain.
@@ -193,10 +190,7 @@ pub fn place_key(place: &Place) -> Vec<u8> {
 /// A place from its key.
 pub fn place_from_key(key: &[u8]) -> Option<Place> {
     let parent = NodeId::from_key(key.get(..NodeId::KEY_LEN)?)?;
-    Some(Place {
-        parent,
-        name: Name::parse(&key[NodeId::KEY_LEN..]).ok()?,
-    })
+    Some(Place { parent, name: Name::parse(&key[NodeId::KEY_LEN..]).ok()? })
 }
 
 /// Key of a directory.

@@ -27,10 +27,7 @@ impl<'a> View<'a> {
         table: Table,
         key: &[u8],
     ) -> Result<Option<T>, StoreError> {
-        self.0
-            .get(table, key)?
-            .map(|bytes| decode(table, &bytes))
-            .transpose()
+        self.0.get(table, key)?.map(|bytes| decode(table, &bytes)).transpose()
     }
 
     /// A row of the meta table.
@@ -100,23 +97,11 @@ impl<'a> View<'a> {
             let dot = Dot::from_key(&key).ok_or_else(malformed)?;
             let id: EntryId = decode(Table::Membership, &value)?;
             let row = self.entry(&id)?.ok_or_else(malformed)?;
-            let entry = SignedEntry {
-                bytes: row.bytes,
-                signature: row.signature,
-            }
-            .decode()
-            .map_err(|_| malformed())?;
-            let event = entry
-                .events
-                .into_iter()
-                .nth(dot.index as usize)
-                .ok_or_else(malformed)?;
-            events.push(MembershipEvent {
-                dot,
-                lamport: row.lamport,
-                past: row.past,
-                event,
-            });
+            let entry = SignedEntry { bytes: row.bytes, signature: row.signature }
+                .decode()
+                .map_err(|_| malformed())?;
+            let event = entry.events.into_iter().nth(dot.index as usize).ok_or_else(malformed)?;
+            events.push(MembershipEvent { dot, lamport: row.lamport, past: row.past, event });
         }
         Ok(events)
     }
@@ -185,19 +170,14 @@ impl<'a> View<'a> {
 
     /// The path of a spot; `None` if its directory is not on disk.
     pub fn path_of(&self, spot: &Spot) -> Result<Option<RelPath>, StoreError> {
-        Ok(self
-            .dir_path(spot.dir)?
-            .and_then(|dir| dir.join(spot.name.clone()).ok()))
+        Ok(self.dir_path(spot.dir)?.and_then(|dir| dir.join(spot.name.clone()).ok()))
     }
 
     /// The directory at a path, by the rows; `None` if there is none.
     pub fn dir_at(&self, path: &RelPath) -> Result<Option<DirId>, StoreError> {
         let mut dir = DirId::ROOT;
         for name in path.names() {
-            let row = self.disk_row(&Spot {
-                dir,
-                name: name.clone(),
-            })?;
+            let row = self.disk_row(&Spot { dir, name: name.clone() })?;
             let Some(next) = row.and_then(|row| row.dir) else {
                 return Ok(None);
             };
@@ -211,10 +191,7 @@ impl<'a> View<'a> {
         let Some((parent, name)) = path.split_last() else {
             return Ok(None);
         };
-        Ok(self.dir_at(&parent)?.map(|dir| Spot {
-            dir,
-            name: name.clone(),
-        }))
+        Ok(self.dir_at(&parent)?.map(|dir| Spot { dir, name: name.clone() }))
     }
 
     /// Where a node is on disk.
@@ -295,9 +272,7 @@ impl<'a> View<'a> {
     pub fn all(&self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         loop {
-            let page = self
-                .0
-                .scan(table, prefix, rows.last().map(|(key, _)| key.as_slice()), PAGE)?;
+            let page = self.0.scan(table, prefix, rows.last().map(|(key, _)| key.as_slice()), PAGE)?;
             let is_last = page.len() < PAGE;
             rows.extend(page);
             if is_last {
@@ -322,12 +297,7 @@ impl LedgerRead for View<'_> {
 
     fn known(&self, id: &EntryId) -> Result<Option<Known>, LedgerFault> {
         let row = self.entry(id).map_err(ledger_fault)?;
-        Ok(row.map(|r| Known {
-            chain: r.chain,
-            seq: r.seq,
-            lamport: r.lamport,
-            past: r.past,
-        }))
+        Ok(row.map(|r| Known { chain: r.chain, seq: r.seq, lamport: r.lamport, past: r.past }))
     }
 
     fn id_at(&self, chain: &ChainId, seq: u64) -> Result<Option<EntryId>, LedgerFault> {
@@ -345,24 +315,16 @@ impl TreeRead for View<'_> {
     }
 
     fn old_content(&self, node: &NodeId, id: &VersionId) -> Result<Option<Version<State>>, TreeFault> {
-        self.row(Table::OldVersions, &old_key(node, RegisterKind::Content, id))
-            .map_err(tree_fault)
+        self.row(Table::OldVersions, &old_key(node, RegisterKind::Content, id)).map_err(tree_fault)
     }
 
     fn old_place(&self, node: &NodeId, id: &VersionId) -> Result<Option<Version<Place>>, TreeFault> {
-        self.row(Table::OldVersions, &old_key(node, RegisterKind::Place, id))
-            .map_err(tree_fault)
+        self.row(Table::OldVersions, &old_key(node, RegisterKind::Place, id)).map_err(tree_fault)
     }
 
     fn children_named(&self, parent: &NodeId, name: &Name) -> Result<Vec<NodeId>, TreeFault> {
-        let rows = self
-            .all(Table::Children, &child_prefix(parent, name))
-            .map_err(tree_fault)?;
-        Ok(rows
-            .iter()
-            .filter_map(|(key, _)| child_from_key(key))
-            .map(|(_, node)| node)
-            .collect())
+        let rows = self.all(Table::Children, &child_prefix(parent, name)).map_err(tree_fault)?;
+        Ok(rows.iter().filter_map(|(key, _)| child_from_key(key)).map(|(_, node)| node).collect())
     }
 
     fn children(
@@ -372,10 +334,8 @@ impl TreeRead for View<'_> {
         limit: usize,
     ) -> Result<Vec<(Name, NodeId)>, TreeFault> {
         let after = after.map(|(name, node)| child_key(parent, name, node));
-        let rows = self
-            .0
-            .scan(Table::Children, &parent.to_key(), after.as_deref(), limit)
-            .map_err(tree_fault)?;
+        let rows =
+            self.0.scan(Table::Children, &parent.to_key(), after.as_deref(), limit).map_err(tree_fault)?;
         Ok(rows.iter().filter_map(|(key, _)| child_from_key(key)).collect())
     }
 

@@ -1,0 +1,115 @@
+//! When nothing is left to do: telling the others, and ending a one-shot run.
+
+use super::gossip::{BYE_IN_SYNC, BYE_STOPPING};
+use super::session::{Session, Stage};
+use super::wake::Wake;
+use super::{Ended, Engine};
+use crate::service::{Goal, Notice};
+use super::effect::Effect;
+use dunlin_core::message::{Message, Status};
+use dunlin_transport::ConnId;
+use std::time::{Duration, Instant};
+
+/// A one-shot run that is connected to nobody for so long gives up.
+const NOBODY_AFTER: Duration = Duration::from_secs(60);
+/// Time for the last words of a run.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// Our own state, as the others should know it.
+    fn own_status(&self) -> Status {
+        let is_quiet = self.local.first_scan_done()
+            && !self.local.is_wanted()
+            && !self.local.has_put_off()
+            && self.remote.is_idle()
+            && self.fetch.is_idle()
+            && self.opening.is_empty();
+        Status {
+            needed: self.remote.stuck().len() as u64,
+            in_sync: is_quiet,
+            scan_done: self.local.first_scan_done(),
+            frontier: self.ledger.frontier.digest(),
+        }
+    }
+
+    /// Tells changes of our state to the open sessions, and sees whether the goal is reached.
+    pub(super) fn check_calm(&mut self, now: Instant) {
+        if self.stopping {
+            return;
+        }
+        let status = self.own_status();
+        let conns: Vec<ConnId> = self.sessions.values().filter(|s| s.is_open()).map(|s| s.conn).collect();
+        for conn in conns {
+            let Some(session) = self.sessions.get_mut(&conn) else { continue };
+            if session.status_sent == Some(status) || (!status.in_sync && session.status_sent.is_none()) {
+                continue;
+            }
+            session.status_sent = Some(status);
+            self.send(conn, &Message::Status(status));
+        }
+        if self.config.goal == Goal::InSync && self.sessions.values().any(|s| agrees(s, &status)) {
+            let peer = self.sessions.values().find(|s| agrees(s, &status)).map(|s| s.peer);
+            self.effects.extend(peer.map(|peer| Effect::Tell(Notice::InSync { peer })));
+            self.stop(now, Ended::InSync);
+        }
+    }
+
+    /// A session ended by itself: if the other side left because all was well, so do we.
+    pub(super) fn after_session(&mut self, now: Instant, session: &Session) {
+        let status = self.own_status();
+        if self.config.goal == Goal::InSync && session.said_goodbye && agrees_at_end(session, &status) {
+            self.stop(now, Ended::InSync);
+        }
+    }
+
+    /// Gives up after a time without any session; a server never does.
+    pub(super) fn await_somebody(&mut self, now: Instant) {
+        let is_alone = !self.sessions.values().any(Session::is_open);
+        if self.config.goal == Goal::InSync && is_alone && !self.wakes.is_armed(Wake::NobodyThere) {
+            self.wakes.arm(Wake::NobodyThere, now, NOBODY_AFTER);
+        }
+    }
+
+    pub(super) fn nobody_there(&mut self) {
+        if !self.sessions.values().any(Session::is_open) {
+            self.stopping = true;
+            self.ended = Some(Ended::NoPeer);
+        }
+    }
+
+    /// Says goodbye to all and ends when they are gone, or after [`FAREWELL`].
+    pub(super) fn stop(&mut self, now: Instant, ended: Ended) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.pending_end = Some(ended.clone());
+        let code = if ended == Ended::InSync { BYE_IN_SYNC } else { BYE_STOPPING };
+        let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
+        for conn in conns {
+            self.close(conn, code, "done");
+        }
+        self.wakes.arm(Wake::Farewell, now, FAREWELL);
+        if self.sessions.is_empty() {
+            self.end_now();
+        }
+    }
+
+    pub(super) fn end_now(&mut self) {
+        if self.stopping && self.ended.is_none() {
+            self.ended = self.pending_end.take();
+        }
+    }
+}
+
+/// True if both ends are quiet and hold the same entries.
+fn agrees(session: &Session, ours: &Status) -> bool {
+    let is_said = session.status_sent == Some(*ours);
+    session.stage == Stage::Open && is_said && agrees_at_end(session, ours)
+}
+
+fn agrees_at_end(session: &Session, ours: &Status) -> bool {
+    session.status.is_some_and(|theirs| {
+        ours.in_sync && theirs.in_sync && theirs.scan_done && theirs.frontier == ours.frontier
+    })
+}

@@ -1,0 +1,171 @@
+//! Everything that the engine can ask for: one enum for each hand.
+//!
+//! An effect is an order, complete in itself; the hand that obeys has no opinion. Each order is
+//! answered by exactly one [`Event`](super::event::Event) unless its doc says otherwise.
+
+use crate::jobs::plan::Step;
+use crate::jobs::record::Observed;
+use crate::service::Notice;
+use bytes::Bytes;
+use dunlin_core::chunk::manifest::Manifest;
+use dunlin_core::content::Content;
+use dunlin_core::id::{ContentHash, PeerId};
+use dunlin_core::ledger::chain::Verified;
+use dunlin_core::ledger::entry::SignedEntry;
+use dunlin_core::ledger::frontier::Frontier;
+use dunlin_core::message::{JoinRequest, WantItem};
+use dunlin_core::path::RelPath;
+use dunlin_core::tree::node::Place;
+use dunlin_transport::{Command, ConnId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// One order.
+pub enum Effect {
+    /// To the hand that owns the ledger's writes.
+    Ledger(LedgerOrder),
+    /// To the hand that owns the user's folder.
+    Folder(FolderOrder),
+    /// To the pool that hashes, verifies, compresses and reads.
+    Digest(DigestOrder),
+    /// To the transport; not answered directly.
+    Net(Command),
+    /// To the people; not answered.
+    Tell(Notice),
+}
+
+/// Orders that read or write the store.
+pub enum LedgerOrder {
+    /// Record local changes: one transaction, entries signed.
+    Record(Vec<Observed>),
+    /// Take verified entries into the ledger and the tree. `from` is who sent them.
+    Admit {
+        /// The session they came by.
+        from: ConnId,
+        /// In the order in which they were sent.
+        entries: Vec<Verified>,
+    },
+    /// Compare what should be shown with what is on disk.
+    Plan {
+        /// At most so many steps.
+        limit: usize,
+        /// Places whose steps are under way, or that cannot be mended now.
+        busy: BTreeSet<Place>,
+    },
+    /// Read entries that a peer lacks, in causal order.
+    Load {
+        /// For whom.
+        conn: ConnId,
+        /// What it has.
+        known: Frontier,
+        /// At most so many bytes (but at least one entry).
+        budget: usize,
+    },
+    /// Check a redemption and admit the joiner.
+    AddMember {
+        /// The session.
+        conn: ConnId,
+        /// The device at its other end.
+        peer: PeerId,
+        /// What it sent.
+        request: JoinRequest,
+        /// The session's channel binding.
+        binding: [u8; 32],
+    },
+    /// Keep the folder's secret that a member sent us. Answered by `Ledger`.
+    KeepSecret([u8; 32]),
+    /// Look for a manifest's root and segments in the store.
+    FindManifest {
+        /// The transfer.
+        ticket: u64,
+        /// Which.
+        hash: ContentHash,
+    },
+    /// Keep a manifest's root or a segment of it, whose hash was verified. Not answered.
+    KeepPart {
+        /// Its hash.
+        hash: ContentHash,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// Remember where a member was reached. Not answered.
+    KeepPeer {
+        /// Who.
+        peer: PeerId,
+        /// Its label.
+        label: String,
+        /// Where.
+        addr: std::net::SocketAddr,
+    },
+}
+
+/// Orders that touch the user's folder.
+pub enum FolderOrder {
+    /// Finish or undo what a crash interrupted; sweep the staging area.
+    Recover,
+    /// Look for changes below these paths; an empty list means the whole folder.
+    /// Answered by any number of `Seen` and one `ScanDone`.
+    Scan(Vec<RelPath>),
+    /// Carry out steps in their order.
+    Apply(Vec<Step>),
+    /// Make everything that was placed durable.
+    Settle,
+    /// Open the staged file of a content; copy what is on this disk already.
+    StageOpen {
+        /// The transfer.
+        ticket: u64,
+        /// The content.
+        content: Content,
+        /// Its chunks.
+        manifest: Arc<Manifest>,
+    },
+    /// Check the whole file's hash.
+    StageFinish {
+        /// The transfer.
+        ticket: u64,
+    },
+}
+
+/// Orders without state of their own; they run in parallel.
+pub enum DigestOrder {
+    /// Read, cut and hash files. Answered by one `Cut` for the batch.
+    Cut(Vec<(u64, RelPath)>),
+    /// Verify signatures.
+    Verify {
+        /// The session they came by.
+        from: ConnId,
+        /// As received.
+        entries: Vec<SignedEntry>,
+    },
+    /// Open a received piece: decompress, verify, and write it to its staged file if it has one.
+    Open(PieceOrder),
+    /// Read, verify and seal what a peer wants. Answered by one `Served`.
+    Serve {
+        /// For whom.
+        conn: ConnId,
+        /// Its request.
+        request: u64,
+        /// The item's place in the request.
+        item: u32,
+        /// What.
+        want: WantItem,
+    },
+}
+
+/// A received piece and what it must be.
+pub struct PieceOrder {
+    /// Names the piece in the answer.
+    pub ticket: u64,
+    /// The staged file that it belongs to, with the chunk's index; `None`: its bytes are wanted back.
+    pub stage: Option<(u64, u32)>,
+    /// Its hash.
+    pub hash: ContentHash,
+    /// Its plain size in bytes.
+    pub size: u32,
+    /// True if the payload is compressed.
+    pub lz4: bool,
+    /// The frame that carried it.
+    pub frame: Bytes,
+    /// Where the payload begins in the frame.
+    pub payload_at: usize,
+}

@@ -1,0 +1,166 @@
+//! Everything that can happen to the engine: what the senses report and what the hands answer.
+
+use crate::jobs::admit::Admitted;
+use crate::jobs::plan::Plan;
+use crate::jobs::record::Recorded;
+use bytes::Bytes;
+use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
+use dunlin_core::id::PeerId;
+use dunlin_core::ledger::chain::Verified;
+use dunlin_core::ledger::entry::SignedEntry;
+use dunlin_core::ledger::event::Role;
+use dunlin_core::ledger::frontier::Frontier;
+use dunlin_core::path::RelPath;
+use dunlin_storage::folder::apply::{Outcome, Step};
+use dunlin_storage::folder::cut::{Cut, CutError};
+use dunlin_storage::folder::scan::{ScanReport, Seen};
+use dunlin_transport::ConnId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One thing that happened.
+pub enum Event {
+    /// The ledger's hand, after a change of entries or members: the state as committed.
+    Ledger(LedgerState),
+    /// Local changes were recorded; `state` is the ledger's state after it.
+    Recorded(Recorded, LedgerState),
+    /// Entries of a peer were taken in, or not.
+    Admitted {
+        /// Who sent them.
+        from: ConnId,
+        /// What became of them.
+        admitted: Admitted,
+        /// The ledger's state after it.
+        state: LedgerState,
+    },
+    /// The answer to `Plan`.
+    Planned(Plan),
+    /// The answer to `Load`: entries to send, and what the peer has once it has them.
+    Loaded {
+        /// For whom.
+        conn: ConnId,
+        /// In causal order; empty if it lacks nothing.
+        entries: Vec<SignedEntry>,
+        /// The peer's frontier after them.
+        known: Frontier,
+    },
+    /// The answer to `AddMember`.
+    MemberAdded {
+        /// The session.
+        conn: ConnId,
+        /// The folder's secret for the new member, or why it was refused.
+        result: Result<[u8; 32], String>,
+        /// The ledger's state after it.
+        state: LedgerState,
+    },
+    /// The answer to `FindManifest`.
+    ManifestFound {
+        /// The transfer.
+        ticket: u64,
+        /// What the store has of it, or why the bytes given are no manifest.
+        found: Result<FoundManifest, String>,
+    },
+    /// The folder is ready: what a crash interrupted is finished or undone.
+    Recovered {
+        /// Intents that were finished or undone.
+        intents: u64,
+    },
+    /// A batch of what the scan saw.
+    Seen(Vec<Seen>),
+    /// The scan is over.
+    ScanDone(Result<ScanReport, String>),
+    /// The answer to `Apply`.
+    Applied(Vec<(Step, Outcome)>),
+    /// The answer to `Settle`.
+    Settled,
+    /// The answer to `StageOpen`: the chunks that are not there yet.
+    StageOpened {
+        /// The transfer.
+        ticket: u64,
+        /// Indexes of missing chunks, or why it cannot be staged.
+        missing: Result<Vec<u32>, String>,
+        /// Content bytes that were found on this disk.
+        reused: u64,
+    },
+    /// The answer to `StageFinish`.
+    StageFinished {
+        /// The transfer.
+        ticket: u64,
+        /// Whether the whole file has the right hash.
+        result: Result<(), String>,
+    },
+    /// The answer to `Cut`.
+    Cut(Vec<(u64, Result<Cut, CutError>)>),
+    /// The answer to `Verify`.
+    Verified {
+        /// Who sent them.
+        from: ConnId,
+        /// Those that verify, in order.
+        entries: Vec<Verified>,
+        /// How many do not.
+        bad: usize,
+    },
+    /// The answer to `Open`.
+    Opened {
+        /// The piece.
+        ticket: u64,
+        /// Its bytes (empty if they were staged), or why it is refused.
+        result: Result<Vec<u8>, PieceError>,
+    },
+    /// The answer to `Serve`.
+    Served {
+        /// For whom.
+        conn: ConnId,
+        /// Bulk frames, complete.
+        frames: Vec<Bytes>,
+        /// Content bytes in them.
+        bytes: u64,
+        /// A file that was not what the ledger says: it must be scanned.
+        stale: Option<RelPath>,
+    },
+    /// The transport reports.
+    Net(dunlin_transport::Event),
+    /// Somebody asks to stop.
+    Stop,
+    /// A hand cannot go on: its store or its folder failed.
+    Failed(String),
+}
+
+/// Why a received piece was refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PieceError {
+    /// Its bytes are not what its hash says.
+    Wrong,
+    /// It could not be written to its staged file.
+    Unwritable(String),
+}
+
+/// What the store has of a manifest.
+pub enum FoundManifest {
+    /// Not even its root.
+    Nothing,
+    /// Its root; `missing` are the indexes of segments that the store lacks.
+    Partly {
+        /// The root.
+        root: ManifestRoot,
+        /// Segments to ask for.
+        missing: Vec<u32>,
+    },
+    /// Everything.
+    Whole(Arc<Manifest>),
+}
+
+/// What the engine must know of the ledger. Small: it grows with members, not with files.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerState {
+    /// Our head of each chain.
+    pub frontier: Frontier,
+    /// The members and what they may do.
+    pub members: BTreeMap<PeerId, (Role, String)>,
+    /// Slots whose plan may have changed.
+    pub dirty: u64,
+    /// The folder's pre-shared key, once we hold its secret.
+    pub folder_key: Option<[u8; 32]>,
+    /// The invites that can be redeemed here: number and pre-shared key. Only for those made here.
+    pub invites: Vec<(u64, [u8; 32])>,
+}

@@ -1,0 +1,423 @@
+//! Sessions: who is there, what they lack, what they said. Routes between transport and the rest.
+
+use super::effect::{DigestOrder, Effect, LedgerOrder};
+use super::event::LedgerState;
+use super::session::{Session, Stage};
+use super::wake::Wake;
+use super::{Engine, Ended};
+use crate::jobs::admit::Admitted;
+use crate::service::{Goal, Notice};
+use bytes::Bytes;
+use dunlin_core::id::PeerId;
+use dunlin_core::invite::JoinProof;
+use dunlin_core::ledger::chain::Verified;
+use dunlin_core::ledger::entry::SignedEntry;
+use dunlin_core::ledger::frontier::Frontier;
+use dunlin_core::limits::{CONTROL_CREDIT, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED, SESSIONS_MAX};
+use dunlin_core::message::{Hello, JoinRequest, Message, PROTOCOL};
+use dunlin_transport::{Command, ConnId, Event as NetEvent, Lane, PskId};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// The pre-shared key of the folder itself.
+pub const FOLDER_PSK: PskId = PskId(0);
+/// The pre-shared key of the invite that we redeem.
+pub const JOIN_PSK: PskId = PskId(1);
+/// Invites made here are numbered from this on.
+pub const INVITE_PSK_FIRST: u64 = 16;
+
+/// The first pause before an address is dialled again; doubles up to [`DIAL_PAUSE_MAX`].
+const DIAL_PAUSE_MIN: Duration = Duration::from_millis(200);
+const DIAL_PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// Goodbye: everything is in sync.
+pub const BYE_IN_SYNC: u32 = 0;
+/// Goodbye: the program ends.
+pub const BYE_STOPPING: u32 = 1;
+/// Goodbye: you are not a member, or your invite is no good.
+pub const BYE_REFUSED: u32 = 2;
+/// Goodbye: what you sent is no message of this protocol.
+pub const BYE_PROTOCOL: u32 = 3;
+/// Goodbye: another session with you is kept.
+pub const BYE_DUPLICATE: u32 = 4;
+
+impl Engine {
+    pub(super) fn handle_net(&mut self, now: Instant, event: NetEvent) {
+        match event {
+            NetEvent::Listening { addrs } => {
+                self.listening = addrs.clone();
+                self.effects.push_back(Effect::Tell(Notice::Listening { addrs }));
+            }
+            NetEvent::Connected { conn, peer, psk, outbound, remote, binding } => {
+                if let Some(ticket) = outbound {
+                    self.dialling.remove(&ticket);
+                }
+                self.handle_connected(conn, peer, psk, outbound.is_some(), remote, binding);
+            }
+            NetEvent::DialFailed { ticket, error } => {
+                if let Some(addr) = self.dialling.remove(&ticket) {
+                    self.effects.push_back(Effect::Tell(Notice::Unreachable { addr, why: error.to_string() }));
+                }
+                self.dial_later(now);
+            }
+            NetEvent::Frame { conn, lane: Lane::Control, frame } => self.handle_control(now, conn, &frame),
+            NetEvent::Frame { conn, lane: Lane::Bulk, frame } => self.handle_bulk(now, conn, frame),
+            NetEvent::Sent { conn, lane, bytes } => self.handle_sent(conn, lane, bytes as u64),
+            NetEvent::Closed { conn, reason } => self.handle_closed(now, conn, &reason.to_string()),
+            NetEvent::Fatal(text) => self.stop(now, Ended::Failed(text)),
+        }
+    }
+
+    fn handle_connected(
+        &mut self,
+        conn: ConnId,
+        peer: PeerId,
+        psk: PskId,
+        outbound: bool,
+        addr: SocketAddr,
+        binding: [u8; 32],
+    ) {
+        let mut session = Session::new(conn, peer, addr, outbound, binding);
+        if self.stopping || self.sessions.len() >= SESSIONS_MAX {
+            self.send_close(conn, BYE_STOPPING, "busy");
+            return;
+        }
+        if !self.keep_one_of_two(&session) {
+            self.send_close(conn, BYE_DUPLICATE, "already connected");
+            return;
+        }
+        if psk == JOIN_PSK {
+            session.stage = Stage::Joining;
+        } else if psk != FOLDER_PSK {
+            session.stage = Stage::Joining;
+            session.invite = Some(psk.0);
+        }
+        let must_wait = session.invite.is_some();
+        self.sessions.insert(conn, session);
+        if !must_wait {
+            self.send_hello(conn, &binding, psk == JOIN_PSK);
+        }
+    }
+
+    /// Of two sessions with one device both ends keep the same: the one whose dialler has the smaller
+    /// id; of two dialled by the same end the younger, since the older may be dead already.
+    fn keep_one_of_two(&mut self, new: &Session) -> bool {
+        let ours = self.config.identity.peer_id();
+        let Some(old) = self.sessions.values().find(|s| s.peer == new.peer && s.stage != Stage::Closing) else {
+            return true;
+        };
+        let is_same_dialler = old.outbound == new.outbound;
+        let new_dialler_is_smaller = (if new.outbound { ours } else { new.peer }) == ours.min(new.peer);
+        if is_same_dialler || new_dialler_is_smaller {
+            let old = old.conn;
+            self.close(old, BYE_DUPLICATE, "another session took its place");
+            true
+        } else {
+            false
+        }
+    }
+
+    fn send_hello(&mut self, conn: ConnId, binding: &[u8; 32], joining: bool) {
+        let join = self.config.join.as_ref().filter(|_| joining).map(|invite| {
+            let proof = JoinProof::sign(invite, &self.config.identity.peer_id(), binding);
+            JoinRequest { label: self.config.label.clone(), key: invite.key().peer_id(), proof: proof.signature }
+        });
+        let hello = Hello {
+            protocol: PROTOCOL,
+            folder: self.config.folder,
+            replica: self.config.chain,
+            label: self.config.label.clone(),
+            join,
+        };
+        self.send(conn, &Message::Hello(hello));
+    }
+
+    fn handle_control(&mut self, now: Instant, conn: ConnId, frame: &[u8]) {
+        if !self.sessions.get(&conn).is_some_and(|s| s.stage != Stage::Closing) {
+            return;
+        }
+        let message = match Message::decode(frame) {
+            Ok(message) => message,
+            Err(error) => return self.close(conn, BYE_PROTOCOL, &error.to_string()),
+        };
+        let is_open = self.sessions.get(&conn).is_some_and(Session::is_open);
+        match message {
+            Message::Hello(hello) => self.handle_hello(conn, hello),
+            Message::Welcome(welcome) => self.handle_welcome(conn, welcome.secret),
+            Message::Goodbye(bye) => self.handle_goodbye(now, conn, bye.code, &bye.text),
+            Message::Frontier(frontier) if is_open => self.handle_frontier(conn, frontier),
+            Message::Entries(entries) if is_open => {
+                self.progress.entries_received += entries.len() as u64;
+                self.remote.verify_begun();
+                self.effects.push_back(Effect::Digest(DigestOrder::Verify { from: conn, entries }));
+            }
+            Message::Want(want) if is_open => self.handle_want(conn, want.request, want.items),
+            Message::Status(status) if is_open => {
+                if let Some(session) = self.sessions.get_mut(&conn) {
+                    session.status = Some(status);
+                }
+            }
+            Message::Unknown { .. } => {}
+            _ => self.close(conn, BYE_PROTOCOL, "a message that does not belong here"),
+        }
+    }
+
+    fn handle_hello(&mut self, conn: ConnId, hello: Hello) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.label = hello.label;
+        let (peer, label, addr) = (session.peer, session.label.clone(), session.addr);
+        if hello.protocol != PROTOCOL || hello.folder != self.config.folder {
+            return self.close(conn, BYE_REFUSED, "another folder, or another version of dunlin");
+        }
+        match (session.stage, session.invite, hello.join) {
+            (Stage::Joining, Some(_), Some(request)) => {
+                let binding = session.binding;
+                self.effects.push_back(Effect::Ledger(LedgerOrder::AddMember { conn, peer, request, binding }));
+            }
+            (Stage::Greeting, None, None) => {
+                // A device that holds no entry yet cannot know the members; its first peer can.
+                let is_member = self.ledger.members.is_empty() || self.ledger.members.contains_key(&peer);
+                if !is_member {
+                    return self.close(conn, BYE_REFUSED, "this device is not a member of the folder");
+                }
+                self.open(conn);
+            }
+            // The issuer's own hello comes with the welcome.
+            (Stage::Joining | Stage::Open, None, None) => {}
+            _ => return self.close(conn, BYE_REFUSED, "an invite was expected"),
+        }
+        self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPeer { peer, label, addr }));
+    }
+
+    pub(super) fn handle_member_added(&mut self, conn: ConnId, result: Result<[u8; 32], String>, state: LedgerState) {
+        self.set_ledger(state);
+        let Some(session) = self.sessions.get(&conn) else { return };
+        let (peer, label, binding) = (session.peer, session.label.clone(), session.binding);
+        match result {
+            Ok(secret) => {
+                self.send(conn, &Message::Welcome(dunlin_core::message::Welcome { secret }));
+                self.send_hello(conn, &binding, false);
+                self.effects.push_back(Effect::Tell(Notice::Joined { peer, label }));
+                self.open(conn);
+            }
+            Err(why) => self.close(conn, BYE_REFUSED, &why),
+        }
+    }
+
+    fn handle_welcome(&mut self, conn: ConnId, secret: [u8; 32]) {
+        let is_ours = self.sessions.get(&conn).is_some_and(|s| s.stage == Stage::Joining && s.outbound);
+        if !is_ours {
+            return self.close(conn, BYE_PROTOCOL, "a welcome that nobody asked for");
+        }
+        self.config.join = None;
+        self.effects.push_back(Effect::Net(Command::RemovePsk { id: JOIN_PSK }));
+        self.effects.push_back(Effect::Ledger(LedgerOrder::KeepSecret(secret)));
+        self.open(conn);
+    }
+
+    /// From now on entries and contents flow.
+    fn open(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.stage = Stage::Open;
+        let (peer, label, addr) = (session.peer, session.label.clone(), session.addr);
+        self.dial_failures = 0;
+        self.wakes.disarm(Wake::NobodyThere);
+        self.effects.push_back(Effect::Tell(Notice::Connected { peer, label, addr }));
+        let frontier = self.ledger.frontier.clone();
+        self.send(conn, &Message::Frontier(frontier));
+        self.remote.retry_stuck();
+    }
+
+    fn handle_frontier(&mut self, conn: ConnId, frontier: Frontier) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.unconfirmed = 0;
+        match &mut session.known {
+            Some(known) => known.advance(&frontier),
+            None => session.known = Some(frontier),
+        }
+    }
+
+    pub(super) fn handle_loaded(&mut self, conn: ConnId, entries: Vec<SignedEntry>, known: Frontier) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.loading = false;
+        match &mut session.known {
+            Some(old) => old.advance(&known),
+            None => session.known = Some(known),
+        }
+        if entries.is_empty() {
+            return;
+        }
+        let message = Message::Entries(entries);
+        let sent = self.send(conn, &message);
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            session.unconfirmed += sent;
+        }
+    }
+
+    pub(super) fn handle_verified(&mut self, from: ConnId, entries: Vec<Verified>, bad: usize) {
+        self.remote.handle_verified(from, entries);
+        if bad > 0 {
+            self.close(from, BYE_PROTOCOL, "an entry whose signature does not verify");
+        }
+    }
+
+    pub(super) fn handle_admitted(&mut self, from: ConnId, admitted: Admitted, state: LedgerState) {
+        self.remote.handle_admitted();
+        self.set_ledger(state);
+        let frontier = self.ledger.frontier.clone();
+        if let Some(session) = self.sessions.get_mut(&from) {
+            if let Some(known) = &mut session.known {
+                known.advance_by(admitted.accepted.iter().map(|a| (a.chain, a.seq, a.id)));
+            }
+            // The frontier confirms what came, and asks again for what was missing before it.
+            self.send(from, &Message::Frontier(frontier));
+        }
+        if let Some((_, reason)) = admitted.refused.first() {
+            let text = reason.to_string();
+            self.close(from, BYE_PROTOCOL, &text);
+        }
+    }
+
+    /// Sends entries, statuses and contents to whoever lacks them and can take them.
+    pub(super) fn advance_sessions(&mut self) {
+        let conns: Vec<ConnId> = self.sessions.values().filter(|s| s.is_open()).map(|s| s.conn).collect();
+        for conn in conns {
+            self.load_for(conn);
+            self.serve_for(conn);
+        }
+    }
+
+    fn load_for(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let may = !session.loading
+            && session.control_unsent < CONTROL_CREDIT / 2
+            && session.unconfirmed < ENTRIES_UNCONFIRMED;
+        let Some(known) = session.known.as_ref().filter(|known| may && self.ledger.frontier.exceeds(known)) else {
+            return;
+        };
+        let known = known.clone();
+        session.loading = true;
+        let budget = ENTRIES_MESSAGE_BYTES;
+        self.effects.push_back(Effect::Ledger(LedgerOrder::Load { conn, known, budget }));
+    }
+
+    fn handle_sent(&mut self, conn: ConnId, lane: Lane, bytes: u64) {
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            match lane {
+                Lane::Control => session.control_unsent = session.control_unsent.saturating_sub(bytes),
+                Lane::Bulk => session.bulk_unsent = session.bulk_unsent.saturating_sub(bytes),
+            }
+        }
+    }
+
+    fn handle_goodbye(&mut self, now: Instant, conn: ConnId, code: u32, text: &str) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.said_goodbye = true;
+        let was_joining = session.stage == Stage::Joining;
+        if code == BYE_REFUSED && (was_joining || self.config.goal == Goal::InSync) {
+            self.effects.push_back(Effect::Tell(Notice::Refused { text: text.to_owned() }));
+            self.stop(now, Ended::Refused(text.to_owned()));
+        }
+    }
+
+    fn handle_closed(&mut self, now: Instant, conn: ConnId, reason: &str) {
+        let Some(session) = self.sessions.remove(&conn) else { return };
+        for expected in self.fetch.take_all_expected(conn, None) {
+            self.fetch.give_back(expected, None);
+        }
+        if session.stage != Stage::Closing {
+            let reason = reason.to_owned();
+            self.effects.push_back(Effect::Tell(Notice::Disconnected { peer: session.peer, reason }));
+        }
+        if self.stopping {
+            if self.sessions.is_empty() {
+                self.end_now();
+            }
+        } else {
+            self.after_session(now, &session);
+            self.dial_later(now);
+            self.await_somebody(now);
+        }
+    }
+
+    /// Dials every address that no session and no attempt covers.
+    pub(super) fn dial(&mut self) {
+        if self.stopping {
+            return;
+        }
+        let joining = self.config.join.is_some();
+        if !joining && self.ledger.folder_key.is_none() {
+            return;
+        }
+        let psk = if joining { JOIN_PSK } else { FOLDER_PSK };
+        let expect = self.config.join.as_ref().map(|invite| invite.issuer);
+        for addr in self.config.dial.clone() {
+            let is_covered = self.dialling.values().any(|a| *a == addr)
+                || self.sessions.values().any(|s| s.addr == addr || joining && s.outbound)
+                || self.listening.contains(&addr);
+            if is_covered {
+                continue;
+            }
+            self.next_ticket += 1;
+            self.dialling.insert(self.next_ticket, addr);
+            self.effects.push_back(Effect::Net(Command::Dial { ticket: self.next_ticket, addr, psk, expect }));
+        }
+    }
+
+    fn dial_later(&mut self, now: Instant) {
+        if self.config.dial.is_empty() {
+            return;
+        }
+        let pause = DIAL_PAUSE_MIN.saturating_mul(1 << self.dial_failures.min(10)).min(DIAL_PAUSE_MAX);
+        self.dial_failures += 1;
+        self.wakes.arm(Wake::Dial, now, pause);
+    }
+
+    /// Tells the transport which keys open a handshake, as far as they changed.
+    pub(super) fn set_keys(&mut self, state: &LedgerState) {
+        if let Some(key) = state.folder_key.filter(|_| state.folder_key != self.ledger.folder_key) {
+            self.effects.push_back(Effect::Net(Command::SetPsk { id: FOLDER_PSK, key }));
+        }
+        for (number, key) in &state.invites {
+            if !self.ledger.invites.iter().any(|(n, _)| n == number) {
+                self.effects.push_back(Effect::Net(Command::SetPsk { id: PskId(*number), key: *key }));
+            }
+        }
+        for (number, _) in &self.ledger.invites {
+            if !state.invites.iter().any(|(n, _)| n == number) {
+                self.effects.push_back(Effect::Net(Command::RemovePsk { id: PskId(*number) }));
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, conn: ConnId, message: &Message) -> u64 {
+        let frame = Bytes::from(message.encode());
+        let len = frame.len() as u64;
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            session.control_unsent += len;
+        }
+        self.effects.push_back(Effect::Net(Command::Send { conn, lane: Lane::Control, frame }));
+        len
+    }
+
+    /// Says goodbye and closes; the session stays until the transport reports it closed.
+    pub(super) fn close(&mut self, conn: ConnId, code: u32, text: &str) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        if session.stage == Stage::Closing {
+            return;
+        }
+        let bye = Message::Goodbye(dunlin_core::message::Goodbye { code, text: text.to_owned() });
+        self.send(conn, &bye);
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            session.stage = Stage::Closing;
+        }
+        for expected in self.fetch.take_all_expected(conn, None) {
+            self.fetch.give_back(expected, None);
+        }
+        self.send_close(conn, code, text);
+    }
+
+    fn send_close(&mut self, conn: ConnId, code: u32, reason: &str) {
+        self.effects.push_back(Effect::Net(Command::Close { conn, code, reason: reason.to_owned() }));
+    }
+}

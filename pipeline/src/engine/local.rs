@@ -1,0 +1,216 @@
+//! From the disk to the ledger: what a scan saw is read where needed, put in order, and recorded.
+//!
+//! Observations keep the scan's order (a directory before what is in it), though files are cut in
+//! parallel. Knows nothing of peers.
+
+use crate::jobs::record::Observed;
+use dunlin_core::limits::{CUT_BATCH_BYTES, CUT_BATCH_FILES, CUTS_IN_FLIGHT, RECORD_BATCH, SEEN_QUEUE_MAX};
+use dunlin_core::path::RelPath;
+use dunlin_storage::folder::cut::{Cut, CutError};
+use dunlin_storage::folder::scan::Seen;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How often a file that changes under the reader is looked at again before it counts as busy.
+const UNSTABLE_TRIES: u8 = 8;
+
+/// What the local side wants done next.
+pub enum LocalWant {
+    /// Scan below these paths; empty: everything.
+    Scan(Vec<RelPath>),
+    /// Cut these files.
+    Cut(Vec<(u64, RelPath)>),
+    /// Record these changes.
+    Record(Vec<Observed>),
+}
+
+/// A file that could not be read now.
+pub struct Unread {
+    /// Which.
+    pub path: RelPath,
+    /// Why.
+    pub error: CutError,
+}
+
+struct Pending {
+    seen: Seen,
+    cut: CutState,
+}
+
+enum CutState {
+    NotNeeded,
+    Wanted,
+    Running,
+    Done(Box<Cut>),
+    Failed,
+}
+
+/// The local side's state.
+#[derive(Default)]
+pub struct Local {
+    rescan: BTreeSet<RelPath>,
+    later: BTreeSet<RelPath>,
+    tries: BTreeMap<RelPath, u8>,
+    rescan_all: bool,
+    scanning: bool,
+    first_scan_done: bool,
+    queue: VecDeque<Pending>,
+    /// Ticket of the queue's front; tickets are consecutive.
+    front: u64,
+    next_to_cut: u64,
+    cutting: usize,
+    recording: bool,
+}
+
+impl Local {
+    /// Asks for a scan of everything.
+    pub fn rescan_all(&mut self) {
+        self.rescan_all = true;
+    }
+
+    /// Asks for a scan below `path`.
+    pub fn rescan(&mut self, path: RelPath) {
+        self.rescan.insert(path);
+    }
+
+    /// Asks for a look at `path` at the next [`Local::rescan_now`]; false if it was put off too often.
+    pub fn rescan_later(&mut self, path: RelPath) -> bool {
+        let tries = self.tries.entry(path.clone()).or_default();
+        *tries += 1;
+        let may = *tries <= UNSTABLE_TRIES;
+        if may {
+            self.later.insert(path);
+        } else {
+            self.tries.remove(&path);
+        }
+        may
+    }
+
+    /// True if a file is to be looked at again soon.
+    pub fn has_put_off(&self) -> bool {
+        !self.later.is_empty()
+    }
+
+    /// What was put off is wanted now.
+    pub fn rescan_now(&mut self) {
+        self.rescan.append(&mut self.later);
+    }
+
+    /// True once the whole folder has been looked at and recorded.
+    pub fn first_scan_done(&self) -> bool {
+        self.first_scan_done && !self.is_busy()
+    }
+
+    /// True while the scan walks.
+    pub fn is_scanning(&self) -> bool {
+        self.scanning
+    }
+
+    /// True while anything of a scan is under way.
+    pub fn is_busy(&self) -> bool {
+        self.scanning || !self.queue.is_empty() || self.recording
+    }
+
+    /// True if a scan is wanted or under way.
+    pub fn is_wanted(&self) -> bool {
+        self.rescan_all || !self.rescan.is_empty() || self.is_busy()
+    }
+
+    /// True if more of the scan can be taken in; else the scan waits.
+    pub fn has_room(&self) -> bool {
+        self.queue.len() < SEEN_QUEUE_MAX
+    }
+
+    /// Takes a batch of the scan.
+    pub fn handle_seen(&mut self, batch: Vec<Seen>) {
+        for seen in batch {
+            let cut = if seen.needs_reading() { CutState::Wanted } else { CutState::NotNeeded };
+            self.queue.push_back(Pending { seen, cut });
+        }
+    }
+
+    /// The scan has ended.
+    pub fn handle_scan_done(&mut self) {
+        self.scanning = false;
+        self.first_scan_done = true;
+    }
+
+    /// Takes results of cutting; gives the files that could not be read.
+    pub fn handle_cut(&mut self, results: Vec<(u64, Result<Cut, CutError>)>) -> Vec<Unread> {
+        let mut unread = Vec::new();
+        for (ticket, result) in results {
+            self.cutting -= 1;
+            let pending = &mut self.queue[(ticket - self.front) as usize];
+            pending.cut = match result {
+                Ok(cut) => CutState::Done(Box::new(cut)),
+                Err(error) => {
+                    unread.push(Unread { path: pending.seen.path().clone(), error });
+                    CutState::Failed
+                }
+            };
+        }
+        unread
+    }
+
+    /// The last record is committed.
+    pub fn handle_recorded(&mut self) {
+        self.recording = false;
+    }
+
+    /// What to do next; `may_scan` is false while changes are being applied to the folder.
+    pub fn poll(&mut self, may_scan: bool) -> Option<LocalWant> {
+        if may_scan && !self.is_busy() && (self.rescan_all || !self.rescan.is_empty()) {
+            self.scanning = true;
+            let paths = if self.rescan_all { Vec::new() } else { self.rescan.iter().cloned().collect() };
+            self.rescan_all = false;
+            self.rescan.clear();
+            return Some(LocalWant::Scan(paths));
+        }
+        if let Some(batch) = self.next_cut_batch() {
+            return Some(LocalWant::Cut(batch));
+        }
+        self.next_record().map(LocalWant::Record)
+    }
+
+    fn next_cut_batch(&mut self) -> Option<Vec<(u64, RelPath)>> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while self.cutting < CUTS_IN_FLIGHT && batch.len() < CUT_BATCH_FILES && bytes < CUT_BATCH_BYTES {
+            self.next_to_cut = self.next_to_cut.max(self.front);
+            let Some(pending) = self.queue.get_mut((self.next_to_cut - self.front) as usize) else {
+                break;
+            };
+            if matches!(pending.cut, CutState::Wanted) {
+                pending.cut = CutState::Running;
+                bytes += pending.seen.size();
+                self.cutting += 1;
+                batch.push((self.next_to_cut, pending.seen.path().clone()));
+            }
+            self.next_to_cut += 1;
+        }
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    fn next_record(&mut self) -> Option<Vec<Observed>> {
+        if self.recording {
+            return None;
+        }
+        let is_ready = |p: &Pending| !matches!(p.cut, CutState::Wanted | CutState::Running);
+        let ready = self.queue.iter().take(RECORD_BATCH).take_while(|p| is_ready(p)).count();
+        let all_ready = ready == self.queue.len() && !self.scanning;
+        if ready == 0 || (ready < RECORD_BATCH && !all_ready) {
+            return None;
+        }
+        let mut batch = Vec::with_capacity(ready);
+        for pending in self.queue.drain(..ready) {
+            match pending.cut {
+                CutState::NotNeeded => batch.push(Observed { seen: pending.seen, cut: None }),
+                CutState::Done(cut) => batch.push(Observed { seen: pending.seen, cut: Some(*cut) }),
+                // What could not be read is as it was, as far as the ledger knows.
+                CutState::Failed | CutState::Wanted | CutState::Running => {}
+            }
+        }
+        self.front += ready as u64;
+        self.recording = !batch.is_empty();
+        self.recording.then_some(batch)
+    }
+}

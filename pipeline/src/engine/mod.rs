@@ -1,0 +1,475 @@
+//! The engine: the one room that decides. A sans-IO state machine.
+//!
+//! One vocabulary: [`Engine::handle`] (something happened), then drain [`Engine::poll_effect`]
+//! (orders to the hands), then sleep until [`Engine::next_wake`]. `now` is an argument; there is no
+//! clock, thread, channel, socket or file below this module, and no object per file in the folder:
+//! all queues are bounded by `core::limits`.
+//!
+//! Sub-machines never call each other: they return small enums, and the methods of [`Engine`] pass
+//! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
+//! contents, `session` is one connection; `gossip` and `serve` route between sessions and the rest;
+//! `calm` says when a one-shot run is over.
+
+mod calm;
+pub mod effect;
+pub mod event;
+mod fetch;
+mod gossip;
+mod local;
+mod remote;
+mod serve;
+mod session;
+mod transfer;
+mod wake;
+
+use crate::service::{Ended, Goal, Notice, Problem, Progress, Report};
+use dunlin_core::id::{ChainId, FolderId};
+use dunlin_core::identity::Identity;
+use dunlin_core::invite::Invite;
+use dunlin_core::path::RelPath;
+use dunlin_core::tree::node::Place;
+use dunlin_storage::folder::apply::{Operation, Outcome, Source, Step};
+use dunlin_transport::{Command, ConnId};
+use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder, PieceOrder};
+use event::{Event, LedgerState, PieceError};
+use fetch::{Expected, Fetch, FetchWant, Piece, Waiting};
+use local::{Local, LocalWant};
+use remote::{Remote, RemoteWant};
+use session::Session;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use transfer::Advance;
+use wake::{Wake, Wakes};
+
+/// What the engine is told at its start.
+pub struct Config {
+    /// This device's key: it proves itself to whom it joins.
+    pub identity: Identity,
+    /// This device's label.
+    pub label: String,
+    /// The folder.
+    pub folder: FolderId,
+    /// This replica's chain.
+    pub chain: ChainId,
+    /// Where members may be found.
+    pub dial: Vec<SocketAddr>,
+    /// An invite to redeem.
+    pub join: Option<Invite>,
+    /// When to end.
+    pub goal: Goal,
+}
+
+/// How often the people get new figures.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// What could not be done is tried again after this time.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// A file that was being written is looked at again after this time.
+const RESCAN_AFTER: Duration = Duration::from_millis(500);
+
+/// The state machine. One mutation, then drain.
+pub struct Engine {
+    config: Config,
+    ledger: LedgerState,
+    local: Local,
+    remote: Remote,
+    fetch: Fetch,
+    sessions: BTreeMap<ConnId, Session>,
+    dialling: BTreeMap<u64, SocketAddr>,
+    dial_failures: u32,
+    next_ticket: u64,
+    /// Pieces being opened, by ticket.
+    opening: BTreeMap<u64, (ConnId, Expected)>,
+    wakes: Wakes,
+    effects: VecDeque<Effect>,
+    progress: Progress,
+    problems: BTreeMap<String, String>,
+    conflicts: u64,
+    listening: Vec<SocketAddr>,
+    told: Progress,
+    /// How it will have ended once the farewells are over.
+    pending_end: Option<Ended>,
+    ended: Option<Ended>,
+    stopping: bool,
+}
+
+impl Engine {
+    /// Begins with the ledger as it was opened; orders the recovery of the folder.
+    pub fn new(config: Config, ledger: LedgerState, now: Instant) -> Self {
+        let mut engine = Self {
+            config,
+            ledger: LedgerState::default(),
+            local: Local::default(),
+            remote: Remote::default(),
+            fetch: Fetch::default(),
+            sessions: BTreeMap::new(),
+            dialling: BTreeMap::new(),
+            dial_failures: 0,
+            next_ticket: 0,
+            opening: BTreeMap::new(),
+            wakes: Wakes::default(),
+            effects: VecDeque::new(),
+            progress: Progress::default(),
+            problems: BTreeMap::new(),
+            conflicts: 0,
+            listening: Vec::new(),
+            told: Progress::default(),
+            pending_end: None,
+            ended: None,
+            stopping: false,
+        };
+        engine.set_keys(&ledger);
+        engine.ledger = ledger;
+        if let Some(invite) = &engine.config.join {
+            let key = invite.psk();
+            engine.effects.push_back(Effect::Net(Command::SetPsk { id: gossip::JOIN_PSK, key }));
+        }
+        engine.effects.push_back(Effect::Folder(FolderOrder::Recover));
+        engine.wakes.arm(Wake::Dial, now, Duration::ZERO);
+        engine.await_somebody(now);
+        engine
+    }
+
+    /// The next order, if there is one.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Engine::handle_wake`] is due.
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.wakes.next()
+    }
+
+    /// True if the scan may go on; else its batches wait.
+    pub fn has_room_for_scan(&self) -> bool {
+        self.local.has_room()
+    }
+
+    /// How it ended, once it has.
+    pub fn report(&self) -> Option<Report> {
+        let problems =
+            self.problems.iter().map(|(path, what)| Problem { path: path.clone(), what: what.clone() }).collect();
+        let ended = self.ended.clone()?;
+        Some(Report { ended, progress: self.progress, problems, conflicts: self.conflicts })
+    }
+
+    /// Deadlines that have passed.
+    pub fn handle_wake(&mut self, now: Instant) {
+        while let Some(wake) = self.wakes.pop_due(now) {
+            match wake {
+                Wake::Dial => self.dial(),
+                Wake::Progress => {
+                    self.told = self.progress;
+                    self.effects.push_back(Effect::Tell(Notice::Progress(self.progress)));
+                }
+                Wake::Retry => self.remote.retry_stuck(),
+                Wake::Rescan => self.local.rescan_now(),
+                Wake::NobodyThere => self.nobody_there(),
+                Wake::Farewell => self.end_now(),
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Net(event) => self.handle_net(now, event),
+            Event::Stop => self.stop(now, Ended::Stopped),
+            Event::Failed(text) => self.stop(now, Ended::Failed(text)),
+            Event::Recovered { .. } => self.local.rescan_all(),
+            Event::Seen(batch) => {
+                self.progress.scanned += batch.len() as u64;
+                self.local.handle_seen(batch);
+            }
+            Event::ScanDone(result) => self.handle_scan_done(now, result),
+            Event::Cut(results) => self.handle_cut(now, results),
+            Event::Recorded(recorded, state) => {
+                self.local.handle_recorded();
+                self.progress.entries_signed += recorded.entries.len() as u64;
+                self.set_ledger(state);
+                self.remote.want_plan();
+            }
+            Event::Ledger(state) => self.set_ledger(state),
+            Event::Verified { from, entries, bad } => self.handle_verified(from, entries, bad),
+            Event::Admitted { from, admitted, state } => self.handle_admitted(from, admitted, state),
+            Event::Loaded { conn, entries, known } => self.handle_loaded(conn, entries, known),
+            Event::MemberAdded { conn, result, state } => self.handle_member_added(conn, result, state),
+            Event::Planned(plan) => self.handle_planned(plan),
+            Event::Applied(results) => self.handle_applied(now, results),
+            Event::Settled => self.remote.handle_settled(),
+            Event::ManifestFound { ticket, found } => match found {
+                Ok(found) => self.fetch.handle_manifest(ticket, found),
+                Err(why) => self.transfer_failed(now, ticket, why),
+            },
+            Event::StageOpened { ticket, missing, reused } => self.handle_stage_opened(now, ticket, missing, reused),
+            Event::StageFinished { ticket, result } => self.handle_stage_finished(now, ticket, result),
+            Event::Opened { ticket, result } => self.handle_opened(now, ticket, result),
+            Event::Served { conn, frames, bytes, stale } => self.handle_served(conn, frames, bytes, stale),
+        }
+        self.advance(now);
+    }
+
+    /// Lets every sub-machine say what it wants, until none wants anything.
+    fn advance(&mut self, now: Instant) {
+        if self.ended.is_some() {
+            return;
+        }
+        while self.advance_local() || self.advance_remote() || self.advance_fetch() {}
+        self.advance_sessions();
+        self.check_calm(now);
+        self.progress.needed = self.ledger.dirty;
+        self.progress.scanning = self.local.is_scanning();
+        self.progress.peers = self.sessions.values().filter(|s| s.is_open()).count() as u32;
+        if self.progress != self.told {
+            self.wakes.arm(Wake::Progress, now, PROGRESS_EVERY);
+        }
+    }
+
+    fn advance_local(&mut self) -> bool {
+        let Some(want) = self.local.poll(!self.remote.is_applying()) else { return false };
+        self.effects.push_back(match want {
+            LocalWant::Scan(paths) => Effect::Folder(FolderOrder::Scan(paths)),
+            LocalWant::Cut(files) => Effect::Digest(DigestOrder::Cut(files)),
+            LocalWant::Record(observed) => Effect::Ledger(LedgerOrder::Record(observed)),
+        });
+        true
+    }
+
+    fn advance_remote(&mut self) -> bool {
+        let may_apply = self.local.first_scan_done() && !self.local.is_wanted();
+        let starved = self.fetch.is_idle();
+        let Some(want) = self.remote.poll(may_apply, starved) else { return false };
+        self.effects.push_back(match want {
+            RemoteWant::Admit(from, entries) => Effect::Ledger(LedgerOrder::Admit { from, entries }),
+            RemoteWant::Plan(busy) => {
+                Effect::Ledger(LedgerOrder::Plan { limit: dunlin_core::limits::PLAN_BATCH, busy })
+            }
+            RemoteWant::Apply(steps) => Effect::Folder(FolderOrder::Apply(steps)),
+            RemoteWant::Settle => Effect::Folder(FolderOrder::Settle),
+        });
+        true
+    }
+
+    fn advance_fetch(&mut self) -> bool {
+        let sources = self.sources();
+        let Some(want) = self.fetch.poll(&sources) else { return false };
+        match want {
+            FetchWant::Ask { conn, request, items, bytes } => self.send_want(conn, request, items, bytes),
+            FetchWant::Transfer { ticket, advance } => self.effects.push_back(match advance {
+                Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
+                Advance::Open { content, manifest } => {
+                    Effect::Folder(FolderOrder::StageOpen { ticket, content, manifest })
+                }
+                Advance::Finish => Effect::Folder(FolderOrder::StageFinish { ticket }),
+            }),
+        }
+        true
+    }
+
+    fn set_ledger(&mut self, state: LedgerState) {
+        self.set_keys(&state);
+        if state.dirty > 0 {
+            self.remote.want_plan();
+        }
+        self.ledger = state;
+    }
+
+    fn handle_scan_done(&mut self, now: Instant, result: Result<dunlin_storage::folder::scan::ScanReport, String>) {
+        self.local.handle_scan_done();
+        match result {
+            Ok(report) => {
+                for problem in report.problems {
+                    self.note_problem(problem.path.to_string(), problem.kind.to_string());
+                }
+                self.conflicts = report.conflict_copies;
+                self.remote.want_plan();
+            }
+            Err(text) => self.stop(now, Ended::Failed(text)),
+        }
+    }
+
+    fn handle_cut(
+        &mut self,
+        now: Instant,
+        results: Vec<(u64, Result<dunlin_storage::folder::cut::Cut, dunlin_storage::folder::cut::CutError>)>,
+    ) {
+        let read = results.iter().filter_map(|(_, r)| r.as_ref().ok());
+        self.progress.bytes_hashed += read.map(|cut| cut.digest.content.size).sum::<u64>();
+        for unread in self.local.handle_cut(results) {
+            if unread.error.is_passing() && self.local.rescan_later(unread.path.clone()) {
+                self.wakes.arm(Wake::Rescan, now, RESCAN_AFTER);
+            } else {
+                self.note_problem(unread.path.to_string(), unread.error.to_string());
+            }
+        }
+    }
+
+    fn handle_planned(&mut self, plan: crate::jobs::plan::Plan) {
+        let places: Vec<Place> = plan.items.iter().map(|item| item.place.clone()).collect();
+        self.remote.handle_planned(places.into_iter(), plan.more);
+        self.ledger.dirty = plan.dirty;
+        for item in plan.items {
+            match item.content {
+                None => self.remote.push_step(item.step, 0),
+                Some(needed) => self.fetch.add(Waiting {
+                    place: item.place,
+                    step: item.step,
+                    node: needed.node,
+                    version: needed.version,
+                    content: needed.content,
+                    tried: Default::default(),
+                }),
+            }
+        }
+    }
+
+    fn handle_applied(&mut self, now: Instant, results: Vec<(Step, Outcome)>) {
+        let mut done = 0;
+        for (step, outcome) in results {
+            let path = step.operation.at().clone();
+            if let Operation::PutFile { source: Source::Inline(bytes), .. } = &step.operation {
+                self.fetch.release(bytes.len().max(1) as u64);
+            }
+            let place = step.place.clone();
+            match outcome {
+                Outcome::Done => {
+                    done += 1;
+                    self.problems.remove(&path.to_string());
+                    self.free(place);
+                }
+                Outcome::Refused(_) => {
+                    self.free(place);
+                    self.rescan_around(path);
+                }
+                Outcome::Failed(error) => {
+                    self.note_problem(path.to_string(), error.to_string());
+                    self.set_stuck(now, place, error.to_string());
+                }
+            }
+        }
+        self.progress.applied += done;
+        self.remote.handle_applied(done);
+    }
+
+    fn handle_stage_opened(&mut self, now: Instant, ticket: u64, missing: Result<Vec<u32>, String>, reused: u64) {
+        self.progress.bytes_reused += reused;
+        match missing {
+            Ok(missing) => {
+                if let Some(transfer) = self.fetch.transfer(ticket) {
+                    transfer.handle_opened(missing);
+                }
+            }
+            Err(why) => self.transfer_failed(now, ticket, why),
+        }
+    }
+
+    fn handle_stage_finished(&mut self, now: Instant, ticket: u64, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                if let Some(waiting) = self.fetch.take_transfer(ticket) {
+                    self.remote.push_step(waiting.step.with_source(Source::Staged(waiting.content.hash)), 0);
+                }
+            }
+            Err(why) => self.transfer_failed(now, ticket, why),
+        }
+    }
+
+    /// A piece went through the hands: it counts now, or is asked for again.
+    fn handle_opened(&mut self, now: Instant, ticket: u64, result: Result<Vec<u8>, PieceError>) {
+        // A ticket is handed out with each order and answered once.
+        let (conn, expected) = self.opening.remove(&ticket).expect("each opened piece was ordered");
+        match result {
+            Ok(bytes) => self.take_piece(expected, bytes),
+            Err(PieceError::Wrong) => self.fetch.give_back(expected, Some(conn)),
+            Err(PieceError::Unwritable(why)) => {
+                self.fetch.release(u64::from(expected.size.max(1)));
+                self.transfer_failed(now, expected.owner, why);
+            }
+        }
+    }
+
+    fn take_piece(&mut self, expected: Expected, bytes: Vec<u8>) {
+        let size = u64::from(expected.size.max(1));
+        match expected.piece {
+            Piece::Small => {
+                self.progress.bytes_received += bytes.len() as u64;
+                match self.fetch.take_small(expected.owner) {
+                    Some(waiting) => {
+                        let len = bytes.len();
+                        self.remote.push_step(waiting.step.with_source(Source::Inline(bytes)), len);
+                    }
+                    None => self.fetch.release(size),
+                }
+            }
+            Piece::Root | Piece::Segment(_) => {
+                self.fetch.release(size);
+                self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPart { hash: expected.hash, bytes }));
+                if let Some(transfer) = self.fetch.transfer(expected.owner) {
+                    match expected.piece {
+                        Piece::Root => transfer.handle_root(),
+                        _ => transfer.handle_segment(),
+                    }
+                }
+            }
+            Piece::Chunk(_) => {
+                self.progress.bytes_received += u64::from(expected.size);
+                self.fetch.release(size);
+                if let Some(transfer) = self.fetch.transfer(expected.owner) {
+                    transfer.handle_chunk();
+                }
+            }
+        }
+    }
+
+    /// Orders a received piece to be opened.
+    fn open_piece(&mut self, conn: ConnId, expected: Expected, lz4: bool, size: u32, frame: bytes::Bytes, at: usize) {
+        self.next_ticket += 1;
+        let stage = match expected.piece {
+            Piece::Chunk(index) => Some((expected.owner, index)),
+            _ => None,
+        };
+        self.opening.insert(self.next_ticket, (conn, expected));
+        self.effects.push_back(Effect::Digest(DigestOrder::Open(PieceOrder {
+            ticket: self.next_ticket,
+            stage,
+            hash: expected.hash,
+            size,
+            lz4,
+            frame,
+            payload_at: at,
+        })));
+    }
+
+    fn transfer_failed(&mut self, now: Instant, ticket: u64, why: String) {
+        if let Some(waiting) = self.fetch.take_transfer(ticket) {
+            self.note_problem(waiting.step.operation.at().to_string(), why.clone());
+            self.set_stuck(now, Some(waiting.place), why);
+        }
+    }
+
+    fn free(&mut self, place: Option<Place>) {
+        if let Some(place) = place {
+            self.remote.free(&place);
+        }
+    }
+
+    fn set_stuck(&mut self, now: Instant, place: Option<Place>, why: String) {
+        if let Some(place) = place {
+            self.remote.set_stuck(place, why);
+            self.wakes.arm(Wake::Retry, now, RETRY_AFTER);
+        }
+    }
+
+    /// The disk is not as the plan thought: look at the directory that holds `path`.
+    fn rescan_around(&mut self, path: RelPath) {
+        self.local.rescan(path.split_last().map_or_else(RelPath::root, |(parent, _)| parent));
+    }
+
+    fn note_problem(&mut self, path: String, what: String) {
+        let is_new = self.problems.insert(path.clone(), what.clone()).is_none_or(|old| old != what);
+        if is_new {
+            self.effects.push_back(Effect::Tell(Notice::Problem(Problem { path, what })));
+        }
+    }
+}

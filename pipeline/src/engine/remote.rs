@@ -1,0 +1,179 @@
+//! From the ledger to the disk: entries are verified and admitted, a plan is made, steps are applied.
+//!
+//! Keeps the order and the bounds of that road; the rules themselves are the hands' (ledger, tree,
+//! plan). Knows nothing of sessions beyond their numbers.
+
+use dunlin_core::ledger::chain::Verified;
+use dunlin_core::limits::{
+    APPLY_BATCH, APPLY_BATCH_BYTES, SETTLE_STEPS, STEPS_IN_FLIGHT, STUCK_MAX,
+};
+use dunlin_core::tree::node::Place;
+use dunlin_storage::folder::apply::Step;
+use dunlin_transport::ConnId;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What the remote side wants done next.
+pub enum RemoteWant {
+    /// Take these entries into the ledger.
+    Admit(ConnId, Vec<Verified>),
+    /// Make a plan that leaves these places alone.
+    Plan(BTreeSet<Place>),
+    /// Carry out these steps.
+    Apply(Vec<Step>),
+    /// Make what was placed durable.
+    Settle,
+}
+
+/// The remote side's state.
+#[derive(Default)]
+pub struct Remote {
+    verifying: usize,
+    admit_queue: VecDeque<(ConnId, Vec<Verified>)>,
+    admitting: bool,
+    planning: bool,
+    plan_wanted: bool,
+    steps: VecDeque<(Step, usize)>,
+    applying: usize,
+    settling: bool,
+    unsettled: u64,
+    busy: BTreeSet<Place>,
+    stuck: BTreeMap<Place, String>,
+}
+
+impl Remote {
+    /// Something may have to be mended: make a plan.
+    pub fn want_plan(&mut self) {
+        self.plan_wanted = true;
+    }
+
+    /// Entries went to be verified.
+    pub fn verify_begun(&mut self) {
+        self.verifying += 1;
+    }
+
+    /// They came back.
+    pub fn handle_verified(&mut self, from: ConnId, entries: Vec<Verified>) {
+        self.verifying -= 1;
+        if !entries.is_empty() {
+            self.admit_queue.push_back((from, entries));
+        }
+    }
+
+    /// Entries were admitted or refused.
+    pub fn handle_admitted(&mut self) {
+        self.admitting = false;
+        self.plan_wanted = true;
+    }
+
+    /// A plan is here; its steps are under way from now on.
+    pub fn handle_planned(&mut self, places: impl Iterator<Item = Place>, more: bool) {
+        self.planning = false;
+        let before = self.busy.len();
+        self.busy.extend(places);
+        // Without a new step nothing would differ at the next look, whatever still waits.
+        self.plan_wanted |= more && self.busy.len() > before;
+    }
+
+    /// A step can be applied; `bytes` is the content that it carries in memory.
+    pub fn push_step(&mut self, step: Step, bytes: usize) {
+        self.steps.push_back((step, bytes));
+    }
+
+    /// A batch of `steps` was carried out, `done` of them for good.
+    pub fn handle_applied(&mut self, done: u64) {
+        self.applying = 0;
+        self.unsettled += done;
+        self.plan_wanted = true;
+    }
+
+    /// What was placed is durable.
+    pub fn handle_settled(&mut self) {
+        self.settling = false;
+    }
+
+    /// A step is over: its place may be planned again.
+    pub fn free(&mut self, place: &Place) {
+        self.busy.remove(place);
+    }
+
+    /// A place cannot be mended now; it is left alone until [`Remote::retry_stuck`].
+    pub fn set_stuck(&mut self, place: Place, why: String) {
+        self.busy.remove(&place);
+        if self.stuck.len() < STUCK_MAX {
+            self.stuck.insert(place, why);
+        }
+    }
+
+    /// Places that cannot be mended now, and why.
+    pub fn stuck(&self) -> &BTreeMap<Place, String> {
+        &self.stuck
+    }
+
+    /// All that was stuck is tried again.
+    pub fn retry_stuck(&mut self) {
+        if !self.stuck.is_empty() {
+            self.stuck.clear();
+            self.plan_wanted = true;
+        }
+    }
+
+    /// True while the user's folder is being changed or is about to be.
+    pub fn is_applying(&self) -> bool {
+        self.applying > 0 || !self.steps.is_empty()
+    }
+
+    /// True if nothing is under way and nothing is wanted.
+    pub fn is_idle(&self) -> bool {
+        self.verifying == 0
+            && self.admit_queue.is_empty()
+            && !self.admitting
+            && !self.planning
+            && !self.plan_wanted
+            && !self.is_applying()
+            && !self.settling
+            && self.unsettled == 0
+            && self.busy.is_empty()
+    }
+
+    /// What to do next. `may_apply`: the folder is not being scanned. `starved`: no content will
+    /// come that could fill the batch up.
+    pub fn poll(&mut self, may_apply: bool, starved: bool) -> Option<RemoteWant> {
+        if !self.admitting
+            && let Some((from, entries)) = self.admit_queue.pop_front()
+        {
+            self.admitting = true;
+            return Some(RemoteWant::Admit(from, entries));
+        }
+        if may_apply && self.plan_wanted && !self.planning && self.busy.len() < STEPS_IN_FLIGHT / 2 {
+            self.planning = true;
+            self.plan_wanted = false;
+            let mut leave = self.busy.clone();
+            leave.extend(self.stuck.keys().cloned());
+            return Some(RemoteWant::Plan(leave));
+        }
+        if may_apply && self.applying == 0 && !self.steps.is_empty() {
+            return Some(RemoteWant::Apply(self.next_batch()));
+        }
+        let all_placed = starved && !self.is_applying() && !self.planning && !self.plan_wanted;
+        if !self.settling && self.unsettled > 0 && (self.unsettled >= SETTLE_STEPS || all_placed) {
+            self.settling = true;
+            self.unsettled = 0;
+            return Some(RemoteWant::Settle);
+        }
+        None
+    }
+
+    fn next_batch(&mut self) -> Vec<Step> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < APPLY_BATCH
+            && bytes < APPLY_BATCH_BYTES
+            && let Some((step, size)) = self.steps.pop_front()
+        {
+            bytes += size;
+            batch.push(step);
+        }
+        self.applying = batch.len();
+        batch
+    }
+}

@@ -1,0 +1,108 @@
+//! One authenticated connection to one device, from the first hello to the goodbye.
+//!
+//! Holds what this side knows of the other's ledger and what is on its way to it. Decides nothing
+//! about files.
+
+use dunlin_core::id::PeerId;
+use dunlin_core::ledger::frontier::Frontier;
+use dunlin_core::message::{Status, WantItem};
+use dunlin_transport::ConnId;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// How far a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Nothing has come from the other side.
+    Greeting,
+    /// It redeems an invite here, or we redeem one there.
+    Joining,
+    /// Members on both ends: entries and contents flow.
+    Open,
+    /// It is being closed; what comes is ignored.
+    Closing,
+}
+
+/// An item of a peer's request that waits to be served.
+pub struct Serving {
+    /// The request.
+    pub request: u64,
+    /// The item's place in it.
+    pub item: u32,
+    /// What it wants.
+    pub want: WantItem,
+}
+
+/// One session.
+pub struct Session {
+    /// Its connection.
+    pub conn: ConnId,
+    /// The device at the other end.
+    pub peer: PeerId,
+    /// Its label, once it said hello.
+    pub label: String,
+    /// Where it is.
+    pub addr: SocketAddr,
+    /// True if we dialled.
+    pub outbound: bool,
+    /// How far it is.
+    pub stage: Stage,
+    /// The channel binding: differs in each session, equal on both ends.
+    pub binding: [u8; 32],
+    /// The invite by whose key the peer came, if it did not use the folder's.
+    pub invite: Option<u64>,
+    /// What the peer has, or will have once what we sent arrives; `None` until it told.
+    pub known: Option<Frontier>,
+    /// True while entries for it are being read.
+    pub loading: bool,
+    /// Bytes of entries sent since the peer last confirmed.
+    pub unconfirmed: u64,
+    /// Control bytes that the transport has not taken yet.
+    pub control_unsent: u64,
+    /// Bulk bytes that the transport has not taken yet, or that are being read.
+    pub bulk_unsent: u64,
+    /// The peer's last word on its own state.
+    pub status: Option<Status>,
+    /// Our last word to it.
+    pub status_sent: Option<Status>,
+    /// What it asked for.
+    pub serving: VecDeque<Serving>,
+    /// Items being read for it.
+    pub serves: usize,
+    /// Content bytes asked from it and not yet here.
+    pub wanted: u64,
+    /// True once it said that it is done with us.
+    pub said_goodbye: bool,
+}
+
+impl Session {
+    /// A fresh session.
+    pub fn new(conn: ConnId, peer: PeerId, addr: SocketAddr, outbound: bool, binding: [u8; 32]) -> Self {
+        Self {
+            conn,
+            peer,
+            label: peer.short(),
+            addr,
+            outbound,
+            stage: Stage::Greeting,
+            binding,
+            invite: None,
+            known: None,
+            loading: false,
+            unconfirmed: 0,
+            control_unsent: 0,
+            bulk_unsent: 0,
+            status: None,
+            status_sent: None,
+            serving: VecDeque::new(),
+            serves: 0,
+            wanted: 0,
+            said_goodbye: false,
+        }
+    }
+
+    /// True if entries and contents flow.
+    pub fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+}

@@ -1,0 +1,57 @@
+//! Deadlines with names: a wake-up always says why.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Why the engine wants to be woken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Wake {
+    /// Dial members that are not connected.
+    Dial,
+    /// Tell the people new figures.
+    Progress,
+    /// Try again what could not be done.
+    Retry,
+    /// Look again at files that were busy.
+    Rescan,
+    /// A one-shot run has found nobody for too long.
+    NobodyThere,
+    /// A session that is closing gets no more time.
+    Farewell,
+}
+
+/// The pending deadlines: at most one of each name.
+#[derive(Default)]
+pub struct Wakes {
+    at: BTreeMap<Wake, Instant>,
+}
+
+impl Wakes {
+    /// Sets a deadline, unless an earlier one of that name stands.
+    pub fn arm(&mut self, wake: Wake, now: Instant, delay: Duration) {
+        let at = now + delay;
+        self.at.entry(wake).and_modify(|old| *old = (*old).min(at)).or_insert(at);
+    }
+
+    /// Takes a deadline back.
+    pub fn disarm(&mut self, wake: Wake) {
+        self.at.remove(&wake);
+    }
+
+    /// True if a deadline of that name stands.
+    pub fn is_armed(&self, wake: Wake) -> bool {
+        self.at.contains_key(&wake)
+    }
+
+    /// The next deadline.
+    pub fn next(&self) -> Option<Instant> {
+        self.at.values().min().copied()
+    }
+
+    /// Takes one deadline that is due.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Wake> {
+        let wake = self.at.iter().find(|(_, at)| **at <= now).map(|(wake, _)| *wake)?;
+        self.at.remove(&wake);
+        Some(wake)
+    }
+}
