@@ -40,6 +40,9 @@ fn recover_step(
         return Ok(());
     };
     let found = folder.parent(&path).and_then(|(dir, name)| fs::stat(&dir, name.as_bytes()));
+    if let Some(staged) = &step.staged {
+        keep_unless_ours(folder, staged, step);
+    }
     let mut edit = Edit::new(store.write()?)?;
     let Some(spot) = edit.view().spot_of(&path)? else {
         return Ok(());
@@ -62,6 +65,17 @@ fn recover_step(
         _ => {}
     }
     Ok(edit.commit()?)
+}
+
+/// The staged name of a step holds the new content before the exchange and the old one after it. The
+/// new one is ours; anything else goes to history, since it may be the user's edit of the last moment.
+fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) {
+    let Ok(hash) = hash_of(folder.stage(), staged) else { return };
+    let is_ours = matches!(&step.after, Some(RowAfter { body: Body::File(content), .. }) if content.hash == hash);
+    if !is_ours {
+        let kept = hash.to_string();
+        let _ = fs::rename_new(folder.stage(), staged.as_bytes(), folder.history(), kept.as_bytes());
+    }
 }
 
 /// True if what stands at `path` is what was to be put there.
@@ -103,10 +117,12 @@ fn sweep(folder: &Folder) {
         return;
     };
     for name in listing.names {
-        if let Ok(text) = std::str::from_utf8(name.as_bytes())
-            && text.ends_with(".tmp")
-        {
+        let Ok(text) = std::str::from_utf8(name.as_bytes()) else { continue };
+        if text.ends_with(".tmp") {
             let _ = fs::unlink_own(folder.stage(), text);
+        } else if !text.ends_with(".part") {
+            // On its way to history when the crash came.
+            let _ = fs::rename_new(folder.stage(), name.as_bytes(), folder.history(), name.as_bytes());
         }
     }
 }
