@@ -1,19 +1,23 @@
 //! The rules by which an entry becomes part of the ledger.
 //!
-//! Pure: what is stored already is asked from a [`LedgerRead`]. The verdict depends on the entry and
-//! its causal past alone, so it is the same on every device and in every order.
+//! Pure: what is stored already is asked from a [`LedgerRead`]. Whether an entry is *admissible* depends
+//! on the entry and its causal past alone, so it is the same on every device and in every order.
+//! Whether it *counts* depends on later removals as well: an entry beyond a cut is stored and linked
+//! like any other, so that all devices hold the same set, but it is not applied ([`Quarantine`]).
 
 use super::clock::Clock;
 use super::codec::DecodeError;
 use super::entry::{Entry, SignedEntry, signed_message};
 use super::event::{Event, Role};
-use super::membership::{Membership, MembershipEvent, is_membership};
+use super::membership::{MembershipEvent, is_membership};
+use super::resolve::{EntryAt, Resolution, Void};
 use crate::id::{ChainId, EntryId, FolderId};
 use crate::identity::{Domain, VerifyError, verify};
-use crate::limits::LAMPORT_MAX;
+use crate::limits::{ENTRY_PARENTS_MAX, LAMPORT_MAX, MEMBERS_MAX};
 use thiserror::Error;
 
-/// An entry whose bytes are canonical and whose signature holds. Only [`verify_entry`] makes one.
+/// An entry whose bytes are canonical and whose signature holds. Only [`verify_entry`] and
+/// [`super::build::EntryBuilder::sign`] make one.
 #[derive(Clone, Debug)]
 pub struct Verified {
     entry: Entry,
@@ -31,6 +35,16 @@ impl Verified {
     pub fn id(&self) -> EntryId {
         self.id
     }
+
+    /// As signed.
+    pub fn signed(&self) -> &SignedEntry {
+        &self.signed
+    }
+
+    /// What we signed ourselves need not be verified.
+    pub(super) fn of_own(entry: Entry, id: EntryId, signed: SignedEntry) -> Self {
+        Self { entry, id, signed }
+    }
 }
 
 /// An entry that is part of the ledger, with what was derived for it.
@@ -44,6 +58,19 @@ pub struct Accepted {
     pub signed: SignedEntry,
     /// Its causal past, itself excluded.
     pub past: Clock,
+}
+
+impl Accepted {
+    /// What the ledger is to know of it.
+    pub fn known(&self) -> Known {
+        let Entry { chain, seq, lamport, .. } = self.entry;
+        Known { chain, seq, lamport, past: self.past.clone() }
+    }
+
+    /// Its membership events, as [`LedgerRead::membership`] is to give them.
+    pub fn membership_events(&self) -> Vec<MembershipEvent> {
+        membership_events(&self.entry, &self.past)
+    }
 }
 
 /// Why a signed entry is worth nothing.
@@ -83,7 +110,7 @@ pub struct Known {
 #[error("the ledger cannot be read: {0}")]
 pub struct LedgerFault(pub String);
 
-/// Read access to a folder's ledger.
+/// Read access to a folder's ledger: all entries that were stored, quarantined ones included.
 pub trait LedgerRead {
     /// The folder's id.
     fn folder(&self) -> Result<FolderId, LedgerFault>;
@@ -96,7 +123,7 @@ pub trait LedgerRead {
 }
 
 /// Why an entry can never be part of the ledger.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum Reason {
     /// It belongs elsewhere.
     #[error("an entry of another folder")]
@@ -104,7 +131,7 @@ pub enum Reason {
     /// Its place in its chain does not follow from `prev`.
     #[error("an entry whose predecessor is not the one before it in its chain")]
     BadPrev,
-    /// A parent is of its own chain, or in the past of another parent.
+    /// A parent is of its own chain, or in the past of another parent or of `prev`.
     #[error("an entry with redundant parents")]
     BadParents,
     /// Not one more than its predecessors'.
@@ -113,15 +140,30 @@ pub enum Reason {
     /// The author had not the role for it.
     #[error("an entry whose author may not do this")]
     NotAllowed,
-    /// The author was removed before.
-    #[error("an entry beyond its author's removal")]
-    BeyondCut,
+    /// It admits somebody by an invite that is unknown, used up, somebody else's or for a lesser role.
+    #[error("an entry that redeems an invite that is not open")]
+    BadInvite,
+    /// A cut of a removal is not an entry in its causal past.
+    #[error("an entry that removes somebody with a cut that it cannot know")]
+    BadCut,
+    /// The folder is full.
+    #[error("an entry that admits more than {MEMBERS_MAX} members")]
+    TooManyMembers,
     /// It founds a folder that exists, or is malformed as a founding entry.
     #[error("a founding entry in the wrong place")]
     BadFounding,
-    /// Its author signed another entry for the same place.
-    #[error("its author signed two entries for one place of its chain")]
-    Fork(EntryId),
+}
+
+/// Why an admissible entry does not count, as far as the ledger goes now. A later entry, such as a
+/// senior admin's removal of the one who cut, can change that in both directions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum Quarantine {
+    /// Its author was removed with a cut before it.
+    #[error("an entry beyond its author's removal")]
+    BeyondCut,
+    /// Who admitted or promoted its author had been removed with a cut before that.
+    #[error("an entry whose author's role was undone")]
+    RoleUndone,
 }
 
 /// The verdict.
@@ -129,29 +171,49 @@ pub enum Reason {
 pub enum Admission {
     /// It is part of the ledger once it is stored.
     Accept(Box<Accepted>),
+    /// To be stored like an accepted one and shown by [`LedgerRead`], but not to be applied.
+    Quarantine(Box<Accepted>, Quarantine),
     /// It is stored already.
     AlreadyHave,
     /// Entries that must come first.
     Missing(Vec<EntryId>),
+    /// Its author signed two entries for one place. [`super::fork::ForkProof::of`] the stored entry and
+    /// this one proves it to others.
+    Fork {
+        /// The entry that is stored.
+        stored: EntryId,
+        /// This one.
+        other: Box<Verified>,
+    },
     /// Never.
     Refused(Reason),
 }
 
 /// Judges an entry against the ledger.
 pub fn check(ledger: &dyn LedgerRead, candidate: Verified) -> Result<Admission, LedgerFault> {
-    let Verified { entry, id, signed } = candidate;
-    if ledger.known(&id)?.is_some() {
+    check_with(ledger, &ledger.membership()?, candidate)
+}
+
+/// As [`check`], with what [`LedgerRead::membership`] gives at this moment; saves reading it for each
+/// entry of a batch.
+pub fn check_with(
+    ledger: &dyn LedgerRead,
+    events: &[MembershipEvent],
+    candidate: Verified,
+) -> Result<Admission, LedgerFault> {
+    if ledger.known(&candidate.id)?.is_some() {
         return Ok(Admission::AlreadyHave);
     }
     let folder = ledger.folder()?;
-    if entry.folder.is_none() {
-        return Ok(check_founding(folder, entry, id, signed));
+    if candidate.entry.folder.is_none() {
+        return Ok(check_founding(folder, candidate));
     }
-    if entry.folder != Some(folder) {
+    if candidate.entry.folder != Some(folder) {
         return Ok(Admission::Refused(Reason::OtherFolder));
     }
-    if let Some(other) = ledger.id_at(&entry.chain, entry.seq)? {
-        return Ok(Admission::Refused(Reason::Fork(other)));
+    let entry = &candidate.entry;
+    if let Some(stored) = ledger.id_at(&entry.chain, entry.seq)? {
+        return Ok(Admission::Fork { stored, other: Box::new(candidate) });
     }
     let mut missing = Vec::new();
     let mut refs = Vec::new();
@@ -164,24 +226,29 @@ pub fn check(ledger: &dyn LedgerRead, candidate: Verified) -> Result<Admission, 
     if !missing.is_empty() {
         return Ok(Admission::Missing(missing));
     }
-    let past = match check_links(&entry, folder, &refs) {
+    let past = match check_links(entry, folder, &refs) {
         Ok(past) => past,
         Err(reason) => return Ok(Admission::Refused(reason)),
     };
-    let events = ledger.membership()?;
-    let membership = Membership::at(&events, Some(&past));
-    if let Some((cut, _)) = Membership::at(&events, None).cuts.get(&entry.chain)
-        && entry.seq > *cut
-    {
-        return Ok(Admission::Refused(Reason::BeyondCut));
+    if !cuts_are_known(ledger, entry, &past)? {
+        return Ok(Admission::Refused(Reason::BadCut));
     }
-    if !entry.events.iter().all(|event| may_sign(&membership, &entry, event)) {
-        return Ok(Admission::Refused(Reason::NotAllowed));
+    let own = membership_events(entry, &past);
+    if let Err(reason) = check_rights(events, &own, entry, &past) {
+        return Ok(Admission::Refused(reason));
     }
-    Ok(Admission::Accept(Box::new(Accepted { entry, id, signed, past })))
+    let place = EntryAt { chain: &entry.chain, seq: entry.seq, id: Some(candidate.id), past: &past };
+    let standing = Resolution::of(events.iter().chain(&own)).standing(&place, needs(entry));
+    let Verified { entry, id, signed } = candidate;
+    let accepted = Box::new(Accepted { entry, id, signed, past });
+    Ok(match standing {
+        Ok(()) => Admission::Accept(accepted),
+        Err(why) => Admission::Quarantine(accepted, why),
+    })
 }
 
-fn check_founding(folder: FolderId, entry: Entry, id: EntryId, signed: SignedEntry) -> Admission {
+fn check_founding(folder: FolderId, candidate: Verified) -> Admission {
+    let Verified { entry, id, signed } = candidate;
     if folder.0 != id.0 {
         return Admission::Refused(Reason::OtherFolder);
     }
@@ -205,14 +272,15 @@ fn check_links(entry: &Entry, folder: FolderId, refs: &[Known]) -> Result<Clock,
         return Err(Reason::BadPrev);
     }
     for (i, parent) in refs.iter().enumerate().skip(1) {
-        let dot = crate::id::Dot { chain: parent.chain, seq: parent.seq, index: 0 };
-        let in_other = refs.iter().enumerate().any(|(j, other)| j != i && other.past.covers(&dot));
-        if parent.chain == entry.chain || (parent.chain, parent.seq) == (prev.chain, prev.seq) || in_other {
+        let covers = |other: &Known| other.past.covers_entry(&parent.chain, parent.seq);
+        let is_in_other = refs.iter().enumerate().any(|(j, other)| j != i && covers(other));
+        let is_prev = entry.parents[i - 1] == entry.prev;
+        if parent.chain == entry.chain || is_prev || is_in_other {
             return Err(Reason::BadParents);
         }
     }
     let greatest = refs.iter().map(|r| r.lamport).max().unwrap_or_default();
-    if entry.lamport != greatest + 1 || entry.lamport >= LAMPORT_MAX {
+    if greatest.checked_add(1) != Some(entry.lamport) || entry.lamport >= LAMPORT_MAX {
         return Err(Reason::BadLamport);
     }
     let mut past = Clock::default();
@@ -223,31 +291,87 @@ fn check_links(entry: &Entry, folder: FolderId, refs: &[Known]) -> Result<Clock,
     Ok(past)
 }
 
-fn may_sign(membership: &Membership, entry: &Entry, event: &Event) -> bool {
-    let role = membership.role_of(&entry.chain.author);
-    match event {
-        Event::Founded { .. } => false,
-        Event::MemberAdded { invite: Some(invite), .. } => {
-            let is_open = membership.invites.values().any(|i| i.dot == *invite && i.uses_left > 0);
-            role == Some(Role::Admin) && is_open
+/// A removal may name only cuts that its author has seen, else it could bless what is yet to come.
+fn cuts_are_known(ledger: &dyn LedgerRead, entry: &Entry, past: &Clock) -> Result<bool, LedgerFault> {
+    for event in &entry.events {
+        let Event::Revoked { cuts, .. } = event else { continue };
+        for (chain, seq, id) in cuts {
+            if !past.covers_entry(chain, *seq) || ledger.id_at(chain, *seq)? != Some(*id) {
+                return Ok(false);
+            }
         }
-        event if is_membership(event) => role == Some(Role::Admin),
-        _ => role >= Some(Role::Writer),
     }
+    Ok(true)
+}
+
+/// Whether the author had the right to say all this, by the membership of the entry's own past.
+fn check_rights(
+    events: &[MembershipEvent],
+    own: &[MembershipEvent],
+    entry: &Entry,
+    past: &Clock,
+) -> Result<(), Reason> {
+    if entry.events.iter().any(|event| matches!(event, Event::Founded { .. })) {
+        return Err(Reason::BadFounding);
+    }
+    let seen = events.iter().filter(|event| past.covers(&event.dot));
+    let resolution = Resolution::of(seen.chain(own));
+    if resolution.role_at(&entry.chain.author, past) < Some(needs(entry)) {
+        return Err(Reason::NotAllowed);
+    }
+    for event in own {
+        match resolution.void(&event.dot) {
+            Some(Void::BadInvite) => return Err(Reason::BadInvite),
+            Some(Void::NotAllowed | Void::BeyondCut) => return Err(Reason::NotAllowed),
+            None => {}
+        }
+    }
+    if !own.is_empty() && resolution.members().len() > MEMBERS_MAX {
+        return Err(Reason::TooManyMembers);
+    }
+    Ok(())
+}
+
+/// The role that an entry asks for. A reader signs nothing.
+fn needs(entry: &Entry) -> Role {
+    if entry.events.iter().any(is_membership) { Role::Admin } else { Role::Writer }
+}
+
+fn membership_events(entry: &Entry, past: &Clock) -> Vec<MembershipEvent> {
+    let of = |(index, event): (usize, &Event)| MembershipEvent {
+        dot: entry.dot(index),
+        lamport: entry.lamport,
+        past: past.clone(),
+        event: event.clone(),
+    };
+    entry.events.iter().enumerate().filter(|(_, event)| is_membership(event)).map(of).collect()
 }
 
 /// The parents that an entry of `own` should name, given the heads of all chains: those that are in no
 /// other's past. At most as many as an entry can have; the rest is linked by the next entry.
 pub fn parents_of(own: &ChainId, prev: &Known, heads: &[(EntryId, Known)]) -> Vec<EntryId> {
-    let dot = |k: &Known| crate::id::Dot { chain: k.chain, seq: k.seq, index: 0 };
+    // No entry is in its own past, so what the union of all pasts covers is in another's.
+    let mut union = prev.past.clone();
+    union.include(prev.chain, prev.seq);
+    heads.iter().for_each(|(_, head)| union.merge(&head.past));
     let mut parents: Vec<EntryId> = heads
         .iter()
-        .filter(|(_, head)| head.chain != *own && !prev.past.covers(&dot(head)))
-        .filter(|(_, head)| (head.chain, head.seq) != (prev.chain, prev.seq))
-        .filter(|(id, head)| !heads.iter().any(|(other, k)| other != id && k.past.covers(&dot(head))))
+        .filter(|(_, head)| head.chain != *own && !union.covers_entry(&head.chain, head.seq))
         .map(|(id, _)| *id)
-        .take(crate::limits::ENTRY_PARENTS_MAX)
         .collect();
     parents.sort();
+    parents.truncate(ENTRY_PARENTS_MAX);
     parents
+}
+
+/// Whether a stored entry counts now: to be asked again for a removed member's entries, and for those of
+/// whom it admitted, when a removal was stored.
+pub fn standing(
+    events: &[MembershipEvent],
+    id: EntryId,
+    entry: &Entry,
+    past: &Clock,
+) -> Result<(), Quarantine> {
+    let place = EntryAt { chain: &entry.chain, seq: entry.seq, id: Some(id), past };
+    Resolution::of(events.iter()).standing(&place, needs(entry))
 }

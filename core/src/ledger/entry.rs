@@ -1,10 +1,11 @@
 //! An entry: what it says, what it is called, who signed it.
 
-use super::codec::{self, DecodeError};
+use super::codec::{self, DecodeError, ENTRY_BODY_MAX};
 use super::event::Event;
 use crate::id::{ChainId, Dot, EntryId, FolderId};
-use crate::identity::{Domain, Identity};
-use crate::limits::{ENTRY_BYTES_MAX, ENTRY_EVENTS_MAX};
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+
+pub use super::codec::fitting;
 
 /// One record of a chain. See `docs/ledger.md` for its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,7 +24,7 @@ pub struct Entry {
     pub lamport: u64,
     /// The author's wall clock in milliseconds since 1970; shown, never used to decide.
     pub wall_ms: i64,
-    /// What happened, in order.
+    /// What happened, in order; at least one.
     pub events: Vec<Event>,
 }
 
@@ -35,6 +36,8 @@ impl Entry {
 }
 
 /// An entry as it travels and rests: the bytes that were signed, never encoded again.
+///
+/// On the wire and at rest: `[bytes, signature]`, both byte strings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedEntry {
     /// The canonical bytes.
@@ -44,27 +47,40 @@ pub struct SignedEntry {
 }
 
 impl SignedEntry {
-    /// Encodes and signs.
-    pub fn sign(entry: &Entry, identity: &Identity) -> Self {
-        let bytes = codec::encode(entry);
-        let id = id_of(&bytes);
-        let signature = identity.sign(Domain::Entry, &signed_message(entry.folder, &id));
-        Self { bytes, signature }
-    }
-
     /// The entry's name.
     pub fn id(&self) -> EntryId {
         id_of(&self.bytes)
     }
 
-    /// What it says, under all limits.
+    /// What it says, under all limits. Says nothing of the signature.
     pub fn decode(&self) -> Result<Entry, DecodeError> {
         codec::decode(&self.bytes)
     }
 
-    /// Bytes that it takes in a message, about.
+    /// No less than the bytes that it takes in a message.
     pub fn wire_len(&self) -> usize {
         self.bytes.len() + 64 + 8
+    }
+}
+
+impl<C> Encode<C> for SignedEntry {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.array(2)?.bytes(&self.bytes)?.bytes(&self.signature)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for SignedEntry {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        if d.array()? != Some(2) {
+            return Err(decode::Error::message("a signed entry is a pair"));
+        }
+        let bytes = d.bytes()?;
+        if bytes.len() > ENTRY_BODY_MAX {
+            return Err(decode::Error::message("an entry beyond its limit"));
+        }
+        let signature = d.bytes()?.try_into();
+        let signature = signature.map_err(|_| decode::Error::message("a signature has 64 bytes"))?;
+        Ok(Self { bytes: bytes.to_vec(), signature })
     }
 }
 
@@ -81,19 +97,4 @@ fn id_of(bytes: &[u8]) -> EntryId {
     hasher.update(b"dunlin/1/entry");
     hasher.update(bytes);
     EntryId(*hasher.finalize().as_bytes())
-}
-
-/// How many of `events`, from the front, fit into one entry; at least one.
-pub fn fitting(events: &[Event]) -> usize {
-    // The head of an entry: keys, parents and the table of chains, generously.
-    let mut bytes = 8 * 1024;
-    let mut count = 0;
-    for event in events.iter().take(ENTRY_EVENTS_MAX) {
-        bytes += codec::size_bound(event);
-        if bytes > ENTRY_BYTES_MAX && count > 0 {
-            break;
-        }
-        count += 1;
-    }
-    count
 }

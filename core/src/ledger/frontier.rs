@@ -1,17 +1,35 @@
 //! How far somebody is: for each chain, its last entry.
 
-use crate::id::{ChainId, EntryId};
-use crate::limits::MEMBERS_MAX;
+use crate::id::{ChainId, EntryId, PeerId};
+use crate::limits::{LAMPORT_MAX, MEMBERS_MAX, MESSAGE_BYTES_MAX};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use std::collections::BTreeMap;
 
 /// Chains that one frontier can list: each member may have a few.
 const CHAINS_MAX: usize = MEMBERS_MAX * 8;
 
+/// No less than the encoded bytes of one head.
+const HEAD_BOUND: usize = 92;
+
+const _: () = assert!(CHAINS_MAX * HEAD_BOUND < MESSAGE_BYTES_MAX);
+
 /// The head of each chain.
+///
+/// On the wire: a list of `[chain, seq, entry id]`, strictly sorted by chain.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Frontier {
     heads: BTreeMap<ChainId, (u64, EntryId)>,
+}
+
+/// Consecutive entries of one chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// The chain.
+    pub chain: ChainId,
+    /// The first entry's place.
+    pub first: u64,
+    /// The last entry's place.
+    pub last: u64,
 }
 
 impl Frontier {
@@ -20,9 +38,16 @@ impl Frontier {
         self.heads.iter()
     }
 
+    /// The heads of one device's chains, sorted: the cuts of its removal, as of this frontier.
+    pub fn heads_of(&self, peer: &PeerId) -> Vec<(ChainId, u64, EntryId)> {
+        let chain = |incarnation| ChainId { author: *peer, incarnation };
+        let heads = self.heads.range(chain(0)..=chain(u64::MAX));
+        heads.map(|(chain, (seq, id))| (*chain, *seq, *id)).collect()
+    }
+
     /// The first seq of this chain that is not covered.
     pub fn next_seq(&self, chain: &ChainId) -> u64 {
-        self.heads.get(chain).map_or(0, |(seq, _)| seq + 1)
+        self.heads.get(chain).map_or(0, |(seq, _)| seq.saturating_add(1))
     }
 
     /// Raises one chain's head.
@@ -49,7 +74,16 @@ impl Frontier {
 
     /// True if it has an entry that `other` lacks.
     pub fn exceeds(&self, other: &Frontier) -> bool {
-        self.heads.iter().any(|(chain, (seq, _))| *seq >= other.next_seq(chain))
+        self.missing_from(other).next().is_some()
+    }
+
+    /// The entries that it has and `other` lacks, by chain. Their order is not causal: sort by Lamport
+    /// time before sending.
+    pub fn missing_from(&self, other: &Frontier) -> impl Iterator<Item = Span> {
+        self.heads.iter().filter_map(|(chain, (last, _))| {
+            let first = other.next_seq(chain);
+            (first <= *last).then_some(Span { chain: *chain, first, last: *last })
+        })
     }
 
     /// A chain in which both have the same seq and different entries: a fork.
@@ -92,18 +126,21 @@ impl<'b, C> Decode<'b, C> for Frontier {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
         let count = d.array()?.filter(|n| *n <= CHAINS_MAX as u64);
         let count = count.ok_or_else(|| decode::Error::message("a frontier beyond its limit"))?;
-        let mut frontier = Self::default();
+        let mut heads = BTreeMap::new();
         for _ in 0..count {
             if d.array()? != Some(3) {
                 return Err(decode::Error::message("a head has three parts"));
             }
             let chain = ChainId::decode(d, ctx)?;
             let seq = d.u64()?;
-            if seq == u64::MAX {
+            if seq >= LAMPORT_MAX {
                 return Err(decode::Error::message("a seq beyond its limit"));
             }
-            frontier.heads.insert(chain, (seq, EntryId::decode(d, ctx)?));
+            if heads.last_key_value().is_some_and(|(last, _)| *last >= chain) {
+                return Err(decode::Error::message("a frontier is sorted"));
+            }
+            heads.insert(chain, (seq, EntryId::decode(d, ctx)?));
         }
-        Ok(frontier)
+        Ok(Self { heads })
     }
 }

@@ -1,14 +1,17 @@
 //! The ledger: one signed chain for each replica, linked into a DAG.
 //!
-//! Bytes become a [`entry::SignedEntry`], its signature makes it [`chain::Verified`], the ledger's
+//! Bytes become an [`entry::SignedEntry`], its signature makes it [`chain::Verified`], the ledger's
 //! rules make it [`chain::Accepted`]: three types, so that nothing can skip a step.
 
+pub mod build;
 pub mod chain;
 pub mod clock;
 pub mod codec;
 pub mod entry;
 pub mod event;
+pub mod fork;
 pub mod frontier;
 pub mod membership;
+mod resolve;
 #[cfg(test)]
 mod tests;

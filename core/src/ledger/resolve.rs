@@ -1,0 +1,318 @@
+//! The rules of membership: which events of a set take effect, whatever order they came in (P-9).
+//!
+//! # The story
+//!
+//! Admins act at the same time without knowing of each other, so two honest events can exclude each other.
+//! A set of events is resolved like this:
+//!
+//! - Events are read in the order of (lamport, dot), which respects causality. Each is tried against the
+//!   events *in its own past* only: was its author an admin there, was its target junior to it?
+//! - An admin's *seniority* is (distance from the founder in the tree of grants, dot of the grant). Nobody
+//!   acts on the founder and no admin on a senior one, so there is always an admin.
+//! - A removal *cuts* its target's chains: what the target signed beyond the cuts, without knowing of the
+//!   removal, is void, and so is whatever was admitted by it. Chains that the removal does not list are
+//!   cut before their first entry. Removals cut in the order of their authors' seniority; a removal that
+//!   is void by then cuts nothing. Of two removals of one peer that did not know of each other, the
+//!   senior's cuts stand.
+//! - *Removal wins* over a concurrent grant or change of role: these count only if they have every removal
+//!   of that peer in their past.
+//!
+//! Reading again for each removing admin costs O(admins · events), with no case worse than that.
+
+use super::chain::Quarantine;
+use super::clock::Clock;
+use super::event::{Event, Role};
+use super::membership::{InviteState, Member, Membership, MembershipEvent};
+use crate::id::{ChainId, Dot, EntryId, PeerId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why an event has no effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Void {
+    /// Its author was no admin, or acted on a senior one or on a stranger.
+    NotAllowed,
+    /// It redeems an invite that is unknown, used up, somebody else's or for a lesser role.
+    BadInvite,
+    /// Its author was removed with a cut before it.
+    BeyondCut,
+}
+
+/// Where an entry stands, as far as cuts are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryAt<'a> {
+    /// Its chain.
+    pub chain: &'a ChainId,
+    /// Its place there.
+    pub seq: u64,
+    /// Its name; `None` if only the place is known.
+    pub id: Option<EntryId>,
+    /// Its causal past.
+    pub past: &'a Clock,
+}
+
+/// The smaller, the more senior.
+type Seniority = (u32, Dot);
+
+/// A resolved set of membership events.
+#[derive(Debug, Default)]
+pub struct Resolution<'a> {
+    /// The effective grants, changes of role and removals about a peer, in order.
+    about: BTreeMap<PeerId, Vec<&'a MembershipEvent>>,
+    seniority: BTreeMap<PeerId, Seniority>,
+    invites: BTreeMap<PeerId, InviteState>,
+    void: BTreeMap<Dot, Void>,
+    /// Removals whose cuts stand, most senior first.
+    cutting: Vec<&'a MembershipEvent>,
+    founded: Option<&'a MembershipEvent>,
+}
+
+impl<'a> Resolution<'a> {
+    /// Resolves a set of events; their order and repetitions do not matter.
+    pub fn of(events: impl Iterator<Item = &'a MembershipEvent>) -> Self {
+        let mut events: Vec<&MembershipEvent> = events.collect();
+        events.sort_by_key(|event| (event.lamport, event.dot));
+        events.dedup_by_key(|event| event.dot);
+        let mut judged = BTreeSet::new();
+        let mut cutting = Vec::new();
+        loop {
+            let resolution = Self::read(&events, cutting);
+            let removers = events.iter().filter(|e| is_removal(e)).map(|e| *e.author());
+            let next =
+                removers.filter(|peer| !judged.contains(peer)).min_by_key(|peer| resolution.order(peer));
+            let Some(author) = next else { return resolution };
+            judged.insert(author);
+            cutting = resolution.with_cuts_by(&author, &events);
+        }
+    }
+
+    /// What the peer could do by the events that `past` covers; `None` if it was no member.
+    pub fn role_at(&self, peer: &PeerId, past: &Clock) -> Option<Role> {
+        self.fold(peer, |event| past.covers(&event.dot)).map(|(role, _)| role)
+    }
+
+    /// Why an event has no effect; `None` if it has.
+    pub fn void(&self, dot: &Dot) -> Option<Void> {
+        self.void.get(dot).copied()
+    }
+
+    /// Whether an admissible entry whose author needs a role for it counts.
+    pub fn standing(&self, at: &EntryAt<'_>, needs: Role) -> Result<(), Quarantine> {
+        if self.is_beyond_cut(at, |removal| at.past.covers(&removal.dot)) {
+            return Err(Quarantine::BeyondCut);
+        }
+        if self.role_at(&at.chain.author, at.past) < Some(needs) {
+            return Err(Quarantine::RoleUndone);
+        }
+        Ok(())
+    }
+
+    /// The members after all events.
+    pub fn members(&self) -> BTreeMap<PeerId, Member> {
+        let member = |peer: &PeerId| {
+            let (role, label) = self.fold(peer, |_| true)?;
+            let rank = self.seniority.get(peer).map_or(u32::MAX, |(rank, _)| *rank);
+            Some((*peer, Member { role, label: label.to_owned(), rank }))
+        };
+        self.about.keys().filter_map(member).collect()
+    }
+
+    /// All that is to be known after all events.
+    pub fn membership(&self) -> Membership {
+        let members = self.members();
+        let is_admin = |peer: &PeerId| members.get(peer).is_some_and(|m| m.role == Role::Admin);
+        let open = |(_, invite): &(&PeerId, &InviteState)| is_admin(&invite.dot.chain.author);
+        let invites = self.invites.iter().filter(open).map(|(key, invite)| (*key, invite.clone())).collect();
+        let last_label = |events: &Vec<&MembershipEvent>| {
+            events.iter().rev().find_map(|event| grant(event)).map(|(_, label)| label.to_owned())
+        };
+        let labels = self.about.iter().filter_map(|(peer, events)| Some((*peer, last_label(events)?)));
+        let folder_label = match self.founded.map(|founded| &founded.event) {
+            Some(Event::Founded { label, .. }) => label.clone(),
+            _ => String::new(),
+        };
+        Membership { invites, labels: labels.collect(), folder_label, members }
+    }
+
+    /// One reading of all events, given the removals that cut.
+    fn read(events: &[&'a MembershipEvent], cutting: Vec<&'a MembershipEvent>) -> Self {
+        let mut resolution = Self { cutting, ..Self::default() };
+        for event in events {
+            // A removal that cuts was found effective by those senior to its author.
+            let is_cutting = resolution.cutting.iter().any(|removal| removal.dot == event.dot);
+            match resolution.why_void(event).filter(|_| !is_cutting) {
+                Some(why) => {
+                    resolution.void.insert(event.dot, why);
+                }
+                None => resolution.take(event),
+            }
+        }
+        resolution
+    }
+
+    /// The removals that cut once those of `author` do.
+    fn with_cuts_by(self, author: &PeerId, events: &[&'a MembershipEvent]) -> Vec<&'a MembershipEvent> {
+        let Self { mut cutting, void, .. } = self;
+        for removal in events.iter().filter(|e| is_removal(e) && e.author() == author) {
+            let is_overruled = cutting.iter().any(|senior| {
+                target(senior) == target(removal) && !senior.precedes(removal) && !removal.precedes(senior)
+            });
+            if !is_overruled && !void.contains_key(&removal.dot) {
+                cutting.push(removal);
+            }
+        }
+        cutting
+    }
+
+    fn why_void(&self, event: &MembershipEvent) -> Option<Void> {
+        if let Event::Founded { .. } = event.event {
+            return self.founded.map(|_| Void::NotAllowed);
+        }
+        let author = event.author();
+        let at = EntryAt { chain: &event.dot.chain, seq: event.dot.seq, id: None, past: &event.past };
+        if self.is_beyond_cut(&at, |removal| removal.precedes(event)) {
+            return Some(Void::BeyondCut);
+        }
+        if self.role_before(author, event) != Some(Role::Admin) {
+            return Some(Void::NotAllowed);
+        }
+        let is_bad = match &event.event {
+            Event::RoleChanged { peer, .. } | Event::Revoked { peer, .. } => {
+                !self.may_act_on(author, peer, event)
+            }
+            Event::MemberAdded { role, invite: Some(invite), .. } => {
+                return (!self.is_open(invite, *role, event)).then_some(Void::BadInvite);
+            }
+            // The same key again is its maker's way to change or close the invite.
+            Event::InviteCreated { key, .. } => {
+                self.invites.get(key).is_some_and(|invite| invite.dot.chain.author != *author)
+            }
+            _ => false,
+        };
+        is_bad.then_some(Void::NotAllowed)
+    }
+
+    /// An admin acts on members that are no admins and on admins junior to it.
+    fn may_act_on(&self, author: &PeerId, peer: &PeerId, event: &MembershipEvent) -> bool {
+        match self.role_before(peer, event) {
+            None => false,
+            Some(Role::Admin) => self.rank(author) < self.rank(peer),
+            Some(Role::Reader | Role::Writer) => true,
+        }
+    }
+
+    fn is_open(&self, invite: &Dot, role: Role, event: &MembershipEvent) -> bool {
+        let is_same_entry = (invite.chain, invite.seq) == (event.dot.chain, event.dot.seq);
+        let is_past = event.past.covers(invite) || is_same_entry && invite.index < event.dot.index;
+        let state = self.invites.values().find(|state| state.dot == *invite);
+        let is_own = invite.chain.author == event.dot.chain.author;
+        is_past && is_own && state.is_some_and(|state| state.uses_left > 0 && role <= state.role)
+    }
+
+    fn take(&mut self, event: &'a MembershipEvent) {
+        match &event.event {
+            Event::Founded { .. } => {
+                self.founded = Some(event);
+                self.seniority.insert(*event.author(), (0, event.dot));
+                self.about.entry(*event.author()).or_default().push(event);
+            }
+            Event::MemberAdded { peer, invite, .. } => {
+                if let Some(state) = self.invites.values_mut().find(|state| Some(state.dot) == *invite) {
+                    state.uses_left = state.uses_left.saturating_sub(1);
+                }
+                self.rank_up(peer, event);
+                self.about.entry(*peer).or_default().push(event);
+            }
+            Event::RoleChanged { peer, .. } | Event::Revoked { peer, .. } => {
+                self.about.entry(*peer).or_default().push(event);
+            }
+            Event::InviteCreated { key, role, not_after_ms, uses } => {
+                let (dot, role, not_after_ms, uses_left) = (event.dot, *role, *not_after_ms, *uses);
+                self.invites.insert(*key, InviteState { dot, role, not_after_ms, uses_left });
+            }
+            _ => {}
+        }
+    }
+
+    /// Seniority comes from the most senior grant; who was removed begins anew.
+    fn rank_up(&mut self, peer: &PeerId, grant: &MembershipEvent) {
+        let granter = self.seniority.get(grant.author()).map_or(u32::MAX, |(rank, _)| *rank);
+        let new = (granter.saturating_add(1), grant.dot);
+        let begins_anew = self.role_before(peer, grant).is_none()
+            && self
+                .about
+                .get(peer)
+                .is_some_and(|events| events.iter().any(|e| is_removal(e) && e.precedes(grant)));
+        if begins_anew || self.rank(peer).is_none_or(|old| new < old) {
+            self.seniority.insert(*peer, new);
+        }
+    }
+
+    fn rank(&self, peer: &PeerId) -> Option<Seniority> {
+        self.seniority.get(peer).copied()
+    }
+
+    /// Sorts by seniority; who was never admitted comes last.
+    fn order(&self, peer: &PeerId) -> (bool, Option<Seniority>, PeerId) {
+        (self.rank(peer).is_none(), self.rank(peer), *peer)
+    }
+
+    fn role_before(&self, peer: &PeerId, event: &MembershipEvent) -> Option<Role> {
+        self.fold(peer, |other| other.precedes(event)).map(|(role, _)| role)
+    }
+
+    /// Role and label of a peer by those events about it that `counts` lets through.
+    fn fold(&self, peer: &PeerId, counts: impl Fn(&MembershipEvent) -> bool) -> Option<(Role, &'a str)> {
+        let events: Vec<&'a MembershipEvent> =
+            self.about.get(peer)?.iter().copied().filter(|event| counts(event)).collect();
+        let removals: Vec<&MembershipEvent> = events.iter().copied().filter(|e| is_removal(e)).collect();
+        let survives = |event: &MembershipEvent| removals.iter().all(|removal| removal.precedes(event));
+        let mut grants = events.iter().filter(|event| survives(event)).filter_map(|event| grant(event));
+        // Who is a member already gets no other role by another grant, but may get another label.
+        let (mut role, first_label) = grants.next()?;
+        let label = grants.next_back().map_or(first_label, |(_, label)| label);
+        let mut set_by: Option<&MembershipEvent> = None;
+        for event in events.iter().copied().filter(|event| survives(event)) {
+            let Event::RoleChanged { role: new, .. } = event.event else { continue };
+            // Of two changes at the same time the senior's stands, else the later in order.
+            let stands = set_by.is_none_or(|old| {
+                old.precedes(event) || self.rank(event.author()) <= self.rank(old.author())
+            });
+            if stands {
+                (role, set_by) = (new, Some(event));
+            }
+        }
+        Some((role, label))
+    }
+
+    /// True if a removal of its author that the entry did not know cuts it off.
+    fn is_beyond_cut(&self, at: &EntryAt<'_>, is_known: impl Fn(&MembershipEvent) -> bool) -> bool {
+        self.cutting.iter().any(|removal| {
+            let Event::Revoked { peer, cuts } = &removal.event else { return false };
+            if *peer != at.chain.author || is_known(removal) {
+                return false;
+            }
+            let cut = cuts.iter().find(|(chain, ..)| chain == at.chain);
+            cut.is_none_or(|(_, seq, id)| at.seq > *seq || at.seq == *seq && at.id.is_some_and(|i| i != *id))
+        })
+    }
+}
+
+fn is_removal(event: &MembershipEvent) -> bool {
+    matches!(event.event, Event::Revoked { .. })
+}
+
+fn target(removal: &MembershipEvent) -> Option<&PeerId> {
+    match &removal.event {
+        Event::Revoked { peer, .. } => Some(peer),
+        _ => None,
+    }
+}
+
+/// Role and label that an event grants to whom it is about.
+fn grant(event: &MembershipEvent) -> Option<(Role, &str)> {
+    match &event.event {
+        Event::Founded { device, .. } => Some((Role::Admin, device)),
+        Event::MemberAdded { role, label, .. } => Some((*role, label)),
+        _ => None,
+    }
+}
