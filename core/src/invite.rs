@@ -2,30 +2,51 @@
 //!
 //! The link carries a seed; the ledger carries the public key derived from it. Whoever holds the seed
 //! can shake hands with the issuer and prove it; membership comes from the issuer's signed entry.
+//!
+//! ```text
+//! dunlin://join#BASE32(version u8 · length u16 · body · check [4])     lower case, no padding, big-endian
+//! body = CBOR [folder, issuer, seed, not after, label, [address, …]]
+//! check = the first bytes of BLAKE3 over all before it
+//! ```
 
 use crate::id::{FolderId, PeerId};
 use crate::identity::{Domain, Identity, VerifyError, verify};
 use crate::limits::LABEL_BYTES_MAX;
 use data_encoding::BASE32_NOPAD;
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode, Encoder};
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+#[cfg(test)]
+mod tests;
+
+/// Addresses in one invite.
+pub const INVITE_ADDRS_MAX: usize = 32;
+
 const PREFIX: &str = "dunlin://join#";
 const VERSION: u8 = 1;
-const ADDRS_MAX: usize = 32;
+const HEAD_LEN: usize = 1 + 2;
 const CHECK_LEN: usize = 4;
+/// An IPv6 address with zone and port takes 59 characters.
+const ADDR_TEXT_MAX: usize = 64;
+const BODY_MAX: usize = 256 + LABEL_BYTES_MAX + INVITE_ADDRS_MAX * (ADDR_TEXT_MAX + 2);
+
+const _: () = assert!(BODY_MAX <= u16::MAX as usize);
 
 /// Why a text is no invite.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum InviteError {
     /// Another kind of text.
     #[error("this is not an invite; it should begin with {PREFIX}")]
     NotAnInvite,
-    /// Cut off or mistyped.
-    #[error("the invite is damaged; copy it again, whole")]
+    /// Its end is missing.
+    #[error("the invite is cut off; copy it again, whole")]
+    Truncated,
+    /// Mistyped, or more than an invite.
+    #[error("the invite is damaged; copy it again")]
     Damaged,
     /// From a newer dunlin.
     #[error("the invite comes from a newer version of dunlin; update this device")]
@@ -36,7 +57,7 @@ pub enum InviteError {
 }
 
 /// An invite. `Debug` hides the seed, which is zeroized on drop.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Invite {
     /// The folder.
     pub folder: FolderId,
@@ -48,75 +69,56 @@ pub struct Invite {
     pub not_after_ms: i64,
     /// The folder's label.
     pub label: String,
-    /// Where the issuer may be found.
+    /// Where the issuer may be found; the link takes the first [`INVITE_ADDRS_MAX`].
     pub addrs: Vec<SocketAddr>,
 }
 
-#[derive(Encode, Decode)]
-struct Wire {
-    #[n(0)]
-    folder: FolderId,
-    #[n(1)]
-    issuer: PeerId,
-    #[cbor(n(2), with = "minicbor::bytes")]
-    seed: [u8; 32],
-    #[n(3)]
-    not_after_ms: i64,
-    #[n(4)]
-    label: String,
-    #[n(5)]
-    addrs: Vec<String>,
-}
-
 impl Invite {
-    /// As a link.
+    /// As a link. It holds the secret: for the eyes of the invited only, never for a log.
     pub fn to_link(&self) -> String {
-        let addrs = self.addrs.iter().take(ADDRS_MAX).map(SocketAddr::to_string).collect();
-        let (folder, issuer, label) = (self.folder, self.issuer, self.label.clone());
-        let wire = Wire { folder, issuer, seed: *self.seed, not_after_ms: self.not_after_ms, label, addrs };
-        let mut bytes = vec![VERSION];
+        let mut body = Encoder::new(Vec::new());
         // Writing to a Vec cannot fail.
-        minicbor::encode(&wire, &mut bytes).expect("a Vec takes all bytes");
-        let check = *blake3::hash(&bytes).as_bytes();
-        bytes.extend_from_slice(&check[..CHECK_LEN]);
+        self.write(&mut body).expect("a Vec takes all bytes");
+        let body = Zeroizing::new(body.into_writer());
+        let mut bytes = Zeroizing::new(vec![VERSION]);
+        bytes.extend_from_slice(&(body.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(&body);
+        let check = check_of(&bytes);
+        bytes.extend_from_slice(&check);
         format!("{PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_lowercase())
     }
 
-    /// From a link; white space around it is fine.
+    /// From a link; white space around and inside it is fine, as mail programs put it there.
     pub fn parse(text: &str) -> Result<Self, InviteError> {
-        let code = text.trim().strip_prefix(PREFIX).ok_or(InviteError::NotAnInvite)?;
-        let bytes = BASE32_NOPAD.decode(code.to_uppercase().as_bytes()).map_err(|_| InviteError::Damaged)?;
-        let at = bytes.len().checked_sub(CHECK_LEN).ok_or(InviteError::Damaged)?;
-        let (body, check) = bytes.split_at(at);
-        if blake3::hash(body).as_bytes()[..CHECK_LEN] != *check {
-            return Err(InviteError::Damaged);
+        let code = text.trim_start();
+        let is_invite = code.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+        if !is_invite {
+            return Err(InviteError::NotAnInvite);
         }
-        match body.first() {
+        let code: Zeroizing<String> = Zeroizing::new(
+            code[PREFIX.len()..].chars().filter(|c| !c.is_whitespace()).take(CODE_MAX + 1).collect(),
+        );
+        let bytes = from_base32(&code)?;
+        match bytes.first() {
             Some(&VERSION) => {}
             Some(&version) if version > VERSION => return Err(InviteError::Newer),
-            _ => return Err(InviteError::Damaged),
+            Some(_) => return Err(InviteError::Damaged),
+            None => return Err(InviteError::Truncated),
         }
-        let wire: Wire = minicbor::decode(&body[1..]).map_err(|_| InviteError::Damaged)?;
-        if wire.label.len() > LABEL_BYTES_MAX || wire.addrs.len() > ADDRS_MAX {
+        let length = bytes.get(1..HEAD_LEN).ok_or(InviteError::Truncated)?;
+        let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+        let end = HEAD_LEN + length;
+        if length <= BODY_MAX && code.len() < ((end + CHECK_LEN) * 8).div_ceil(5) {
+            return Err(InviteError::Truncated);
+        }
+        if bytes.len() != end + CHECK_LEN || check_of(&bytes[..end]) != bytes[end..] {
             return Err(InviteError::Damaged);
         }
-        let addrs = wire
-            .addrs
-            .iter()
-            .map(|a| a.parse())
-            .collect::<Result<_, _>>()
-            .map_err(|_| InviteError::Damaged)?;
-        Ok(Self {
-            folder: wire.folder,
-            issuer: wire.issuer,
-            seed: Zeroizing::new(wire.seed),
-            not_after_ms: wire.not_after_ms,
-            label: wire.label,
-            addrs,
-        })
+        // The check holds, so what cannot be read was not written by this version's rules.
+        read(&mut Decoder::new(&bytes[HEAD_LEN..end])).map_err(|_| InviteError::Damaged)
     }
 
-    /// Refuses an invite that is too old, by this device's clock (the issuer's clock decides).
+    /// Refuses an invite that is too old. Only the issuer's clock decides; the joiner's is a hint.
     pub fn check_time(&self, now_ms: i64) -> Result<(), InviteError> {
         if now_ms > self.not_after_ms { Err(InviteError::Expired) } else { Ok(()) }
     }
@@ -130,6 +132,16 @@ impl Invite {
     pub fn psk(&self) -> [u8; 32] {
         invite_psk(&self.seed)
     }
+
+    fn write(&self, e: &mut Encoder<Vec<u8>>) -> Result<(), minicbor::encode::Error<Infallible>> {
+        e.array(6)?;
+        self.folder.encode(e, &mut ())?;
+        self.issuer.encode(e, &mut ())?;
+        e.bytes(&*self.seed)?.i64(self.not_after_ms)?.str(&self.label)?;
+        let addrs = &self.addrs[..self.addrs.len().min(INVITE_ADDRS_MAX)];
+        e.array(addrs.len() as u64)?;
+        addrs.iter().try_for_each(|addr| e.str(&addr.to_string())?.ok())
+    }
 }
 
 impl fmt::Debug for Invite {
@@ -140,7 +152,7 @@ impl fmt::Debug for Invite {
 
 /// The key pair of an invite's seed.
 pub fn invite_key(seed: &[u8; 32]) -> Identity {
-    Identity::from_seed(&blake3::derive_key("dunlin 1 invite key", seed))
+    Identity::from_seed(&Zeroizing::new(blake3::derive_key("dunlin 1 invite key", seed)))
 }
 
 /// The pre-shared key of an invite's seed.
@@ -154,26 +166,78 @@ pub fn folder_psk(secret: &[u8; 32]) -> [u8; 32] {
 }
 
 /// The joiner's proof that it holds the invite's seed, good for one session.
-pub struct JoinProof;
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JoinProof {
+    /// The invite key's signature over folder ‖ joiner ‖ session binding.
+    pub signature: [u8; 64],
+}
 
 impl JoinProof {
-    /// Signs with the invite's key.
-    pub fn sign(invite: &Invite, joiner: &PeerId, binding: &[u8; 32]) -> [u8; 64] {
-        invite.key().sign(Domain::Join, &join_message(&invite.folder, joiner, binding))
+    /// Signs with the invite's key. `binding` is what both ends of the session derive alike and nobody
+    /// else can.
+    pub fn sign(invite: &Invite, joiner: &PeerId, binding: &[u8; 32]) -> Self {
+        let message = join_message(&invite.folder, joiner, binding);
+        Self { signature: invite.key().sign(Domain::Join, &message) }
     }
 
     /// Checks against the invite's public key.
     pub fn verify(
+        &self,
         key: &PeerId,
         folder: &FolderId,
         joiner: &PeerId,
         binding: &[u8; 32],
-        proof: &[u8; 64],
     ) -> Result<(), VerifyError> {
-        verify(key, Domain::Join, &join_message(folder, joiner, binding), proof)
+        verify(key, Domain::Join, &join_message(folder, joiner, binding), &self.signature)
     }
 }
 
 fn join_message(folder: &FolderId, joiner: &PeerId, binding: &[u8; 32]) -> Vec<u8> {
     [&folder.0[..], &joiner.0, binding].concat()
+}
+
+/// Characters of the longest code.
+const CODE_MAX: usize = (HEAD_LEN + BODY_MAX + CHECK_LEN).div_ceil(5) * 8;
+
+fn check_of(bytes: &[u8]) -> [u8; CHECK_LEN] {
+    let mut check = [0; CHECK_LEN];
+    check.copy_from_slice(&blake3::hash(bytes).as_bytes()[..CHECK_LEN]);
+    check
+}
+
+/// The bytes of a code, as far as it goes: a cut-off code may end inside a byte.
+fn from_base32(code: &str) -> Result<Zeroizing<Vec<u8>>, InviteError> {
+    let upper = Zeroizing::new(code.to_ascii_uppercase());
+    let is_base32 = upper.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
+    if !is_base32 || upper.len() > CODE_MAX {
+        return Err(InviteError::Damaged);
+    }
+    if let Ok(bytes) = BASE32_NOPAD.decode(upper.as_bytes()) {
+        return Ok(Zeroizing::new(bytes));
+    }
+    // Groups of eight characters are five bytes, whatever comes after.
+    let whole = &upper.as_bytes()[..upper.len() / 8 * 8];
+    let bytes = BASE32_NOPAD.decode(whole).map_err(|_| InviteError::Damaged)?;
+    Ok(Zeroizing::new(bytes))
+}
+
+fn read(d: &mut Decoder<'_>) -> Result<Invite, minicbor::decode::Error> {
+    let fail = minicbor::decode::Error::message;
+    if d.array()? != Some(6) {
+        return Err(fail("an invite has six parts"));
+    }
+    let (folder, issuer) = (FolderId::decode(d, &mut ())?, PeerId::decode(d, &mut ())?);
+    let seed: [u8; 32] = d.bytes()?.try_into().map_err(|_| fail("a seed has 32 bytes"))?;
+    let seed = Zeroizing::new(seed);
+    let (not_after_ms, label) = (d.i64()?, d.str()?);
+    let count = d.array()?.unwrap_or(u64::MAX);
+    if label.len() > LABEL_BYTES_MAX || count > INVITE_ADDRS_MAX as u64 {
+        return Err(fail("an invite beyond its limits"));
+    }
+    let addr = |d: &mut Decoder<'_>| d.str()?.parse::<SocketAddr>().map_err(|_| fail("not an address"));
+    let addrs = (0..count).map(|_| addr(d)).collect::<Result<Vec<_>, _>>()?;
+    if d.position() != d.input().len() {
+        return Err(fail("an invite with a tail"));
+    }
+    Ok(Invite { folder, issuer, seed, not_after_ms, label: label.to_owned(), addrs })
 }

@@ -1,17 +1,36 @@
-//! What members say to each other: messages on the control lane, pieces of content on the bulk lane.
+//! What members say to each other on the control lane. The bulk lane is in [`bulk`].
 //!
-//! CBOR arrays `[kind, body]`, bounded before anything is allocated; a kind from a later version is
-//! skipped. `docs/wire.md` draws each.
+//! A message is CBOR `[kind, body]`, bounded before anything is allocated. Bodies are arrays with fixed
+//! places; a later version may add places at the end, and kinds, which this one skips. `docs/wire.md`
+//! draws each.
 
-use crate::id::{ChainId, FolderId, NodeId, PeerId, VersionId};
+pub mod bulk;
+mod field;
+#[cfg(test)]
+mod tests;
+
+use crate::id::{ChainId, EntryId, FolderId, NodeId, PeerId, VersionId};
 use crate::ledger::entry::SignedEntry;
 use crate::ledger::frontier::Frontier;
-use crate::limits::{CHUNK_BYTES_MAX, LABEL_BYTES_MAX, MESSAGE_BYTES_MAX, WANT_ITEMS_MAX};
+use crate::limits::{ENTRIES_MESSAGE_BYTES, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
 use minicbor::{Decode, Decoder, Encode, Encoder};
+use std::convert::Infallible;
 use thiserror::Error;
+
+pub use bulk::{BULK_HEAD, Bulk, BulkError, Unavailable};
 
 /// The version of this protocol.
 pub const PROTOCOL: u32 = 1;
+
+/// Bytes of the words in a [`Goodbye`] or a [`Refused`]; longer ones are cut.
+pub const TEXT_BYTES_MAX: usize = 256;
+
+/// Entries that can be asked for at once.
+pub const ENTRIES_WANTED_MAX: usize = 1024;
+
+/// Bytes of all entries in one message: a sender stops after the entry that reaches
+/// [`ENTRIES_MESSAGE_BYTES`].
+const ENTRIES_BYTES_MAX: usize = ENTRIES_MESSAGE_BYTES + ENTRY_BYTES_MAX;
 
 /// Why bytes are no message.
 #[derive(Debug, Error)]
@@ -19,9 +38,12 @@ pub enum MessageError {
     /// Too many bytes.
     #[error("a message beyond its limit")]
     TooLong,
-    /// Not this format.
+    /// Not this format, or beyond a limit.
     #[error("not a message: {0}")]
     Malformed(#[from] minicbor::decode::Error),
+    /// Bytes after the message.
+    #[error("a message with a tail")]
+    Tail,
 }
 
 /// The first word of each side.
@@ -37,7 +59,7 @@ pub struct Hello {
     #[n(2)]
     pub replica: ChainId,
     /// The speaker's label.
-    #[n(3)]
+    #[cbor(n(3), decode_with = "field::label")]
     pub label: String,
     /// The speaker redeems an invite.
     #[n(4)]
@@ -48,17 +70,17 @@ pub struct Hello {
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct JoinRequest {
     /// The joiner's label.
-    #[n(0)]
+    #[cbor(n(0), decode_with = "field::label")]
     pub label: String,
     /// The invite's public key.
     #[n(1)]
     pub key: PeerId,
-    /// The invite key's signature over folder, joiner and session.
+    /// The signature of a [`crate::invite::JoinProof`].
     #[cbor(n(2), with = "minicbor::bytes")]
     pub proof: [u8; 64],
 }
 
-/// The issuer's answer to a redemption.
+/// The issuer's answer to a redemption: the joiner is a member now.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Welcome {
     /// The folder's secret.
@@ -72,14 +94,25 @@ impl std::fmt::Debug for Welcome {
     }
 }
 
+/// The issuer's other answer: no.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Refused {
+    /// A number for programs.
+    #[n(0)]
+    pub code: u32,
+    /// Words for people, at most [`TEXT_BYTES_MAX`].
+    #[cbor(n(1), encode_with = "field::write_text", decode_with = "field::text")]
+    pub text: String,
+}
+
 /// The last word.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Goodbye {
     /// A number for programs.
     #[n(0)]
     pub code: u32,
-    /// Words for people.
-    #[n(1)]
+    /// Words for people, at most [`TEXT_BYTES_MAX`].
+    #[cbor(n(1), encode_with = "field::write_text", decode_with = "field::text")]
     pub text: String,
 }
 
@@ -89,8 +122,8 @@ pub struct Want {
     /// The asker's number for it.
     #[n(0)]
     pub request: u64,
-    /// What, at most [`WANT_ITEMS_MAX`].
-    #[n(1)]
+    /// What, at most [`crate::limits::WANT_ITEMS_MAX`].
+    #[cbor(n(1), decode_with = "field::items")]
     pub items: Vec<WantItem>,
 }
 
@@ -104,7 +137,7 @@ pub struct WantItem {
     #[n(1)]
     pub version: VersionId,
     /// Which part.
-    #[n(2)]
+    #[cbor(n(2), decode_with = "field::part")]
     pub part: Part,
 }
 
@@ -127,7 +160,7 @@ pub enum Part {
         /// The first.
         #[n(0)]
         first: u32,
-        /// How many.
+        /// How many, at least one.
         #[n(1)]
         count: u32,
     },
@@ -157,17 +190,30 @@ pub enum Message {
     Hello(Hello),
     /// See [`Welcome`].
     Welcome(Welcome),
+    /// See [`Refused`].
+    Refused(Refused),
     /// How far the speaker is.
     Frontier(Frontier),
-    /// Entries, in causal order.
+    /// Entries, in causal order; at most [`ENTRIES_MESSAGE_BYTES`] and one entry more.
     Entries(Vec<SignedEntry>),
+    /// Entries that the speaker lacks though others build on them; at most [`ENTRIES_WANTED_MAX`].
+    EntriesWanted(Vec<EntryId>),
     /// See [`Want`].
     Want(Want),
+    /// What of this request is not sent yet is not wanted any more.
+    Cancel {
+        /// The asker's number.
+        request: u64,
+    },
     /// See [`Status`].
     Status(Status),
+    /// Are you there?
+    Ping,
+    /// Yes.
+    Pong,
     /// See [`Goodbye`].
     Goodbye(Goodbye),
-    /// A kind of a later version; to be skipped.
+    /// A kind of a later version; to be skipped. Its body is not kept.
     Unknown {
         /// Its number.
         kind: u32,
@@ -189,148 +235,48 @@ impl Message {
             return Err(MessageError::TooLong);
         }
         let mut d = Decoder::new(bytes);
-        d.array()?;
+        if d.array()? != Some(2) {
+            return Err(MessageError::Malformed(minicbor::decode::Error::message("a message is a pair")));
+        }
         let message = match d.u32()? {
-            0 => Message::Hello(d.decode::<Hello>()?).checked()?,
+            0 => Message::Hello(d.decode()?),
             1 => Message::Welcome(d.decode()?),
             2 => Message::Frontier(d.decode()?),
-            3 => Message::Entries(read_entries(&mut d)?),
-            4 => Message::Want(read_want(&mut d)?),
+            3 => Message::Entries(field::entries(&mut d, ENTRIES_BYTES_MAX)?),
+            4 => Message::Want(d.decode()?),
             5 => Message::Status(d.decode()?),
             6 => Message::Goodbye(d.decode()?),
-            kind => Message::Unknown { kind },
+            7 => Message::Refused(d.decode()?),
+            8 => Message::EntriesWanted(field::list(&mut d, ENTRIES_WANTED_MAX, |d| d.decode())?),
+            9 => Message::Cancel { request: d.u64()? },
+            10 => d.null().map(|()| Message::Ping)?,
+            11 => d.null().map(|()| Message::Pong)?,
+            // Its body is of no known shape, so neither is its end.
+            kind => return Ok(Message::Unknown { kind }),
         };
+        if d.position() != bytes.len() {
+            return Err(MessageError::Tail);
+        }
         Ok(message)
     }
 
-    fn checked(self) -> Result<Self, MessageError> {
-        match &self {
-            Message::Hello(hello) if hello.label.len() > LABEL_BYTES_MAX => Err(MessageError::TooLong),
-            Message::Hello(Hello { join: Some(join), .. }) if join.label.len() > LABEL_BYTES_MAX => {
-                Err(MessageError::TooLong)
-            }
-            _ => Ok(self),
-        }
-    }
-
-    fn write(
-        &self,
-        e: &mut Encoder<Vec<u8>>,
-    ) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
+    fn write(&self, e: &mut Encoder<Vec<u8>>) -> Result<(), minicbor::encode::Error<Infallible>> {
         e.array(2)?;
         match self {
             Message::Hello(hello) => e.u32(0)?.encode(hello)?,
             Message::Welcome(welcome) => e.u32(1)?.encode(welcome)?,
             Message::Frontier(frontier) => e.u32(2)?.encode(frontier)?,
-            Message::Entries(entries) => {
-                e.u32(3)?.array(entries.len() as u64)?;
-                for entry in entries {
-                    e.array(2)?.bytes(&entry.bytes)?.bytes(&entry.signature)?;
-                }
-                e
-            }
+            Message::Entries(entries) => e.u32(3)?.encode(entries)?,
             Message::Want(want) => e.u32(4)?.encode(want)?,
             Message::Status(status) => e.u32(5)?.encode(status)?,
             Message::Goodbye(bye) => e.u32(6)?.encode(bye)?,
+            Message::Refused(refused) => e.u32(7)?.encode(refused)?,
+            Message::EntriesWanted(ids) => e.u32(8)?.encode(ids)?,
+            Message::Cancel { request } => e.u32(9)?.u64(*request)?,
+            Message::Ping => e.u32(10)?.null()?,
+            Message::Pong => e.u32(11)?.null()?,
             Message::Unknown { kind } => e.u32(*kind)?.null()?,
         };
         Ok(())
-    }
-}
-
-fn read_entries(d: &mut Decoder<'_>) -> Result<Vec<SignedEntry>, MessageError> {
-    let count = d.array()?.unwrap_or(u64::MAX);
-    // An entry has at least its signature, so the message's own length bounds the count.
-    if count > (MESSAGE_BYTES_MAX / 64) as u64 {
-        return Err(MessageError::TooLong);
-    }
-    let mut entries = Vec::new();
-    for _ in 0..count {
-        d.array()?;
-        let bytes = d.bytes()?.to_vec();
-        let signature = d.bytes()?.try_into();
-        let signature =
-            signature.map_err(|_| minicbor::decode::Error::message("a signature has 64 bytes"))?;
-        entries.push(SignedEntry { bytes, signature });
-    }
-    Ok(entries)
-}
-
-fn read_want(d: &mut Decoder<'_>) -> Result<Want, MessageError> {
-    let want: Want = d.decode()?;
-    let is_legal = |item: &WantItem| match item.part {
-        Part::Chunks { first, count } => count > 0 && first.checked_add(count).is_some(),
-        Part::Manifest | Part::Segment { .. } => true,
-    };
-    if want.items.len() > WANT_ITEMS_MAX || !want.items.iter().all(is_legal) {
-        return Err(MessageError::TooLong);
-    }
-    Ok(want)
-}
-
-/// A frame of the bulk lane: a fixed head, then the payload.
-///
-/// ```text
-/// kind u8 (0 raw, 1 lz4, 2 unavailable) · request u64 · item u32 · chunk u32 · size u32      little-endian
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bulk {
-    /// A part that was asked for.
-    Piece {
-        /// The asker's number.
-        request: u64,
-        /// The item in it.
-        item: u32,
-        /// The chunk's index; 0 for parts of a manifest.
-        chunk: u32,
-        /// Plain bytes.
-        size: u32,
-        /// The payload is compressed.
-        lz4: bool,
-    },
-    /// The rest of an item cannot be given.
-    Unavailable {
-        /// The asker's number.
-        request: u64,
-        /// The item in it.
-        item: u32,
-    },
-}
-
-/// Bytes of the head of a bulk frame.
-pub const BULK_HEAD: usize = 1 + 8 + 4 + 4 + 4;
-
-impl Bulk {
-    /// The head's bytes.
-    pub fn encode(&self) -> [u8; BULK_HEAD] {
-        let (kind, request, item, chunk, size) = match *self {
-            Bulk::Piece { request, item, chunk, size, lz4 } => (u8::from(lz4), request, item, chunk, size),
-            Bulk::Unavailable { request, item } => (2, request, item, 0, 0),
-        };
-        let mut head = [0; BULK_HEAD];
-        head[0] = kind;
-        head[1..9].copy_from_slice(&request.to_le_bytes());
-        head[9..13].copy_from_slice(&item.to_le_bytes());
-        head[13..17].copy_from_slice(&chunk.to_le_bytes());
-        head[17..].copy_from_slice(&size.to_le_bytes());
-        head
-    }
-
-    /// The head of a frame, and where its payload begins.
-    pub fn decode(frame: &[u8]) -> Result<(Self, usize), MessageError> {
-        let malformed = || MessageError::Malformed(minicbor::decode::Error::message("a piece is malformed"));
-        let head: &[u8; BULK_HEAD] = frame.first_chunk().ok_or_else(malformed)?;
-        let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let request = u64::from(word(1)) | u64::from(word(5)) << 32;
-        let (item, chunk, size) = (word(9), word(13), word(17));
-        if size as usize > CHUNK_BYTES_MAX || frame.len() - BULK_HEAD > CHUNK_BYTES_MAX {
-            return Err(MessageError::TooLong);
-        }
-        let bulk = match head[0] {
-            0 | 1 => Bulk::Piece { request, item, chunk, size, lz4: head[0] == 1 },
-            2 => Bulk::Unavailable { request, item },
-            _ => return Err(malformed()),
-        };
-        Ok((bulk, BULK_HEAD))
     }
 }
