@@ -165,30 +165,26 @@ pub fn folder_psk(secret: &[u8; 32]) -> [u8; 32] {
     blake3::derive_key("dunlin 1 folder psk", secret)
 }
 
-/// The joiner's proof that it holds the invite's seed, good for one session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct JoinProof {
-    /// The invite key's signature over folder ‖ joiner ‖ session binding.
-    pub signature: [u8; 64],
-}
+/// The joiner's proof that it holds the invite's seed, good for one session: the invite key's signature
+/// over folder ‖ joiner ‖ session binding.
+pub struct JoinProof;
 
 impl JoinProof {
     /// Signs with the invite's key. `binding` is what both ends of the session derive alike and nobody
     /// else can.
-    pub fn sign(invite: &Invite, joiner: &PeerId, binding: &[u8; 32]) -> Self {
-        let message = join_message(&invite.folder, joiner, binding);
-        Self { signature: invite.key().sign(Domain::Join, &message) }
+    pub fn sign(invite: &Invite, joiner: &PeerId, binding: &[u8; 32]) -> [u8; 64] {
+        invite.key().sign(Domain::Join, &join_message(&invite.folder, joiner, binding))
     }
 
     /// Checks against the invite's public key.
     pub fn verify(
-        &self,
         key: &PeerId,
         folder: &FolderId,
         joiner: &PeerId,
         binding: &[u8; 32],
+        proof: &[u8; 64],
     ) -> Result<(), VerifyError> {
-        verify(key, Domain::Join, &join_message(folder, joiner, binding), &self.signature)
+        verify(key, Domain::Join, &join_message(folder, joiner, binding), proof)
     }
 }
 

@@ -133,18 +133,18 @@ fn a_proof_is_good_for_one_joiner_folder_and_session() {
     let (joiner, binding) = (PeerId([3; 32]), [4; 32]);
     let proof = JoinProof::sign(&invite, &joiner, &binding);
     let key = invite.key().peer_id();
-    assert_eq!(proof.verify(&key, &invite.folder, &joiner, &binding), Ok(()));
+    assert_eq!(JoinProof::verify(&key, &invite.folder, &joiner, &binding, &proof), Ok(()));
     let other_key = invite_key(&[8; 32]).peer_id();
     let wrong = [
-        proof.verify(&other_key, &invite.folder, &joiner, &binding),
-        proof.verify(&key, &FolderId([9; 32]), &joiner, &binding),
-        proof.verify(&key, &invite.folder, &PeerId([9; 32]), &binding),
-        proof.verify(&key, &invite.folder, &joiner, &[9; 32]),
+        JoinProof::verify(&other_key, &invite.folder, &joiner, &binding, &proof),
+        JoinProof::verify(&key, &FolderId([9; 32]), &joiner, &binding, &proof),
+        JoinProof::verify(&key, &invite.folder, &PeerId([9; 32]), &binding, &proof),
+        JoinProof::verify(&key, &invite.folder, &joiner, &[9; 32], &proof),
     ];
     for (row, result) in wrong.into_iter().enumerate() {
         assert_eq!(result, Err(VerifyError::BadSignature), "row {row}");
     }
     let message = join_message(&invite.folder, &joiner, &binding);
-    let elsewhere = verify(&key, Domain::NoiseIdentity, &message, &proof.signature);
+    let elsewhere = verify(&key, Domain::NoiseIdentity, &message, &proof);
     assert_eq!(elsewhere, Err(VerifyError::BadSignature), "H15: one domain is not another");
 }

@@ -1,11 +1,11 @@
 //! Builds and signs entries. Draws nothing: incarnation, nonce and time come from the caller.
 
 use super::chain::{Known, Verified, parents_of};
-use super::codec::{self, DecodeError};
-use super::entry::{Entry, SignedEntry, signed_message};
+use super::codec::DecodeError;
+use super::entry::{Entry, SignedEntry};
 use super::event::Event;
 use crate::id::{ChainId, Dot, EntryId, FolderId};
-use crate::identity::{Domain, Identity};
+use crate::identity::Identity;
 use thiserror::Error;
 
 /// Why an entry cannot be signed.
@@ -76,14 +76,11 @@ impl EntryBuilder {
         }
         let Self { folder, chain, seq, prev, parents, lamport, wall_ms } = self;
         let entry = Entry { folder, chain, seq, prev, parents, lamport, wall_ms, events };
-        let bytes = codec::encode(&entry);
+        let signed = SignedEntry::sign(&entry, identity);
         // What leaves must be what arrives: a receiver decodes exactly so.
-        if codec::decode(&bytes)? != entry {
+        if signed.decode()? != entry {
             return Err(SignError::Event);
         }
-        let mut signed = SignedEntry { bytes, signature: [0; 64] };
-        let id = signed.id();
-        signed.signature = identity.sign(Domain::Entry, &signed_message(folder, &id));
-        Ok(Verified::of_own(entry, id, signed))
+        Ok(Verified::of_own(entry, signed))
     }
 }

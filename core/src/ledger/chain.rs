@@ -42,8 +42,8 @@ impl Verified {
     }
 
     /// What we signed ourselves need not be verified.
-    pub(super) fn of_own(entry: Entry, id: EntryId, signed: SignedEntry) -> Self {
-        Self { entry, id, signed }
+    pub(super) fn of_own(entry: Entry, signed: SignedEntry) -> Self {
+        Self { id: signed.id(), entry, signed }
     }
 }
 

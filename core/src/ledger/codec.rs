@@ -75,7 +75,7 @@ pub fn fitting(events: &[Event]) -> usize {
     let mut bytes = HEAD_BOUND;
     let mut chains = BTreeSet::new();
     for (count, event) in events.iter().take(ENTRY_EVENTS_MAX).enumerate() {
-        bytes += size_bound(event);
+        bytes += own_bound(event);
         each_dot(event, &mut |dot| bytes += if chains.insert(dot.chain) { CHAIN_BOUND } else { 0 });
         if bytes > ENTRY_BODY_MAX && count > 0 {
             return count;
@@ -84,8 +84,15 @@ pub fn fitting(events: &[Event]) -> usize {
     events.len().min(ENTRY_EVENTS_MAX)
 }
 
+/// No less than the bytes that an event takes, should each of its dots bring a chain into the table.
+pub fn size_bound(event: &Event) -> usize {
+    let mut bytes = own_bound(event);
+    each_dot(event, &mut |_| bytes += CHAIN_BOUND);
+    bytes
+}
+
 /// No less than the bytes that an event takes, the chains of its dots left out.
-fn size_bound(event: &Event) -> usize {
+fn own_bound(event: &Event) -> usize {
     let mut dots = 0;
     each_dot(event, &mut |_| dots += 1);
     let rest = match event {

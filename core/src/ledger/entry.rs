@@ -3,6 +3,7 @@
 use super::codec::{self, DecodeError, ENTRY_BODY_MAX};
 use super::event::Event;
 use crate::id::{ChainId, Dot, EntryId, FolderId};
+use crate::identity::{Domain, Identity};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 pub use super::codec::fitting;
@@ -47,6 +48,13 @@ pub struct SignedEntry {
 }
 
 impl SignedEntry {
+    /// Encodes and signs, whatever it says; [`super::build::EntryBuilder`] refuses what no receiver takes.
+    pub fn sign(entry: &Entry, identity: &Identity) -> Self {
+        let bytes = codec::encode(entry);
+        let message = signed_message(entry.folder, &id_of(&bytes));
+        Self { bytes, signature: identity.sign(Domain::Entry, &message) }
+    }
+
     /// The entry's name.
     pub fn id(&self) -> EntryId {
         id_of(&self.bytes)

@@ -10,7 +10,6 @@
 //! ```
 
 use crate::limits::CHUNK_BYTES_MAX;
-use std::ops::Range;
 use thiserror::Error;
 
 /// Bytes of the head of a bulk frame.
@@ -97,13 +96,13 @@ impl Bulk {
         head
     }
 
-    /// What a frame says, and where in it the payload is.
-    pub fn decode(frame: &[u8]) -> Result<(Self, Range<usize>), BulkError> {
+    /// What a frame says, and where in it the payload begins; it goes on to the end.
+    pub fn decode(frame: &[u8]) -> Result<(Self, usize), BulkError> {
         let head: &[u8; BULK_HEAD] = frame.first_chunk().ok_or(BulkError::Truncated)?;
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let request = u64::from(word(1)) | u64::from(word(5)) << 32;
         let (item, chunk, size) = (word(9), word(13), word(17));
-        let payload = BULK_HEAD..frame.len();
+        let payload = &frame[BULK_HEAD..];
         if size as usize > CHUNK_BYTES_MAX || payload.len() > CHUNK_BYTES_MAX {
             return Err(BulkError::TooLong);
         }
@@ -124,7 +123,7 @@ impl Bulk {
             }
             _ => return Err(BulkError::Kind),
         };
-        if is_sound { Ok((bulk, payload)) } else { Err(BulkError::Shape) }
+        if is_sound { Ok((bulk, BULK_HEAD)) } else { Err(BulkError::Shape) }
     }
 }
 

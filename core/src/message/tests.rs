@@ -183,8 +183,8 @@ fn every_frame_has_its_bytes_and_comes_back() {
     for (bulk, payload, golden) in bulks() {
         let frame = [&bulk.encode()[..], &payload].concat();
         assert_eq!(data_encoding::HEXLOWER.encode(&frame), golden, "{bulk:?}");
-        let (decoded, range) = Bulk::decode(&frame).unwrap();
-        assert_eq!((decoded, &frame[range]), (bulk, &payload[..]));
+        let (decoded, at) = Bulk::decode(&frame).unwrap();
+        assert_eq!((decoded, &frame[at..]), (bulk, &payload[..]));
     }
 }
 
@@ -227,8 +227,8 @@ fn mutated_bytes_never_panic() {
             assert_eq!(Message::decode(&message.encode()).unwrap(), message);
         }
         let bytes = random.mutated(&frames[round % frames.len()]);
-        if let Ok((bulk, payload)) = Bulk::decode(&bytes) {
-            assert_eq!([&bulk.encode()[..], &bytes[payload]].concat(), bytes, "one encoding");
+        if let Ok((bulk, at)) = Bulk::decode(&bytes) {
+            assert_eq!([&bulk.encode()[..], &bytes[at..]].concat(), bytes, "one encoding");
         }
     }
 }
