@@ -100,3 +100,20 @@ const _: () = assert!(SINGLE_CHUNK_MAX as usize <= CHUNK_BYTES_MAX);
 const _: () = assert!(CDC_MIN < CDC_AVG && CDC_AVG < CDC_MAX && CDC_MAX <= CHUNK_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX + ENTRIES_MESSAGE_BYTES <= MESSAGE_BYTES_MAX);
 const _: () = assert!(SEGMENT_CHUNKS_MAX * 40 < MANIFEST_PART_BYTES_MAX);
+
+/// The largest average of content-defined chunks; the smallest is [`CDC_AVG`].
+pub const CDC_AVERAGE_MAX: usize = 1024 * 1024;
+/// Bytes of a content that a manifest can list: 4 TiB.
+pub const CONTENT_BYTES_MAX: u64 = CHUNK_BYTES_MAX as u64 * MANIFEST_CHUNKS_MAX as u64;
+/// A manifest segment ends at a chunk whose hash is the largest among so many on either side: segments
+/// have 129 chunks on average, and any two such ends are further apart than this.
+pub const SEGMENT_WINDOW: usize = 64;
+
+const _: () = assert!(CDC_MIN * 4 == CDC_AVG && CDC_AVG * 4 == CDC_MAX);
+const _: () = assert!(CDC_AVERAGE_MAX * 4 <= CHUNK_BYTES_MAX && CDC_AVG <= CDC_AVERAGE_MAX);
+// The root of the longest manifest fits: its segments are ended by a window, by their length, or by the
+// content's end; 19 bytes of head and 44 for each segment.
+const _: () = assert!(
+    19 + 44 * (MANIFEST_CHUNKS_MAX / (SEGMENT_WINDOW + 1) + MANIFEST_CHUNKS_MAX / SEGMENT_CHUNKS_MAX + 2)
+        <= MANIFEST_PART_BYTES_MAX
+);

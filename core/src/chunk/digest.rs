@@ -1,4 +1,7 @@
 //! Everything that is said of a content, computed in one pass over its bytes.
+//!
+//! Each byte is hashed twice, once for the whole file and once for its chunk: a chunk's hash starts at
+//! the chunk, so no part of one BLAKE3 tree can stand in the other.
 
 use super::cutter::Cutter;
 use super::manifest::{Chunk, Manifest};
@@ -6,16 +9,19 @@ use super::strategy::Strategy;
 use crate::content::Content;
 use crate::id::ContentHash;
 
-/// A content and, if it has more than one chunk, their list.
+/// A content and, if it is larger than one chunk may be, the list of its chunks.
 #[derive(Clone, Debug)]
 pub struct Digest {
     /// Size, hash and the manifest's hash.
     pub content: Content,
-    /// The list of chunks; `None` for a content of one chunk.
+    /// The list of chunks; `None` under [`Strategy::Single`], where the only chunk is the whole.
     pub manifest: Option<Manifest>,
 }
 
 /// Digests a stream of bytes.
+///
+/// The strategy was chosen for a size; if another number of bytes came, the file changed meanwhile and
+/// the digest has to be thrown away.
 pub struct Digester {
     strategy: Strategy,
     cutter: Cutter,
@@ -31,13 +37,13 @@ impl Digester {
         Self { strategy, cutter, whole: blake3::Hasher::new(), size: 0, chunks: Vec::new() }
     }
 
-    /// Takes more bytes.
+    /// Takes more bytes. Pieces of 256 KiB to 1 MiB are fastest.
     pub fn push(&mut self, bytes: &[u8]) {
         self.whole.update(bytes);
         self.size += bytes.len() as u64;
         if self.strategy != Strategy::Single {
             let chunks = &mut self.chunks;
-            self.cutter.push(bytes, |chunk| chunks.push(Chunk::of(chunk)));
+            self.cutter.push(bytes, &mut |_, chunk| chunks.push(Chunk::of(chunk)));
         }
     }
 
@@ -49,9 +55,25 @@ impl Digester {
             return Digest { content, manifest: None };
         }
         let chunks = &mut self.chunks;
-        self.cutter.finish(|chunk| chunks.push(Chunk::of(chunk)));
+        self.cutter.finish(&mut |_, chunk| chunks.push(Chunk::of(chunk)));
         let manifest = Manifest { strategy: self.strategy, size: self.size, chunks: self.chunks };
         content.manifest = Some(manifest.encode().hash);
         Digest { content, manifest: Some(manifest) }
     }
+}
+
+/// How to cut the new version again if its bytes were shifted: less than half of its fixed chunks'
+/// bytes are in the old version, although the sizes differ by an eighth at most. `None` if it may stay
+/// as it is.
+///
+/// A file that was rewritten altogether looks alike and is cut by content too, which costs one more
+/// reading, once: from then on the strategy in its manifest is kept. The version that is cut anew
+/// shares no chunk with the old one; what is saved is the resending at each later insertion.
+pub fn recut_by_content(old: &Manifest, new: &Manifest) -> Option<Strategy> {
+    let is_fixed = |m: &Manifest| matches!(m.strategy, Strategy::Fixed { .. });
+    let is_near = old.size.abs_diff(new.size) <= old.size / 8;
+    if !is_fixed(old) || !is_fixed(new) || !is_near || new.bytes_shared_with(old) >= new.size.div_ceil(2) {
+        return None;
+    }
+    Strategy::for_shifted(new.size)
 }
