@@ -37,7 +37,7 @@ const HEAD_BOUND: usize = 1024;
 const DOT_BOUND: usize = 16;
 const CHAIN_BOUND: usize = 44;
 
-const _: () = assert!(CHAINS_MAX <= u16::MAX as usize && ENTRY_EVENTS_MAX <= u16::MAX as usize);
+const _: () = assert!(CHAINS_MAX + ENTRY_EVENTS_MAX <= u16::MAX as usize);
 
 /// Why bytes are no entry.
 #[derive(Debug, Error)]
