@@ -10,3 +10,6 @@ pub mod manifest;
 pub mod savings;
 pub mod seal;
 pub mod strategy;
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 
 use crate::id::ContentHash;
 use crate::limits::CHUNK_BYTES_MAX;
-use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into};
+use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
 use thiserror::Error;
 
 /// Smaller inputs are not worth a try: a sixteenth of them is less than a table entry.
@@ -47,13 +47,18 @@ impl Default for Sealer {
 }
 
 impl Sealer {
-    /// Appends `plain` to `out`, compressed if that saves at least a sixteenth. The output's bound is
-    /// the probe: LZ4 gives up as soon as 15/16 of the input are full.
+    /// Appends `plain` to `out`, compressed if that saves at least a sixteenth.
+    ///
+    /// There is no probe before: on incompressible bytes LZ4 takes ever longer steps by itself. Nor can
+    /// a short output be one, since `lz4_flex` refuses any that the worst case would not fit into.
     pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Sealed {
+        let start = out.len();
         if plain.len() >= TRY_FROM {
-            let start = out.len();
-            out.resize(start + plain.len() / 16 * 15, 0);
-            if let Ok(len) = compress_into_with_table(plain, &mut out[start..], &mut self.table) {
+            out.resize(start + get_maximum_output_size(plain.len()), 0);
+            let packed = compress_into_with_table(plain, &mut out[start..], &mut self.table);
+            if let Ok(len) = packed
+                && len <= plain.len() / 16 * 15
+            {
                 out.truncate(start + len);
                 return Sealed::Lz4;
             }

@@ -14,8 +14,7 @@
 //! an encoded text (base64, PEM) is shifted by insertions like any other text.
 
 use crate::limits::{
-    CDC_AVERAGE_MAX, CDC_AVG, CHUNK_BYTES_MAX, CONTENT_BYTES_MAX, FIXED_CHUNK_MIN, MANIFEST_CHUNKS_MAX,
-    SINGLE_CHUNK_MAX,
+    CDC_AVERAGE_MAX, CDC_AVG, CHUNK_BYTES_MAX, FIXED_CHUNK_MIN, MANIFEST_CHUNKS_MAX, SINGLE_CHUNK_MAX,
 };
 use content_inspector::ContentType;
 
@@ -51,7 +50,7 @@ impl Strategy {
     /// Chooses for a content of `size` bytes that begins with `head` (8 KiB are enough); `previous` is
     /// how the file's last version was cut, from its manifest.
     ///
-    /// A content beyond [`CONTENT_BYTES_MAX`] gets the largest fixed chunks, but no peer takes its
+    /// A content beyond [`CONTENT_BYTES_MAX`](crate::limits::CONTENT_BYTES_MAX) gets the largest fixed chunks, but no peer takes its
     /// manifest: the caller has to refuse such a file.
     pub fn choose(size: u64, head: &[u8], previous: Option<Strategy>) -> Self {
         if size <= SINGLE_CHUNK_MAX {
@@ -77,17 +76,16 @@ impl Strategy {
     /// near what the content's size asks for, and the manifest cannot get longer than
     /// [`MANIFEST_CHUNKS_MAX`], whatever the bytes are.
     pub fn admits(self, size: u64) -> bool {
-        let is_near = |ours: u32, wanted: u32| ours <= wanted * KEPT_WITHIN && wanted <= ours * KEPT_WITHIN;
-        match self {
-            Strategy::Single => size <= SINGLE_CHUNK_MAX,
-            _ if size <= SINGLE_CHUNK_MAX || size > CONTENT_BYTES_MAX => false,
-            Strategy::Fixed { size: chunk } => is_fixed_size(chunk) && is_near(chunk, fixed_size(size)),
-            Strategy::Cdc { average } => {
-                is_cdc_average(average)
-                    && is_near(average, cdc_average(size))
-                    && size.div_ceil(u64::from(average / 4)) <= MANIFEST_CHUNKS_MAX as u64
-            }
-        }
+        let (is_one, ours, wanted) = match self {
+            Strategy::Single => return size <= SINGLE_CHUNK_MAX,
+            Strategy::Fixed { size: ours } => (is_fixed_size(ours), ours, fixed_size(size)),
+            Strategy::Cdc { average } => (is_cdc_average(average), average, cdc_average(size)),
+        };
+        is_one
+            && size > SINGLE_CHUNK_MAX
+            && ours <= wanted * KEPT_WITHIN
+            && wanted <= ours * KEPT_WITHIN
+            && size.div_ceil(self.chunk_min() as u64) <= MANIFEST_CHUNKS_MAX as u64
     }
 
     /// The smallest chunk that it makes, the last one excepted, in bytes.
