@@ -5,14 +5,15 @@ use crate::content::State;
 use crate::id::{NodeId, VersionId};
 use crate::path::Name;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
-/// Rows in ordered maps.
+/// Rows in ordered maps. Two trees are equal if all their rows are, marks included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryTree {
     nodes: BTreeMap<NodeId, Node>,
     contents: BTreeMap<(NodeId, VersionId), Version<State>>,
     places: BTreeMap<(NodeId, VersionId), Version<Place>>,
-    children: BTreeSet<(NodeId, Name, NodeId)>,
+    children: BTreeMap<NodeId, BTreeMap<Name, BTreeSet<NodeId>>>,
     skipped: Vec<NodeId>,
     dirty: BTreeSet<Place>,
 }
@@ -21,6 +22,11 @@ impl MemoryTree {
     /// Takes the places that were marked since the last call.
     pub fn take_dirty(&mut self) -> BTreeSet<Place> {
         std::mem::take(&mut self.dirty)
+    }
+
+    /// All nodes, by id.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
     }
 }
 
@@ -38,8 +44,8 @@ impl TreeRead for MemoryTree {
     }
 
     fn children_named(&self, parent: &NodeId, name: &Name) -> Result<Vec<NodeId>, TreeFault> {
-        let here = self.children.iter().filter(|(p, n, _)| p == parent && n == name);
-        Ok(here.map(|(_, _, id)| *id).collect())
+        let here = self.children.get(parent).and_then(|names| names.get(name));
+        Ok(here.into_iter().flatten().copied().collect())
     }
 
     fn children(
@@ -48,8 +54,12 @@ impl TreeRead for MemoryTree {
         after: Option<&(Name, NodeId)>,
         limit: usize,
     ) -> Result<Vec<(Name, NodeId)>, TreeFault> {
-        let here = self.children.iter().filter(|(p, _, _)| p == parent).map(|(_, n, id)| (n.clone(), *id));
-        Ok(here.filter(|c| after.is_none_or(|a| c > a)).take(limit).collect())
+        let Some(names) = self.children.get(parent) else { return Ok(Vec::new()) };
+        let from = after.map_or(Bound::Unbounded, |(name, _)| Bound::Included(name));
+        let here = names.range::<Name, _>((from, Bound::Unbounded));
+        let all = here.flat_map(|(name, ids)| ids.iter().map(move |id| (name, id)));
+        let rest = all.filter(|(name, id)| after.is_none_or(|(n, i)| (*name, *id) > (n, i)));
+        Ok(rest.take(limit).map(|(name, id)| (name.clone(), *id)).collect())
     }
 
     fn skipped(&self) -> Result<Vec<NodeId>, TreeFault> {
@@ -74,12 +84,23 @@ impl TreeWrite for MemoryTree {
     }
 
     fn add_child(&mut self, place: &Place, node: &NodeId) -> Result<(), TreeFault> {
-        self.children.insert((place.parent, place.name.clone(), *node));
+        let names = self.children.entry(place.parent).or_default();
+        names.entry(place.name.clone()).or_default().insert(*node);
         Ok(())
     }
 
     fn remove_child(&mut self, place: &Place, node: &NodeId) -> Result<(), TreeFault> {
-        self.children.remove(&(place.parent, place.name.clone(), *node));
+        // Empty maps go, so that equal trees compare equal however they came about.
+        let Some(names) = self.children.get_mut(&place.parent) else { return Ok(()) };
+        if let Some(ids) = names.get_mut(&place.name) {
+            ids.remove(node);
+            if ids.is_empty() {
+                names.remove(&place.name);
+            }
+        }
+        if names.is_empty() {
+            self.children.remove(&place.parent);
+        }
         Ok(())
     }
 

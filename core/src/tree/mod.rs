@@ -1,13 +1,17 @@
 //! The tree rule: from accepted events to one tree, the same on all devices whatever the order.
 //!
-//! `apply` keeps the rows of nodes up to date, event by event; `order` says which head of a register
-//! wins; `view` says what is shown at a place; `name` names conflict copies. DESIGN §4 has the rules.
+//! `apply` turns events into versions of registers; `order` says which head of a register wins; `cycle`
+//! says where directories stand; `settle` keeps index, liveness and marks in line; `view` says what is shown
+//! at a place; `name` names conflict copies. `node` has the rows and asks for a keeper; `memory` is one.
+//! DESIGN §4 has the rules.
 
 pub mod apply;
+mod cycle;
 pub mod memory;
 pub mod name;
 pub mod node;
 pub mod order;
+mod settle;
 #[cfg(test)]
 mod tests;
 pub mod view;

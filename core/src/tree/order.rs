@@ -1,4 +1,10 @@
 //! First write wins: the order among the heads of a register (DESIGN §4, rule 3).
+//!
+//! What counts is when a branch *began*, not how far it got: the key of a head is the Lamport time of the
+//! first version of its branch that the other heads do not all share. Ties are broken by a hash keyed with
+//! the node and the author's chain, so that no device wins everywhere and none can choose its bytes to win.
+//! Knows neither trees nor names; never looks at wall clocks or at contents, save that weak values (deletions)
+//! lose.
 
 use super::node::{TreeFault, Version};
 use crate::id::{NodeId, VersionId};
@@ -16,48 +22,22 @@ pub struct Register<'a, T> {
     pub is_weak: &'a dyn Fn(&T) -> bool,
 }
 
+/// Where a version stands in the total order of all versions: no version comes before one in its base.
+type Moment = (u64, VersionId);
+/// The least wins.
 type Key = (bool, u64, [u8; 32], VersionId, VersionId);
 
 impl<T: Clone> Register<'_, T> {
-    /// The heads' positions, the winner first.
+    /// The heads' positions, the winner first. A single head needs no look at the past.
     pub fn ranked(&self) -> Result<Vec<usize>, TreeFault> {
         if self.heads.len() < 2 {
             return Ok((0..self.heads.len()).collect());
         }
-        let pasts = self.heads.iter().map(|h| self.past_of(h)).collect::<Result<Vec<_>, _>>()?;
-        let mut keyed: Vec<(Key, usize)> = (0..self.heads.len()).map(|i| (self.key(i, &pasts), i)).collect();
+        let firsts = self.first_divergent()?;
+        let mut keyed: Vec<(Key, usize)> =
+            firsts.into_iter().enumerate().map(|(i, first)| (self.key(i, first), i)).collect();
         keyed.sort();
         Ok(keyed.into_iter().map(|(_, i)| i).collect())
-    }
-
-    /// Every version that led to `head`, itself included, with its Lamport time.
-    fn past_of(&self, head: &Version<T>) -> Result<BTreeMap<VersionId, u64>, TreeFault> {
-        let mut past = BTreeMap::from([(head.id, head.lamport)]);
-        let mut open: Vec<VersionId> = head.base.clone();
-        while let Some(id) = open.pop() {
-            if past.contains_key(&id) {
-                continue;
-            }
-            if let Some(version) = (self.old)(&id)? {
-                past.insert(id, version.lamport);
-                open.extend(version.base);
-            }
-        }
-        Ok(past)
-    }
-
-    fn key(&self, i: usize, pasts: &[BTreeMap<VersionId, u64>]) -> Key {
-        let head = &self.heads[i];
-        let in_all_others =
-            |id: &VersionId| pasts.iter().enumerate().all(|(j, past)| j == i || past.contains_key(id));
-        let divergent =
-            pasts[i].iter().filter(|(id, _)| !in_all_others(id)).map(|(id, lamport)| (*lamport, *id));
-        // The head itself is in no other's past, so there is always a first divergent version.
-        let (lamport, first) = divergent.min().unwrap_or((head.lamport, head.id));
-        let mut tie = blake3::Hasher::new_derive_key("dunlin 1 first write wins");
-        tie.update(&self.node.to_key()).update(&first.chain.author.0);
-        tie.update(&first.chain.incarnation.to_be_bytes());
-        ((self.is_weak)(&head.value), lamport, *tie.finalize().as_bytes(), first, head.id)
     }
 
     /// All superseded versions that led to the heads, the latest first.
@@ -76,4 +56,56 @@ impl<T: Clone> Register<'_, T> {
         found.sort_by_key(|v| std::cmp::Reverse((v.lamport, v.id)));
         Ok(found)
     }
+
+    fn key(&self, i: usize, (lamport, first): Moment) -> Key {
+        let head = &self.heads[i];
+        ((self.is_weak)(&head.value), lamport, tie_break(self.node, &first), first, head.id)
+    }
+
+    /// For each head the earliest version of its branch that is not an ancestor of all other heads.
+    ///
+    /// Walks back from all heads at once, the latest version first, so that whoever supersedes a version
+    /// has been seen before it. Ends where all that is left belongs to every branch: the cost is the
+    /// length of the divergence, not of the history.
+    fn first_divergent(&self) -> Result<Vec<Moment>, TreeFault> {
+        let mut firsts: Vec<Moment> = self.heads.iter().map(|h| (h.lamport, h.id)).collect();
+        let mut open: BTreeMap<Moment, Step> = BTreeMap::new();
+        for (i, head) in self.heads.iter().enumerate() {
+            let step = Step { branches: BTreeSet::from([i]), base: head.base.clone() };
+            open.insert((head.lamport, head.id), step);
+        }
+        let mut lamports: BTreeMap<VersionId, u64> = BTreeMap::new();
+        while open.values().any(|step| step.branches.len() < self.heads.len()) {
+            let Some((moment, step)) = open.pop_last() else { break };
+            if step.branches.len() < self.heads.len() {
+                step.branches.iter().for_each(|branch| firsts[*branch] = moment);
+            }
+            for id in &step.base {
+                if let Some(lamport) = lamports.get(id)
+                    && let Some(known) = open.get_mut(&(*lamport, *id))
+                {
+                    known.branches.extend(&step.branches);
+                } else if let Some(version) = (self.old)(id)? {
+                    lamports.insert(*id, version.lamport);
+                    let step = Step { branches: step.branches.clone(), base: version.base };
+                    open.insert((version.lamport, *id), step);
+                }
+            }
+        }
+        Ok(firsts)
+    }
+}
+
+/// A version on the way back, and the heads from which it was reached.
+struct Step {
+    branches: BTreeSet<usize>,
+    base: Vec<VersionId>,
+}
+
+/// A pseudo-random order of devices, another one for each node.
+fn tie_break(node: &NodeId, first: &VersionId) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"dunlin/1/fww").update(&node.to_key());
+    hasher.update(&first.chain.author.0).update(&first.chain.incarnation.to_be_bytes());
+    *hasher.finalize().as_bytes()
 }

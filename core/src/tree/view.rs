@@ -1,9 +1,12 @@
 //! What is shown: pure functions from the rows of nodes to names in a directory.
+//!
+//! Directories with one path are one directory (a *group*); what stands under one name in a group is a
+//! *slot*. Conflict copies and suffixes exist here only: nobody signs them (INV-17). Never looks at a disk.
 
-use super::name::conflict_name;
-use super::node::{Node, Place, TreeFault, TreeRead, Version};
+use super::name::{conflict_id, conflict_name};
+use super::node::{Node, TreeFault, TreeRead, Version};
 use super::order::Register;
-use crate::content::{Kind, State};
+use crate::content::{Body, Kind, State};
 use crate::id::{NodeId, PeerId, VersionId};
 use crate::limits::PATH_DEPTH_MAX;
 use crate::path::Name;
@@ -38,14 +41,12 @@ pub struct Shown {
 }
 
 /// All live directories that share `dir`'s path: one directory on disk. The earliest created first;
-/// empty if `dir` is not shown.
+/// empty if `dir` is not shown, or lies deeper than a path can say.
 pub fn group(tree: &dyn TreeRead, dir: &NodeId) -> Result<Vec<NodeId>, TreeFault> {
     let mut names = Vec::new();
     let mut here = *dir;
     loop {
-        let Some(node) = tree.node(&here)? else {
-            return Ok(Vec::new());
-        };
+        let Some(node) = tree.node(&here)? else { return Ok(Vec::new()) };
         let Some(place) = node.at else { break };
         names.push(place.name);
         here = place.parent;
@@ -66,6 +67,43 @@ pub fn subgroup(tree: &dyn TreeRead, parents: &[NodeId], name: &Name) -> Result<
     Ok(dirs.map(|n| n.id).collect())
 }
 
+/// Everything that is shown because of nodes that stand at `name` below any of `parents` (one whole group).
+///
+/// The earliest created node keeps the name, with its winning content. Later nodes get a suffix, unless
+/// they are twins of an earlier one: directories always, files and links if they hold the same. Losing
+/// contents follow as conflict copies. Names depend on the label of a device, `labels`.
+pub fn slot(
+    tree: &dyn TreeRead,
+    parents: &[NodeId],
+    name: &Name,
+    labels: &dyn Fn(&PeerId) -> String,
+) -> Result<Vec<Shown>, TreeFault> {
+    let mut mains: Vec<(Shown, Node)> = Vec::new();
+    let mut losers: Vec<(Shown, Signature)> = Vec::new();
+    for node in nodes_at(tree, parents, name)? {
+        let Some(picture) = picture(tree, &node, name)? else { continue };
+        losers.extend(picture.losers);
+        match mains.iter_mut().find(|(first, _)| is_same(&first.state.body, &picture.main.state.body)) {
+            Some((first, _)) => first.twins.push(node.id),
+            None => mains.push((picture.main, node)),
+        }
+    }
+    let mut shown = Vec::new();
+    let mut naming = Naming { tree, parents, name, labels, taken: BTreeSet::from([name.clone()]) };
+    for (mut main, node) in mains {
+        if !shown.is_empty() {
+            main.name = naming.free(&creation_of(tree, &node)?)?;
+        }
+        shown.push(main);
+    }
+    for (mut loser, signature) in losers {
+        loser.name = naming.free(&signature)?;
+        shown.push(loser);
+    }
+    Ok(shown)
+}
+
+/// The live nodes at a name, the earliest created first.
 fn nodes_at(tree: &dyn TreeRead, parents: &[NodeId], name: &Name) -> Result<Vec<Node>, TreeFault> {
     let mut nodes = Vec::new();
     for parent in parents {
@@ -77,46 +115,27 @@ fn nodes_at(tree: &dyn TreeRead, parents: &[NodeId], name: &Name) -> Result<Vec<
     Ok(nodes)
 }
 
-/// Everything that is shown because of nodes that stand at `name` below any of `parents`.
-pub fn slot(
-    tree: &dyn TreeRead,
-    parents: &[NodeId],
-    name: &Name,
-    labels: &dyn Fn(&PeerId) -> String,
-) -> Result<Vec<Shown>, TreeFault> {
-    let mut shown: Vec<Shown> = Vec::new();
-    let mut copies: Vec<(Shown, Version<State>)> = Vec::new();
-    for node in nodes_at(tree, parents, name)? {
-        let Some((main, losers)) = picture(tree, &node, name)? else {
-            continue;
-        };
-        let twin = shown.iter_mut().find(|s| is_twin(s, &main));
-        if let Some(twin) = twin {
-            twin.twins.push(node.id);
-        } else if shown.is_empty() {
-            shown.push(main);
-        } else {
-            let first = node.content.iter().find(|h| main.versions.contains(&h.id)).cloned();
-            copies.extend(first.map(|head| (main, Version { id: node.id, ..head })));
-        }
-        copies.extend(losers);
+/// Equal for the user: the same bytes, however they are cut into chunks.
+fn is_same(ours: &Body, theirs: &Body) -> bool {
+    match (ours, theirs) {
+        (Body::File(ours), Body::File(theirs)) => (ours.size, ours.hash) == (theirs.size, theirs.hash),
+        _ => ours == theirs,
     }
-    let mut taken: BTreeSet<Name> = BTreeSet::from([name.clone()]);
-    for (mut copy, version) in copies {
-        copy.name = free_name(tree, parents, name, &version, labels, &mut taken)?;
-        shown.push(copy);
-    }
-    Ok(shown)
 }
 
-fn is_twin(first: &Shown, later: &Shown) -> bool {
-    first.role == Role::Main && first.state.body == later.state.body
+/// What the name of a conflict copy is made from: whose version it is and of when.
+struct Signature {
+    id: VersionId,
+    wall_ms: i64,
 }
 
-/// A node's winner and its losing contents, each still under `name`.
-type Picture = Option<(Shown, Vec<(Shown, Version<State>)>)>;
+/// A node's winner and its losing contents, each still under the name of its place.
+struct Picture {
+    main: Shown,
+    losers: Vec<(Shown, Signature)>,
+}
 
-fn picture(tree: &dyn TreeRead, node: &Node, name: &Name) -> Result<Picture, TreeFault> {
+fn picture(tree: &dyn TreeRead, node: &Node, name: &Name) -> Result<Option<Picture>, TreeFault> {
     let register = Register {
         node: &node.id,
         heads: &node.content,
@@ -124,71 +143,76 @@ fn picture(tree: &dyn TreeRead, node: &Node, name: &Name) -> Result<Picture, Tre
         is_weak: &State::is_deleted,
     };
     let mut heads = register.ranked()?.into_iter().map(|i| &node.content[i]);
-    let Some(winner) = heads.next() else {
-        return Ok(None);
-    };
-    let places: Vec<VersionId> = node.place.iter().map(|v| v.id).collect();
-    let show = |head: &Version<State>, role| Shown {
+    let Some(winner) = heads.next() else { return Ok(None) };
+    let show = |head: &Version<State>, role, versions| Shown {
         name: name.clone(),
         node: node.id,
         role,
         state: head.value.clone(),
-        versions: same_body(node, head),
-        places: places.clone(),
+        versions,
+        places: node.place.iter().map(|v| v.id).collect(),
         twins: Vec::new(),
     };
-    let mut main = show(winner, Role::Main);
     if node.kind == Kind::Directory {
         // A directory that only its children keep alive is a directory all the same.
-        main.state.body = crate::content::Body::Directory;
-        main.versions = node.content.iter().map(|h| h.id).collect();
-        return Ok(Some((main, Vec::new())));
+        let mut main = show(winner, Role::Main, node.content.iter().map(|h| h.id).collect());
+        main.state.body = Body::Directory;
+        return Ok(Some(Picture { main, losers: Vec::new() }));
     }
-    let mut losers: Vec<(Shown, Version<State>)> = Vec::new();
-    for head in heads.filter(|h| !h.value.is_deleted() && h.value.body != winner.value.body) {
-        if !losers.iter().any(|(s, _)| s.state.body == head.value.body) {
-            losers.push((show(head, Role::Copy(head.id)), head.clone()));
+    // Whoever edits the winner has seen the node alive: deletions that lost are superseded with it.
+    let is_mains = |h: &&Version<State>| is_same(&h.value.body, &winner.value.body) || h.value.is_deleted();
+    let main = show(winner, Role::Main, node.content.iter().filter(is_mains).map(|h| h.id).collect());
+    let mut losers: Vec<(Shown, Signature)> = Vec::new();
+    for head in heads.filter(|h| !h.value.is_deleted() && !is_same(&h.value.body, &winner.value.body)) {
+        if !losers.iter().any(|(s, _)| is_same(&s.state.body, &head.value.body)) {
+            let equals = node.content.iter().filter(|h| is_same(&h.value.body, &head.value.body));
+            let shown = show(head, Role::Copy(head.id), equals.map(|h| h.id).collect());
+            losers.push((shown, Signature { id: head.id, wall_ms: head.wall_ms }));
         }
     }
-    Ok(Some((main, losers)))
+    Ok(Some(Picture { main, losers }))
 }
 
-/// The heads that hold the same bytes: an edit of the shown file supersedes them all. Deletions that
-/// lost against the winner go with it.
-fn same_body(node: &Node, shown: &Version<State>) -> Vec<VersionId> {
-    let is_same = |h: &&Version<State>| h.value.body == shown.value.body || h.value.is_deleted();
-    node.content.iter().filter(is_same).map(|h| h.id).collect()
-}
-
-fn free_name(
-    tree: &dyn TreeRead,
-    parents: &[NodeId],
-    name: &Name,
-    version: &Version<State>,
-    labels: &dyn Fn(&PeerId) -> String,
-    taken: &mut BTreeSet<Name>,
-) -> Result<Name, TreeFault> {
-    let label = labels(&version.id.chain.author);
-    let long = data_encoding::HEXLOWER.encode(blake3::hash(&version.id.to_key()).as_bytes());
-    let mut digits = 8;
-    loop {
-        let candidate = conflict_name(name, &label, version.wall_ms, &long[..digits]);
-        let is_free = !taken.contains(&candidate) && nodes_at(tree, parents, &candidate)?.is_empty();
-        if is_free || digits >= 32 {
-            taken.insert(candidate.clone());
-            return Ok(candidate);
-        }
-        digits += 8;
-    }
-}
-
-/// The winner of a node's place register, before cycles are cut; for display and tests.
-pub fn winning_place(tree: &dyn TreeRead, node: &Node) -> Result<Option<Place>, TreeFault> {
-    let register = Register {
-        node: &node.id,
-        heads: &node.place,
-        old: &|id| tree.old_place(&node.id, id),
-        is_weak: &|_| false,
+/// A suffixed node is named after its creation, so that its name stays when its content changes.
+fn creation_of(tree: &dyn TreeRead, node: &Node) -> Result<Signature, TreeFault> {
+    let head = node.content.iter().find(|h| h.id == node.id).map(|h| h.wall_ms);
+    let wall_ms = match head {
+        Some(wall_ms) => Some(wall_ms),
+        None => tree.old_content(&node.id, &node.id)?.map(|v| v.wall_ms),
     };
-    Ok(register.ranked()?.first().map(|i| node.place[*i].value.clone()))
+    Ok(Signature { id: node.id, wall_ms: wall_ms.unwrap_or_default() })
+}
+
+/// Finds names for what cannot have the name of its slot.
+struct Naming<'a> {
+    tree: &'a dyn TreeRead,
+    parents: &'a [NodeId],
+    name: &'a Name,
+    labels: &'a dyn Fn(&PeerId) -> String,
+    taken: BTreeSet<Name>,
+}
+
+impl Naming<'_> {
+    /// A name that nothing in the group stands at. Ends, since each attempt gives another name.
+    fn free(&mut self, signature: &Signature) -> Result<Name, TreeFault> {
+        let label = (self.labels)(&signature.id.chain.author);
+        let mut attempt = 0;
+        loop {
+            let id = conflict_id(&signature.id, attempt);
+            let candidate = conflict_name(self.name, &label, signature.wall_ms, &id);
+            if !self.is_used(&candidate)? && self.taken.insert(candidate.clone()) {
+                return Ok(candidate);
+            }
+            attempt += 1;
+        }
+    }
+
+    fn is_used(&self, name: &Name) -> Result<bool, TreeFault> {
+        for parent in self.parents {
+            if !self.tree.children_named(parent, name)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
