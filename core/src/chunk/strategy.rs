@@ -1,11 +1,13 @@
 //! Which way a content is cut: one chunk, fixed chunks, or content-defined chunks (DESIGN §5).
 //!
-//! | content                                 | strategy                                                 |
-//! |-----------------------------------------|----------------------------------------------------------|
-//! | up to 128 KiB                           | one chunk, no manifest                                   |
-//! | text                                    | FastCDC, average 64 KiB, doubled while it would give more than 32 768 chunks (from 2 GiB), 1 MiB at most |
-//! | anything else                           | fixed 256 KiB, doubled while it would give more than 8 192 chunks (from 2 GiB), 4 MiB at most |
-//! | a binary that was shifted               | FastCDC, average 256 KiB or what a text of its size has  |
+//! | content                | strategy                                                                 |
+//! |------------------------|--------------------------------------------------------------------------|
+//! | up to 128 KiB          | one chunk, no manifest                                                   |
+//! | text                   | FastCDC, average 64 KiB, up to 1 MiB for more than 32 768 chunks (2 GiB)  |
+//! | anything else          | fixed 256 KiB, up to 4 MiB for more than 8 192 chunks (2 GiB)             |
+//! | a binary that shifted  | FastCDC, average 256 KiB, or what a text of its size has if that is more  |
+//!
+//! Sizes go up by doubling, as soon and as far as it takes to have no more chunks than that.
 //!
 //! A file keeps the strategy of its last version while its size admits it, so that a file that grows
 //! slowly is not sent anew at each doubling, and so that *the same bytes read again give the same
@@ -50,8 +52,8 @@ impl Strategy {
     /// Chooses for a content of `size` bytes that begins with `head` (8 KiB are enough); `previous` is
     /// how the file's last version was cut, from its manifest.
     ///
-    /// A content beyond [`CONTENT_BYTES_MAX`](crate::limits::CONTENT_BYTES_MAX) gets the largest fixed chunks, but no peer takes its
-    /// manifest: the caller has to refuse such a file.
+    /// A content beyond [`CONTENT_BYTES_MAX`](crate::limits::CONTENT_BYTES_MAX) gets the largest fixed
+    /// chunks, but no peer takes its manifest: the caller has to refuse such a file.
     pub fn choose(size: u64, head: &[u8], previous: Option<Strategy>) -> Self {
         if size <= SINGLE_CHUNK_MAX {
             return Strategy::Single;
