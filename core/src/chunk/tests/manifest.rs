@@ -1,7 +1,9 @@
 //! The list's encoding: golden, canonical, bounded, and stable under small edits.
 
 use super::{Noise, fixed_manifest, with_size};
-use crate::chunk::manifest::{Chunk, EncodedManifest, Manifest, ManifestError, ManifestRoot, Segment};
+use crate::chunk::manifest::{
+    Chunk, EncodedManifest, Manifest, ManifestError, ManifestRoot, Segment, SegmentRef,
+};
 use crate::chunk::strategy::Strategy;
 use crate::id::ContentHash;
 use crate::limits::{
@@ -155,6 +157,15 @@ fn roots_beyond_the_limits_are_refused() {
     let many: Vec<&[Chunk]> = many.iter().map(|s| s.as_slice()).collect();
     let root = forged(Strategy::Fixed { size: 4 << 20 }, 1 << 40, &many).root;
     assert_eq!(ManifestRoot::decode(&root), Err(BeyondLimits), "more chunks than a list may have");
+
+    let each: Vec<&[Chunk]> = vec![&many[0][..1]; MANIFEST_PART_BYTES_MAX / 44 + 1];
+    let size = each.len() as u64 * 256 * 1024;
+    let root = forged(Strategy::Fixed { size: 256 * 1024 }, size, &each).root;
+    assert_eq!(ManifestRoot::decode(&root), Err(Malformed), "too long, and right otherwise");
+    let mut root = forged(Strategy::Fixed { size: 256 * 1024 }, 1 << 20, &many[..2]).root;
+    root[55..63].copy_from_slice(&u64::MAX.to_le_bytes());
+    root[99..107].copy_from_slice(&((1u64 << 20) + 1).to_le_bytes());
+    assert_eq!(ManifestRoot::decode(&root), Err(Inconsistent), "a sum that is right once it has wrapped");
 }
 
 #[test]
@@ -205,6 +216,11 @@ fn forged_lists_are_refused() {
     let mut wrong_sum = root.segments[0];
     wrong_sum.bytes += 1;
     assert_eq!(Segment::decode(&encoded.segments[0].1, &wrong_sum), Err(Inconsistent));
+    let long = fixed_manifest(SEGMENT_CHUNKS_MAX + 1, 6);
+    let long = forged(fixed, long.size, &[&long.chunks]);
+    let (hash, bytes) = &long.segments[0];
+    let expect = SegmentRef { hash: *hash, chunks: 1025, bytes: 1024 * 256 * 1024 + 1000 };
+    assert_eq!(Segment::decode(bytes, &expect), Err(Malformed), "too long, and right otherwise");
     wrong_sum.chunks = u32::MAX;
     assert_eq!(Segment::decode(&encoded.segments[0].1, &wrong_sum), Err(Malformed));
 }

@@ -105,6 +105,12 @@ fn a_reused_buffer_is_clean() {
         Err(OpenError::WrongHash)
     );
     assert!(out.is_empty());
+    for (plain, lz4) in [(&secret, false), (&text(KIB, 5), true), (&text(2 * KIB, 6), true), (&secret, false)]
+    {
+        let payload = if lz4 { compress(plain) } else { plain.clone() };
+        open_into(&payload, lz4, plain.len(), &ContentHash::of(plain), &mut out).unwrap();
+        assert!(out == *plain);
+    }
 }
 
 #[test]
