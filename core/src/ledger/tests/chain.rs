@@ -90,6 +90,11 @@ fn links_that_do_not_hold_are_refused() {
     let founding = EntryId(a.book.folder.unwrap().0);
     let late = forged(&c, vec![c.file_event("x")], |e| e.prev = founding);
     assert_eq!(refused(&c, late), Reason::BadPrev, "the founding entry begins chains only");
+    let fresh = Device { chain: ChainId { incarnation: 50, ..c.chain }, ..c.clone() };
+    let astray = forged(&fresh, vec![fresh.file_event("x")], |e| {
+        (e.prev, e.parents) = (one.id(), vec![two.id()]);
+    });
+    assert_eq!(refused(&a, astray), Reason::BadPrev, "a chain begins at the founding entry only");
     let with_prev = forged(&a, vec![a.file_event("x")], |e| e.parents = vec![founding]);
     assert_eq!(refused(&a, with_prev), Reason::BadParents, "the founding entry is in every past");
 }
@@ -116,7 +121,8 @@ fn founding_is_for_founding_entries() {
     let founded = || Event::Founded { label: "f".into(), device: "d1".into(), nonce: [9; 16] };
     assert_eq!(a.refusal(vec![founded()]), Reason::BadFounding);
     assert_eq!(a.refusal(vec![a.file_event("x"), founded()]), Reason::BadFounding);
-    let changes: [(&str, fn(&mut Entry)); 5] = [
+    type Change = fn(&mut Entry);
+    let changes: [(&str, Change); 5] = [
         ("a later seq", |e| e.seq = 1),
         ("a lamport", |e| e.lamport = 1),
         ("parents", |e| e.parents = vec![EntryId([3; 32])]),
@@ -225,6 +231,9 @@ fn a_cut_is_an_entry_that_the_remover_has_seen() {
     assert_eq!(a.refusal(vec![removal(1, two.id())]), Reason::BadCut, "not seen yet");
     assert_eq!(a.refusal(vec![removal(1 << 40, two.id())]), Reason::BadCut, "a cut for the future");
     assert_eq!(a.refusal(vec![removal(0, two.id())]), Reason::BadCut, "another entry");
+    let blind = a.draft(vec![removal(1, two.id())]);
+    a.book.take(&two);
+    assert_eq!(refused(&a, blind), Reason::BadCut, "stored here, but not in the removal's past");
     a.say(removal(0, one.id()));
 }
 
