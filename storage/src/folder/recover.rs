@@ -71,7 +71,8 @@ fn recover_step(
 /// new one is ours; anything else goes to history, since it may be the user's edit of the last moment.
 fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) {
     let Ok(hash) = hash_of(folder.stage(), staged) else { return };
-    let is_ours = matches!(&step.after, Some(RowAfter { body: Body::File(content), .. }) if content.hash == hash);
+    let is_ours =
+        matches!(&step.after, Some(RowAfter { body: Body::File(content), .. }) if content.hash == hash);
     if !is_ours {
         let kept = hash.to_string();
         let _ = fs::rename_new(folder.stage(), staged.as_bytes(), folder.history(), kept.as_bytes());

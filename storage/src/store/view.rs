@@ -3,7 +3,7 @@
 use super::rows::*;
 use super::tables::{ReadTx, StoreError, Table};
 use crate::disk::{DirId, DiskRow, ShownAs, Spot};
-use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
+use dunlin_core::chunk::manifest::{Chunk, Manifest, ManifestRoot};
 use dunlin_core::content::State;
 use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, FolderId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::chain::{Known, LedgerFault, LedgerRead};
@@ -199,6 +199,12 @@ impl<'a> View<'a> {
         self.row(Table::Located, &located_key(node, shown_as))
     }
 
+    /// Every spot at which a node is on disk: its main file and its conflict copies.
+    pub fn located_all(&self, node: &NodeId) -> Result<Vec<Spot>, StoreError> {
+        let rows = self.all(Table::Located, &node.to_key())?;
+        rows.iter().map(|(_, value)| decode(Table::Located, value)).collect()
+    }
+
     /// Marked places with their generations, in key order, after `after`.
     pub fn dirty(&self, after: Option<&Place>, limit: usize) -> Result<Vec<(Place, u64)>, StoreError> {
         let after = after.map(place_key);
@@ -246,6 +252,22 @@ impl<'a> View<'a> {
             segments.push(bytes);
         }
         Ok(Manifest::assemble(&root, segments.iter().map(Vec::as_slice)).ok())
+    }
+
+    /// One chunk of a manifest, without the rest.
+    pub fn manifest_chunk(&self, hash: &ContentHash, index: u32) -> Result<Option<Chunk>, StoreError> {
+        let Some(root) = self.manifest_part(hash)?.and_then(|bytes| ManifestRoot::decode(&bytes).ok()) else {
+            return Ok(None);
+        };
+        let mut first = 0;
+        for segment in &root.segments {
+            if index - first < segment.chunks {
+                let bytes = self.manifest_part(&segment.hash)?;
+                return Ok(bytes.and_then(|b| segment.chunk(&b, index - first)));
+            }
+            first += segment.chunks;
+        }
+        Ok(None)
     }
 
     /// The intents, oldest first.
