@@ -1,11 +1,11 @@
 //! When nothing is left to do: telling the others, and ending a one-shot run.
 
+use super::Engine;
+use super::effect::Effect;
 use super::gossip::{BYE_IN_SYNC, BYE_STOPPING};
 use super::session::{Session, Stage};
 use super::wake::Wake;
-use super::{Ended, Engine};
-use crate::service::{Goal, Notice};
-use super::effect::Effect;
+use crate::service::{Ended, Goal, Notice};
 use dunlin_core::message::{Message, Status};
 use dunlin_transport::ConnId;
 use std::time::{Duration, Instant};

@@ -3,7 +3,6 @@
 //! An effect is an order, complete in itself; the hand that obeys has no opinion. Each order is
 //! answered by exactly one [`Event`](super::event::Event) unless its doc says otherwise.
 
-use crate::jobs::plan::Step;
 use crate::jobs::record::Observed;
 use crate::service::Notice;
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::message::{JoinRequest, WantItem};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
+use dunlin_storage::folder::apply::Step;
 use dunlin_transport::{Command, ConnId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,6 +51,8 @@ pub enum LedgerOrder {
         limit: usize,
         /// Places whose steps are under way, or that cannot be mended now.
         busy: BTreeSet<Place>,
+        /// Where the pass over the marks goes on.
+        cursor: Option<Place>,
     },
     /// Read entries that a peer lacks, in causal order.
     Load {

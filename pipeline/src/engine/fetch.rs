@@ -108,11 +108,6 @@ impl Fetch {
         self.queue.is_empty() && self.small.is_empty() && self.transfers.is_empty()
     }
 
-    /// Steps that wait here.
-    pub fn len(&self) -> usize {
-        self.queue.len() + self.small.len() + self.transfers.len()
-    }
-
     /// The transfer of that number.
     pub fn transfer(&mut self, ticket: u64) -> Option<&mut Transfer> {
         self.transfers.get_mut(&ticket)
@@ -282,8 +277,12 @@ impl Fetch {
         for waiting in queue {
             if hopeless(&waiting.tried) { taken.push(waiting) } else { self.queue.push_back(waiting) }
         }
-        let lost: Vec<u64> =
-            self.transfers.iter().filter(|(_, t)| t.is_asking() && hopeless(t.tried())).map(|(k, _)| *k).collect();
+        let lost: Vec<u64> = self
+            .transfers
+            .iter()
+            .filter(|(_, t)| t.is_asking() && hopeless(t.tried()))
+            .map(|(k, _)| *k)
+            .collect();
         taken.extend(lost.into_iter().filter_map(|ticket| self.take_transfer(ticket)));
         taken
     }

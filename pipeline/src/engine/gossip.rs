@@ -1,12 +1,12 @@
 //! Sessions: who is there, what they lack, what they said. Routes between transport and the rest.
 
+use super::Engine;
 use super::effect::{DigestOrder, Effect, LedgerOrder};
 use super::event::LedgerState;
 use super::session::{Session, Stage};
 use super::wake::Wake;
-use super::{Engine, Ended};
 use crate::jobs::admit::Admitted;
-use crate::service::{Goal, Notice};
+use crate::service::{Ended, Goal, Notice};
 use bytes::Bytes;
 use dunlin_core::id::PeerId;
 use dunlin_core::invite::JoinProof;
@@ -56,7 +56,8 @@ impl Engine {
             }
             NetEvent::DialFailed { ticket, error } => {
                 if let Some(addr) = self.dialling.remove(&ticket) {
-                    self.effects.push_back(Effect::Tell(Notice::Unreachable { addr, why: error.to_string() }));
+                    self.effects
+                        .push_back(Effect::Tell(Notice::Unreachable { addr, why: error.to_string() }));
                 }
                 self.dial_later(now);
             }
@@ -103,7 +104,8 @@ impl Engine {
     /// id; of two dialled by the same end the younger, since the older may be dead already.
     fn keep_one_of_two(&mut self, new: &Session) -> bool {
         let ours = self.config.identity.peer_id();
-        let Some(old) = self.sessions.values().find(|s| s.peer == new.peer && s.stage != Stage::Closing) else {
+        let Some(old) = self.sessions.values().find(|s| s.peer == new.peer && s.stage != Stage::Closing)
+        else {
             return true;
         };
         let is_same_dialler = old.outbound == new.outbound;
@@ -120,7 +122,7 @@ impl Engine {
     fn send_hello(&mut self, conn: ConnId, binding: &[u8; 32], joining: bool) {
         let join = self.config.join.as_ref().filter(|_| joining).map(|invite| {
             let proof = JoinProof::sign(invite, &self.config.identity.peer_id(), binding);
-            JoinRequest { label: self.config.label.clone(), key: invite.key().peer_id(), proof: proof.signature }
+            JoinRequest { label: self.config.label.clone(), key: invite.key().peer_id(), proof }
         });
         let hello = Hello {
             protocol: PROTOCOL,
@@ -172,7 +174,12 @@ impl Engine {
         match (session.stage, session.invite, hello.join) {
             (Stage::Joining, Some(_), Some(request)) => {
                 let binding = session.binding;
-                self.effects.push_back(Effect::Ledger(LedgerOrder::AddMember { conn, peer, request, binding }));
+                self.effects.push_back(Effect::Ledger(LedgerOrder::AddMember {
+                    conn,
+                    peer,
+                    request,
+                    binding,
+                }));
             }
             (Stage::Greeting, None, None) => {
                 // A device that holds no entry yet cannot know the members; its first peer can.
@@ -189,7 +196,12 @@ impl Engine {
         self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPeer { peer, label, addr }));
     }
 
-    pub(super) fn handle_member_added(&mut self, conn: ConnId, result: Result<[u8; 32], String>, state: LedgerState) {
+    pub(super) fn handle_member_added(
+        &mut self,
+        conn: ConnId,
+        result: Result<[u8; 32], String>,
+        state: LedgerState,
+    ) {
         self.set_ledger(state);
         let Some(session) = self.sessions.get(&conn) else { return };
         let (peer, label, binding) = (session.peer, session.label.clone(), session.binding);
@@ -272,6 +284,10 @@ impl Engine {
             // The frontier confirms what came, and asks again for what was missing before it.
             self.send(from, &Message::Frontier(frontier));
         }
+        for chain in &admitted.forked {
+            let what = "this device signed two histories (a restored backup?); the second one is left out";
+            self.note_problem(format!("device {}", chain.author.short()), what.to_owned());
+        }
         if let Some((_, reason)) = admitted.refused.first() {
             let text = reason.to_string();
             self.close(from, BYE_PROTOCOL, &text);
@@ -292,7 +308,8 @@ impl Engine {
         let may = !session.loading
             && session.control_unsent < CONTROL_CREDIT / 2
             && session.unconfirmed < ENTRIES_UNCONFIRMED;
-        let Some(known) = session.known.as_ref().filter(|known| may && self.ledger.frontier.exceeds(known)) else {
+        let Some(known) = session.known.as_ref().filter(|known| may && self.ledger.frontier.exceeds(known))
+        else {
             return;
         };
         let known = known.clone();
@@ -360,7 +377,12 @@ impl Engine {
             }
             self.next_ticket += 1;
             self.dialling.insert(self.next_ticket, addr);
-            self.effects.push_back(Effect::Net(Command::Dial { ticket: self.next_ticket, addr, psk, expect }));
+            self.effects.push_back(Effect::Net(Command::Dial {
+                ticket: self.next_ticket,
+                addr,
+                psk,
+                expect,
+            }));
         }
     }
 

@@ -14,7 +14,7 @@ mod calm;
 pub mod effect;
 pub mod event;
 mod fetch;
-mod gossip;
+pub mod gossip;
 mod local;
 mod remote;
 mod serve;
@@ -147,8 +147,11 @@ impl Engine {
 
     /// How it ended, once it has.
     pub fn report(&self) -> Option<Report> {
-        let problems =
-            self.problems.iter().map(|(path, what)| Problem { path: path.clone(), what: what.clone() }).collect();
+        let problems = self
+            .problems
+            .iter()
+            .map(|(path, what)| Problem { path: path.clone(), what: what.clone() })
+            .collect();
         let ended = self.ended.clone()?;
         Some(Report { ended, progress: self.progress, problems, conflicts: self.conflicts })
     }
@@ -202,7 +205,9 @@ impl Engine {
                 Ok(found) => self.fetch.handle_manifest(ticket, found),
                 Err(why) => self.transfer_failed(now, ticket, why),
             },
-            Event::StageOpened { ticket, missing, reused } => self.handle_stage_opened(now, ticket, missing, reused),
+            Event::StageOpened { ticket, missing, reused } => {
+                self.handle_stage_opened(now, ticket, missing, reused)
+            }
             Event::StageFinished { ticket, result } => self.handle_stage_finished(now, ticket, result),
             Event::Opened { ticket, result } => self.handle_opened(now, ticket, result),
             Event::Served { conn, frames, bytes, stale } => self.handle_served(conn, frames, bytes, stale),
@@ -242,8 +247,8 @@ impl Engine {
         let Some(want) = self.remote.poll(may_apply, starved) else { return false };
         self.effects.push_back(match want {
             RemoteWant::Admit(from, entries) => Effect::Ledger(LedgerOrder::Admit { from, entries }),
-            RemoteWant::Plan(busy) => {
-                Effect::Ledger(LedgerOrder::Plan { limit: dunlin_core::limits::PLAN_BATCH, busy })
+            RemoteWant::Plan(busy, cursor) => {
+                Effect::Ledger(LedgerOrder::Plan { limit: dunlin_core::limits::PLAN_BATCH, busy, cursor })
             }
             RemoteWant::Apply(steps) => Effect::Folder(FolderOrder::Apply(steps)),
             RemoteWant::Settle => Effect::Folder(FolderOrder::Settle),
@@ -275,14 +280,19 @@ impl Engine {
         self.ledger = state;
     }
 
-    fn handle_scan_done(&mut self, now: Instant, result: Result<dunlin_storage::folder::scan::ScanReport, String>) {
+    fn handle_scan_done(
+        &mut self,
+        now: Instant,
+        result: Result<dunlin_storage::folder::scan::ScanReport, String>,
+    ) {
         self.local.handle_scan_done();
         match result {
             Ok(report) => {
                 for problem in report.problems {
-                    self.note_problem(problem.path.to_string(), problem.kind.to_string());
+                    self.note_problem(problem.path, problem.kind.to_string());
                 }
                 self.conflicts = report.conflict_copies;
+                report.moved_dirs.into_iter().for_each(|dir| self.local.rescan(dir));
                 self.remote.want_plan();
             }
             Err(text) => self.stop(now, Ended::Failed(text)),
@@ -307,7 +317,7 @@ impl Engine {
 
     fn handle_planned(&mut self, plan: crate::jobs::plan::Plan) {
         let places: Vec<Place> = plan.items.iter().map(|item| item.place.clone()).collect();
-        self.remote.handle_planned(places.into_iter(), plan.more);
+        self.remote.handle_planned(places.into_iter(), plan.cursor);
         self.ledger.dirty = plan.dirty;
         for item in plan.items {
             match item.content {
@@ -352,7 +362,13 @@ impl Engine {
         self.remote.handle_applied(done);
     }
 
-    fn handle_stage_opened(&mut self, now: Instant, ticket: u64, missing: Result<Vec<u32>, String>, reused: u64) {
+    fn handle_stage_opened(
+        &mut self,
+        now: Instant,
+        ticket: u64,
+        missing: Result<Vec<u32>, String>,
+        reused: u64,
+    ) {
         self.progress.bytes_reused += reused;
         match missing {
             Ok(missing) => {
@@ -423,7 +439,15 @@ impl Engine {
     }
 
     /// Orders a received piece to be opened.
-    fn open_piece(&mut self, conn: ConnId, expected: Expected, lz4: bool, size: u32, frame: bytes::Bytes, at: usize) {
+    fn open_piece(
+        &mut self,
+        conn: ConnId,
+        expected: Expected,
+        lz4: bool,
+        size: u32,
+        frame: bytes::Bytes,
+        at: usize,
+    ) {
         self.next_ticket += 1;
         let stage = match expected.piece {
             Piece::Chunk(index) => Some((expected.owner, index)),

@@ -4,9 +4,7 @@
 //! plan). Knows nothing of sessions beyond their numbers.
 
 use dunlin_core::ledger::chain::Verified;
-use dunlin_core::limits::{
-    APPLY_BATCH, APPLY_BATCH_BYTES, SETTLE_STEPS, STEPS_IN_FLIGHT, STUCK_MAX,
-};
+use dunlin_core::limits::{APPLY_BATCH, APPLY_BATCH_BYTES, SETTLE_STEPS, STEPS_IN_FLIGHT, STUCK_MAX};
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::Step;
 use dunlin_transport::ConnId;
@@ -16,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub enum RemoteWant {
     /// Take these entries into the ledger.
     Admit(ConnId, Vec<Verified>),
-    /// Make a plan that leaves these places alone.
-    Plan(BTreeSet<Place>),
+    /// Go on with the plan from the cursor, leaving these places alone.
+    Plan(BTreeSet<Place>, Option<Place>),
     /// Carry out these steps.
     Apply(Vec<Step>),
     /// Make what was placed durable.
@@ -32,6 +30,10 @@ pub struct Remote {
     admitting: bool,
     planning: bool,
     plan_wanted: bool,
+    /// Where the pass over the marks stands; `None` between passes.
+    cursor: Option<Place>,
+    /// Another pass is wanted after this one.
+    again: bool,
     steps: VecDeque<(Step, usize)>,
     applying: usize,
     settling: bool,
@@ -43,7 +45,11 @@ pub struct Remote {
 impl Remote {
     /// Something may have to be mended: make a plan.
     pub fn want_plan(&mut self) {
-        self.plan_wanted = true;
+        if self.planning || self.cursor.is_some() {
+            self.again = true;
+        } else {
+            self.plan_wanted = true;
+        }
     }
 
     /// Entries went to be verified.
@@ -62,16 +68,15 @@ impl Remote {
     /// Entries were admitted or refused.
     pub fn handle_admitted(&mut self) {
         self.admitting = false;
-        self.plan_wanted = true;
+        self.want_plan();
     }
 
     /// A plan is here; its steps are under way from now on.
-    pub fn handle_planned(&mut self, places: impl Iterator<Item = Place>, more: bool) {
+    pub fn handle_planned(&mut self, places: impl Iterator<Item = Place>, cursor: Option<Place>) {
         self.planning = false;
-        let before = self.busy.len();
         self.busy.extend(places);
-        // Without a new step nothing would differ at the next look, whatever still waits.
-        self.plan_wanted |= more && self.busy.len() > before;
+        self.cursor = cursor;
+        self.plan_wanted = self.cursor.is_some() || std::mem::take(&mut self.again);
     }
 
     /// A step can be applied; `bytes` is the content that it carries in memory.
@@ -83,7 +88,7 @@ impl Remote {
     pub fn handle_applied(&mut self, done: u64) {
         self.applying = 0;
         self.unsettled += done;
-        self.plan_wanted = true;
+        self.want_plan();
     }
 
     /// What was placed is durable.
@@ -113,7 +118,7 @@ impl Remote {
     pub fn retry_stuck(&mut self) {
         if !self.stuck.is_empty() {
             self.stuck.clear();
-            self.plan_wanted = true;
+            self.want_plan();
         }
     }
 
@@ -149,7 +154,7 @@ impl Remote {
             self.plan_wanted = false;
             let mut leave = self.busy.clone();
             leave.extend(self.stuck.keys().cloned());
-            return Some(RemoteWant::Plan(leave));
+            return Some(RemoteWant::Plan(leave, self.cursor.clone()));
         }
         if may_apply && self.applying == 0 && !self.steps.is_empty() {
             return Some(RemoteWant::Apply(self.next_batch()));

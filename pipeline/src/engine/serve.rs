@@ -47,14 +47,21 @@ impl Engine {
     /// Reads what this peer asked for, as far as its credit goes.
     pub(super) fn serve_for(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        while session.serves < SERVES_IN_FLIGHT && session.bulk_unsent < BULK_CREDIT - CHUNK_BYTES_MAX as u64 {
+        while session.serves < SERVES_IN_FLIGHT && session.bulk_unsent < BULK_CREDIT - CHUNK_BYTES_MAX as u64
+        {
             let Some(Serving { request, item, want }) = next_piece(session) else { break };
             session.serves += 1;
             self.effects.push_back(Effect::Digest(DigestOrder::Serve { conn, request, item, want }));
         }
     }
 
-    pub(super) fn handle_served(&mut self, conn: ConnId, frames: Vec<Bytes>, bytes: u64, stale: Option<RelPath>) {
+    pub(super) fn handle_served(
+        &mut self,
+        conn: ConnId,
+        frames: Vec<Bytes>,
+        bytes: u64,
+        stale: Option<RelPath>,
+    ) {
         if let Some(path) = stale {
             self.rescan_around(path);
             if let Some(session) = self.sessions.get_mut(&conn) {
@@ -109,6 +116,8 @@ impl Engine {
                 }
                 self.give_up_hopeless(now);
             }
+            // Every piece was counted as it came.
+            Bulk::RequestDone { .. } => {}
         }
     }
 
@@ -130,13 +139,11 @@ impl Engine {
 /// never holds more than a chunk.
 fn next_piece(session: &mut super::session::Session) -> Option<Serving> {
     let front = session.serving.front_mut()?;
-    if let Part::Chunks { first, count } = &mut front.want.part
-        && *count > 1
-    {
-        let want = WantItem { part: Part::Chunks { first: *first, count: 1 }, ..front.want.clone() };
-        *first += 1;
-        *count -= 1;
-        return Some(Serving { request: front.request, item: front.item, want });
+    let Part::Chunks { first, count } = front.want.part else { return session.serving.pop_front() };
+    if count <= 1 {
+        return session.serving.pop_front();
     }
-    session.serving.pop_front()
+    let want = WantItem { part: Part::Chunks { first, count: 1 }, ..front.want.clone() };
+    front.want.part = Part::Chunks { first: first + 1, count: count - 1 };
+    Some(Serving { request: front.request, item: front.item, want })
 }

@@ -113,12 +113,8 @@ impl Transfer {
             return None;
         }
         let (node, version) = (self.waiting.node, self.waiting.version);
-        let part_of_manifest = |piece, hash| Expected {
-            owner: 0,
-            piece,
-            hash,
-            size: MANIFEST_PART_BYTES_MAX as u32,
-        };
+        let part_of_manifest =
+            |piece, hash| Expected { owner: 0, piece, hash, size: MANIFEST_PART_BYTES_MAX as u32 };
         let single = |part, expected: Expected| Ask {
             item: WantItem { node, version, part },
             parts: BTreeMap::from([(0, expected)]),

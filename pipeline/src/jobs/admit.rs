@@ -1,0 +1,213 @@
+//! Takes entries of others into the ledger and the tree; founds folders; admits members.
+
+use super::JobError;
+use super::signer::Signer;
+use dunlin_core::id::{ChainId, EntryId, FolderId, PeerId};
+use dunlin_core::identity::Identity;
+use dunlin_core::invite::JoinProof;
+use dunlin_core::ledger::chain::{Accepted, Admission, LedgerRead, Reason, Verified, check_with};
+use dunlin_core::ledger::clock::Clock;
+use dunlin_core::ledger::entry::{Entry, SignedEntry};
+use dunlin_core::ledger::event::{Event, Role};
+use dunlin_core::message::JoinRequest;
+use dunlin_core::tree::apply::{EventContext, apply};
+use dunlin_storage::store::edit::Edit;
+use dunlin_storage::store::rows::InviteRow;
+use dunlin_storage::store::tables::Store;
+
+/// An entry that is part of the ledger now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AcceptedEntry {
+    /// Its chain.
+    pub chain: ChainId,
+    /// Its place there.
+    pub seq: u64,
+    /// Its name.
+    pub id: EntryId,
+}
+
+/// What became of a batch of entries.
+#[derive(Default, Debug)]
+pub struct Admitted {
+    /// Those that are part of the ledger now, or were already.
+    pub accepted: Vec<AcceptedEntry>,
+    /// Entries that must come first.
+    pub missing: Vec<EntryId>,
+    /// Those that never will be.
+    pub refused: Vec<(EntryId, Reason)>,
+    /// Chains whose author signed two entries for one place; the first one known stays (P-2).
+    pub forked: Vec<ChainId>,
+}
+
+/// Admits a batch in one transaction. The order within the batch does not matter.
+pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, JobError> {
+    let mut edit = Edit::new(store.write()?)?;
+    let mut admitted = Admitted::default();
+    let mut membership = edit.view().membership()?;
+    loop {
+        let before = entries.len();
+        let mut waiting = Vec::new();
+        admitted.missing.clear();
+        for candidate in entries {
+            let place = AcceptedEntry {
+                chain: candidate.entry().chain,
+                seq: candidate.entry().seq,
+                id: candidate.id(),
+            };
+            match check_with(&edit.view(), &membership, candidate.clone())? {
+                Admission::Accept(accepted) => {
+                    take(&mut edit, &accepted)?;
+                    membership.extend(accepted.membership_events());
+                    admitted.accepted.push(place);
+                }
+                // Stored and linked like any other, so that all devices hold one set; the tree does not see it.
+                Admission::Quarantine(accepted, _) => {
+                    edit.append(&accepted)?;
+                    membership.extend(accepted.membership_events());
+                    admitted.accepted.push(place);
+                }
+                Admission::Fork { .. } => admitted.forked.push(place.chain),
+                Admission::AlreadyHave => admitted.accepted.push(place),
+                Admission::Missing(missing) => {
+                    admitted.missing.extend(missing);
+                    waiting.push(candidate);
+                }
+                Admission::Refused(reason) => admitted.refused.push((place.id, reason)),
+            }
+        }
+        if waiting.is_empty() || waiting.len() == before {
+            break;
+        }
+        entries = waiting;
+    }
+    edit.commit()?;
+    Ok(admitted)
+}
+
+fn take(edit: &mut Edit<'_>, accepted: &Accepted) -> Result<(), JobError> {
+    let entry = &accepted.entry;
+    edit.append(accepted)?;
+    for (index, event) in entry.events.iter().enumerate() {
+        let dot = entry.dot(index);
+        let own = |d: &dunlin_core::id::Dot| d.chain == dot.chain && d.seq == dot.seq && d.index < dot.index;
+        let in_past = |d: &dunlin_core::id::Dot| accepted.past.covers(d) || own(d);
+        let context = EventContext { lamport: entry.lamport, wall_ms: entry.wall_ms, in_past: &in_past };
+        apply(edit, event, dot, &context)?;
+    }
+    Ok(())
+}
+
+/// What a new folder is made of; all random values come from outside.
+pub struct Founding {
+    /// The folder's label.
+    pub label: String,
+    /// This device's label.
+    pub device: String,
+    /// This replica's incarnation.
+    pub incarnation: u64,
+    /// Makes the folder unique.
+    pub nonce: [u8; 16],
+    /// The folder's secret.
+    pub secret: [u8; 32],
+    /// The root's marker.
+    pub marker: [u8; 16],
+    /// This device's clock.
+    pub wall_ms: i64,
+}
+
+/// Founds a folder in an empty store; gives its id.
+pub fn found(store: &dyn Store, identity: &Identity, founding: Founding) -> Result<FolderId, JobError> {
+    let chain = ChainId { author: identity.peer_id(), incarnation: founding.incarnation };
+    let event = Event::Founded { label: founding.label, device: founding.device, nonce: founding.nonce };
+    let entry = Entry {
+        folder: None,
+        chain,
+        seq: 0,
+        prev: EntryId([0; 32]),
+        parents: Vec::new(),
+        lamport: 0,
+        wall_ms: founding.wall_ms,
+        events: vec![event],
+    };
+    let signed = SignedEntry::sign(&entry, identity);
+    let id = signed.id();
+    let mut edit = Edit::new(store.write()?)?;
+    edit.set_up(FolderId(id.0), chain, founding.marker)?;
+    edit.set_secret(founding.secret)?;
+    take(&mut edit, &Accepted { entry, id, signed, past: Clock::default() })?;
+    edit.commit()?;
+    Ok(FolderId(id.0))
+}
+
+/// Prepares an empty store for a folder that is to be joined.
+pub fn prepare(
+    store: &dyn Store,
+    folder: FolderId,
+    chain: ChainId,
+    marker: [u8; 16],
+) -> Result<(), JobError> {
+    let mut edit = Edit::new(store.write()?)?;
+    edit.set_up(folder, chain, marker)?;
+    Ok(edit.commit()?)
+}
+
+/// Makes an invite: its entry, and its seed for the handshake.
+pub fn invite(
+    store: &dyn Store,
+    identity: &Identity,
+    seed: [u8; 32],
+    role: Role,
+    not_after_ms: i64,
+    uses: u32,
+    wall_ms: i64,
+) -> Result<(), JobError> {
+    let key = dunlin_core::invite::invite_key(&seed).peer_id();
+    let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
+    signer.push(Event::InviteCreated { key, role, not_after_ms, uses })?;
+    let number = signer.edit.view().invites()?.iter().map(|i| i.number + 1).max().unwrap_or_default();
+    signer.edit.put_invite(&InviteRow { number, seed, key })?;
+    signer.commit()?;
+    Ok(())
+}
+
+/// Checks a redemption and, if it is good, admits the joiner; gives the folder's secret, or in words why
+/// not. A member that asks again (it lost our answer) is told again.
+pub fn add_member(
+    store: &dyn Store,
+    identity: &Identity,
+    peer: &PeerId,
+    request: &JoinRequest,
+    binding: &[u8; 32],
+    wall_ms: i64,
+) -> Result<Result<[u8; 32], String>, JobError> {
+    let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
+    let view = signer.edit.view();
+    let (folder, membership) = (view.folder()?, view.members()?);
+    let Some(secret) = view.secret()? else {
+        return Ok(Err("this device cannot admit anybody yet".to_owned()));
+    };
+    if JoinProof::verify(&request.key, &folder, peer, binding, &request.proof).is_err() {
+        return Ok(Err("the invite's proof is wrong".to_owned()));
+    }
+    if membership.role_of(peer).is_some() {
+        return Ok(Ok(secret));
+    }
+    let Some(invite) = membership.invites.get(&request.key) else {
+        return Ok(Err("the invite is unknown here".to_owned()));
+    };
+    if invite.uses_left == 0 {
+        return Ok(Err("the invite has been used; ask for a new one".to_owned()));
+    }
+    if wall_ms > invite.not_after_ms {
+        return Ok(Err("the invite has expired; ask for a new one".to_owned()));
+    }
+    let event = Event::MemberAdded {
+        peer: *peer,
+        role: invite.role,
+        label: request.label.clone(),
+        invite: Some(invite.dot),
+    };
+    signer.push(event)?;
+    signer.commit()?;
+    Ok(Ok(secret))
+}

@@ -1,0 +1,79 @@
+//! Reads what the engine must know of the ledger.
+
+use super::JobError;
+use crate::engine::event::LedgerState;
+use crate::engine::gossip::INVITE_PSK_FIRST;
+use dunlin_core::id::PeerId;
+use dunlin_core::invite::{folder_psk, invite_psk};
+use dunlin_core::ledger::entry::SignedEntry;
+use dunlin_core::ledger::frontier::Frontier;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use std::collections::BTreeMap;
+
+/// The state as committed.
+pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
+    let tx = store.read()?;
+    let view = View(&*tx);
+    let membership = view.members()?;
+    let is_open = |key: &PeerId| membership.invites.get(key).is_some_and(|i| i.uses_left > 0);
+    let invites = view.invites()?.into_iter().filter(|row| is_open(&row.key));
+    let invites = invites.map(|row| (INVITE_PSK_FIRST + row.number, invite_psk(&row.seed))).collect();
+    Ok(LedgerState {
+        frontier: view.frontier()?,
+        members: membership.members.into_iter().map(|(peer, m)| (peer, (m.role, m.label))).collect(),
+        dirty: view.dirty_len()?,
+        folder_key: view.secret()?.map(|secret| folder_psk(&secret)),
+        invites,
+    })
+}
+
+/// Labels of all who ever were members, for the names of conflict copies.
+pub fn labels(view: &View<'_>) -> Result<BTreeMap<PeerId, String>, JobError> {
+    Ok(view.members()?.labels)
+}
+
+/// The label of a device in `labels`.
+pub fn label_of(labels: &BTreeMap<PeerId, String>, peer: &PeerId) -> String {
+    labels.get(peer).cloned().unwrap_or_else(|| peer.short())
+}
+
+/// Entries that a peer with `known` lacks, at most `budget` bytes but at least one, in an order in which
+/// each comes after those it builds on; and the peer's frontier once it has them.
+pub fn load(
+    store: &dyn Store,
+    mut known: Frontier,
+    budget: usize,
+) -> Result<(Vec<SignedEntry>, Frontier), JobError> {
+    let tx = store.read()?;
+    let view = View(&*tx);
+    let ours = view.frontier()?;
+    let mut next = BTreeMap::new();
+    for (chain, (head, _)) in ours.heads() {
+        let seq = known.next_seq(chain);
+        if seq <= *head
+            && let Some(id) = view.id_at_seq(chain, seq)?
+            && let Some(row) = view.entry(&id)?
+        {
+            next.insert((row.lamport, *chain, seq), (id, row));
+        }
+    }
+    let mut entries: Vec<SignedEntry> = Vec::new();
+    let mut bytes = 0;
+    // Whatever an entry builds on has a smaller Lamport time.
+    while let Some(((_, chain, seq), (id, row))) = next.pop_first() {
+        let entry = SignedEntry { bytes: row.bytes, signature: row.signature };
+        if bytes + entry.wire_len() > budget && !entries.is_empty() {
+            break;
+        }
+        bytes += entry.wire_len();
+        entries.push(entry);
+        known.set(chain, seq, id);
+        if let Some(id) = view.id_at_seq(&chain, seq + 1)?
+            && let Some(row) = view.entry(&id)?
+        {
+            next.insert((row.lamport, chain, seq + 1), (id, row));
+        }
+    }
+    Ok((entries, known))
+}

@@ -1,0 +1,343 @@
+//! Turns what a scan saw into signed events and rows, in one transaction.
+//!
+//! The base of each event is what the row says was on this disk, never what the ledger holds (DESIGN
+//! §4, rule 2). What equals its row is an echo of our own writing: only its stat is noted.
+
+use super::JobError;
+use super::ledger_state::{label_of, labels};
+use super::signer::Signer;
+use dunlin_core::content::{Body, Kind, Meta};
+use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
+use dunlin_core::identity::Identity;
+use dunlin_core::ledger::event::Event;
+use dunlin_core::path::{Name, RelPath};
+use dunlin_core::tree::node::TreeRead;
+use dunlin_core::tree::view::{Role, Shown, group, slot};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
+use dunlin_storage::folder::apply::put_chunks;
+use dunlin_storage::folder::cut::Cut;
+use dunlin_storage::folder::scan::Seen;
+use dunlin_storage::store::edit::Edit;
+use dunlin_storage::store::tables::Store;
+use std::collections::BTreeMap;
+
+/// One observation, with the file's content if it was read.
+pub struct Observed {
+    /// What the scan saw.
+    pub seen: Seen,
+    /// What the file holds.
+    pub cut: Option<Cut>,
+}
+
+/// What was recorded.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Entries that were signed.
+    pub entries: Vec<EntryId>,
+}
+
+/// Records observations, in their order.
+pub fn record(
+    store: &dyn Store,
+    identity: &Identity,
+    observed: Vec<Observed>,
+    wall_ms: i64,
+) -> Result<Recorded, JobError> {
+    let signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
+    let labels = labels(&signer.edit.view())?;
+    let mut recorder = Recorder { signer, labels, groups: BTreeMap::new() };
+    for one in observed {
+        recorder.one(one)?;
+    }
+    Ok(Recorded { entries: recorder.signer.commit()? })
+}
+
+/// What stands on disk, as read.
+struct Found {
+    body: Body,
+    meta: Meta,
+    stat: StatSig,
+    racy: bool,
+}
+
+struct Recorder<'a, 'i> {
+    signer: Signer<'a, 'i>,
+    labels: BTreeMap<PeerId, String>,
+    /// Directory groups by physical directory; forgotten when directories change.
+    groups: BTreeMap<DirId, Vec<NodeId>>,
+}
+
+impl Recorder<'_, '_> {
+    fn one(&mut self, observed: Observed) -> Result<(), JobError> {
+        if let Some(manifest) = observed.cut.as_ref().and_then(|cut| cut.digest.manifest.as_ref()) {
+            self.signer.edit.put_manifest(&manifest.encode())?;
+        }
+        let cut = observed.cut;
+        match observed.seen {
+            Seen::Appeared { path, stat, target } => {
+                let Some(found) = found(stat, target, cut) else { return Ok(()) };
+                self.appeared(&path, found)
+            }
+            Seen::Changed { path, stat, target, .. } => {
+                let Some(found) = found(stat, target, cut) else { return Ok(()) };
+                self.changed(&path, found)
+            }
+            Seen::Gone { row, .. } => self.gone(&row),
+            Seen::MovedTo { path, row, stat, .. } => self.moved(&path, &row, stat, cut),
+        }
+    }
+
+    fn spot(&self, path: &RelPath) -> Result<Option<Spot>, JobError> {
+        Ok(self.signer.edit.view().spot_of(path)?)
+    }
+
+    /// The node that a physical directory shows.
+    fn node_of(&self, dir: DirId) -> Result<Option<NodeId>, JobError> {
+        if dir == DirId::ROOT {
+            return Ok(Some(self.signer.root()?));
+        }
+        let view = self.signer.edit.view();
+        let Some(spot) = view.dir_spot(dir)? else { return Ok(None) };
+        Ok(view.disk_row(&spot)?.map(|row| row.node))
+    }
+
+    fn group_of(&mut self, dir: DirId) -> Result<Vec<NodeId>, JobError> {
+        if let Some(known) = self.groups.get(&dir) {
+            return Ok(known.clone());
+        }
+        let Some(node) = self.node_of(dir)? else { return Ok(Vec::new()) };
+        let found = group(&self.signer.edit, &node)?;
+        self.groups.insert(dir, found.clone());
+        Ok(found)
+    }
+
+    fn slot(&mut self, dir: DirId, name: &Name) -> Result<Vec<Shown>, JobError> {
+        let parents = self.group_of(dir)?;
+        let labels = &self.labels;
+        Ok(slot(&self.signer.edit, &parents, name, &|peer| label_of(labels, peer))?)
+    }
+
+    fn put_row(&mut self, spot: &Spot, row: &DiskRow) -> Result<(), JobError> {
+        if row.stat.kind == Kind::Directory {
+            self.groups.clear();
+        }
+        self.signer.edit.put_disk_row(spot, row)?;
+        Ok(put_chunks(&mut self.signer.edit, row)?)
+    }
+
+    fn appeared(&mut self, path: &RelPath, found: Found) -> Result<(), JobError> {
+        let Some(spot) = self.spot(path)? else { return Ok(()) };
+        if let Some(row) = self.signer.edit.view().disk_row(&spot)? {
+            if row.stat.kind == found.stat.kind {
+                return self.changed(path, found);
+            }
+            self.gone(&row)?;
+        }
+        let wanted = self.slot(spot.dir, &spot.name)?;
+        let same = wanted.into_iter().find(|s| s.name == spot.name && s.state.body == found.body);
+        if let Some(shown) = same
+            && self.signer.edit.view().located(&shown.node, shown_as(shown.role))?.is_none()
+        {
+            return self.adopt(&spot, shown, found);
+        }
+        self.create(&spot, found)
+    }
+
+    /// What the ledger wants there stands there already: nothing is signed.
+    fn adopt(&mut self, spot: &Spot, shown: Shown, found: Found) -> Result<(), JobError> {
+        let dir = self.dir_id(&found)?;
+        let row = DiskRow {
+            node: shown.node,
+            shown_as: shown_as(shown.role),
+            dir,
+            body: found.body,
+            meta: found.meta,
+            versions: shown.versions,
+            places: shown.places,
+            stat: found.stat,
+            racy: found.racy,
+        };
+        self.put_row(spot, &row)
+    }
+
+    fn dir_id(&mut self, found: &Found) -> Result<Option<DirId>, JobError> {
+        Ok(match found.body {
+            Body::Directory => Some(self.signer.edit.new_dir_id()?),
+            _ => None,
+        })
+    }
+
+    fn create(&mut self, spot: &Spot, found: Found) -> Result<(), JobError> {
+        let Some(parent) = self.node_of(spot.dir)? else { return Ok(()) };
+        let (name, body, meta) = (spot.name.clone(), found.body.clone(), found.meta);
+        let dot = self.signer.push(Event::Created { parent, name, body, meta })?;
+        let dir = self.dir_id(&found)?;
+        let row = DiskRow {
+            node: dot,
+            shown_as: ShownAs::Main,
+            dir,
+            body: found.body,
+            meta: found.meta,
+            versions: vec![dot],
+            places: vec![dot],
+            stat: found.stat,
+            racy: found.racy,
+        };
+        self.put_row(spot, &row)
+    }
+
+    fn changed(&mut self, path: &RelPath, found: Found) -> Result<(), JobError> {
+        let Some(spot) = self.spot(path)? else { return Ok(()) };
+        let Some(mut row) = self.signer.edit.view().disk_row(&spot)? else {
+            return self.create(&spot, found);
+        };
+        let is_same = row.body == found.body;
+        if let (ShownAs::Copy(version), false) = (row.shown_as, is_same) {
+            self.create(&spot, found)?;
+            return self.resolve(&row.node, version);
+        }
+        // A directory's time follows from what is put into it; it is no change of its own.
+        let is_meta_same =
+            row.meta == found.meta || found.stat.kind == Kind::Directory && row.meta.mode == found.meta.mode;
+        if !(is_same && is_meta_same) && row.shown_as == ShownAs::Main {
+            let (node, base) = (row.node, row.versions.clone());
+            let (body, meta) = (found.body.clone(), found.meta);
+            let twins = if is_same { Vec::new() } else { self.twins(&spot, &row)? };
+            let dot = self.signer.push(Event::Written { node, base, body, meta })?;
+            row.versions = vec![dot];
+            self.delete_all(&twins)?;
+        }
+        row.body = found.body;
+        row.meta = found.meta;
+        row.stat = found.stat;
+        row.racy = found.racy;
+        self.put_row(&spot, &row)
+    }
+
+    /// Other nodes that the row's thing stands for.
+    fn twins(&mut self, spot: &Spot, row: &DiskRow) -> Result<Vec<NodeId>, JobError> {
+        let shown = self.slot(spot.dir, &spot.name)?;
+        let this = shown.into_iter().find(|s| s.node == row.node && s.role == Role::Main);
+        Ok(this.map(|s| s.twins).unwrap_or_default())
+    }
+
+    fn delete_all(&mut self, nodes: &[NodeId]) -> Result<(), JobError> {
+        for node in nodes {
+            if let Some(row) = self.signer.edit.node(node)? {
+                let base = row.content.iter().map(|head| head.id).collect();
+                self.signer.push(Event::Deleted { node: *node, base })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The row's thing is gone, and what was in it.
+    fn gone(&mut self, row: &DiskRow) -> Result<(), JobError> {
+        let Some(spot) = self.signer.edit.view().located(&row.node, row.shown_as)? else { return Ok(()) };
+        let mut open = vec![(spot, false)];
+        while let Some((spot, is_empty)) = open.pop() {
+            let Some(row) = self.signer.edit.view().disk_row(&spot)? else { continue };
+            if let (Some(dir), false) = (row.dir, is_empty) {
+                open.push((spot, true));
+                let inside = self.signer.edit.view().all_disk_rows(dir)?;
+                open.extend(inside.into_iter().map(|(name, _)| (Spot { dir, name }, false)));
+                continue;
+            }
+            self.gone_one(&spot, &row)?;
+        }
+        Ok(())
+    }
+
+    fn gone_one(&mut self, spot: &Spot, row: &DiskRow) -> Result<(), JobError> {
+        let twins = self.twins(spot, row)?;
+        self.signer.edit.remove_disk_row(spot)?;
+        if let ShownAs::Copy(version) = row.shown_as {
+            return self.resolve(&row.node, version);
+        }
+        if self.signer.edit.node(&row.node)?.is_some_and(|n| n.content.iter().any(|h| !h.value.is_deleted()))
+        {
+            self.signer.push(Event::Deleted { node: row.node, base: row.versions.clone() })?;
+        }
+        self.delete_all(&twins)?;
+        if row.stat.kind == Kind::Directory {
+            self.groups.clear();
+        }
+        Ok(())
+    }
+
+    fn moved(
+        &mut self,
+        path: &RelPath,
+        row: &DiskRow,
+        stat: StatSig,
+        cut: Option<Cut>,
+    ) -> Result<(), JobError> {
+        let view = self.signer.edit.view();
+        let (Some(old), Some(spot)) = (view.located(&row.node, row.shown_as)?, self.spot(path)?) else {
+            return Ok(());
+        };
+        let Some(current) = view.disk_row(&old)? else { return Ok(()) };
+        if let ShownAs::Copy(version) = current.shown_as {
+            self.signer.edit.remove_disk_row(&old)?;
+            if let Some(found) = found(stat, None, cut) {
+                self.create(&spot, found)?;
+            }
+            return self.resolve(&current.node, version);
+        }
+        let Some(parent) = self.node_of(spot.dir)? else { return Ok(()) };
+        let mut others = self.twins(&old, &current)?;
+        let (node, base, name) = (current.node, current.places.clone(), spot.name.clone());
+        let dot = self.signer.push(Event::Moved { node, base, parent, name: name.clone() })?;
+        for other in others.drain(..) {
+            if let Some(twin) = self.signer.edit.node(&other)? {
+                let base = twin.place.iter().map(|head| head.id).collect();
+                self.signer.push(Event::Moved { node: other, base, parent, name: name.clone() })?;
+            }
+        }
+        self.signer.edit.move_disk_row(&old, &spot)?;
+        let row = DiskRow { places: vec![dot], stat, ..current };
+        self.put_row(&spot, &row)?;
+        self.groups.clear();
+        match found(stat, None, cut) {
+            Some(found) => self.changed(path, found),
+            None => Ok(()),
+        }
+    }
+
+    /// A person dealt with a conflict copy: its version is superseded by what the main file holds.
+    fn resolve(&mut self, node: &NodeId, version: VersionId) -> Result<(), JobError> {
+        let view = self.signer.edit.view();
+        let Some(spot) = view.located(node, ShownAs::Main)? else { return Ok(()) };
+        let (Some(mut row), Some(heads)) = (view.disk_row(&spot)?, self.signer.edit.node(node)?) else {
+            return Ok(());
+        };
+        let Some(copy) = heads.content.iter().find(|h| h.id == version) else { return Ok(()) };
+        let same = heads.content.iter().filter(|h| h.value.body == copy.value.body).map(|h| h.id);
+        let mut base: Vec<VersionId> = row.versions.iter().copied().chain(same).collect();
+        base.sort();
+        base.dedup();
+        let dot =
+            self.signer.push(Event::Written { node: *node, base, body: row.body.clone(), meta: row.meta })?;
+        row.versions = vec![dot];
+        self.put_row(&spot, &row)
+    }
+}
+
+/// What stands there; `None` if it could not be read.
+fn found(stat: StatSig, target: Option<Vec<u8>>, cut: Option<Cut>) -> Option<Found> {
+    let (body, stat, racy) = match stat.kind {
+        Kind::File => cut.map(|cut| (Body::File(cut.digest.content), cut.stat, cut.racy))?,
+        Kind::Directory => (Body::Directory, stat, false),
+        Kind::Symlink => (Body::Symlink(target?), stat, false),
+    };
+    let mode = if stat.kind == Kind::Symlink { 0o777 } else { stat.mode & 0o777 };
+    Some(Found { body, meta: Meta { mode, mtime: stat.mtime }, stat, racy })
+}
+
+/// The row's word for a role.
+pub fn shown_as(role: Role) -> ShownAs {
+    match role {
+        Role::Main => ShownAs::Main,
+        Role::Copy(version) => ShownAs::Copy(version),
+    }
+}

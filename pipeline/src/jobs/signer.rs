@@ -1,0 +1,122 @@
+//! Appends this device's events to its chain: entries are filled, signed, stored and applied to the
+//! tree, all in the caller's transaction.
+
+use super::JobError;
+use dunlin_core::id::{ChainId, Dot, EntryId, NodeId};
+use dunlin_core::identity::Identity;
+use dunlin_core::ledger::chain::{Accepted, Known, LedgerRead, parents_of};
+use dunlin_core::ledger::clock::Clock;
+use dunlin_core::ledger::codec::size_bound;
+use dunlin_core::ledger::entry::{Entry, SignedEntry};
+use dunlin_core::ledger::event::Event;
+use dunlin_core::limits::{ENTRY_BYTES_MAX, ENTRY_EVENTS_MAX};
+use dunlin_core::tree::apply::{EventContext, apply};
+use dunlin_storage::store::edit::Edit;
+
+/// Bytes kept free in an entry for its head: keys, parents, the first chains of its table.
+const HEAD_BYTES: usize = 8 * 1024;
+
+/// An edit that can sign events.
+pub struct Signer<'a, 'i> {
+    /// The transaction.
+    pub edit: Edit<'a>,
+    identity: &'i Identity,
+    chain: ChainId,
+    wall_ms: i64,
+    open: Option<Open>,
+    /// Entries that were signed.
+    pub signed: Vec<EntryId>,
+}
+
+struct Open {
+    entry: Entry,
+    past: Clock,
+    bytes: usize,
+}
+
+impl<'a, 'i> Signer<'a, 'i> {
+    /// Begins; `wall_ms` is this device's clock.
+    pub fn new(edit: Edit<'a>, identity: &'i Identity, wall_ms: i64) -> Result<Self, JobError> {
+        let chain = edit.view().chain()?;
+        Ok(Self { edit, identity, chain, wall_ms, open: None, signed: Vec::new() })
+    }
+
+    /// Signs one event; gives its dot.
+    pub fn push(&mut self, event: Event) -> Result<Dot, JobError> {
+        let bytes = size_bound(&event);
+        let is_full =
+            |o: &Open| o.entry.events.len() >= ENTRY_EVENTS_MAX || o.bytes + bytes > ENTRY_BYTES_MAX;
+        if self.open.as_ref().is_some_and(is_full) {
+            self.flush()?;
+        }
+        if self.open.is_none() {
+            self.open = Some(self.begin()?);
+        }
+        // It was opened just above.
+        let open = self.open.as_mut().expect("an open entry");
+        let dot = open.entry.dot(open.entry.events.len());
+        let (past, seq) = (&open.past, open.entry.seq);
+        let own = |d: &Dot| d.chain == dot.chain && d.seq == seq && d.index < dot.index;
+        let in_past = |d: &Dot| past.covers(d) || own(d);
+        let context = EventContext { lamport: open.entry.lamport, wall_ms: self.wall_ms, in_past: &in_past };
+        apply(&mut self.edit, &event, dot, &context)?;
+        open.bytes += bytes;
+        open.entry.events.push(event);
+        Ok(dot)
+    }
+
+    fn begin(&self) -> Result<Open, JobError> {
+        let view = self.edit.view();
+        let folder = view.folder()?;
+        let (seq, prev) = match view.head(&self.chain)? {
+            Some(head) => (head.seq + 1, head.id),
+            None => (0, EntryId(folder.0)),
+        };
+        let known_prev = view.known(&prev)?.ok_or(JobError::NotSetUp)?;
+        let mut heads: Vec<(EntryId, Known)> = Vec::new();
+        for (_, (_, id)) in view.frontier()?.heads() {
+            heads.push((*id, view.known(id)?.ok_or(JobError::NotSetUp)?));
+        }
+        let parents = parents_of(&self.chain, &known_prev, &heads);
+        let mut past = Clock::default();
+        let mut lamport = 0;
+        for (id, known) in heads.iter().chain([&(prev, known_prev)]) {
+            if *id == prev || parents.contains(id) {
+                past.merge(&known.past);
+                past.include(known.chain, known.seq);
+                lamport = lamport.max(known.lamport + 1);
+            }
+        }
+        let (chain, wall_ms) = (self.chain, self.wall_ms);
+        let entry =
+            Entry { folder: Some(folder), chain, seq, prev, parents, lamport, wall_ms, events: Vec::new() };
+        Ok(Open { entry, past, bytes: HEAD_BYTES })
+    }
+
+    fn flush(&mut self) -> Result<(), JobError> {
+        let Some(Open { entry, past, .. }) = self.open.take() else { return Ok(()) };
+        let signed = SignedEntry::sign(&entry, self.identity);
+        let id = signed.id();
+        self.edit.append(&Accepted { entry, id, signed, past })?;
+        self.signed.push(id);
+        Ok(())
+    }
+
+    /// Signs what is open and commits everything; gives the entries.
+    pub fn commit(mut self) -> Result<Vec<EntryId>, JobError> {
+        self.flush()?;
+        self.edit.commit()?;
+        Ok(self.signed)
+    }
+
+    /// The root directory's node.
+    pub fn root(&self) -> Result<NodeId, JobError> {
+        root_node(&self.edit.view())
+    }
+}
+
+/// The root directory's node: the founding event.
+pub fn root_node(view: &dunlin_storage::store::view::View<'_>) -> Result<NodeId, JobError> {
+    let founding = view.entry(&EntryId(view.folder()?.0))?.ok_or(JobError::NotSetUp)?;
+    Ok(Dot { chain: founding.chain, seq: 0, index: 0 })
+}

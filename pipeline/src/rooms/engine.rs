@@ -1,0 +1,86 @@
+//! The engine's room: passes events in and orders out, and sleeps in between.
+
+use super::digest::Digest;
+use crate::engine::effect::{Effect, FolderOrder, LedgerOrder};
+use crate::engine::event::{Event, LedgerState};
+use crate::engine::{Config, Engine};
+use crate::service::{Notice, Report};
+use crossbeam_channel::{Receiver, Sender, never, select};
+use dunlin_storage::folder::scan::Seen;
+use dunlin_transport::driver::Waker;
+use dunlin_transport::{Command, Event as NetEvent};
+use std::time::{Duration, Instant};
+
+/// The room sleeps no longer than this without a deadline.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+/// The channels of the room.
+pub struct Room {
+    pub digest: Digest,
+    pub ledger: Sender<LedgerOrder>,
+    pub folder: Sender<FolderOrder>,
+    pub done: Receiver<Event>,
+    pub seen: Receiver<Vec<Seen>>,
+    pub net_events: Receiver<NetEvent>,
+    pub net_commands: Sender<Command>,
+    pub waker: Waker,
+    pub notices: Sender<Notice>,
+    pub stop: Receiver<()>,
+}
+
+impl Room {
+    /// Runs until the engine has ended; gives its report.
+    pub fn run(self, config: Config, state: LedgerState) -> Option<Report> {
+        let mut engine = Engine::new(config, state, Instant::now());
+        let no_scan = never();
+        while self.obey(&mut engine).is_some() {
+            if let Some(report) = engine.report() {
+                // The last notice is worth waiting for; whoever reads notices reads to the end.
+                let _ = self.net_commands.send(Command::Shutdown);
+                self.waker.wake();
+                return Some(report);
+            }
+            let now = Instant::now();
+            let sleep = engine.next_wake().map_or(SLEEP_MAX, |at| at.saturating_duration_since(now));
+            let seen = if engine.has_room_for_scan() { &self.seen } else { &no_scan };
+            let event = select! {
+                recv(self.done) -> event => event.ok(),
+                recv(self.net_events) -> event => {
+                    self.waker.wake();
+                    Some(event.map_or_else(|_| Event::Failed("the network room is gone".to_owned()), Event::Net))
+                }
+                recv(seen) -> batch => batch.ok().map(Event::Seen),
+                recv(self.stop) -> _ => Some(Event::Stop),
+                default(sleep) => None,
+            };
+            let now = Instant::now();
+            if let Some(event) = event {
+                engine.handle(now, event);
+            }
+            engine.handle_wake(now);
+        }
+        None
+    }
+
+    /// Passes the engine's orders on; `None` if a room is gone.
+    fn obey(&self, engine: &mut Engine) -> Option<()> {
+        let mut has_commands = false;
+        while let Some(effect) = engine.poll_effect() {
+            match effect {
+                Effect::Ledger(order) => self.ledger.send(order).ok()?,
+                Effect::Folder(order) => self.folder.send(order).ok()?,
+                Effect::Digest(order) => self.digest.order(order),
+                Effect::Net(command) => {
+                    has_commands = true;
+                    self.net_commands.send(command).ok()?;
+                }
+                // Nobody has to listen.
+                Effect::Tell(notice) => drop(self.notices.try_send(notice)),
+            }
+        }
+        if has_commands {
+            self.waker.wake();
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,158 @@
+//! The threads of one run: engine, ledger, folder, a digest pool, and the transport's driver.
+//!
+//! A room takes an order, has a job do it, and reports; it has no opinion. All are joined at the end,
+//! the engine first: once it is gone the others' channels are closed, and they end by themselves.
+
+mod clock;
+mod digest;
+mod engine;
+mod folder;
+mod ledger;
+
+use crate::engine::Config;
+use crate::jobs::JobError;
+use crate::jobs::ledger_state::ledger_state;
+use crate::service::{Ended, Notice, Progress, Report, Setup};
+use crate::wiring::Wiring;
+use crossbeam_channel::{Receiver, Sender};
+use digest::Digest;
+use dunlin_storage::folder::fs::{Folder, FsError};
+use dunlin_storage::folder::stage::Stage;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use dunlin_transport::driver::{self, Waker};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+use thiserror::Error;
+
+/// Why a run could not begin.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The sockets cannot be opened.
+    #[error("cannot listen for other devices: {0}")]
+    Network(std::io::Error),
+    /// The folder cannot be opened.
+    #[error("the folder cannot be opened: {0}")]
+    Folder(#[from] FsError),
+    /// The folder's state cannot be read.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// A thread cannot be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Staged files that are open, by transfer.
+type Stages = Arc<Mutex<BTreeMap<u64, Arc<Stage>>>>;
+
+/// A run that is under way.
+pub struct Running {
+    /// What it tells.
+    pub notices: Receiver<Notice>,
+    stop: Sender<()>,
+    engine: JoinHandle<Option<Report>>,
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Asks it to stop; it says goodbye to its peers first.
+    pub fn stop(&self) {
+        // One wish is enough.
+        let _ = self.stop.try_send(());
+    }
+
+    /// A wish to stop that another thread can make.
+    pub fn stopper(&self) -> Sender<()> {
+        self.stop.clone()
+    }
+
+    /// Waits for its end.
+    pub fn join(self) -> Report {
+        let report = self.engine.join().ok().flatten();
+        for room in self.others {
+            // A room that panicked has closed its channel, which the engine has noticed.
+            let _ = room.join();
+        }
+        report.unwrap_or_else(|| Report {
+            ended: Ended::Failed("the program failed; this is a bug".to_owned()),
+            progress: Progress::default(),
+            problems: Vec::new(),
+            conflicts: 0,
+        })
+    }
+}
+
+/// Starts a run.
+pub fn start(setup: Setup) -> Result<Running, StartError> {
+    let wiring = Wiring::new();
+    let folder = Arc::new(Folder::open(&setup.root)?);
+    let store = setup.store.clone();
+    let (folder_id, chain) = identity_of(&*store)?;
+    let state = ledger_state(&*store)?;
+    let stages: Stages = Arc::new(Mutex::new(BTreeMap::new()));
+    let waker = Waker::new().map_err(StartError::Network)?;
+    let net = driver::spawn(driver::Setup {
+        identity: setup.identity.clone(),
+        listen: setup.listen,
+        commands: wiring.net_commands.from,
+        events: wiring.net_events.to,
+        waker: waker.clone(),
+    })
+    .map_err(StartError::Network)?;
+    let ledger = ledger::Ledger {
+        store: store.clone(),
+        identity: setup.identity.clone(),
+        done: wiring.done.to.clone(),
+    };
+    let hands = folder::Hands {
+        folder: folder.clone(),
+        store: store.clone(),
+        stages: stages.clone(),
+        seen: wiring.seen.to,
+        done: wiring.done.to.clone(),
+    };
+    let digest = Digest::new(folder, store, stages, wiring.done.to).map_err(StartError::Thread)?;
+    let config = Config {
+        identity: setup.identity,
+        label: setup.label,
+        folder: folder_id,
+        chain,
+        dial: setup.dial,
+        join: setup.join,
+        goal: setup.goal,
+    };
+    let room = engine::Room {
+        digest,
+        ledger: wiring.ledger.to,
+        folder: wiring.folder.to,
+        done: wiring.done.from,
+        seen: wiring.seen.from,
+        net_events: wiring.net_events.from,
+        net_commands: wiring.net_commands.to,
+        waker,
+        notices: wiring.notices.to,
+        stop: wiring.stop.from,
+    };
+    let (orders, folder_orders) = (wiring.ledger.from, wiring.folder.from);
+    let others = vec![
+        spawn("dunlin-ledger", move || ledger.run(&orders))?,
+        spawn("dunlin-folder", move || hands.run(&folder_orders))?,
+        net,
+    ];
+    let engine = spawn("dunlin-engine", move || room.run(config, state))?;
+    Ok(Running { notices: wiring.notices.from, stop: wiring.stop.to, engine, others })
+}
+
+fn identity_of(store: &dyn Store) -> Result<(dunlin_core::id::FolderId, dunlin_core::id::ChainId), JobError> {
+    let tx = store.read()?;
+    let view = View(&*tx);
+    Ok((view.folder()?, view.chain()?))
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
+    Builder::new().name(name.to_owned()).spawn(run).map_err(StartError::Thread)
+}

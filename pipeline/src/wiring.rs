@@ -1,0 +1,74 @@
+//! Every channel of the program, in one place: who blocks on it, and why that cannot deadlock.
+//!
+//! | channel | from → to | bound | who blocks |
+//! |---|---|---|---|
+//! | `ledger` | engine → ledger room | 1024 | nobody: the engine has few orders open (one of each kind and a `Load` for each session), and asserts it |
+//! | `folder` | engine → folder room | 64 | nobody: one scan, one apply, one settle, a stage order for each transfer |
+//! | `done` | hands → engine | 1024 | the hands, while the engine works; the engine never waits for a hand |
+//! | `seen` | folder room → engine | 2 | the scan, while the engine has no room for more |
+//! | `net events` | driver → engine | 256 | nobody: the driver keeps what does not fit and reads no further |
+//! | `net commands` | engine → driver | 4096 | the engine, for as long as the driver takes for one turn; the driver never blocks |
+//! | `notices` | engine → people | 1024 | nobody: figures are dropped when nobody reads |
+//! | `stop` | people → engine | 1 | nobody |
+
+use crate::engine::effect::{FolderOrder, LedgerOrder};
+use crate::engine::event::Event;
+use crate::service::Notice;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use dunlin_storage::folder::scan::Seen;
+use dunlin_transport::{Command, Event as NetEvent};
+
+/// Both ends of a channel.
+pub struct Link<T> {
+    /// Where it goes in.
+    pub to: Sender<T>,
+    /// Where it comes out.
+    pub from: Receiver<T>,
+}
+
+fn link<T>(bound: usize) -> Link<T> {
+    let (to, from) = bounded(bound);
+    Link { to, from }
+}
+
+/// All channels of one run.
+pub struct Wiring {
+    /// Orders to the ledger room.
+    pub ledger: Link<LedgerOrder>,
+    /// Orders to the folder room.
+    pub folder: Link<FolderOrder>,
+    /// Answers of all hands.
+    pub done: Link<Event>,
+    /// What the scan sees.
+    pub seen: Link<Vec<Seen>>,
+    /// What the transport reports.
+    pub net_events: Link<NetEvent>,
+    /// What the transport is told.
+    pub net_commands: Link<Command>,
+    /// What the people are told.
+    pub notices: Link<Notice>,
+    /// The wish to stop.
+    pub stop: Link<()>,
+}
+
+impl Wiring {
+    /// Makes them.
+    pub fn new() -> Self {
+        Self {
+            ledger: link(1024),
+            folder: link(64),
+            done: link(1024),
+            seen: link(2),
+            net_events: link(256),
+            net_commands: link(4096),
+            notices: link(1024),
+            stop: link(1),
+        }
+    }
+}
+
+impl Default for Wiring {
+    fn default() -> Self {
+        Self::new()
+    }
+}
