@@ -190,6 +190,10 @@ impl Engine {
             Event::Recorded(recorded, state) => {
                 self.local.handle_recorded();
                 self.progress.entries_signed += recorded.entries.len() as u64;
+                for path in recorded.withheld {
+                    let what = "changed here and not shared: this device may only read";
+                    self.note_problem(path.to_string(), what.to_owned());
+                }
                 self.set_ledger(state);
                 self.remote.want_plan();
             }
@@ -232,7 +236,9 @@ impl Engine {
     }
 
     fn advance_local(&mut self) -> bool {
-        let Some(want) = self.local.poll(!self.remote.is_applying()) else { return false };
+        // Who is no member yet would sign what nobody accepts, and cannot tell what is new from what is shared.
+        let may_record = self.ledger.members.contains_key(&self.config.identity.peer_id());
+        let Some(want) = self.local.poll(!self.remote.is_applying(), may_record) else { return false };
         self.effects.push_back(match want {
             LocalWant::Scan(paths) => Effect::Folder(FolderOrder::Scan(paths)),
             LocalWant::Cut(files) => Effect::Digest(DigestOrder::Cut(files)),
@@ -346,10 +352,17 @@ impl Engine {
                 Outcome::Done => {
                     done += 1;
                     self.problems.remove(&path.to_string());
+                    place.iter().for_each(|place| self.remote.forget_refusal(place));
                     self.free(place);
                 }
+                // A look at the disk makes the next plan fit; what does not fit even then waits a while.
                 Outcome::Refused(_) => {
-                    self.free(place);
+                    let is_again = place.as_ref().is_some_and(|place| self.remote.note_refusal(place));
+                    if is_again {
+                        self.set_stuck(now, place, "the disk is not as expected".to_owned());
+                    } else {
+                        self.free(place);
+                    }
                     self.rescan_around(path);
                 }
                 Outcome::Failed(error) => {
