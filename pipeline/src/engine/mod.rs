@@ -214,6 +214,7 @@ impl Engine {
             }
             Event::StageFinished { ticket, result } => self.handle_stage_finished(now, ticket, result),
             Event::Opened { ticket, result } => self.handle_opened(now, ticket, result),
+            Event::Reused { owner, bytes } => self.handle_reused(owner, bytes),
             Event::Served { conn, frames, bytes, stale } => self.handle_served(conn, frames, bytes, stale),
         }
         self.advance(now);
@@ -266,6 +267,9 @@ impl Engine {
         let sources = self.sources();
         let Some(want) = self.fetch.poll(&sources) else { return false };
         match want {
+            FetchWant::Reuse { owner, content } => {
+                self.effects.push_back(Effect::Digest(DigestOrder::Reuse { owner, content }));
+            }
             FetchWant::Ask { conn, request, items, bytes } => self.send_want(conn, request, items, bytes),
             FetchWant::Transfer { ticket, advance } => self.effects.push_back(match advance {
                 Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
@@ -334,6 +338,7 @@ impl Engine {
                     node: needed.node,
                     version: needed.version,
                     content: needed.content,
+                    is_here: needed.is_here,
                     tried: Default::default(),
                 }),
             }
@@ -344,8 +349,12 @@ impl Engine {
         let mut done = 0;
         for (step, outcome) in results {
             let path = step.operation.at().clone();
-            if let Operation::PutFile { source: Source::Inline(bytes), .. } = &step.operation {
-                self.fetch.release(bytes.len().max(1) as u64);
+            match &step.operation {
+                Operation::PutFile { source: Source::Inline(bytes), .. } => {
+                    self.fetch.release(bytes.len().max(1) as u64);
+                }
+                Operation::PutFile { source: Source::Staged(hash), .. } => self.fetch.unstage(hash),
+                _ => {}
             }
             let place = step.place.clone();
             match outcome {
@@ -418,6 +427,19 @@ impl Engine {
         }
     }
 
+    fn handle_reused(&mut self, owner: u64, bytes: Option<Vec<u8>>) {
+        match bytes {
+            Some(bytes) => {
+                self.progress.bytes_reused += bytes.len() as u64;
+                if let Some(waiting) = self.fetch.take_small(owner) {
+                    let len = bytes.len();
+                    self.remote.push_step(waiting.step.with_source(Source::Inline(bytes)), len);
+                }
+            }
+            None => self.fetch.handle_not_here(owner),
+        }
+    }
+
     fn take_piece(&mut self, expected: Expected, bytes: Vec<u8>) {
         let size = u64::from(expected.size.max(1));
         match expected.piece {
@@ -480,6 +502,7 @@ impl Engine {
 
     fn transfer_failed(&mut self, now: Instant, ticket: u64, why: String) {
         if let Some(waiting) = self.fetch.take_transfer(ticket) {
+            self.fetch.unstage(&waiting.content.hash);
             self.note_problem(waiting.step.operation.at().to_string(), why.clone());
             self.set_stuck(now, Some(waiting.place), why);
         }
