@@ -138,8 +138,14 @@ impl Remote {
         }
     }
 
-    /// True while the user's folder is being changed or is about to be.
-    pub fn is_applying(&self) -> bool {
+    /// True while the user's folder is being changed. Steps that wait let a scan go first: each looks again
+    /// before it changes anything.
+    pub fn is_changing_folder(&self) -> bool {
+        self.applying > 0
+    }
+
+    /// True while steps are carried out or wait for it.
+    fn is_applying(&self) -> bool {
         self.applying > 0 || !self.steps.is_empty()
     }
 
