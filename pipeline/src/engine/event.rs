@@ -65,6 +65,8 @@ pub enum Event {
         /// Intents that were finished or undone.
         intents: u64,
     },
+    /// Something may have changed below these paths, or anywhere if there are none.
+    Dirty(Vec<RelPath>),
     /// A batch of what the scan saw.
     Seen(Vec<Seen>),
     /// The scan is over.

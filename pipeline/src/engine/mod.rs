@@ -181,6 +181,8 @@ impl Engine {
             Event::Stop => self.stop(now, Ended::Stopped),
             Event::Failed(text) => self.stop(now, Ended::Failed(text)),
             Event::Recovered { .. } => self.local.rescan_all(),
+            Event::Dirty(paths) if paths.is_empty() => self.local.rescan_all(),
+            Event::Dirty(paths) => paths.into_iter().for_each(|path| self.local.rescan(path)),
             Event::Seen(batch) => {
                 self.progress.scanned += batch.len() as u64;
                 self.local.handle_seen(batch);
@@ -232,7 +234,9 @@ impl Engine {
     }
 
     fn advance_local(&mut self) -> bool {
-        let Some(want) = self.local.poll(!self.remote.is_applying()) else { return false };
+        // Nobody can sign before it has seen its own admission: the entry would not have it in its past.
+        let is_member = self.ledger.members.contains_key(&self.config.identity.peer_id());
+        let Some(want) = self.local.poll(is_member && !self.remote.is_applying()) else { return false };
         self.effects.push_back(match want {
             LocalWant::Scan(paths) => Effect::Folder(FolderOrder::Scan(paths)),
             LocalWant::Cut(files) => Effect::Digest(DigestOrder::Cut(files)),
