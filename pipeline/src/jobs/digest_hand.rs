@@ -2,14 +2,15 @@
 //!
 //! Rooms and simulator run this same code; it knows no thread, channel or clock of its own.
 
+use super::JobError;
 use super::folder_hand::Stages;
-use super::serve::serve;
+use super::serve::{read_chunk, serve};
 use crate::engine::effect::{DigestOrder, PieceOrder};
 use crate::engine::event::{Event, PieceError};
 use dunlin_core::chunk::manifest::ManifestRoot;
 use dunlin_core::chunk::seal::open;
 use dunlin_core::chunk::strategy::Strategy;
-use dunlin_core::content::{Body, Timestamp};
+use dunlin_core::content::{Body, Content, Timestamp};
 use dunlin_core::ledger::chain::verify_entry;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::cut;
@@ -44,6 +45,10 @@ impl DigestHand {
                 Event::Verified { from, bad: count - entries.len(), entries }
             }
             DigestOrder::Open(piece) => Event::Opened { ticket: piece.ticket, result: self.open(&piece) },
+            DigestOrder::Reuse { owner, content } => match self.reuse(&content) {
+                Ok(bytes) => Event::Reused { owner, bytes },
+                Err(error) => Event::Failed(error.to_string()),
+            },
             DigestOrder::Serve { conn, request, item, want } => {
                 match serve(&self.folder, &*self.store, request, item, &want) {
                     Ok(served) => Event::Served {
@@ -66,6 +71,12 @@ impl DigestHand {
         let Body::File(content) = row.body else { return None };
         let root = view.manifest_part(&content.manifest?).ok()??;
         ManifestRoot::decode(&root).ok().map(|root| root.strategy)
+    }
+
+    fn reuse(&self, content: &Content) -> Result<Option<Vec<u8>>, JobError> {
+        let tx = self.store.read()?;
+        // A file that lies about its chunks is found by the scan.
+        read_chunk(&self.folder, &View(&*tx), &content.hash, content.size as u32, &mut None)
     }
 
     fn open(&self, piece: &PieceOrder) -> Result<Vec<u8>, PieceError> {

@@ -240,7 +240,10 @@ fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
         }
         Operation::PutFile { source: Source::Staged(hash), .. } => {
             let name = stage_name(hash);
-            folder.stage().open_write(&name).and_then(|file| file.set_meta(&meta)).map(|()| Some(name))
+            complete(folder, &name, &ready.step)
+                .and_then(|()| folder.stage().open_write(&name))
+                .and_then(|file| file.set_meta(&meta))
+                .map(|()| Some(name))
         }
         Operation::PutFile { source: Source::Awaited, .. } => Err(FsError::NotFound),
         Operation::PutLink { target, .. } => {
@@ -253,6 +256,15 @@ fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
         Err(error) => ready.outcome = Some(Outcome::Failed(error)),
     }
     ready
+}
+
+/// Refuses a staged file that is not there in full: what is placed must be what was checked.
+fn complete(folder: &Folder, name: &str, step: &Step) -> Result<(), FsError> {
+    let Some(RowAfter { body: Body::File(content), .. }) = &step.row else { return Err(FsError::NotFound) };
+    match folder.stage().stat(name.as_bytes())? {
+        Standing::Node(stat) if stat.kind == Kind::File && stat.size == content.size => Ok(()),
+        _ => Err(FsError::NotFound),
+    }
 }
 
 fn write_temp(folder: &Folder, name: &str, bytes: &[u8], meta: &Meta) -> Result<(), FsError> {

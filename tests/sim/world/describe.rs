@@ -60,6 +60,7 @@ pub fn describe_event(event: &Event) -> String {
         }
         Event::Verified { entries, bad, .. } => format!("verified {}, {bad} bad", entries.len()),
         Event::Opened { ticket, result } => format!("opened {ticket}: {:?}", result.as_ref().map(Vec::len)),
+        Event::Reused { owner, bytes } => format!("reused {owner}: {:?}", bytes.as_ref().map(Vec::len)),
         Event::Served { conn, bytes, stale, .. } => format!("served {bytes} to {}, stale {stale:?}", conn.0),
         Event::Dirty(paths) => format!("noticed {paths:?}"),
         Event::Net(event) => describe_net(event),
