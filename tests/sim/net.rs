@@ -64,11 +64,14 @@ impl Net {
         cuts.into_iter().flatten().max().copied()
     }
 
-    /// Blocks a direction; gives the cut's number.
+    /// Blocks a direction; gives the number of the cut, which goes on if the two are cut off already.
     pub fn block(&mut self, from: usize, to: usize) -> u64 {
-        self.cuts += 1;
-        self.blocked.insert((from, to), self.cuts);
-        self.cuts
+        let number = self.is_cut(from, to).unwrap_or_else(|| {
+            self.cuts += 1;
+            self.cuts
+        });
+        self.blocked.insert((from, to), number);
+        number
     }
 
     pub fn unblock(&mut self, from: usize, to: usize) {

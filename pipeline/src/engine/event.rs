@@ -95,6 +95,8 @@ pub enum Event {
     Cut(Vec<(u64, Result<Cut, CutError>)>),
     /// The answer to `Verify`.
     Verified {
+        /// The order's number.
+        ticket: u64,
         /// Who sent them.
         from: ConnId,
         /// Those that verify, in order.

@@ -200,7 +200,9 @@ impl Engine {
                 self.remote.want_plan();
             }
             Event::Ledger(state) => self.set_ledger(state),
-            Event::Verified { from, entries, bad } => self.handle_verified(from, entries, bad),
+            Event::Verified { ticket, from, entries, bad } => {
+                self.handle_verified(ticket, from, entries, bad)
+            }
             Event::Admitted { from, admitted, state } => self.handle_admitted(from, admitted, state),
             Event::Loaded { conn, entries, known } => self.handle_loaded(conn, entries, known),
             Event::MemberAdded { conn, result, state } => self.handle_member_added(conn, result, state),

@@ -93,7 +93,6 @@ pub enum Fuse {
 
 /// Something that left a user's directory by our hand.
 pub struct Displaced {
-    pub dir: u64,
     pub name: Vec<u8>,
     pub hash: [u8; 32],
 }

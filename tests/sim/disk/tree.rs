@@ -101,7 +101,7 @@ impl State {
         }
         if let Some(inode) = self.lookup(from.0, from.1).and_then(|ino| self.now.get(&ino)) {
             let hash = inode.hash();
-            self.displaced.push(Displaced { dir: from.0, name: from.1.to_vec(), hash });
+            self.displaced.push(Displaced { name: from.1.to_vec(), hash });
         }
     }
 

@@ -27,7 +27,6 @@ impl World {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random);
         Self {
-            seed,
             plan,
             plant,
             random,
@@ -141,7 +140,11 @@ impl World {
         }
         self.set_clock(device);
         let now = self.instant(self.now);
-        self.devices[device].start(now).map_err(|what| Failure { device: Some(device), what })?;
+        // Its first calls belong to the start; what is to burn burns later.
+        let fuse = self.devices[device].disk.state().fuse.take();
+        let started = self.devices[device].start(now);
+        self.devices[device].disk.state().fuse = fuse;
+        started.map_err(|what| Failure { device: Some(device), what })?;
         let epoch = self.devices[device].epoch;
         self.say(device, &format!("starts, process {epoch}"));
         self.drain(device, epoch)

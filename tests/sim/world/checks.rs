@@ -190,7 +190,7 @@ impl World {
     }
 
     /// What a user sees, a line for each thing.
-    fn tree(&self, device: usize) -> Vec<String> {
+    pub(super) fn tree(&self, device: usize) -> Vec<String> {
         let state = self.devices[device].disk.state();
         let line = |(path, ino): (Vec<Vec<u8>>, u64)| {
             let inode = &state.now[&ino];

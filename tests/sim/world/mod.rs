@@ -4,6 +4,7 @@
 mod birth;
 mod checks;
 mod describe;
+mod dump;
 mod rooms;
 mod storm;
 mod wire;
@@ -96,7 +97,6 @@ pub struct Outcome {
 
 /// See the module's doc.
 pub struct World {
-    pub seed: u64,
     pub plan: Plan,
     plant: Plant,
     random: Random,
@@ -120,6 +120,9 @@ impl World {
         let result = result.unwrap_or_else(|panic| Err(Failure { device: None, what: words_of(&*panic) }));
         if let Err(failure) = &result {
             world.trace.line(world.now, failure.device, &format!("FAILED {}", failure.what));
+            if prints {
+                world.dump().iter().for_each(|line| println!("{line}"));
+            }
         }
         Outcome {
             failure: result.err(),
