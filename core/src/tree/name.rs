@@ -33,6 +33,11 @@ pub fn conflict_name(name: &Name, label: &str, wall_ms: i64, id: &str) -> Name {
     Name::parse(&made).expect("a name with a mark is a name")
 }
 
+/// True if the name could have been made by [`conflict_name`].
+pub fn is_copy_name(name: &Name) -> bool {
+    !origins(name).is_empty()
+}
+
 /// What the names of all conflict copies of `name` begin with. Other names may begin so, too.
 pub fn copies_begin(name: &Name) -> Vec<u8> {
     let (stem, _) = split(name.as_bytes());

@@ -275,6 +275,9 @@ impl Engine {
 
     pub(super) fn handle_admitted(&mut self, from: ConnId, admitted: Admitted, state: LedgerState) {
         self.remote.handle_admitted();
+        if !admitted.accepted.is_empty() {
+            self.remote.hope();
+        }
         self.set_ledger(state);
         let frontier = self.ledger.frontier.clone();
         if let Some(session) = self.sessions.get_mut(&from) {
@@ -331,7 +334,12 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.left_in_sync = code == BYE_IN_SYNC;
         let was_joining = session.stage == Stage::Joining;
-        if code == BYE_REFUSED && (was_joining || self.config.goal.is_in_sync()) {
+        self.heed_refusal(now, was_joining, code, text);
+    }
+
+    /// A refusal ends a run that has come for just that.
+    fn heed_refusal(&mut self, now: Instant, was_joining: bool, code: u32, text: &str) {
+        if code == BYE_REFUSED && !self.stopping && (was_joining || self.config.goal.is_in_sync()) {
             self.effects.push_back(Effect::Tell(Notice::Refused { text: text.to_owned() }));
             self.stop(now, Ended::Refused(text.to_owned()));
         }

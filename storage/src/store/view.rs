@@ -129,6 +129,18 @@ impl<'a> View<'a> {
         rows.into_iter().map(|row| named_row(&prefix, row)).collect()
     }
 
+    /// At most `limit` rows of all directories, by spot, after `after`.
+    pub fn disk_page(&self, after: Option<&Spot>, limit: usize) -> Result<Vec<(Spot, DiskRow)>, StoreError> {
+        let rows = self.0.scan(Table::Disk, &[], after.map(spot_key).as_deref(), limit)?;
+        let spotted = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let damaged = || StoreError::Malformed(Table::Disk);
+            let (dir, name) = key.split_first_chunk::<8>().ok_or_else(damaged)?;
+            let name = Name::parse(name).map_err(|_| damaged())?;
+            Ok((Spot { dir: DirId(u64::from_be_bytes(*dir)), name }, decode(Table::Disk, &value)?))
+        };
+        rows.into_iter().map(spotted).collect()
+    }
+
     /// All rows of a directory whose names begin so, by name.
     pub fn disk_rows_with_prefix(
         &self,

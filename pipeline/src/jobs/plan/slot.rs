@@ -53,9 +53,11 @@ impl Planner<'_, '_> {
             is_settled &= self.mend_one(&mut slot, &one)?;
         }
         for (spot, row) in std::mem::take(&mut slot.strays) {
-            if slot.wanted(&row).is_none() {
-                is_settled &= self.clear_one(place, home, &spot, &row)?;
-            }
+            is_settled &= match slot.wanted(&row) {
+                None => self.clear_one(place, home, &spot, &row)?,
+                // It goes to its own name once that is free.
+                Some(_) => false,
+            };
         }
         Ok(is_settled)
     }
@@ -208,7 +210,7 @@ impl Planner<'_, '_> {
             self.remove_dir(place, path, row)?;
             return Ok(false);
         }
-        if one.state.body == Body::Directory {
+        if one.state.body == Body::Directory || self.find_source(slot, one).is_some() {
             self.push_removal(place, path, row);
             return Ok(false);
         }
