@@ -241,7 +241,9 @@ impl World {
         if self.devices[device].life_of(epoch).is_none() {
             return Ok(());
         }
-        if matches!(order, DigestOrder::Cut(_)) {
+        if let DigestOrder::Cut(files) = &order {
+            let words = format!("cuts {files:?}");
+            self.say(device, &words);
             self.maybe_light_fuse(device);
         }
         let disk = self.devices[device].disk.clone();
