@@ -26,6 +26,7 @@ impl World {
     pub(super) fn new(seed: u64, plant: Plant, prints: bool) -> Self {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random);
+        let inside_left = plan.deeds / 2;
         Self {
             plan,
             plant,
@@ -40,6 +41,7 @@ impl World {
             oracle: Oracle::default(),
             trace: Trace::new(prints),
             is_calm: false,
+            inside_left,
         }
     }
 
