@@ -243,7 +243,7 @@ impl Engine {
     fn advance_local(&mut self) -> bool {
         // Who is no member yet would sign what nobody accepts, and cannot tell what is new from what is shared.
         let may_record = self.ledger.members.contains_key(&self.config.identity.peer_id());
-        let Some(want) = self.local.poll(!self.remote.is_applying(), may_record) else { return false };
+        let Some(want) = self.local.poll(!self.remote.is_changing_folder(), may_record) else { return false };
         self.effects.push_back(match want {
             LocalWant::Scan(paths) => Effect::Folder(FolderOrder::Scan(paths)),
             LocalWant::Cut(files) => Effect::Digest(DigestOrder::Cut(files)),

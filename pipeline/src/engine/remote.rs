@@ -144,13 +144,14 @@ impl Remote {
         }
     }
 
-    /// True while the user's folder is being changed. Steps that wait do not count: a scan goes first, since
-    /// they wait for it, and each looks again before it touches anything.
-    pub fn is_applying(&self) -> bool {
+    /// True while the user's folder is being changed. Steps that wait let a scan go first: each looks again
+    /// before it changes anything.
+    pub fn is_changing_folder(&self) -> bool {
         self.applying > 0
     }
 
-    fn has_steps(&self) -> bool {
+    /// True while steps are carried out or wait for it.
+    fn is_applying(&self) -> bool {
         self.applying > 0 || !self.steps.is_empty()
     }
 
@@ -161,7 +162,7 @@ impl Remote {
             && !self.admitting
             && !self.planning
             && !self.plan_wanted
-            && !self.has_steps()
+            && !self.is_applying()
             && !self.settling
             && self.unsettled == 0
             && self.busy.is_empty()
@@ -186,7 +187,7 @@ impl Remote {
         if may_apply && self.applying == 0 && !self.steps.is_empty() {
             return Some(RemoteWant::Apply(self.next_batch()));
         }
-        let all_placed = starved && !self.has_steps() && !self.planning && !self.plan_wanted;
+        let all_placed = starved && !self.is_applying() && !self.planning && !self.plan_wanted;
         if !self.settling && self.unsettled > 0 && (self.unsettled >= SETTLE_STEPS || all_placed) {
             self.settling = true;
             self.unsettled = 0;
