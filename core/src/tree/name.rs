@@ -33,6 +33,15 @@ pub fn conflict_name(name: &Name, label: &str, wall_ms: i64, id: &str) -> Name {
     Name::parse(&made).expect("a name with a mark is a name")
 }
 
+/// What every name that [`conflict_name`] makes from `name` begins with, whatever the label. Other names
+/// may begin so as well.
+pub fn copies_begin_with(name: &Name) -> Vec<u8> {
+    let (stem, _) = split(name.as_bytes());
+    // A stem is never cut to less than this, see the assertion above.
+    let certain = NAME_BYTES_MAX - 200;
+    if stem.len() <= certain { [stem, MARK].concat() } else { stem[..certain - CUT_SLACK].to_vec() }
+}
+
 /// The id text of a dot: at first [`Dot::short`], then 16 digits, then other 16 digits for each attempt.
 pub fn conflict_id(dot: &Dot, attempt: u64) -> String {
     let mut digits = [0; ID_BYTES_MAX / 2];

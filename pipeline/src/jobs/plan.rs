@@ -4,13 +4,16 @@
 //! its mark in the same transaction. Nothing is ever put over what has no row: such a step finds the
 //! name taken, is refused, and the scan looks at it.
 
+mod clear;
+
 use super::JobError;
 use super::ledger_state::{label_of, labels};
 use super::record::shown_as;
 use dunlin_core::content::{Body, Content, Kind};
 use dunlin_core::id::{NodeId, PeerId, VersionId};
-use dunlin_core::path::RelPath;
-use dunlin_core::tree::node::{Node, Place, TreeRead, TreeWrite};
+use dunlin_core::path::{Name, RelPath};
+use dunlin_core::tree::name::conflict_name;
+use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Shown, group, slot};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_storage::folder::apply::{Operation, RowAfter, Source, Step};
@@ -189,7 +192,8 @@ impl Planner<'_, '_> {
     /// Brings one place in line; true if nothing has to wait.
     fn mend(&mut self, place: &Place, home: &Home) -> Result<bool, JobError> {
         if self.items.iter().any(|item| item.place == *place) {
-            return Ok(true);
+            // Its steps are planned, but not done: the mark stays.
+            return Ok(false);
         }
         let shown = self.shown_at(home, place)?;
         let mut is_settled = true;
@@ -286,7 +290,8 @@ impl Planner<'_, '_> {
             }
             Some(_) => Ok(false),
             None if row.stat.kind == Kind::Directory => self.remove_dir(place, path, row),
-            None if one.state.body == Body::Directory => {
+            // `one` is made or brought once there is room.
+            None if one.state.body == Body::Directory || self.is_located(one)? => {
                 let operation = Operation::Remove { at: path.clone(), expect: row.clone() };
                 self.push_removal(place, operation);
                 self.freed.insert(path);
@@ -297,6 +302,10 @@ impl Planner<'_, '_> {
                 Ok(true)
             }
         }
+    }
+
+    fn is_located(&self, one: &Shown) -> Result<bool, JobError> {
+        Ok(self.edit.view().located(&one.node, shown_as(one.role))?.is_some())
     }
 
     /// The place where a row's node should stand, if that is not here.
@@ -317,7 +326,7 @@ impl Planner<'_, '_> {
     }
 
     /// Two things want each other's names: one waits under a name of its own. The scan would take a
-    /// name of dunlin's for the user's, so the row goes along.
+    /// name of dunlin's for the user's, so the row goes along; the place stays marked until it has gone on.
     fn step_aside(
         &mut self,
         place: &Place,
@@ -325,8 +334,7 @@ impl Planner<'_, '_> {
         path: RelPath,
         row: &DiskRow,
     ) -> Result<bool, JobError> {
-        let aside = dunlin_core::tree::name::conflict_name(&place.name, "moving", 0, &row.node.short());
-        let Ok(to) = home.path.join(aside) else { return Ok(false) };
+        let Ok(to) = home.path.join(name_aside(place, &row.node)) else { return Ok(false) };
         let after = RowAfter {
             node: row.node,
             shown_as: row.shown_as,
@@ -437,110 +445,11 @@ impl Planner<'_, '_> {
         let step = Step { operation, row: None, place: Some(place.clone()) };
         self.items.push(Item { place: place.clone(), step, content: None });
     }
+}
 
-    /// What stands at a place of this name and is shown there no more.
-    fn clear_stale(&mut self, place: &Place, home: &Home, shown: &[Shown]) -> Result<bool, JobError> {
-        let Some(dir) = home.dir else { return Ok(true) };
-        let main = Spot { dir, name: place.name.clone() };
-        let mut stale: BTreeMap<Spot, DiskRow> = BTreeMap::new();
-        if let Some(row) = self.edit.view().disk_row(&main)? {
-            stale.insert(main, row);
-        }
-        for one in shown {
-            for spot in self.edit.view().located_all(&one.node)? {
-                if let Some(row) = self.edit.view().disk_row(&spot)? {
-                    stale.insert(spot, row);
-                }
-            }
-        }
-        let mut is_settled = true;
-        for (spot, row) in stale {
-            let is_wanted = shown.iter().any(|s| {
-                let is_spot = spot.dir == dir && s.name == spot.name;
-                (s.node == row.node && shown_as(s.role) == row.shown_as) || is_spot
-            });
-            if !is_wanted {
-                is_settled &= self.clear_one(place, home, &spot, &row)?;
-            }
-        }
-        Ok(is_settled)
-    }
-
-    fn clear_one(
-        &mut self,
-        place: &Place,
-        home: &Home,
-        spot: &Spot,
-        row: &DiskRow,
-    ) -> Result<bool, JobError> {
-        if let Some(other) = self.wanted_elsewhere(row, home, place)?
-            && row.shown_as == ShownAs::Main
-        {
-            return self.leave_to(&other, row);
-        }
-        let Some(path) = self.path_of(spot)? else { return Ok(true) };
-        if row.stat.kind == Kind::Directory {
-            return self.remove_dir(place, path, row);
-        }
-        self.push_removal(place, Operation::Remove { at: path, expect: row.clone() });
-        Ok(true)
-    }
-
-    /// A live thing is shown elsewhere: as itself, or as the twin of another directory, and then what is
-    /// in it has to move over.
-    fn leave_to(&mut self, other: &Place, row: &DiskRow) -> Result<bool, JobError> {
-        let nodes = group(&self.edit, &row.node)?;
-        let is_twin = nodes.first().is_some_and(|first| *first != row.node);
-        if let (true, Some(dir)) = (is_twin, row.dir) {
-            for (_, inside) in self.edit.view().all_disk_rows(dir)? {
-                self.mark_node(&inside.node)?;
-            }
-        }
-        self.edit.mark_dirty(other)?;
-        Ok(false)
-    }
-
-    fn mark_node(&mut self, node: &NodeId) -> Result<(), JobError> {
-        if let Some(Node { at: Some(at), .. }) = self.edit.node(node)? {
-            self.edit.mark_dirty(&at)?;
-        }
-        Ok(())
-    }
-
-    /// A directory goes once nothing with a row is in it.
-    fn remove_dir(&mut self, place: &Place, path: RelPath, row: &DiskRow) -> Result<bool, JobError> {
-        let inside = match row.dir {
-            Some(dir) => self.edit.view().all_disk_rows(dir)?,
-            None => Vec::new(),
-        };
-        let is_leaving = |name: &dunlin_core::path::Name| {
-            path.join(name.clone()).is_ok_and(|p| {
-                self.freed.contains(&p)
-                    || self.items.iter().any(|i| i.step.row.is_none() && *i.step.operation.at() == p)
-            })
-        };
-        let staying: Vec<NodeId> =
-            inside.iter().filter(|(name, _)| !is_leaving(name)).map(|(_, row)| row.node).collect();
-        if staying.is_empty() {
-            self.push_removal(place, Operation::RemoveDir { at: path, expect: row.clone() });
-            return Ok(true);
-        }
-        for node in staying {
-            self.mark_node(&node)?;
-        }
-        Ok(false)
-    }
-
-    /// The directory of a place is dead: what still stands there goes, the directory itself later.
-    fn clear_below_dead(&mut self, place: &Place) -> Result<bool, JobError> {
-        let Some(spot) = self.edit.view().located(&place.parent, ShownAs::Main)? else { return Ok(true) };
-        let Some(DiskRow { dir: Some(dir), .. }) = self.edit.view().disk_row(&spot)? else { return Ok(true) };
-        let Some(path) = self.edit.view().dir_path(dir)? else { return Ok(true) };
-        let home = Home { nodes: vec![place.parent], path, dir: Some(dir) };
-        let main = Spot { dir, name: place.name.clone() };
-        let Some(row) = self.edit.view().disk_row(&main)? else { return Ok(true) };
-        self.clear_one(place, &home, &main, &row)
-    }
+/// The name under which a thing waits that stands in the way of a place.
+fn name_aside(place: &Place, node: &NodeId) -> Name {
+    conflict_name(&place.name, "moving", 0, &node.short())
 }
 
 fn is_same_directory(row: &DiskRow, one: &Shown) -> bool {
