@@ -157,6 +157,10 @@ fn picture(tree: &dyn TreeRead, node: &Node, name: &Name) -> Result<Option<Pictu
         // A directory that only its children keep alive is a directory all the same.
         let mut main = show(winner, Role::Main, node.content.iter().map(|h| h.id).collect());
         main.state.body = Body::Directory;
+        if winner.value.is_deleted() {
+            let last = register.superseded()?.into_iter().find(|v| !v.value.is_deleted());
+            main.state.meta = last.map(|v| v.value.meta).unwrap_or_default();
+        }
         return Ok(Some(Picture { main, losers: Vec::new() }));
     }
     // Whoever edits the winner has seen the node alive: deletions that lost are superseded with it.

@@ -361,6 +361,10 @@ impl Planner<'_, '_> {
         row: DiskRow,
     ) -> Result<bool, JobError> {
         let Some(from) = self.path_of(old)? else { return Ok(false) };
+        if self.freed.contains(&from) {
+            // It is on its way already.
+            return Ok(false);
+        }
         if row.stat.kind == Kind::Directory && at.starts_with(&from) {
             // Its new parent is still inside it and has to leave first.
             return Ok(false);

@@ -318,6 +318,10 @@ impl Recorder<'_, '_> {
             return Ok(());
         };
         let Some(current) = view.disk_row(&old)? else { return Ok(()) };
+        if let Some(covered) = view.disk_row(&spot)?.filter(|_| spot != old) {
+            // It took the place of something else, which is gone by that.
+            self.gone(&covered)?;
+        }
         if let ShownAs::Copy(version) = current.shown_as {
             self.signer.edit.remove_disk_row(&old)?;
             if let Some(found) = found(stat, None, cut) {

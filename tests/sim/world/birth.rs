@@ -146,7 +146,14 @@ impl World {
         let fuse = self.devices[device].disk.state().fuse.take();
         let started = self.devices[device].start(now);
         self.devices[device].disk.state().fuse = fuse;
-        started.map_err(|what| Failure { device: Some(device), what })?;
+        if let Err(what) = started {
+            if self.is_calm || self.plan.disk_failures == 0 {
+                return self.fail(device, what);
+            }
+            self.say(device, &format!("cannot start: {what}"));
+            self.schedule(1_000 * super::MS, What::Start(device));
+            return Ok(());
+        }
         let epoch = self.devices[device].epoch;
         self.say(device, &format!("starts, process {epoch}"));
         self.drain(device, epoch)
