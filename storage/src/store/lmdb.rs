@@ -3,7 +3,7 @@
 //! The map grows ahead of need, when no transaction is open. Every value carries a checksum over its
 //! table, key and bytes, since LMDB has none. This file has the crate's only `unsafe`.
 
-use super::tables::{ReadTx, Store, StoreError, Table, WriteTx};
+use super::tables::{ReadTx, Row, Store, StoreError, Table, WriteTx};
 use dunlin_core::limits::STORE_READERS_MAX;
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
@@ -237,7 +237,7 @@ fn scan(
     prefix: &[u8],
     after: Option<&[u8]>,
     limit: usize,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+) -> Result<Vec<Row>, StoreError> {
     let from = match after {
         Some(after) if after >= prefix => Bound::Excluded(after),
         // LMDB has no empty key to start from.
@@ -266,7 +266,7 @@ impl ReadTx for Reader<'_> {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         scan(self.store, &self.txn, table, prefix, after, limit)
     }
 
@@ -286,7 +286,7 @@ impl ReadTx for Writer<'_> {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         scan(self.store, &self.txn, table, prefix, after, limit)
     }
 

@@ -83,7 +83,7 @@ proptest! {
     fn garbage_is_no_key(bytes in vec(any::<u8>(), 0..120)) {
         // None of them panics; what is read is written the same.
         if let Some((name, node)) = child_from_key(&bytes) {
-            prop_assert!(bytes.ends_with(&[&name.as_bytes()[..], &[bytes[bytes.len() - 51]], &node.to_key()].concat()));
+            prop_assert!(bytes.ends_with(&[name.as_bytes(), &[bytes[bytes.len() - 51]], &node.to_key()].concat()));
         }
         if let Some(place) = place_from_key(&bytes) {
             prop_assert_eq!(place_key(&place), bytes.clone());
