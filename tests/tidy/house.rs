@@ -21,6 +21,7 @@ const BOUNDS_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("pipeline/src/rooms/", "SLEEP_MAX", "a pace; nothing grows with it"),
     ("pipeline/src/jobs/", "LOOKS_MAX", "bounds one turn of one job"),
     ("pipeline/src/", "ADDRS_KEPT", "bounds one row of one table"),
+    ("src/", "INPUT_MAX", "bounds one reading of standard input"),
 ];
 
 /// A constant that bounds something and is a plain number stands in a `limits.rs`; one that follows from
