@@ -39,10 +39,10 @@ impl DigestHand {
                 };
                 Event::Cut(files.into_iter().map(cut_one).collect())
             }
-            DigestOrder::Verify { from, entries } => {
+            DigestOrder::Verify { ticket, from, entries } => {
                 let count = entries.len();
                 let entries: Vec<_> = entries.into_iter().filter_map(|e| verify_entry(e).ok()).collect();
-                Event::Verified { from, bad: count - entries.len(), entries }
+                Event::Verified { ticket, from, bad: count - entries.len(), entries }
             }
             DigestOrder::Open(piece) => Event::Opened { ticket: piece.ticket, result: self.open(&piece) },
             DigestOrder::Reuse { owner, content } => match self.reuse(&content) {

@@ -12,6 +12,7 @@ use crate::engine::event::{Event, FoundManifest};
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::ContentHash;
 use dunlin_core::identity::Identity;
+use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::rows::PeerRow;
 use dunlin_storage::store::tables::Store;
@@ -23,6 +24,8 @@ const ADDRS_KEPT: usize = 8;
 
 /// What the hand works with.
 pub struct LedgerHand {
+    /// The user's folder: what is announced must be durable there first (INV-8).
+    pub folder: Arc<Folder>,
     /// The replica's store.
     pub store: Arc<dyn Store>,
     /// The device's key: it signs.
@@ -36,6 +39,10 @@ impl LedgerHand {
         let store = &*self.store;
         Ok(match order {
             LedgerOrder::Record(observed) => {
+                // A user's file may still be in memory only; one sync covers the whole batch.
+                if observed.iter().any(|one| one.cut.is_some()) {
+                    self.folder.sync_all()?;
+                }
                 let recorded = record(store, &self.identity, observed, wall_ms)?;
                 Some(Event::Recorded(recorded, ledger_state(store)?))
             }

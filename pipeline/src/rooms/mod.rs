@@ -100,7 +100,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     })
     .map_err(StartError::Network)?;
     let ledger = ledger::Ledger {
-        hand: LedgerHand { store: store.clone(), identity: setup.identity.clone() },
+        hand: LedgerHand { folder: folder.clone(), store: store.clone(), identity: setup.identity.clone() },
         done: wiring.done.to.clone(),
     };
     let hands = folder::Hands {
