@@ -62,7 +62,7 @@ impl Engine {
                 self.dial_later(now);
             }
             NetEvent::Frame { conn, lane: Lane::Control, frame } => self.handle_control(now, conn, &frame),
-            NetEvent::Frame { conn, lane: Lane::Bulk, frame } => self.handle_bulk(now, conn, frame),
+            NetEvent::Frame { conn, lane: Lane::Bulk, frame } => self.handle_bulk(conn, frame),
             NetEvent::Sent { conn, lane, bytes } => self.handle_sent(conn, lane, bytes as u64),
             NetEvent::Closed { conn, reason } => self.handle_closed(now, conn, &reason),
             NetEvent::Fatal(text) => self.stop(now, Ended::Failed(text)),
@@ -237,7 +237,7 @@ impl Engine {
         self.effects.push_back(Effect::Tell(Notice::Connected { peer, label, addr }));
         let frontier = self.ledger.frontier.clone();
         self.send(conn, &Message::Frontier(frontier));
-        self.remote.retry_stuck();
+        self.remote.hope();
     }
 
     fn handle_frontier(&mut self, conn: ConnId, frontier: Frontier) {
