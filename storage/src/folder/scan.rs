@@ -9,12 +9,11 @@ use crate::disk::{DirId, DiskRow, ShownAs, StatSig};
 use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
 use dunlin_core::content::Kind;
+use dunlin_core::limits::SCAN_VANISHED_MAX;
 use dunlin_core::path::{Name, RelPath};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-/// Vanished things that a scan can match with new places; beyond, a move is a deletion and a creation.
-const VANISHED_MAX: usize = 200_000;
 /// Observations handed on at a time.
 const BATCH: usize = 256;
 
@@ -226,7 +225,7 @@ impl Scan<'_> {
                 };
                 match row.dir {
                     Some(below) if is_there => open.push((at, below)),
-                    _ if !is_there && self.vanished.len() < VANISHED_MAX => {
+                    _ if !is_there && self.vanished.len() < SCAN_VANISHED_MAX => {
                         self.note_inside(&at, row.dir)?;
                         self.vanished.insert((row.stat.dev, row.stat.ino), (at, row));
                     }
@@ -242,7 +241,7 @@ impl Scan<'_> {
         while let Some((path, dir)) = open.pop() {
             for (name, row) in self.rows(dir)? {
                 let Ok(at) = path.join(name) else { continue };
-                if self.inside.len() < VANISHED_MAX {
+                if self.inside.len() < SCAN_VANISHED_MAX {
                     open.extend(row.dir.map(|below| (at.clone(), Some(below))));
                     self.inside.insert((row.stat.dev, row.stat.ino), (at, row));
                 }
