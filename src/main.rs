@@ -1,2 +1,64 @@
-//! The `dunlin` program.
-fn main() {}
+//! The `dunlin` program: parses the command line, runs a command, ends with its exit code.
+
+mod args;
+mod command;
+mod error;
+mod home;
+mod replica;
+mod run;
+mod show;
+
+use argh::FromArgs;
+use args::{Args, Command, split};
+use error::{CommandError, Exit};
+use home::Home;
+use serde_json::json;
+use show::{Screen, line};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
+    let wants_json = words.iter().any(|word| word == "--json");
+    match run(words) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            if wants_json {
+                let value = json!({ "event": "error", "exit": error.exit as u8, "error": error.text, "hint": error.hint });
+                line(&value.to_string());
+            }
+            eprintln!("dunlin: {error}");
+            error.exit.into()
+        }
+    }
+}
+
+fn run(words: Vec<String>) -> Result<Exit, CommandError> {
+    let (common, rest) = split(words.into_iter())?;
+    if common.version {
+        line(concat!("dunlin ", env!("CARGO_PKG_VERSION")));
+        return Ok(Exit::Done);
+    }
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    let args = match Args::from_args(&["dunlin"], &rest) {
+        Ok(args) => args,
+        Err(early) if early.status.is_ok() => {
+            line(early.output.trim_end());
+            return Ok(Exit::Done);
+        }
+        Err(early) => {
+            return Err(CommandError::usage(early.output.trim_end()).hint("dunlin --help lists the commands"));
+        }
+    };
+    let home = Home::open(common.home)?;
+    let mut screen = Screen::new(common.json, common.quiet);
+    match args.command {
+        Command::Sync(args) => command::sync::run(&home, args, &mut screen),
+        Command::Share(args) => command::share::run(&home, args, &mut screen),
+        Command::Join(args) => command::join::run(&home, args, &mut screen),
+        Command::Scan(args) => command::scan::run(&home, args, &mut screen),
+        Command::Status(args) => command::status::run(&home, &args, &screen),
+        Command::Log(args) => command::log::run(&home, &args, &screen),
+        Command::Id(_) => command::id::run(&home, &screen),
+        Command::Debug(args) => command::debug::run(&home, &args, &screen),
+    }
+}

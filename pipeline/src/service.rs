@@ -9,14 +9,27 @@ use dunlin_storage::store::tables::Store;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Goal {
     /// Never: it serves until stopped.
     Serve,
+    /// When the folder has been read and its changes are recorded; nobody is dialled.
+    Recorded,
     /// When this replica and one other member hold the same entries and lack nothing.
-    InSync,
+    InSync {
+        /// How long it may be connected to nobody; `None`: it waits for as long as it takes.
+        alone_max: Option<Duration>,
+    },
+}
+
+impl Goal {
+    /// True if the run ends once it is in sync with somebody.
+    pub fn is_in_sync(self) -> bool {
+        matches!(self, Goal::InSync { .. })
+    }
 }
 
 /// What a run is given. Everything is explicit; nothing is read from the environment.
@@ -127,6 +140,8 @@ pub enum Notice {
         /// Who.
         peer: PeerId,
     },
+    /// The run is over; the last notice.
+    Ended(Ended),
 }
 
 /// How a run ended.

@@ -102,7 +102,7 @@ fn is_format(c: char) -> bool {
 
 /// The UTC date, `yyyy-mm-dd`, of the years 0 to 9999; a clock beyond shows the nearest of them.
 /// After Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
-fn date(wall_ms: i64) -> String {
+pub fn date(wall_ms: i64) -> String {
     let days = wall_ms.div_euclid(86_400_000).clamp(-719_528, 2_932_896) + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

@@ -10,8 +10,6 @@ use dunlin_core::message::{Message, Status};
 use dunlin_transport::ConnId;
 use std::time::{Duration, Instant};
 
-/// A one-shot run that is connected to nobody for so long gives up.
-const NOBODY_AFTER: Duration = Duration::from_secs(60);
 /// Time for the last words of a run.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -38,6 +36,9 @@ impl Engine {
             return;
         }
         let status = self.own_status();
+        if self.config.goal == Goal::Recorded {
+            return self.check_recorded(now, &status);
+        }
         let conns: Vec<ConnId> = self.sessions.values().filter(|s| s.is_open()).map(|s| s.conn).collect();
         for conn in conns {
             let Some(session) = self.sessions.get_mut(&conn) else { continue };
@@ -47,17 +48,33 @@ impl Engine {
             session.status_sent = Some(status);
             self.send(conn, &Message::Status(status));
         }
-        if self.config.goal == Goal::InSync && self.sessions.values().any(|s| agrees(s, &status)) {
+        if self.config.goal.is_in_sync() && self.sessions.values().any(|s| agrees(s, &status)) {
             let peer = self.sessions.values().find(|s| agrees(s, &status)).map(|s| s.peer);
             self.effects.extend(peer.map(|peer| Effect::Tell(Notice::InSync { peer })));
             self.stop(now, Ended::InSync);
         }
     }
 
-    /// A session ended by itself: if the other side left because all was well, so do we.
+    fn check_recorded(&mut self, now: Instant, status: &Status) {
+        if !self.ledger.members.contains_key(&self.config.identity.peer_id()) {
+            self.stop(
+                now,
+                Ended::Failed("this device is not a member of the folder yet; join first".to_owned()),
+            );
+        } else if status.scan_done && !self.local.has_put_off() {
+            self.stop(now, Ended::InSync);
+        }
+    }
+
+    /// A session ended by itself. The other side leaves in sync only once it agreed with our last word, so
+    /// that, if we would say the same again, we agree as well.
     pub(super) fn after_session(&mut self, now: Instant, session: &Session) {
         let status = self.own_status();
-        if self.config.goal == Goal::InSync && session.said_goodbye && agrees_at_end(session, &status) {
+        if self.config.goal.is_in_sync()
+            && session.left_in_sync
+            && status.in_sync
+            && session.status_sent == Some(status)
+        {
             self.stop(now, Ended::InSync);
         }
     }
@@ -65,8 +82,11 @@ impl Engine {
     /// Gives up after a time without any session; a server never does.
     pub(super) fn await_somebody(&mut self, now: Instant) {
         let is_alone = !self.sessions.values().any(Session::is_open);
-        if self.config.goal == Goal::InSync && is_alone && !self.wakes.is_armed(Wake::NobodyThere) {
-            self.wakes.arm(Wake::NobodyThere, now, NOBODY_AFTER);
+        if let Goal::InSync { alone_max: Some(patience) } = self.config.goal
+            && is_alone
+            && !self.wakes.is_armed(Wake::NobodyThere)
+        {
+            self.wakes.arm(Wake::NobodyThere, now, patience);
         }
     }
 
@@ -105,11 +125,10 @@ impl Engine {
 /// True if both ends are quiet and hold the same entries.
 fn agrees(session: &Session, ours: &Status) -> bool {
     let is_said = session.status_sent == Some(*ours);
-    session.stage == Stage::Open && is_said && agrees_at_end(session, ours)
-}
-
-fn agrees_at_end(session: &Session, ours: &Status) -> bool {
-    session.status.is_some_and(|theirs| {
-        ours.in_sync && theirs.in_sync && theirs.scan_done && theirs.frontier == ours.frontier
-    })
+    let is_open = session.stage == Stage::Open;
+    is_open
+        && is_said
+        && session.status.is_some_and(|theirs| {
+            ours.in_sync && theirs.in_sync && theirs.scan_done && theirs.frontier == ours.frontier
+        })
 }

@@ -141,6 +141,13 @@ pub enum DigestOrder {
     },
     /// Open a received piece: decompress, verify, and write it to its staged file if it has one.
     Open(PieceOrder),
+    /// Read a small content from a file on this disk that is said to hold it. Answered by `Reused`.
+    Reuse {
+        /// Names it in the answer.
+        owner: u64,
+        /// The content, of one chunk.
+        content: Content,
+    },
     /// Read, verify and seal what a peer wants. Answered by one `Served`.
     Serve {
         /// For whom.

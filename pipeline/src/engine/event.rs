@@ -107,6 +107,13 @@ pub enum Event {
         /// Its bytes (empty if they were staged), or why it is refused.
         result: Result<Vec<u8>, PieceError>,
     },
+    /// The answer to `Reuse`: the bytes, if they are there and have the right hash.
+    Reused {
+        /// Which.
+        owner: u64,
+        /// The bytes.
+        bytes: Option<Vec<u8>>,
+    },
     /// The answer to `Serve`.
     Served {
         /// For whom.

@@ -26,6 +26,8 @@ pub struct Waiting {
     pub version: VersionId,
     /// The content.
     pub content: Content,
+    /// Its one chunk may be on this disk.
+    pub is_here: bool,
     /// Sessions that do not have it.
     pub tried: BTreeSet<u64>,
 }
@@ -69,6 +71,13 @@ pub enum FetchWant {
         /// Content bytes that it stands for.
         bytes: u64,
     },
+    /// Read a small content from this disk.
+    Reuse {
+        /// Names it in the answer.
+        owner: u64,
+        /// The content.
+        content: Content,
+    },
     /// Something for a transfer, see [`Advance`].
     Transfer {
         /// Which.
@@ -88,9 +97,14 @@ struct Request {
 #[derive(Default)]
 pub struct Fetch {
     queue: VecDeque<Waiting>,
+    /// Contents that may be on this disk, to be read there.
+    here: VecDeque<Waiting>,
     small: BTreeMap<u64, Waiting>,
     transfers: BTreeMap<u64, Transfer>,
     requests: BTreeMap<u64, Request>,
+    /// Contents whose staged file is in use: by a transfer, or until its step is applied. Staged files are
+    /// named by content, so that two of one content would write to, and take away, the same file.
+    staged: BTreeSet<ContentHash>,
     next_owner: u64,
     next_request: u64,
     /// Content bytes asked for, or received and not yet placed or staged.
@@ -100,12 +114,12 @@ pub struct Fetch {
 impl Fetch {
     /// Takes a step that needs a content.
     pub fn add(&mut self, waiting: Waiting) {
-        self.queue.push_back(waiting);
+        if waiting.is_here { self.here.push_back(waiting) } else { self.queue.push_back(waiting) }
     }
 
     /// True if nothing waits or is under way.
     pub fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.small.is_empty() && self.transfers.is_empty()
+        self.queue.is_empty() && self.here.is_empty() && self.small.is_empty() && self.transfers.is_empty()
     }
 
     /// The transfer of that number.
@@ -120,6 +134,9 @@ impl Fetch {
                 return Some(FetchWant::Transfer { ticket: *ticket, advance });
             }
         }
+        if let Some(reuse) = self.reuse() {
+            return Some(reuse);
+        }
         for (conn, budget) in sources {
             let budget = (*budget).min(FETCH_BYTES_IN_FLIGHT.saturating_sub(self.in_flight)).min(WANT_BYTES);
             if budget == 0 {
@@ -132,13 +149,40 @@ impl Fetch {
         self.admit_transfer()
     }
 
+    fn reuse(&mut self) -> Option<FetchWant> {
+        if self.in_flight >= FETCH_BYTES_IN_FLIGHT {
+            return None;
+        }
+        let waiting = self.here.pop_front()?;
+        let (owner, content) = (self.new_owner(), waiting.content);
+        self.in_flight += content.size.max(1);
+        self.small.insert(owner, waiting);
+        Some(FetchWant::Reuse { owner, content })
+    }
+
+    /// A small content is not on this disk after all: a peer is asked.
+    pub fn handle_not_here(&mut self, owner: u64) {
+        if let Some(mut waiting) = self.small.remove(&owner) {
+            self.release(waiting.content.size.max(1));
+            waiting.is_here = false;
+            self.queue.push_front(waiting);
+        }
+    }
+
+    /// The staged file of this content is in use no more.
+    pub fn unstage(&mut self, hash: &ContentHash) {
+        self.staged.remove(hash);
+    }
+
     /// Starts the next large content if there is a place for it.
     fn admit_transfer(&mut self) -> Option<FetchWant> {
         if self.transfers.len() >= TRANSFERS_MAX {
             return None;
         }
-        let at = self.queue.iter().position(|w| w.content.manifest.is_some())?;
+        let may_start = |w: &Waiting| w.content.manifest.is_some() && !self.staged.contains(&w.content.hash);
+        let at = self.queue.iter().position(may_start)?;
         let waiting = self.queue.remove(at)?;
+        self.staged.insert(waiting.content.hash);
         let ticket = self.new_owner();
         let mut transfer = Transfer::new(waiting);
         let advance = transfer.poll_hand();
@@ -251,7 +295,8 @@ impl Fetch {
         self.small.remove(&owner)
     }
 
-    /// A transfer is over, whichever way: its step.
+    /// A transfer is over, whichever way: its step. Its staged file stays in use until
+    /// [`Fetch::unstage`].
     pub fn take_transfer(&mut self, ticket: u64) -> Option<Waiting> {
         self.transfers.remove(&ticket).map(Transfer::into_waiting)
     }
@@ -283,7 +328,12 @@ impl Fetch {
             .filter(|(_, t)| t.is_asking() && hopeless(t.tried()))
             .map(|(k, _)| *k)
             .collect();
-        taken.extend(lost.into_iter().filter_map(|ticket| self.take_transfer(ticket)));
+        for ticket in lost {
+            if let Some(waiting) = self.take_transfer(ticket) {
+                self.unstage(&waiting.content.hash);
+                taken.push(waiting);
+            }
+        }
         taken
     }
 

@@ -15,7 +15,7 @@ use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::limits::{CONTROL_CREDIT, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED, SESSIONS_MAX};
 use dunlin_core::message::{Hello, JoinRequest, Message, PROTOCOL};
-use dunlin_transport::{Command, ConnId, Event as NetEvent, Lane, PskId};
+use dunlin_transport::{CloseReason, Command, ConnId, Event as NetEvent, Lane, PskId};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ impl Engine {
             NetEvent::Frame { conn, lane: Lane::Control, frame } => self.handle_control(now, conn, &frame),
             NetEvent::Frame { conn, lane: Lane::Bulk, frame } => self.handle_bulk(now, conn, frame),
             NetEvent::Sent { conn, lane, bytes } => self.handle_sent(conn, lane, bytes as u64),
-            NetEvent::Closed { conn, reason } => self.handle_closed(now, conn, &reason.to_string()),
+            NetEvent::Closed { conn, reason } => self.handle_closed(now, conn, &reason),
             NetEvent::Fatal(text) => self.stop(now, Ended::Failed(text)),
         }
     }
@@ -329,21 +329,24 @@ impl Engine {
 
     fn handle_goodbye(&mut self, now: Instant, conn: ConnId, code: u32, text: &str) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        session.said_goodbye = true;
+        session.left_in_sync = code == BYE_IN_SYNC;
         let was_joining = session.stage == Stage::Joining;
-        if code == BYE_REFUSED && (was_joining || self.config.goal == Goal::InSync) {
+        if code == BYE_REFUSED && (was_joining || self.config.goal.is_in_sync()) {
             self.effects.push_back(Effect::Tell(Notice::Refused { text: text.to_owned() }));
             self.stop(now, Ended::Refused(text.to_owned()));
         }
     }
 
-    fn handle_closed(&mut self, now: Instant, conn: ConnId, reason: &str) {
-        let Some(session) = self.sessions.remove(&conn) else { return };
+    fn handle_closed(&mut self, now: Instant, conn: ConnId, reason: &CloseReason) {
+        let Some(mut session) = self.sessions.remove(&conn) else { return };
+        // The code of the close itself arrives even where the last frames were lost.
+        session.left_in_sync |=
+            matches!(reason, CloseReason::Peer { code, .. } if *code == u64::from(BYE_IN_SYNC));
         for expected in self.fetch.take_all_expected(conn, None) {
             self.fetch.give_back(expected, None);
         }
         if session.stage != Stage::Closing {
-            let reason = reason.to_owned();
+            let reason = reason.to_string();
             self.effects.push_back(Effect::Tell(Notice::Disconnected { peer: session.peer, reason }));
         }
         if self.stopping {
@@ -359,7 +362,7 @@ impl Engine {
 
     /// Dials every address that no session and no attempt covers.
     pub(super) fn dial(&mut self) {
-        if self.stopping {
+        if self.stopping || self.config.goal == Goal::Recorded {
             return;
         }
         let joining = self.config.join.is_some();

@@ -72,13 +72,14 @@ impl Local {
         self.rescan.insert(path);
     }
 
-    /// Asks for a look at `path` at the next [`Local::rescan_now`]; false if it was put off too often.
+    /// Asks for a look at the directory that holds `path` at the next [`Local::rescan_now`]; false if it
+    /// was put off too often.
     pub fn rescan_later(&mut self, path: RelPath) -> bool {
         let tries = self.tries.entry(path.clone()).or_default();
         *tries += 1;
         let may = *tries <= UNSTABLE_TRIES;
         if may {
-            self.later.insert(path);
+            self.later.insert(path.split_last().map_or_else(RelPath::root, |(parent, _)| parent));
         } else {
             self.tries.remove(&path);
         }
@@ -156,8 +157,9 @@ impl Local {
         self.recording = false;
     }
 
-    /// What to do next; `may_scan` is false while changes are being applied to the folder.
-    pub fn poll(&mut self, may_scan: bool) -> Option<LocalWant> {
+    /// What to do next; `may_scan` is false while changes are being applied to the folder, `may_record`
+    /// until this device may sign.
+    pub fn poll(&mut self, may_scan: bool, may_record: bool) -> Option<LocalWant> {
         if may_scan && !self.is_busy() && (self.rescan_all || !self.rescan.is_empty()) {
             self.scanning = true;
             let paths = if self.rescan_all { Vec::new() } else { self.rescan.iter().cloned().collect() };
@@ -168,7 +170,7 @@ impl Local {
         if let Some(batch) = self.next_cut_batch() {
             return Some(LocalWant::Cut(batch));
         }
-        self.next_record().map(LocalWant::Record)
+        if may_record { self.next_record().map(LocalWant::Record) } else { None }
     }
 
     fn next_cut_batch(&mut self) -> Option<Vec<(u64, RelPath)>> {

@@ -190,6 +190,10 @@ impl Engine {
             Event::Recorded(recorded, state) => {
                 self.local.handle_recorded();
                 self.progress.entries_signed += recorded.entries.len() as u64;
+                for path in recorded.withheld {
+                    let what = "changed here and not shared: this device may only read";
+                    self.note_problem(path.to_string(), what.to_owned());
+                }
                 self.set_ledger(state);
                 self.remote.want_plan();
             }
@@ -210,6 +214,7 @@ impl Engine {
             }
             Event::StageFinished { ticket, result } => self.handle_stage_finished(now, ticket, result),
             Event::Opened { ticket, result } => self.handle_opened(now, ticket, result),
+            Event::Reused { owner, bytes } => self.handle_reused(owner, bytes),
             Event::Served { conn, frames, bytes, stale } => self.handle_served(conn, frames, bytes, stale),
         }
         self.advance(now);
@@ -232,7 +237,9 @@ impl Engine {
     }
 
     fn advance_local(&mut self) -> bool {
-        let Some(want) = self.local.poll(!self.remote.is_applying()) else { return false };
+        // Who is no member yet would sign what nobody accepts, and cannot tell what is new from what is shared.
+        let may_record = self.ledger.members.contains_key(&self.config.identity.peer_id());
+        let Some(want) = self.local.poll(!self.remote.is_applying(), may_record) else { return false };
         self.effects.push_back(match want {
             LocalWant::Scan(paths) => Effect::Folder(FolderOrder::Scan(paths)),
             LocalWant::Cut(files) => Effect::Digest(DigestOrder::Cut(files)),
@@ -260,6 +267,9 @@ impl Engine {
         let sources = self.sources();
         let Some(want) = self.fetch.poll(&sources) else { return false };
         match want {
+            FetchWant::Reuse { owner, content } => {
+                self.effects.push_back(Effect::Digest(DigestOrder::Reuse { owner, content }));
+            }
             FetchWant::Ask { conn, request, items, bytes } => self.send_want(conn, request, items, bytes),
             FetchWant::Transfer { ticket, advance } => self.effects.push_back(match advance {
                 Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
@@ -328,6 +338,7 @@ impl Engine {
                     node: needed.node,
                     version: needed.version,
                     content: needed.content,
+                    is_here: needed.is_here,
                     tried: Default::default(),
                 }),
             }
@@ -338,18 +349,29 @@ impl Engine {
         let mut done = 0;
         for (step, outcome) in results {
             let path = step.operation.at().clone();
-            if let Operation::PutFile { source: Source::Inline(bytes), .. } = &step.operation {
-                self.fetch.release(bytes.len().max(1) as u64);
+            match &step.operation {
+                Operation::PutFile { source: Source::Inline(bytes), .. } => {
+                    self.fetch.release(bytes.len().max(1) as u64);
+                }
+                Operation::PutFile { source: Source::Staged(hash), .. } => self.fetch.unstage(hash),
+                _ => {}
             }
             let place = step.place.clone();
             match outcome {
                 Outcome::Done => {
                     done += 1;
                     self.problems.remove(&path.to_string());
+                    place.iter().for_each(|place| self.remote.forget_refusal(place));
                     self.free(place);
                 }
+                // A look at the disk makes the next plan fit; what does not fit even then waits a while.
                 Outcome::Refused(_) => {
-                    self.free(place);
+                    let is_again = place.as_ref().is_some_and(|place| self.remote.note_refusal(place));
+                    if is_again {
+                        self.set_stuck(now, place, "the disk is not as expected".to_owned());
+                    } else {
+                        self.free(place);
+                    }
                     self.rescan_around(path);
                 }
                 Outcome::Failed(error) => {
@@ -402,6 +424,19 @@ impl Engine {
                 self.fetch.release(u64::from(expected.size.max(1)));
                 self.transfer_failed(now, expected.owner, why);
             }
+        }
+    }
+
+    fn handle_reused(&mut self, owner: u64, bytes: Option<Vec<u8>>) {
+        match bytes {
+            Some(bytes) => {
+                self.progress.bytes_reused += bytes.len() as u64;
+                if let Some(waiting) = self.fetch.take_small(owner) {
+                    let len = bytes.len();
+                    self.remote.push_step(waiting.step.with_source(Source::Inline(bytes)), len);
+                }
+            }
+            None => self.fetch.handle_not_here(owner),
         }
     }
 
@@ -467,6 +502,7 @@ impl Engine {
 
     fn transfer_failed(&mut self, now: Instant, ticket: u64, why: String) {
         if let Some(waiting) = self.fetch.take_transfer(ticket) {
+            self.fetch.unstage(&waiting.content.hash);
             self.note_problem(waiting.step.operation.at().to_string(), why.clone());
             self.set_stuck(now, Some(waiting.place), why);
         }

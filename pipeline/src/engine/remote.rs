@@ -40,6 +40,8 @@ pub struct Remote {
     unsettled: u64,
     busy: BTreeSet<Place>,
     stuck: BTreeMap<Place, String>,
+    /// Places whose last step was refused.
+    refused: BTreeSet<Place>,
 }
 
 impl Remote {
@@ -107,6 +109,20 @@ impl Remote {
         if self.stuck.len() < STUCK_MAX {
             self.stuck.insert(place, why);
         }
+    }
+
+    /// A step was refused; true if the one before at this place was refused as well.
+    pub fn note_refusal(&mut self, place: &Place) -> bool {
+        let is_again = self.refused.contains(place);
+        if self.refused.len() < STUCK_MAX {
+            self.refused.insert(place.clone());
+        }
+        is_again
+    }
+
+    /// A step was done.
+    pub fn forget_refusal(&mut self, place: &Place) {
+        self.refused.remove(place);
     }
 
     /// Places that cannot be mended now, and why.

@@ -71,8 +71,8 @@ pub struct Session {
     pub serves: usize,
     /// Content bytes asked from it and not yet here.
     pub wanted: u64,
-    /// True once it said that it is done with us.
-    pub said_goodbye: bool,
+    /// True once it left because both ends are in sync.
+    pub left_in_sync: bool,
 }
 
 impl Session {
@@ -97,7 +97,7 @@ impl Session {
             serving: VecDeque::new(),
             serves: 0,
             wanted: 0,
-            said_goodbye: false,
+            left_in_sync: false,
         }
     }
 

@@ -170,6 +170,21 @@ pub fn invite(
     Ok(())
 }
 
+/// Forgets the seeds of invites that expired more than a day ago. Until then, whoever comes late can shake
+/// hands and is told why the invite is no good.
+pub fn forget_stale_invites(store: &dyn Store, wall_ms: i64) -> Result<(), JobError> {
+    const TOLD_FOR_MS: i64 = 86_400_000;
+    let mut edit = Edit::new(store.write()?)?;
+    let membership = edit.view().members()?;
+    for row in edit.view().invites()? {
+        let not_after_ms = membership.invites.get(&row.key).map(|invite| invite.not_after_ms);
+        if not_after_ms.is_none_or(|at| at.saturating_add(TOLD_FOR_MS) < wall_ms) {
+            edit.remove_invite(&row.key)?;
+        }
+    }
+    Ok(edit.commit()?)
+}
+
 /// Checks a redemption and, if it is good, admits the joiner; gives the folder's secret, or in words why
 /// not. A member that asks again (it lost our answer) is told again.
 pub fn add_member(

@@ -16,9 +16,10 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
     let tx = store.read()?;
     let view = View(&*tx);
     let membership = view.members()?;
-    let is_open = |key: &PeerId| membership.invites.get(key).is_some_and(|i| i.uses_left > 0);
-    let invites = view.invites()?.into_iter().filter(|row| is_open(&row.key));
-    let invites = invites.map(|row| (INVITE_PSK_FIRST + row.number, invite_psk(&row.seed))).collect();
+    // Used ones too: a joiner that lost our answer asks again, and who comes too late is told so.
+    let invites =
+        view.invites()?.into_iter().map(|row| (INVITE_PSK_FIRST + row.number, invite_psk(&row.seed)));
+    let invites = invites.collect();
     Ok(LedgerState {
         frontier: view.frontier()?,
         members: membership.members.into_iter().map(|(peer, m)| (peer, (m.role, m.label))).collect(),

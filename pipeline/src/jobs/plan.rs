@@ -41,6 +41,8 @@ pub struct Needed {
     pub version: VersionId,
     /// The content.
     pub content: Content,
+    /// It is small, and a file on this disk is said to hold it.
+    pub is_here: bool,
 }
 
 /// A plan.
@@ -239,7 +241,7 @@ impl Planner<'_, '_> {
             return Ok(true);
         }
         if row.body != one.state.body {
-            self.put(place, at, one, Some(row.clone()));
+            self.put(place, at, one, Some(row.clone()))?;
         } else if row.meta != one.state.meta && row.stat.kind == Kind::File {
             self.push(place, Operation::SetMeta { at, expect: row.clone() }, one, None);
         } else if row.versions != one.versions || row.places != one.places {
@@ -291,7 +293,7 @@ impl Planner<'_, '_> {
                 Ok(false)
             }
             None => {
-                self.put(place, path, one, Some(row.clone()));
+                self.put(place, path, one, Some(row.clone()))?;
                 Ok(true)
             }
         }
@@ -368,7 +370,7 @@ impl Planner<'_, '_> {
             }
             return Ok(true);
         }
-        self.put(place, at, one, None);
+        self.put(place, at, one, None)?;
         Ok(true)
     }
 
@@ -389,7 +391,13 @@ impl Planner<'_, '_> {
         }
     }
 
-    fn put(&mut self, place: &Place, at: RelPath, one: &Shown, over: Option<DiskRow>) {
+    fn put(
+        &mut self,
+        place: &Place,
+        at: RelPath,
+        one: &Shown,
+        over: Option<DiskRow>,
+    ) -> Result<(), JobError> {
         match &one.state.body {
             Body::Symlink(target) => {
                 let operation = Operation::PutLink { at, target: target.clone(), over };
@@ -397,12 +405,15 @@ impl Planner<'_, '_> {
             }
             Body::File(content) => {
                 let version = one.versions.first().copied().unwrap_or(one.node);
-                let needed = Needed { node: one.node, version, content: *content };
+                let place_of_it = self.edit.view().chunk_place(&content.hash)?;
+                let is_here = content.manifest.is_none() && (content.size == 0 || place_of_it.is_some());
+                let needed = Needed { node: one.node, version, content: *content, is_here };
                 let operation = Operation::PutFile { at, source: Source::Awaited, over };
                 self.push(place, operation, one, Some(needed));
             }
             Body::Directory | Body::Deleted => {}
         }
+        Ok(())
     }
 
     fn push(&mut self, place: &Place, operation: Operation, one: &Shown, content: Option<Needed>) {

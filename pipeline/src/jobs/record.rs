@@ -4,12 +4,12 @@
 //! §4, rule 2). What equals its row is an echo of our own writing: only its stat is noted.
 
 use super::JobError;
-use super::ledger_state::{label_of, labels};
+use super::ledger_state::label_of;
 use super::signer::Signer;
 use dunlin_core::content::{Body, Kind, Meta};
 use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::identity::Identity;
-use dunlin_core::ledger::event::Event;
+use dunlin_core::ledger::event::{self as ledger, Event};
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::TreeRead;
 use dunlin_core::tree::view::{Role, Shown, group, slot};
@@ -34,6 +34,8 @@ pub struct Observed {
 pub struct Recorded {
     /// Entries that were signed.
     pub entries: Vec<EntryId>,
+    /// Changes that this device has not the role to share.
+    pub withheld: Vec<RelPath>,
 }
 
 /// Records observations, in their order.
@@ -44,12 +46,19 @@ pub fn record(
     wall_ms: i64,
 ) -> Result<Recorded, JobError> {
     let signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
-    let labels = labels(&signer.edit.view())?;
-    let mut recorder = Recorder { signer, labels, groups: BTreeMap::new() };
+    let membership = signer.edit.view().members()?;
+    let may_sign = membership.role_of(&identity.peer_id()) >= Some(ledger::Role::Writer);
+    let labels = membership.labels;
+    let mut recorder = Recorder { signer, labels, groups: BTreeMap::new(), withheld: Vec::new() };
     for one in observed {
-        recorder.one(one)?;
+        if may_sign {
+            recorder.one(one)?;
+        } else {
+            recorder.one_of_reader(one)?;
+        }
     }
-    Ok(Recorded { entries: recorder.signer.commit()? })
+    let withheld = recorder.withheld;
+    Ok(Recorded { entries: recorder.signer.commit()?, withheld })
 }
 
 /// What stands on disk, as read.
@@ -65,9 +74,34 @@ struct Recorder<'a, 'i> {
     labels: BTreeMap<PeerId, String>,
     /// Directory groups by physical directory; forgotten when directories change.
     groups: BTreeMap<DirId, Vec<NodeId>>,
+    withheld: Vec<RelPath>,
 }
 
 impl Recorder<'_, '_> {
+    /// A reader signs nothing: only what equals the ledger's tree is noted.
+    fn one_of_reader(&mut self, observed: Observed) -> Result<(), JobError> {
+        let Observed { seen, cut } = observed;
+        let path = seen.path().clone();
+        let is_noted = match seen {
+            Seen::Appeared { stat, target, .. } => match (found(stat, target, cut), self.spot(&path)?) {
+                (Some(found), Some(spot)) => self.adopt_if_wanted(&spot, found)?.is_none(),
+                _ => false,
+            },
+            Seen::Changed { row, stat, target, .. } => match (found(stat, target, cut), self.spot(&path)?) {
+                (Some(found), Some(spot)) if is_echo(&row, &found) => {
+                    self.put_row(&spot, &DiskRow { stat: found.stat, racy: found.racy, ..row })?;
+                    true
+                }
+                _ => false,
+            },
+            Seen::Gone { .. } | Seen::MovedTo { .. } => false,
+        };
+        if !is_noted {
+            self.withheld.push(path);
+        }
+        Ok(())
+    }
+
     fn one(&mut self, observed: Observed) -> Result<(), JobError> {
         if let Some(manifest) = observed.cut.as_ref().and_then(|cut| cut.digest.manifest.as_ref()) {
             self.signer.edit.put_manifest(&manifest.encode())?;
@@ -133,14 +167,23 @@ impl Recorder<'_, '_> {
             }
             self.gone(&row)?;
         }
+        match self.adopt_if_wanted(&spot, found)? {
+            Some(found) => self.create(&spot, found),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what stands there for what the ledger wants there, if it is that; else gives it back.
+    fn adopt_if_wanted(&mut self, spot: &Spot, found: Found) -> Result<Option<Found>, JobError> {
         let wanted = self.slot(spot.dir, &spot.name)?;
         let same = wanted.into_iter().find(|s| s.name == spot.name && s.state.body == found.body);
         if let Some(shown) = same
             && self.signer.edit.view().located(&shown.node, shown_as(shown.role))?.is_none()
         {
-            return self.adopt(&spot, shown, found);
+            self.adopt(spot, shown, found)?;
+            return Ok(None);
         }
-        self.create(&spot, found)
+        Ok(Some(found))
     }
 
     /// What the ledger wants there stands there already: nothing is signed.
@@ -192,14 +235,12 @@ impl Recorder<'_, '_> {
             return self.create(&spot, found);
         };
         let is_same = row.body == found.body;
+        let is_echo = is_echo(&row, &found);
         if let (ShownAs::Copy(version), false) = (row.shown_as, is_same) {
             self.create(&spot, found)?;
             return self.resolve(&row.node, version);
         }
-        // A directory's time follows from what is put into it; it is no change of its own.
-        let is_meta_same =
-            row.meta == found.meta || found.stat.kind == Kind::Directory && row.meta.mode == found.meta.mode;
-        if !(is_same && is_meta_same) && row.shown_as == ShownAs::Main {
+        if !is_echo && row.shown_as == ShownAs::Main {
             let (node, base) = (row.node, row.versions.clone());
             let (body, meta) = (found.body.clone(), found.meta);
             let twins = if is_same { Vec::new() } else { self.twins(&spot, &row)? };
@@ -321,6 +362,13 @@ impl Recorder<'_, '_> {
         row.versions = vec![dot];
         self.put_row(&spot, &row)
     }
+}
+
+/// True if what was found is what the row says. A directory's time follows from what is put into it; it is
+/// no change of its own.
+fn is_echo(row: &DiskRow, found: &Found) -> bool {
+    let is_directory = found.stat.kind == Kind::Directory;
+    row.body == found.body && (row.meta == found.meta || is_directory && row.meta.mode == found.meta.mode)
 }
 
 /// What stands there; `None` if it could not be read.

@@ -6,10 +6,12 @@ use super::Stages;
 use super::clock::now;
 use crate::engine::effect::{DigestOrder, PieceOrder};
 use crate::engine::event::{Event, PieceError};
-use crate::jobs::serve::serve;
+use crate::jobs::JobError;
+use crate::jobs::serve::{read_chunk, serve};
 use crossbeam_channel::Sender;
 use dunlin_core::chunk::seal::open;
 use dunlin_core::chunk::strategy::Strategy;
+use dunlin_core::content::Content;
 use dunlin_core::ledger::chain::verify_entry;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::cut;
@@ -75,6 +77,10 @@ impl Hands {
                 Event::Verified { from, bad: count - entries.len(), entries }
             }
             DigestOrder::Open(piece) => Event::Opened { ticket: piece.ticket, result: self.open(&piece) },
+            DigestOrder::Reuse { owner, content } => match self.reuse(&content) {
+                Ok(bytes) => Event::Reused { owner, bytes },
+                Err(error) => Event::Failed(error.to_string()),
+            },
             DigestOrder::Serve { conn, request, item, want } => {
                 match serve(&self.folder, &*self.store, request, item, &want) {
                     Ok(served) => Event::Served {
@@ -97,6 +103,12 @@ impl Hands {
         let dunlin_core::content::Body::File(content) = row.body else { return None };
         let root = view.manifest_part(&content.manifest?).ok()??;
         dunlin_core::chunk::manifest::ManifestRoot::decode(&root).ok().map(|root| root.strategy)
+    }
+
+    fn reuse(&self, content: &Content) -> Result<Option<Vec<u8>>, JobError> {
+        let tx = self.store.read()?;
+        // A file that lies about its chunks is found by the scan.
+        read_chunk(&self.folder, &View(&*tx), &content.hash, content.size as u32, &mut None)
     }
 
     fn open(&self, piece: &PieceOrder) -> Result<Vec<u8>, PieceError> {

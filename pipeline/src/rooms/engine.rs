@@ -35,7 +35,9 @@ impl Room {
         let no_scan = never();
         while self.obey(&mut engine).is_some() {
             if let Some(report) = engine.report() {
-                // The last notice is worth waiting for; whoever reads notices reads to the end.
+                // Who does not read has the report.
+                let _ = self.notices.try_send(Notice::Ended(report.ended.clone()));
+                // If the network room is gone, it is shut down.
                 let _ = self.net_commands.send(Command::Shutdown);
                 self.waker.wake();
                 return Some(report);

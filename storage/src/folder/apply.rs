@@ -240,7 +240,8 @@ fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
         }
         Operation::PutFile { source: Source::Staged(hash), .. } => {
             let name = stage_name(hash);
-            fs::open_write(folder.stage(), &name)
+            complete(folder, &name, &ready.step)
+                .and_then(|()| fs::open_write(folder.stage(), &name))
                 .and_then(|file| fs::set_meta(&file, &meta))
                 .map(|()| Some(name))
         }
@@ -255,6 +256,15 @@ fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
         Err(error) => ready.outcome = Some(Outcome::Failed(error)),
     }
     ready
+}
+
+/// Refuses a staged file that is not there in full: what is placed must be what was checked.
+fn complete(folder: &Folder, name: &str, step: &Step) -> Result<(), FsError> {
+    let Some(RowAfter { body: Body::File(content), .. }) = &step.row else { return Err(FsError::NotFound) };
+    match fs::stat(folder.stage(), name.as_bytes())? {
+        Standing::Node(stat) if stat.kind == Kind::File && stat.size == content.size => Ok(()),
+        _ => Err(FsError::NotFound),
+    }
 }
 
 fn write_temp(folder: &Folder, name: &str, bytes: &[u8], meta: &Meta) -> Result<(), FsError> {

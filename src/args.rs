@@ -1,0 +1,236 @@
+//! The command line: what the user types. Switches that every command takes (`--home`, `--json`,
+//! `--quiet`, `--version`) may stand anywhere; `--option=value` is the same as `--option value`.
+
+use crate::error::CommandError;
+use argh::FromArgs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Keeps folders identical on your own devices, with no server in between.
+///
+/// Every command also takes: --home DIR (all state of this device; also DUNLIN_HOME), --json (JSON lines),
+/// --quiet (no progress).
+#[derive(FromArgs)]
+pub struct Args {
+    #[argh(subcommand)]
+    pub command: Command,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum Command {
+    Sync(Sync),
+    Share(Share),
+    Join(Join),
+    Status(Status),
+    Log(Log),
+    Id(Id),
+    Scan(Scan),
+    Debug(Debug),
+}
+
+/// make two directories on this machine identical, or bring folders in sync with their members, once
+#[derive(FromArgs)]
+#[argh(subcommand, name = "sync")]
+pub struct Sync {
+    /// two directories to make identical; or folders that are shared already (none: all of them)
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+    /// address to listen on, as 0.0.0.0:27272; may be given again
+    #[argh(option)]
+    pub listen: Vec<SocketAddr>,
+    /// address of a member to try, besides those that are known; may be given again
+    #[argh(option)]
+    pub peer: Vec<SocketAddr>,
+    /// seconds to wait for a member (60)
+    #[argh(option, default = "60")]
+    pub wait: u64,
+}
+
+/// share a directory: make it a folder if it is none, print an invite, and serve it
+#[derive(FromArgs)]
+#[argh(subcommand, name = "share")]
+pub struct Share {
+    /// the directory
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// what the invited may do: writer (default), reader or admin
+    #[argh(option, default = "String::from(\"writer\")")]
+    pub role: String,
+    /// how long the invite is good for, as 90s, 30m, 24h (default) or 7d
+    #[argh(option, default = "String::from(\"24h\")")]
+    pub expires: String,
+    /// how many devices may use the invite (1)
+    #[argh(option, default = "1")]
+    pub uses: u32,
+    /// end as soon as one member is in sync
+    #[argh(switch)]
+    pub once: bool,
+    /// address to listen on, as 0.0.0.0:27272; may be given again
+    #[argh(option)]
+    pub listen: Vec<SocketAddr>,
+}
+
+/// take part in a folder that somebody shares with you
+#[derive(FromArgs)]
+#[argh(subcommand, name = "join")]
+pub struct Join {
+    /// the invite, dunlin://join#…; - reads it from standard input
+    #[argh(positional)]
+    pub invite: String,
+    /// the directory that becomes the folder here; files in it are kept and shared
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// end as soon as it is in sync
+    #[argh(switch)]
+    pub once: bool,
+    /// address to listen on, as 0.0.0.0:27272; may be given again
+    #[argh(option)]
+    pub listen: Vec<SocketAddr>,
+    /// address of a member to try, besides those in the invite; may be given again
+    #[argh(option)]
+    pub peer: Vec<SocketAddr>,
+    /// seconds to wait for a member with --once (60)
+    #[argh(option, default = "60")]
+    pub wait: u64,
+}
+
+/// show this device and its folders
+#[derive(FromArgs)]
+#[argh(subcommand, name = "status")]
+pub struct Status {
+    /// only these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// show what happened in a folder, from its ledger
+#[derive(FromArgs)]
+#[argh(subcommand, name = "log")]
+pub struct Log {
+    /// a folder, or a file or directory in one
+    #[argh(positional)]
+    pub path: PathBuf,
+    /// show at most so many events, the latest (100)
+    #[argh(option, default = "100")]
+    pub limit: usize,
+}
+
+/// show this device's identity
+#[derive(FromArgs)]
+#[argh(subcommand, name = "id")]
+pub struct Id {}
+
+/// look for changes in a folder and record them, without connecting to anybody
+#[derive(FromArgs)]
+#[argh(subcommand, name = "scan")]
+pub struct Scan {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+}
+
+/// show a folder's ledger, tree or store as they are kept
+#[derive(FromArgs)]
+#[argh(subcommand, name = "debug")]
+pub struct Debug {
+    /// ledger, tree or store
+    #[argh(positional)]
+    pub what: String,
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+}
+
+/// What every command takes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Common {
+    /// Where all state of this device is.
+    pub home: Option<PathBuf>,
+    /// JSON lines instead of text.
+    pub json: bool,
+    /// No progress.
+    pub quiet: bool,
+    /// Print the version and end.
+    pub version: bool,
+}
+
+/// Takes the common switches out of the command line and splits `--option=value`; gives the rest.
+pub fn split(words: impl Iterator<Item = String>) -> Result<(Common, Vec<String>), CommandError> {
+    let mut common = Common::default();
+    let mut rest = Vec::new();
+    let mut words = words.flat_map(split_value);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--json" => common.json = true,
+            "--quiet" | "-q" => common.quiet = true,
+            "--version" | "-V" => common.version = true,
+            "--home" => {
+                let home = words.next().ok_or_else(|| CommandError::usage("--home needs a directory"))?;
+                common.home = Some(PathBuf::from(home));
+            }
+            "--" => {
+                rest.push(word);
+                rest.extend(words.by_ref());
+            }
+            _ => rest.push(word),
+        }
+    }
+    Ok((common, rest))
+}
+
+fn split_value(word: String) -> Vec<String> {
+    match word.split_once('=') {
+        Some((option, value)) if option.starts_with("--") => vec![option.to_owned(), value.to_owned()],
+        _ => vec![word],
+    }
+}
+
+/// A span of time as people write it: 90s, 30m, 24h, 7d. In seconds.
+pub fn parse_span(text: &str) -> Result<u64, CommandError> {
+    let wrong = || CommandError::usage(format!("{text}: write a time as 90s, 30m, 24h or 7d"));
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86_400,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    count.checked_mul(unit).filter(|seconds| (1..=366 * 86_400).contains(seconds)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> impl Iterator<Item = String> {
+        text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn common_switches_may_stand_anywhere() {
+        for line in ["--json --home=h sync a b", "sync --home h a --json b", "sync a b --json --home h"] {
+            let (common, rest) = split(words(line)).unwrap();
+            assert_eq!((common.json, common.home), (true, Some(PathBuf::from("h"))), "{line}");
+            assert_eq!(rest, ["sync", "a", "b"], "{line}");
+        }
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_left_alone() {
+        let (common, rest) = split(words("scan -- --json")).unwrap();
+        assert!(!common.json);
+        assert_eq!(rest, ["scan", "--", "--json"]);
+    }
+
+    #[test]
+    fn spans() {
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("24h", 86_400), ("7d", 604_800)] {
+            assert_eq!(parse_span(text).unwrap(), seconds);
+        }
+        for text in ["", "h", "0s", "-1h", "5", "5 h", "99999999999999999999d", "é"] {
+            assert!(parse_span(text).is_err(), "{text}");
+        }
+    }
+}

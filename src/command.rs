@@ -1,0 +1,63 @@
+//! The commands, one file each.
+
+pub mod debug;
+pub mod id;
+pub mod join;
+pub mod log;
+pub mod scan;
+pub mod share;
+pub mod status;
+pub mod sync;
+
+use crate::error::CommandError;
+use crate::replica::Replica;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// The port that dunlin listens on where nobody says otherwise.
+const PORT: u16 = 27272;
+
+/// Where to listen: as asked, or on every address at the usual port, or at any port if that is taken.
+fn listen_addrs(asked: &[SocketAddr]) -> Vec<SocketAddr> {
+    if !asked.is_empty() {
+        return asked.to_vec();
+    }
+    let at = |ip: IpAddr, port| SocketAddr::new(ip, port);
+    let v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let port = if UdpSocket::bind(at(v4, PORT)).is_ok() { PORT } else { 0 };
+    let has_v6 = UdpSocket::bind(at(v6, 0)).is_ok();
+    let mut addrs = vec![at(v4, port)];
+    addrs.extend(has_v6.then(|| at(v6, 0)));
+    addrs
+}
+
+/// The addresses at which other machines may find these sockets.
+fn reachable_addrs(bound: &[SocketAddr]) -> Vec<SocketAddr> {
+    let own = if_addrs::get_if_addrs().unwrap_or_default();
+    let is_usable = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => !ip.is_loopback(),
+        // A link-local address means nothing without the name of a network interface.
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
+    };
+    let mut found = Vec::new();
+    for socket in bound {
+        if !socket.ip().is_unspecified() {
+            found.push(*socket);
+            continue;
+        }
+        let same_kind = own.iter().map(|i| i.ip()).filter(|ip| ip.is_ipv4() == socket.is_ipv4());
+        found.extend(same_kind.filter(is_usable).map(|ip| SocketAddr::new(ip, socket.port())));
+    }
+    found.dedup();
+    found
+}
+
+/// Where this folder's members were reached before.
+fn known_addrs(replica: &Replica) -> Result<BTreeSet<SocketAddr>, CommandError> {
+    let tx = replica.store.read()?;
+    let peers = View(&*tx).peers()?;
+    Ok(peers.into_iter().flat_map(|(_, row)| row.addrs).filter_map(|addr| addr.parse().ok()).collect())
+}

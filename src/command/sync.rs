@@ -1,0 +1,155 @@
+//! `sync A B`: two directories on this machine become identical, over a real connection between the two.
+//! `sync [DIR…]`: folders become in sync with whoever of their members can be reached.
+
+use super::{known_addrs, listen_addrs};
+use crate::args::Sync;
+use crate::error::{CommandError, Exit};
+use crate::home::{Home, random};
+use crate::replica::{Replica, check_root, shown, wall_ms};
+use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
+use crate::show::Screen;
+use dunlin_core::id::FolderId;
+use dunlin_core::invite::Invite;
+use dunlin_core::ledger::event::Role;
+use dunlin_pipeline::jobs::admit::invite;
+use dunlin_pipeline::service::Goal;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// The invite between two directories is redeemed at once.
+const LOCAL_INVITE_MS: i64 = 3_600_000;
+/// Both ends are in this very process.
+const LOCAL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs the command.
+pub fn run(home: &Home, args: Sync, screen: &mut Screen) -> Result<Exit, CommandError> {
+    let is_pair = args.dirs.len() == 2 && !are_members_apart(home, &args.dirs)?;
+    if is_pair {
+        return run_pair(home, &args.dirs, screen);
+    }
+    if args.dirs.len() > 1 && args.dirs.iter().any(|dir| !is_replica(home, dir)) {
+        return Err(CommandError::usage(
+            "give two directories to make identical, or folders that are shared already",
+        ));
+    }
+    run_members(home, &args, screen)
+}
+
+fn is_replica(home: &Home, dir: &PathBuf) -> bool {
+    std::fs::canonicalize(dir).is_ok_and(|root| home.replica(&root).exists())
+}
+
+/// Two folders that are shared already and are not the same one are brought in sync each with its members.
+fn are_members_apart(home: &Home, dirs: &[PathBuf]) -> Result<bool, CommandError> {
+    let mut folders = Vec::new();
+    for dir in dirs {
+        let Ok(root) = std::fs::canonicalize(dir) else { return Ok(false) };
+        let replica = home.replica(&root);
+        if !replica.exists() {
+            return Ok(false);
+        }
+        folders.push(folder_of(home, &root)?);
+    }
+    let is_apart = folders.windows(2).any(|two| two[0] != two[1]);
+    if is_apart {
+        return Err(CommandError::usage(format!(
+            "{} and {} are different folders already",
+            shown(&dirs[0]),
+            shown(&dirs[1])
+        ))
+        .hint("copy files over by hand, or give each its own: dunlin sync DIR"));
+    }
+    Ok(false)
+}
+
+fn folder_of(home: &Home, root: &std::path::Path) -> Result<FolderId, CommandError> {
+    let store = home.replica(root).open_store()?;
+    let tx = store.read()?;
+    Ok(View(&*tx).folder()?)
+}
+
+fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, CommandError> {
+    let roots = [check_root(home, &dirs[0], false)?, check_root(home, &dirs[1], true)?];
+    if roots[0] == roots[1] {
+        return Err(CommandError::usage("both are the same directory"));
+    }
+    if roots[0].starts_with(&roots[1]) || roots[1].starts_with(&roots[0]) {
+        return Err(CommandError::usage(format!(
+            "{} and {} lie in each other",
+            shown(&dirs[0]),
+            shown(&dirs[1])
+        ))
+        .hint("choose a directory outside of the other one"));
+    }
+    let [a, b] = [home.replica(&roots[0]), home.replica(&roots[1])];
+    let (host, host_name, guest_dir, guest_name) = match (a.exists(), b.exists()) {
+        (false, true) => (Replica::open(home, b)?, shown(&dirs[1]), a, shown(&dirs[0])),
+        (true, _) => (Replica::open(home, a)?, shown(&dirs[0]), b, shown(&dirs[1])),
+        (false, false) => (Replica::found(home, a)?, shown(&dirs[0]), b, shown(&dirs[1])),
+    };
+    let guest = if guest_dir.exists() {
+        Replica::open(home, guest_dir)?
+    } else {
+        Replica::prepare(home, guest_dir, host.folder, true)?
+    };
+    let pass = if guest.is_admitted()? { None } else { Some(local_invite(&host)?) };
+    let loopback = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+    let goal = Goal::InSync { alone_max: Some(LOCAL_PATIENCE) };
+    let plan = |dial, join| Plan { listen: loopback.clone(), dial, join, goal };
+    let first = launch(&host, plan(Vec::new(), None))?;
+    let addrs = wait_listening(&first)?;
+    let second = launch(&guest, plan(addrs, pass))?;
+    let interrupt = Interrupt::stops(&[&first, &second])?;
+    let mut reports = watch(vec![(host_name, first), (guest_name, second)], screen);
+    if reports[0].0 != shown(&dirs[0]) {
+        reports.reverse();
+    }
+    screen.report("sync", &reports);
+    exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
+}
+
+fn local_invite(host: &Replica) -> Result<Invite, CommandError> {
+    let seed = Zeroizing::new(random::<32>()?);
+    let not_after_ms = wall_ms() + LOCAL_INVITE_MS;
+    invite(&*host.store, &host.identity, *seed, Role::Admin, not_after_ms, 1, wall_ms())?;
+    let (folder, issuer) = (host.folder, host.identity.peer_id());
+    Ok(Invite { folder, issuer, seed, not_after_ms, label: String::new(), addrs: Vec::new() })
+}
+
+fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, CommandError> {
+    let roots = if args.dirs.is_empty() {
+        home.replicas()?.into_iter().map(|replica| replica.root).collect()
+    } else {
+        args.dirs.iter().map(|dir| check_root(home, dir, false)).collect::<Result<Vec<_>, _>>()?
+    };
+    if roots.is_empty() {
+        return Err(CommandError::usage("there is no folder on this device yet")
+            .hint("dunlin share DIR makes one; dunlin join INVITE DIR takes part in one; dunlin sync A B needs none"));
+    }
+    let mut replicas = Vec::new();
+    for root in roots {
+        let dir = home.replica(&root);
+        if !dir.exists() {
+            return Err(CommandError::usage(format!("{} is no folder of this device", shown(&root)))
+                .hint("dunlin share DIR makes it one; dunlin sync A B makes two directories identical"));
+        }
+        replicas.push(Replica::open(home, dir)?);
+    }
+    let goal = Goal::InSync { alone_max: Some(Duration::from_secs(args.wait)) };
+    let mut runs = Vec::new();
+    for replica in &replicas {
+        let mut dial = known_addrs(replica)?;
+        dial.extend(&args.peer);
+        let listen = listen_addrs(&args.listen);
+        let plan = Plan { listen, dial: dial.into_iter().collect(), join: None, goal };
+        runs.push((shown(&replica.root), launch(replica, plan)?));
+    }
+    let interrupt = Interrupt::stops(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>())?;
+    let reports = watch(runs, screen);
+    screen.report("sync", &reports);
+    exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
+}

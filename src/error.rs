@@ -1,0 +1,120 @@
+//! What a command can end with: a kind that becomes the exit code, a text, and hints that say what to do.
+
+use dunlin_pipeline::StartError;
+use dunlin_pipeline::jobs::JobError;
+use dunlin_storage::folder::fs::FsError;
+use dunlin_storage::store::lmdb::OpenError;
+use dunlin_storage::store::tables::StoreError;
+use std::fmt;
+use std::process::ExitCode;
+
+/// How a command ended; the numbers are a promise (README, exit codes).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// In sync, or done.
+    Done = 0,
+    /// Finished, but some files could not be synchronised.
+    SomeFailed = 1,
+    /// The command line, or a path in it, is wrong.
+    Usage = 2,
+    /// Conflict copies remain.
+    Conflicts = 3,
+    /// Nobody could be reached.
+    NoPeer = 5,
+    /// The other side refused us.
+    Refused = 6,
+    /// The folder or its state needs attention.
+    Attention = 7,
+    /// Ctrl-C.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct CommandError {
+    /// The exit code.
+    pub exit: Exit,
+    /// What happened.
+    pub text: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl CommandError {
+    /// The command line or a path in it is wrong.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, text: text.into(), hint: None }
+    }
+
+    /// The folder or its state needs attention.
+    pub fn attention(text: impl Into<String>) -> Self {
+        Self { exit: Exit::Attention, text: text.into(), hint: None }
+    }
+
+    /// Adds what to do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
+    }
+}
+
+impl From<OpenError> for CommandError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::InUse => CommandError::attention(error.to_string())
+                .hint("wait for it to end, or stop it, then try again"),
+            _ => CommandError::attention(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        let hint = match error {
+            StoreError::Full => "make room and try again; nothing was lost",
+            _ => "move the folder's state away and share or join again: files are never touched by that",
+        };
+        CommandError::attention(error.to_string()).hint(hint)
+    }
+}
+
+impl From<JobError> for CommandError {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Store(error) => error.into(),
+            other => CommandError::attention(other.to_string()),
+        }
+    }
+}
+
+impl From<FsError> for CommandError {
+    fn from(error: FsError) -> Self {
+        CommandError::attention(format!("the folder cannot be used: {error}"))
+    }
+}
+
+impl From<StartError> for CommandError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Network(_) => {
+                CommandError::attention(error.to_string()).hint("is the address free? try --listen 0.0.0.0:0")
+            }
+            StartError::Job(error) => error.into(),
+            StartError::Folder(error) => error.into(),
+            StartError::Thread(_) => CommandError::attention(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Brings a directory and its state together: checks the directory, opens, founds or prepares the replica.
+
+use crate::error::CommandError;
+use crate::home::{Home, ReplicaDir, random};
+use dunlin_core::id::{ChainId, FolderId};
+use dunlin_core::identity::Identity;
+use dunlin_pipeline::jobs::admit::{Founding, found, prepare};
+use dunlin_storage::folder::fs::{Folder, FsError};
+use dunlin_storage::store::lmdb::{LmdbStore, network_fs};
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A replica, ready to run.
+pub struct Replica {
+    /// Its root, canonical.
+    pub root: PathBuf,
+    /// Its folder.
+    pub folder: FolderId,
+    /// The identity under which it signs.
+    pub identity: Identity,
+    /// This device's label in it.
+    pub label: String,
+    /// Its store.
+    pub store: Arc<LmdbStore>,
+}
+
+/// Now, as people's clocks have it: milliseconds since 1970.
+pub fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as i64
+}
+
+/// The root's canonical path; refuses what cannot be a folder. `make`: an absent directory is made.
+pub fn check_root(home: &Home, dir: &Path, make: bool) -> Result<PathBuf, CommandError> {
+    match fs::metadata(dir) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => return Err(CommandError::usage(format!("{}: not a directory", shown(dir)))),
+        Err(error) if error.kind() == ErrorKind::NotFound && make => {
+            fs::create_dir_all(dir).map_err(|e| CommandError::usage(format!("{}: {e}", shown(dir))))?;
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(CommandError::usage(format!("{}: no such directory", shown(dir)))
+                .hint("check the spelling; dunlin does not make a directory that should have files in it"));
+        }
+        Err(error) => return Err(CommandError::usage(format!("{}: {error}", shown(dir)))),
+    }
+    let root = fs::canonicalize(dir).map_err(|e| CommandError::usage(format!("{}: {e}", shown(dir))))?;
+    refuse_network(&root)?;
+    refuse_overlap(home, &root)?;
+    Ok(root)
+}
+
+fn refuse_network(root: &Path) -> Result<(), CommandError> {
+    let kind = network_fs(root).map_err(|e| CommandError::usage(format!("{}: {e}", shown(root))))?;
+    // Local disks with foreign formats come by FUSE as well, and every call that dunlin needs works there.
+    match kind.filter(|kind| *kind != "FUSE") {
+        Some(kind) => {
+            Err(CommandError::usage(format!("{} is on a network file system ({kind})", shown(root)))
+                .hint("run dunlin on the machine that has the disk, and share the folder from there"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Two folders must not hold the same files, and no folder dunlin's own state.
+fn refuse_overlap(home: &Home, root: &Path) -> Result<(), CommandError> {
+    if home.path().starts_with(root) || root.starts_with(home.path()) {
+        return Err(CommandError::usage(format!("{} and dunlin's own state lie in each other", shown(root)))
+            .hint("choose another place for the state with --home DIR"));
+    }
+    for other in home.replicas()? {
+        let is_nested =
+            other.root != *root && (root.starts_with(&other.root) || other.root.starts_with(root));
+        if is_nested {
+            return Err(CommandError::usage(format!(
+                "{} and the folder {} lie in each other",
+                shown(root),
+                shown(&other.root)
+            ))
+            .hint("share the outer directory only; folders cannot overlap"));
+        }
+    }
+    if let Some(outer) = root.ancestors().skip(1).find(|dir| dir.join(".dunlin/marker").exists()) {
+        return Err(CommandError::usage(format!("{} lies in the folder {}", shown(root), shown(outer)))
+            .hint("share the outer directory only; folders cannot overlap"));
+    }
+    Ok(())
+}
+
+/// A path as it can be shown on a terminal.
+pub fn shown(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    String::from_utf8_lossy(path.as_os_str().as_bytes()).chars().flat_map(visible).collect()
+}
+
+fn visible(c: char) -> Vec<char> {
+    if c.is_control() { c.escape_default().collect() } else { vec![c] }
+}
+
+impl Replica {
+    /// The replica of a root that has one.
+    pub fn open(home: &Home, dir: ReplicaDir) -> Result<Self, CommandError> {
+        let store = dir.open_store()?;
+        let identity = dir.identity(home)?;
+        let tx = store.read()?;
+        let view = View(&*tx);
+        let (folder, marker) = (view.folder()?, view.marker()?);
+        let on_disk = Folder::open(&dir.root).map_err(|e| root_error(&dir.root, e))?.marker();
+        drop(tx);
+        if marker.is_none() || on_disk != marker {
+            return Err(CommandError::attention(format!(
+                "the marker of {} is gone or another's",
+                shown(&dir.root)
+            ))
+            .hint("is its disk mounted? nothing was changed"));
+        }
+        let label = label_of(&identity, &dir.root, home)?;
+        Ok(Self { root: dir.root, folder, identity, label, store: Arc::new(store) })
+    }
+
+    /// Makes a root a new folder.
+    pub fn found(home: &Home, dir: ReplicaDir) -> Result<Self, CommandError> {
+        let identity = home.identity()?;
+        let store = dir.open_store()?;
+        let marker = random()?;
+        let label = label_of(&identity, &dir.root, home)?;
+        let founding = Founding {
+            label: folder_label(&dir.root),
+            device: label.clone(),
+            incarnation: u64::from_le_bytes(random()?),
+            nonce: random()?,
+            secret: random()?,
+            marker,
+            wall_ms: wall_ms(),
+        };
+        let folder = match set_up_folder(&store)? {
+            Some(folder) => folder,
+            None => found(&store, &identity, founding)?,
+        };
+        finish(&dir, &store, false)?;
+        Ok(Self { root: dir.root, folder, identity, label, store: Arc::new(store) })
+    }
+
+    /// Prepares a root for a folder that is to be joined. `is_local_copy`: the folder has another replica on
+    /// this very device.
+    pub fn prepare(
+        home: &Home,
+        dir: ReplicaDir,
+        folder: FolderId,
+        is_local_copy: bool,
+    ) -> Result<Self, CommandError> {
+        let device = home.identity()?;
+        let identity = if is_local_copy { dir.local_identity(home)? } else { device };
+        let store = dir.open_store()?;
+        let chain = ChainId { author: identity.peer_id(), incarnation: u64::from_le_bytes(random()?) };
+        if set_up_folder(&store)? != Some(folder) {
+            prepare(&store, folder, chain, random()?)?;
+        }
+        finish(&dir, &store, is_local_copy)?;
+        let label = label_of(&identity, &dir.root, home)?;
+        Ok(Self { root: dir.root, folder, identity, label, store: Arc::new(store) })
+    }
+
+    /// True once it holds the folder's secret: it was admitted.
+    pub fn is_admitted(&self) -> Result<bool, CommandError> {
+        let tx = self.store.read()?;
+        Ok(View(&*tx).secret()?.is_some())
+    }
+}
+
+/// The folder of a store whose set-up was cut short after this point.
+fn set_up_folder(store: &LmdbStore) -> Result<Option<FolderId>, CommandError> {
+    let tx = store.read()?;
+    Ok(View(&*tx).meta(dunlin_storage::store::rows::Meta::Folder)?)
+}
+
+/// The store is complete: marks the root and then says that the replica exists.
+fn finish(dir: &ReplicaDir, store: &LmdbStore, is_local_copy: bool) -> Result<(), CommandError> {
+    let tx = store.read()?;
+    let marker = View(&*tx).marker()?;
+    drop(tx);
+    let marker = marker.ok_or_else(|| CommandError::attention("the folder's state is incomplete"))?;
+    let folder = Folder::open(&dir.root).map_err(|e| root_error(&dir.root, e))?;
+    folder.set_marker(&marker).map_err(|e| root_error(&dir.root, e))?;
+    dir.finish(is_local_copy)
+}
+
+fn root_error(root: &Path, error: FsError) -> CommandError {
+    let text = format!("{}: {error}", shown(root));
+    match error {
+        FsError::Denied | FsError::ReadOnly => CommandError::usage(text)
+            .hint("dunlin must be able to write there: it keeps a directory .dunlin in each folder"),
+        FsError::Full => CommandError::attention(text).hint("make room and try again; nothing was lost"),
+        _ => CommandError::attention(text),
+    }
+}
+
+fn folder_label(root: &Path) -> String {
+    let name = root.file_name().map(|n| shown(Path::new(n)));
+    clip(&name.unwrap_or_else(|| "folder".to_owned()))
+}
+
+/// The device's label: its host name; a further replica on one device is told apart by its directory.
+fn label_of(identity: &Identity, root: &Path, home: &Home) -> Result<String, CommandError> {
+    let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy();
+    let host = host.split('.').next().filter(|h| !h.is_empty()).unwrap_or("device").to_owned();
+    let is_device = identity.peer_id() == home.identity()?.peer_id();
+    Ok(clip(&if is_device { host } else { format!("{host} {}", folder_label(root)) }))
+}
+
+/// At most as many bytes as a label can have, cut between characters.
+fn clip(text: &str) -> String {
+    let mut clipped = String::new();
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if clipped.len() + c.len_utf8() > dunlin_core::limits::LABEL_BYTES_MAX {
+            break;
+        }
+        clipped.push(c);
+    }
+    clipped
+}

@@ -1,0 +1,151 @@
+//! Runs one or two replicas to their end and passes on what they tell. Ctrl-C stops them in order; a second
+//! one ends the program at once.
+
+use crate::error::{CommandError, Exit};
+use crate::replica::Replica;
+use crate::show::Screen;
+use crossbeam_channel::{Receiver, Select, Sender};
+use dunlin_core::invite::Invite;
+use dunlin_pipeline::service::{Ended, Goal, Notice, Report, Setup};
+use dunlin_pipeline::{Running, start};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How a replica is run.
+pub struct Plan {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// Where members may be found.
+    pub dial: Vec<SocketAddr>,
+    /// An invite to redeem.
+    pub join: Option<Invite>,
+    /// When to end.
+    pub goal: Goal,
+}
+
+/// Starts a replica.
+pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
+    let Plan { listen, dial, join, goal } = plan;
+    Ok(start(Setup {
+        identity: replica.identity.clone(),
+        label: replica.label.clone(),
+        root: replica.root.clone(),
+        store: replica.store.clone(),
+        listen,
+        dial,
+        join,
+        goal,
+    })?)
+}
+
+/// Waits until the sockets of a run are open; gives their addresses.
+pub fn wait_listening(running: &Running) -> Result<Vec<SocketAddr>, CommandError> {
+    for notice in &running.notices {
+        if let Notice::Listening { addrs } = notice {
+            return Ok(addrs);
+        }
+    }
+    Err(CommandError::attention("the run ended before its sockets were open"))
+}
+
+/// Ctrl-C, and whether it came.
+pub struct Interrupt {
+    came: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// From now on Ctrl-C and its like ask these runs to stop.
+    pub fn stops(runs: &[&Running]) -> Result<Self, CommandError> {
+        let failed = |e: std::io::Error| CommandError::attention(format!("signals cannot be handled: {e}"));
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+        let stoppers: Vec<Sender<()>> = runs.iter().map(|run| run.stopper()).collect();
+        let came = Arc::new(AtomicBool::new(false));
+        let seen = came.clone();
+        let wait = move || {
+            for _ in &mut signals {
+                if seen.swap(true, Ordering::SeqCst) {
+                    std::process::exit(Exit::Interrupted as i32);
+                }
+                for stop in &stoppers {
+                    // One wish is enough; a run that has ended needs none.
+                    let _ = stop.try_send(());
+                }
+            }
+        };
+        std::thread::Builder::new().name("dunlin-signals".to_owned()).spawn(wait).map_err(failed)?;
+        Ok(Self { came })
+    }
+
+    /// True once it came.
+    pub fn came(&self) -> bool {
+        self.came.load(Ordering::SeqCst)
+    }
+}
+
+/// Shows what the runs tell until all have ended; gives their reports in the same order. If one fails the
+/// others are stopped.
+pub fn watch(runs: Vec<(String, Running)>, screen: &mut Screen) -> Vec<(String, Report)> {
+    let mut open: Vec<bool> = runs.iter().map(|_| true).collect();
+    while open.contains(&true) {
+        let channels: Vec<(usize, &Receiver<Notice>)> =
+            runs.iter().enumerate().filter(|(i, _)| open[*i]).map(|(i, (_, r))| (i, &r.notices)).collect();
+        let mut select = Select::new();
+        for (_, channel) in &channels {
+            select.recv(channel);
+        }
+        let ready = select.select();
+        let (run, channel) = channels[ready.index()];
+        match ready.recv(channel) {
+            Ok(notice) => {
+                screen.notice(run, &runs[run].0, &notice);
+                if matches!(&notice, Notice::Ended(ended) if *ended != Ended::InSync) {
+                    runs.iter().for_each(|(_, other)| other.stop());
+                }
+            }
+            Err(_) => open[run] = false,
+        }
+    }
+    screen.finish();
+    runs.into_iter().map(|(name, run)| (name, run.join())).collect()
+}
+
+/// The exit code of runs that have ended.
+pub fn exit_of(reports: &[&Report], interrupted: bool) -> Result<Exit, CommandError> {
+    for report in reports {
+        match &report.ended {
+            Ended::Failed(text) => return Err(failure(text)),
+            Ended::Refused(text) => {
+                let exit = Exit::Refused;
+                return Err(CommandError { exit, text: format!("refused: {text}"), hint: None });
+            }
+            Ended::NoPeer | Ended::InSync | Ended::Stopped => {}
+        }
+    }
+    if interrupted {
+        return Ok(Exit::Interrupted);
+    }
+    if reports.iter().any(|r| r.ended == Ended::NoPeer) {
+        let text = "no member could be reached".to_owned();
+        let hint = "is dunlin running on another device of this folder? --peer ADDRESS tries one address";
+        return Err(CommandError { exit: Exit::NoPeer, text, hint: Some(hint.to_owned()) });
+    }
+    if reports.iter().any(|r| !r.problems.is_empty()) {
+        return Ok(Exit::SomeFailed);
+    }
+    if reports.iter().any(|r| r.conflicts > 0) {
+        return Ok(Exit::Conflicts);
+    }
+    Ok(Exit::Done)
+}
+
+fn failure(text: &str) -> CommandError {
+    let error = CommandError::attention(text);
+    if text.contains("full") {
+        return error
+            .hint("make room and try again; nothing was lost, and what is here already is not sent again");
+    }
+    error
+}

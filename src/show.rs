@@ -1,0 +1,232 @@
+//! What people see of a run: bars with rate and time left on a terminal, plain lines elsewhere, JSON lines
+//! when asked for. Everything that comes from other devices is escaped.
+
+use dunlin_pipeline::service::{Ended, Notice, Progress, Report};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+
+/// Problems that are listed one by one; the rest is counted.
+const PROBLEMS_SHOWN: usize = 20;
+
+/// Where output goes, and how.
+pub struct Screen {
+    json: bool,
+    quiet: bool,
+    bars: Option<MultiProgress>,
+    bar_of: BTreeMap<usize, ProgressBar>,
+}
+
+impl Screen {
+    /// For a command's output.
+    pub fn new(json: bool, quiet: bool) -> Self {
+        let bars = (!json && !quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
+        Self { json, quiet, bars, bar_of: BTreeMap::new() }
+    }
+
+    /// A line for people, or a value for programs.
+    pub fn say(&self, text: &str, value: &Value) {
+        if self.json { line(&value.to_string()) } else { line(text) }
+    }
+
+    /// A line for people that is no result.
+    pub fn warn(&self, text: &str) {
+        if !self.json && !self.quiet {
+            self.aside(text);
+        }
+    }
+
+    /// Something that a run tells; `run` is its number, `name` its name for people.
+    pub fn notice(&mut self, run: usize, name: &str, notice: &Notice) {
+        match notice {
+            Notice::Progress(progress) => self.progress(run, name, progress),
+            _ if self.json => {
+                if let Some(value) = as_json(name, notice) {
+                    line(&value.to_string());
+                }
+            }
+            _ => {
+                if let Some(text) = as_text(name, notice).filter(|_| !self.quiet) {
+                    self.aside(&text);
+                }
+            }
+        }
+    }
+
+    /// A line beside the bars.
+    fn aside(&self, text: &str) {
+        match &self.bars {
+            // A terminal that is gone is no reason to stop.
+            Some(bars) => drop(bars.println(text)),
+            None => {
+                let _ = writeln!(std::io::stderr(), "{text}");
+            }
+        }
+    }
+
+    fn progress(&mut self, run: usize, name: &str, progress: &Progress) {
+        let Some(bars) = &self.bars else { return };
+        let bar = self.bar_of.entry(run).or_insert_with(|| {
+            let bar = bars.add(ProgressBar::new(0));
+            // The template is a constant that parses.
+            let style = ProgressStyle::with_template("{prefix} {msg} {wide_bar} {pos}/{len} {per_sec} {eta}");
+            bar.set_style(style.expect("a template that parses"));
+            bar.set_prefix(name.to_owned());
+            bar
+        });
+        let left = progress.needed;
+        bar.set_length(progress.applied + left);
+        bar.set_position(progress.applied);
+        bar.set_message(stage_of(progress));
+    }
+
+    /// The runs are over; the bars go.
+    pub fn finish(&mut self) {
+        if let Some(bars) = &self.bars {
+            // A terminal that is gone is no reason to stop.
+            let _ = bars.clear();
+        }
+    }
+
+    /// The last word on one or more runs.
+    pub fn report(&self, command: &str, reports: &[(String, Report)]) {
+        if self.json {
+            let sides: Vec<Value> = reports.iter().map(|(name, report)| report_json(name, report)).collect();
+            let value = match <[Value; 1]>::try_from(sides) {
+                Ok([mut one]) => {
+                    one["event"] = json!("report");
+                    one["command"] = json!(command);
+                    one
+                }
+                Err(sides) => json!({ "event": "report", "command": command, "sides": sides }),
+            };
+            return line(&value.to_string());
+        }
+        for (name, report) in reports {
+            for problem in report.problems.iter().take(PROBLEMS_SHOWN) {
+                self.aside(&format!("{name}: {}: {}", problem.path, problem.what));
+            }
+            if report.problems.len() > PROBLEMS_SHOWN {
+                self.aside(&format!("{name}: {} more problems", report.problems.len() - PROBLEMS_SHOWN));
+            }
+            line(&report_text(name, report));
+        }
+    }
+}
+
+/// Writes a line; a reader that went away is no reason to stop.
+pub fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+fn stage_of(progress: &Progress) -> String {
+    if progress.scanning {
+        return format!("reading, {} looked at", progress.scanned);
+    }
+    let moved = HumanBytes(progress.bytes_received + progress.bytes_sent);
+    match (progress.peers, progress.needed) {
+        (0, _) => "looking for members".to_owned(),
+        (_, 0) => format!("{moved} moved"),
+        (_, needed) => format!("{moved} moved, {needed} needed"),
+    }
+}
+
+fn as_text(name: &str, notice: &Notice) -> Option<String> {
+    Some(match notice {
+        Notice::Joined { label, peer } => format!("{name}: {} ({}) joined", clean(label), peer.short()),
+        Notice::Connected { label, addr, .. } => format!("{name}: connected to {} at {addr}", clean(label)),
+        Notice::Disconnected { peer, reason } => format!("{name}: lost {}: {}", peer.short(), clean(reason)),
+        Notice::Refused { text } => format!("{name}: refused: {}", clean(text)),
+        Notice::Problem(problem) => format!("{name}: {}: {}", problem.path, problem.what),
+        Notice::InSync { peer } => format!("{name}: in sync with {}", peer.short()),
+        Notice::Listening { .. } | Notice::Unreachable { .. } | Notice::Progress(_) | Notice::Ended(_) => {
+            return None;
+        }
+    })
+}
+
+fn as_json(name: &str, notice: &Notice) -> Option<Value> {
+    Some(match notice {
+        Notice::Listening { addrs } => json!({ "event": "listening", "folder": name, "addrs": addrs }),
+        Notice::Joined { peer, label } => {
+            json!({ "event": "joined", "folder": name, "peer": peer.to_string(), "label": label })
+        }
+        Notice::Connected { peer, label, addr } => {
+            json!({ "event": "connected", "folder": name, "peer": peer.to_string(), "label": label, "addr": addr })
+        }
+        Notice::Disconnected { peer, reason } => {
+            json!({ "event": "disconnected", "folder": name, "peer": peer.to_string(), "reason": reason })
+        }
+        Notice::Refused { text } => json!({ "event": "refused", "folder": name, "reason": text }),
+        Notice::Unreachable { addr, why } => {
+            json!({ "event": "unreachable", "folder": name, "addr": addr, "reason": why })
+        }
+        Notice::Problem(problem) => {
+            json!({ "event": "problem", "folder": name, "path": problem.path, "what": problem.what })
+        }
+        Notice::InSync { peer } => json!({ "event": "in-sync", "folder": name, "peer": peer.to_string() }),
+        Notice::Progress(_) | Notice::Ended(_) => return None,
+    })
+}
+
+fn ended_word(ended: &Ended) -> &'static str {
+    match ended {
+        Ended::InSync => "in-sync",
+        Ended::Stopped => "stopped",
+        Ended::NoPeer => "no-peer",
+        Ended::Refused(_) => "refused",
+        Ended::Failed(_) => "failed",
+    }
+}
+
+fn report_json(name: &str, report: &Report) -> Value {
+    let p = &report.progress;
+    let problems: Vec<Value> =
+        report.problems.iter().map(|one| json!({ "path": one.path, "what": one.what })).collect();
+    json!({
+        "folder": name,
+        "ended": ended_word(&report.ended),
+        "scanned": p.scanned,
+        "bytes_hashed": p.bytes_hashed,
+        "bytes_sent": p.bytes_sent,
+        "bytes_received": p.bytes_received,
+        "bytes_reused": p.bytes_reused,
+        "applied": p.applied,
+        "needed": p.needed,
+        "entries_signed": p.entries_signed,
+        "entries_received": p.entries_received,
+        "conflicts": report.conflicts,
+        "problems": problems,
+    })
+}
+
+fn report_text(name: &str, report: &Report) -> String {
+    let p = &report.progress;
+    let mut text = match &report.ended {
+        Ended::InSync => format!("{name}: in sync"),
+        Ended::Stopped => format!("{name}: stopped, {} needed", p.needed),
+        Ended::NoPeer => format!("{name}: nobody there"),
+        Ended::Refused(why) => format!("{name}: refused: {}", clean(why)),
+        Ended::Failed(why) => format!("{name}: failed: {}", clean(why)),
+    };
+    text += &format!(
+        "; {} changed here, {} received, {} sent, {} found on this disk",
+        p.applied,
+        HumanBytes(p.bytes_received),
+        HumanBytes(p.bytes_sent),
+        HumanBytes(p.bytes_reused)
+    );
+    match report.conflicts {
+        0 => {}
+        1 => text += "; 1 conflict copy",
+        n => text += &format!("; {n} conflict copies"),
+    }
+    text
+}
+
+/// Words of other devices, harmless for a terminal.
+pub fn clean(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
