@@ -23,7 +23,8 @@ def bad_paths(stage):
     os.makedirs(os.path.join(left, 'inner'))
     os.symlink(left, stage.path('alias'))
     cases = [
-        ('an absent directory', left, stage.path('absent')),
+        ('an absent first directory', stage.path('absent'), left),
+        ('an absent second directory in an absent one', left, stage.path('absent', 'below')),
         ('a file', left, os.path.join(left, 'file')),
         ('one inside the other', left, os.path.join(left, 'inner')),
         ('the other inside the one', os.path.join(left, 'inner'), left),

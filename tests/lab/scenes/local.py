@@ -51,9 +51,10 @@ def both_sides(stage):
     check(device.sync(left, right).code == program.IN_SYNC, 'the first sync ends in sync')
     before = trees.contents(left)
     expected = trees.picture(left)
+    files = [path for path in sorted(expected) if expected[path].kind == 'file' and expected[path].mode & 0o200]
     changes = random.Random(5)
-    change(left, expected, changes, side=0)
-    change(right, expected, changes, side=1)
+    for side, root in enumerate((left, right)):
+        change(root, expected, changes.sample(files[side::2], 30), side)
     after = device.sync(left, right)
     check(after.code == program.IN_SYNC, f'no conflict, no trouble: {after.describe()}')
     check_equal(left, right)
@@ -124,14 +125,8 @@ def fill(stage):
     return left, right, Device(stage.binary, stage.path('home'))
 
 
-def change(root, expected, rng, side):
-    """Edits, deletes, moves and makes things on one side and notes them in the expected picture.
-
-    The two sides take files of different parity, so that no file is changed twice.
-    """
-    files = [path for path in sorted(expected) if expected[path].kind == 'file' and expected[path].mode & 0o200]
-    mine = [path for number, path in enumerate(files) if number % 2 == side]
-    picked = rng.sample(mine, 30)
+def change(root, expected, picked, side):
+    """Edits, deletes, moves and makes things on one side and notes them in the expected picture."""
     base = os.fsencode(root)
     for path in picked[:10]:
         with open(os.path.join(base, path), 'ab') as file:
