@@ -104,13 +104,13 @@ class Capture:
         self.thread.join()
         self.socket.close()
 
-    def datagrams(self, outgoing, port):
-        """The UDP payloads in one direction that come from the port."""
+    def datagrams(self, outgoing, source=None, target=None):
+        """The UDP payloads in one direction, from one port and to one port where those are given."""
         payloads = []
         for is_outgoing, frame in self.frames:
             found = udp_payload(frame)
-            if is_outgoing == outgoing and found and found[0] == port:
-                payloads.append(found[1])
+            if found and is_outgoing == outgoing and source in (None, found[0]) and target in (None, found[1]):
+                payloads.append(found[2])
         return payloads
 
 
@@ -123,11 +123,11 @@ def packet_socket():
 
 
 def udp_payload(frame):
-    """(source port, payload) of an Ethernet frame with UDP over IPv4, else None."""
+    """(source port, target port, payload) of an Ethernet frame with UDP over IPv4, else None."""
     if len(frame) < 42 or frame[12:14] != b'\x08\x00' or frame[23] != socket.IPPROTO_UDP:
         return None
     start = 14 + (frame[14] & 15) * 4
-    return struct.unpack_from('!H', frame, start)[0], frame[start + 8:]
+    return *struct.unpack_from('!HH', frame, start), frame[start + 8:]
 
 
 def within(namespace, make):

@@ -26,7 +26,9 @@ class Ended:
     """A run that is over: exit code, JSON lines, both outputs, seconds."""
 
     def __init__(self, code, output, complaint, seconds):
-        self.code, self.output, self.complaint, self.seconds = code, output, complaint, seconds
+        # A shell shows a death by signal N as 128 + N, and so does this.
+        self.code = code if code >= 0 else 128 - code
+        self.output, self.complaint, self.seconds = output, complaint, seconds
         self.records = json_lines(output)
 
     @property

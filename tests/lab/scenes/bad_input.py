@@ -67,8 +67,9 @@ def used_invite(stage):
     invite = share.record_with('invite')['invite']
     for number, code in ((1, program.IN_SYNC), (2, program.REFUSED)):
         joiner = Device(stage.binary, stage.path(f'home-{number}'))
-        ended = joiner.run('--json', 'join', invite, stage.fresh(f'joined-{number}'), '--once', '--listen', '127.0.0.1:0', patience_s=120)
+        ended = joiner.run('--json', 'join', invite, stage.fresh(f'joined-{number}'), '--once', '--listen', '127.0.0.1:0', '--wait', '6', patience_s=60)
         check(ended.code == code, f'joiner {number}: exit {code}: {ended.describe()}')
+    check('invite' in ended.complaint, f'the message speaks of the invite: {ended.describe()}')
     check(not os.path.exists(stage.path('joined-2', 'file')), 'the refused one got nothing')
     share.interrupt()
 

@@ -18,6 +18,8 @@ FILE_NAME = 'secret-recipe-of-the-dunlin.txt'
 FILE_TEXT = b'three handfuls of lugworms, served at low tide'
 # A version that RFC 9000 reserves to force version negotiation.
 RESERVED_VERSION = 0x1a2a3a4a
+# The sharer seeks its members at their last addresses; what it says to those is no answer to this port.
+STRANGER_PORT = 40404
 LISTENING_S = 2.0
 
 
@@ -25,19 +27,16 @@ LISTENING_S = 2.0
 def silence(stage):
     """Garbage, QUIC version 1, other versions, replayed and bent first packets, and a join with a foreign key."""
     with Cable() as cable:
-        sharer, share, invite = serve(stage, cable, 'true')
+        _, share, invite = serve(stage, cable, 'true')
         opening = first_datagram(stage, cable, invite)
         check(len(opening) >= 1200, 'a first datagram is padded')
-        share.interrupt()
-        share = sharer.start('--json', 'share', stage.path('true'), '--listen', address(cable))
-        share.record_with('invite')
         sent = strange_datagrams(opening)
         with Capture(cable.right) as capture:
             for name, datagram in sent:
                 within(cable.right, lambda: throw(cable, datagram))
             time.sleep(LISTENING_S)
-        answers = capture.datagrams(outgoing=False, port=PORT)
-        check(not answers, f'{len(answers)} datagrams came back for {len(sent)} strange ones, first {answers[:1]}')
+        answers = capture.datagrams(False, target=STRANGER_PORT)
+        check(not answers, f'{len(answers)} datagrams came back for {len(sent)} strange ones, first {answers[0][:40] if answers else None}')
         check(share.alive, 'the sharer is unmoved')
         stage.note(f'{len(sent)} strange datagrams, 0 answers')
         share.interrupt()
@@ -52,13 +51,13 @@ def foreign_key(stage, cable):
     stranger = Device(stage.binary, stage.path('home-stranger'), cable.right)
     os.makedirs(stage.path('stranger'))
     with Capture(cable.right) as capture:
-        joining = stranger.start('--json', 'join', wrong, stage.path('stranger'), '--once')
-        deadline = time.monotonic() + 90
+        joining = stranger.start('--json', 'join', wrong, stage.path('stranger'), '--once', '--wait', '15')
+        deadline = time.monotonic() + 30
         while joining.alive and time.monotonic() < deadline:
             time.sleep(0.1)
-        check(not joining.alive, 'a join that nobody answers gives up within 90 s')
+        check(not joining.alive, 'a join that nobody answers gives up when its time is up')
         ended = joining.wait()
-    asked, answers = capture.datagrams(True, PORT) or sent_to(capture, PORT), capture.datagrams(False, PORT)
+    asked, answers = capture.datagrams(True, target=PORT), capture.datagrams(False, source=PORT)
     check(asked, 'the stranger did knock')
     check(not answers, f'{len(answers)} datagrams came back for a wrong key')
     check(ended.code == program.NO_PEER, f'exit 5, no peer reachable: {ended.describe()}')
@@ -68,7 +67,7 @@ def foreign_key(stage, cable):
     os.makedirs(stage.path('member'))
     with Capture(cable.right) as capture:
         check(member.run('--json', 'join', right, stage.path('member'), '--once').code == 0, 'the right key is answered')
-    check(capture.datagrams(False, PORT), 'the capture sees answers where there are some')
+    check(capture.datagrams(False, source=PORT), 'the capture sees answers where there are some')
     share.interrupt()
 
 
@@ -84,7 +83,7 @@ def anonymity(stage):
             check(ended.code == program.IN_SYNC, f'the join ends in sync: {ended.describe()}')
             share.interrupt()
         wire = b''.join(frame for _, frame in capture.frames)
-        check(len(capture.datagrams(False, PORT)) > 3, 'the capture holds the handshake')
+        check(len(capture.datagrams(False, source=PORT)) > 3, 'the capture holds the handshake')
         secrets = spoken_names(stage) | spoken_ids(sharer) | spoken_ids(joiner)
         secrets |= spoken_ids(sharer, 'debug', 'ledger', stage.path(FOLDER_NAME))
         check(len(secrets) >= 10, f'ids were found to look for: {len(secrets)}')
@@ -113,18 +112,7 @@ def first_datagram(stage, cable, invite):
     os.makedirs(stage.path('first'))
     with Capture(cable.right) as capture:
         check(joiner.run('--json', 'join', invite, stage.path('first'), '--once').code == 0, 'a true join works')
-    return sent_to(capture, PORT)[0]
-
-
-def sent_to(capture, port):
-    """The payloads that went out to the port, in their order."""
-    payloads = []
-    for outgoing, frame in capture.frames:
-        if outgoing and frame[12:14] == b'\x08\x00' and frame[23] == socket.IPPROTO_UDP:
-            start = 14 + (frame[14] & 15) * 4
-            if struct.unpack_from('!H', frame, start + 2)[0] == port:
-                payloads.append(frame[start + 8:])
-    return payloads
+    return capture.datagrams(True, target=PORT)[0]
 
 
 def strange_datagrams(opening):
@@ -142,7 +130,6 @@ def strange_datagrams(opening):
         bent[rng.randrange(len(bent))] ^= 1 << rng.randrange(8)
         tries.append(('a bent first datagram', bytes(bent)))
     tries += [(f'the first datagram cut to {size}', opening[:size]) for size in (5, 20, 100, 600, 1199)]
-    # The invite of this opening is used up and its sharer was started anew: the replay meets no key of old.
     tries.append(('a replayed first datagram', opening))
     return tries
 
@@ -150,6 +137,7 @@ def strange_datagrams(opening):
 def throw(cable, datagram):
     """Sends one datagram at the sharer."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as thrower:
+        thrower.bind(('', STRANGER_PORT))
         thrower.sendto(datagram, (cable.addresses[cable.left], PORT))
 
 
