@@ -15,7 +15,6 @@ use crate::engine::effect::{FolderOrder, LedgerOrder};
 use crate::engine::event::Event;
 use crate::service::Notice;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use dunlin_storage::folder::scan::Seen;
 use dunlin_transport::{Command, Event as NetEvent};
 
 /// Both ends of a channel.
@@ -39,8 +38,8 @@ pub struct Wiring {
     pub folder: Link<FolderOrder>,
     /// Answers of all hands.
     pub done: Link<Event>,
-    /// What the scan sees.
-    pub seen: Link<Vec<Seen>>,
+    /// What the scan sees, and its end.
+    pub seen: Link<Event>,
     /// What the transport reports.
     pub net_events: Link<NetEvent>,
     /// What the transport is told.

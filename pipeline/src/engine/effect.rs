@@ -134,6 +134,8 @@ pub enum DigestOrder {
     Cut(Vec<(u64, RelPath)>),
     /// Verify signatures.
     Verify {
+        /// Names the order in its answer.
+        ticket: u64,
         /// The session they came by.
         from: ConnId,
         /// As received.

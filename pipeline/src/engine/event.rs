@@ -65,6 +65,8 @@ pub enum Event {
         /// Intents that were finished or undone.
         intents: u64,
     },
+    /// Something may have changed below these paths, or anywhere if there are none.
+    Dirty(Vec<RelPath>),
     /// A batch of what the scan saw.
     Seen(Vec<Seen>),
     /// The scan is over.
@@ -93,6 +95,8 @@ pub enum Event {
     Cut(Vec<(u64, Result<Cut, CutError>)>),
     /// The answer to `Verify`.
     Verified {
+        /// The order's number.
+        ticket: u64,
         /// Who sent them.
         from: ConnId,
         /// Those that verify, in order.

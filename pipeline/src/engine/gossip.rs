@@ -150,8 +150,8 @@ impl Engine {
             Message::Frontier(frontier) if is_open => self.handle_frontier(conn, frontier),
             Message::Entries(entries) if is_open => {
                 self.progress.entries_received += entries.len() as u64;
-                self.remote.verify_begun();
-                self.effects.push_back(Effect::Digest(DigestOrder::Verify { from: conn, entries }));
+                let ticket = self.remote.verify_begun();
+                self.effects.push_back(Effect::Digest(DigestOrder::Verify { ticket, from: conn, entries }));
             }
             Message::Want(want) if is_open => self.handle_want(conn, want.request, want.items),
             Message::Status(status) if is_open => {
@@ -266,8 +266,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_verified(&mut self, from: ConnId, entries: Vec<Verified>, bad: usize) {
-        self.remote.handle_verified(from, entries);
+    pub(super) fn handle_verified(&mut self, ticket: u64, from: ConnId, entries: Vec<Verified>, bad: usize) {
+        self.remote.handle_verified(ticket, from, entries);
         if bad > 0 {
             self.close(from, BYE_PROTOCOL, "an entry whose signature does not verify");
         }

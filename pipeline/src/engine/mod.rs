@@ -181,6 +181,8 @@ impl Engine {
             Event::Stop => self.stop(now, Ended::Stopped),
             Event::Failed(text) => self.stop(now, Ended::Failed(text)),
             Event::Recovered { .. } => self.local.rescan_all(),
+            Event::Dirty(paths) if paths.is_empty() => self.local.rescan_all(),
+            Event::Dirty(paths) => paths.into_iter().for_each(|path| self.local.rescan(path)),
             Event::Seen(batch) => {
                 self.progress.scanned += batch.len() as u64;
                 self.local.handle_seen(batch);
@@ -198,7 +200,9 @@ impl Engine {
                 self.remote.want_plan();
             }
             Event::Ledger(state) => self.set_ledger(state),
-            Event::Verified { from, entries, bad } => self.handle_verified(from, entries, bad),
+            Event::Verified { ticket, from, entries, bad } => {
+                self.handle_verified(ticket, from, entries, bad)
+            }
             Event::Admitted { from, admitted, state } => self.handle_admitted(from, admitted, state),
             Event::Loaded { conn, entries, known } => self.handle_loaded(conn, entries, known),
             Event::MemberAdded { conn, result, state } => self.handle_member_added(conn, result, state),
@@ -239,7 +243,7 @@ impl Engine {
     fn advance_local(&mut self) -> bool {
         // Who is no member yet would sign what nobody accepts, and cannot tell what is new from what is shared.
         let may_record = self.ledger.members.contains_key(&self.config.identity.peer_id());
-        let Some(want) = self.local.poll(!self.remote.is_applying(), may_record) else { return false };
+        let Some(want) = self.local.poll(!self.remote.is_changing_folder(), may_record) else { return false };
         self.effects.push_back(match want {
             LocalWant::Scan(paths) => Effect::Folder(FolderOrder::Scan(paths)),
             LocalWant::Cut(files) => Effect::Digest(DigestOrder::Cut(files)),

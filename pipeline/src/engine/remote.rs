@@ -25,7 +25,9 @@ pub enum RemoteWant {
 /// The remote side's state.
 #[derive(Default)]
 pub struct Remote {
-    verifying: usize,
+    /// Entries that are being verified, in the order in which they came; `None`: not answered yet.
+    verifying: BTreeMap<u64, Option<(ConnId, Vec<Verified>)>>,
+    next_verify: u64,
     admit_queue: VecDeque<(ConnId, Vec<Verified>)>,
     admitting: bool,
     planning: bool,
@@ -54,16 +56,20 @@ impl Remote {
         }
     }
 
-    /// Entries went to be verified.
-    pub fn verify_begun(&mut self) {
-        self.verifying += 1;
+    /// Entries go to be verified; gives the number of the order.
+    pub fn verify_begun(&mut self) -> u64 {
+        self.next_verify += 1;
+        self.verifying.insert(self.next_verify, None);
+        self.next_verify
     }
 
-    /// They came back.
-    pub fn handle_verified(&mut self, from: ConnId, entries: Vec<Verified>) {
-        self.verifying -= 1;
-        if !entries.is_empty() {
-            self.admit_queue.push_back((from, entries));
+    /// They came back. The pool keeps no order, but each entry must be admitted after those it builds on.
+    pub fn handle_verified(&mut self, ticket: u64, from: ConnId, entries: Vec<Verified>) {
+        self.verifying.insert(ticket, Some((from, entries)));
+        while let Some(first) = self.verifying.first_entry()
+            && first.get().is_some()
+        {
+            self.admit_queue.extend(first.remove().filter(|(_, entries)| !entries.is_empty()));
         }
     }
 
@@ -138,14 +144,20 @@ impl Remote {
         }
     }
 
-    /// True while the user's folder is being changed or is about to be.
-    pub fn is_applying(&self) -> bool {
+    /// True while the user's folder is being changed. Steps that wait let a scan go first: each looks again
+    /// before it changes anything.
+    pub fn is_changing_folder(&self) -> bool {
+        self.applying > 0
+    }
+
+    /// True while steps are carried out or wait for it.
+    fn is_applying(&self) -> bool {
         self.applying > 0 || !self.steps.is_empty()
     }
 
     /// True if nothing is under way and nothing is wanted.
     pub fn is_idle(&self) -> bool {
-        self.verifying == 0
+        self.verifying.is_empty()
             && self.admit_queue.is_empty()
             && !self.admitting
             && !self.planning

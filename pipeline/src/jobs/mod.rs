@@ -2,6 +2,9 @@
 //! source; times and keys are arguments.
 
 pub mod admit;
+pub mod digest_hand;
+pub mod folder_hand;
+pub mod ledger_hand;
 pub mod ledger_state;
 pub mod plan;
 pub mod record;

@@ -303,8 +303,17 @@ impl Planner<'_, '_> {
     fn wanted_elsewhere(&self, row: &DiskRow, home: &Home, place: &Place) -> Result<Option<Place>, JobError> {
         let Some(node) = self.edit.node(&row.node)? else { return Ok(None) };
         let Some(at) = node.at.filter(|_| node.live) else { return Ok(None) };
-        let is_here = home.nodes.contains(&at.parent) && at.name == place.name;
-        Ok(Some(at).filter(|_| !is_here))
+        if home.nodes.contains(&at.parent) && at.name == place.name {
+            return Ok(None);
+        }
+        if let ShownAs::Copy(_) = row.shown_as {
+            // A conflict copy goes with its main file, if it is shown there still.
+            let (nodes, labels) = (group(&self.edit, &at.parent)?, &self.labels);
+            let shown = slot(&self.edit, &nodes, &at.name, &|peer| label_of(labels, peer))?;
+            let is_it = |s: &Shown| s.node == row.node && shown_as(s.role) == row.shown_as;
+            return Ok(Some(at).filter(|_| shown.iter().any(is_it)));
+        }
+        Ok(Some(at))
     }
 
     /// Two things want each other's names: one waits under a name of its own. The scan would take a
@@ -404,7 +413,10 @@ impl Planner<'_, '_> {
                 self.push(place, operation, one, None);
             }
             Body::File(content) => {
-                let version = one.versions.first().copied().unwrap_or(one.node);
+                // Lost deletions stand among its versions and have no content.
+                let heads = self.edit.node(&one.node)?.map(|node| node.content).unwrap_or_default();
+                let says_so = heads.iter().find(|head| head.value.body == one.state.body);
+                let version = says_so.map_or(one.node, |head| head.id);
                 let place_of_it = self.edit.view().chunk_place(&content.hash)?;
                 let is_here = content.manifest.is_none() && (content.size == 0 || place_of_it.is_some());
                 let needed = Needed { node: one.node, version, content: *content, is_here };

@@ -9,7 +9,7 @@ use dunlin_core::id::{ContentHash, NodeId, VersionId};
 use dunlin_core::message::{BULK_HEAD, Bulk, Part, Unavailable, WantItem};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::TreeRead;
-use dunlin_storage::folder::fs::{self, Folder};
+use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 
@@ -117,8 +117,8 @@ pub fn read_chunk(
     let mut bytes = vec![0; len as usize];
     let read = folder
         .parent(&path)
-        .and_then(|(dir, name)| fs::open_read(&dir, name.as_bytes()))
-        .and_then(|file| fs::read_at(&file, &mut bytes, place.offset));
+        .and_then(|(dir, name)| dir.open_read(name.as_bytes()))
+        .and_then(|file| file.read_at(&mut bytes, place.offset));
     if read == Ok(bytes.len()) && ContentHash::of(&bytes) == *hash {
         return Ok(Some(bytes));
     }

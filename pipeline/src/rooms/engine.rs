@@ -6,7 +6,6 @@ use crate::engine::event::{Event, LedgerState};
 use crate::engine::{Config, Engine};
 use crate::service::{Notice, Report};
 use crossbeam_channel::{Receiver, Sender, never, select};
-use dunlin_storage::folder::scan::Seen;
 use dunlin_transport::driver::Waker;
 use dunlin_transport::{Command, Event as NetEvent};
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ pub struct Room {
     pub ledger: Sender<LedgerOrder>,
     pub folder: Sender<FolderOrder>,
     pub done: Receiver<Event>,
-    pub seen: Receiver<Vec<Seen>>,
+    pub seen: Receiver<Event>,
     pub net_events: Receiver<NetEvent>,
     pub net_commands: Sender<Command>,
     pub waker: Waker,
@@ -51,7 +50,7 @@ impl Room {
                     self.waker.wake();
                     Some(event.map_or_else(|_| Event::Failed("the network room is gone".to_owned()), Event::Net))
                 }
-                recv(seen) -> batch => batch.ok().map(Event::Seen),
+                recv(seen) -> event => event.ok(),
                 recv(self.stop) -> _ => Some(Event::Stop),
                 default(sleep) => None,
             };

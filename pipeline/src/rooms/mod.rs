@@ -11,13 +11,15 @@ mod ledger;
 
 use crate::engine::Config;
 use crate::jobs::JobError;
+use crate::jobs::digest_hand::DigestHand;
+use crate::jobs::folder_hand::{FolderHand, Stages};
+use crate::jobs::ledger_hand::LedgerHand;
 use crate::jobs::ledger_state::ledger_state;
 use crate::service::{Ended, Notice, Progress, Report, Setup};
 use crate::wiring::Wiring;
 use crossbeam_channel::{Receiver, Sender};
 use digest::Digest;
 use dunlin_storage::folder::fs::{Folder, FsError};
-use dunlin_storage::folder::stage::Stage;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use dunlin_transport::driver::{self, Waker};
@@ -42,9 +44,6 @@ pub enum StartError {
     #[error("a thread cannot be started: {0}")]
     Thread(std::io::Error),
 }
-
-/// Staged files that are open, by transfer.
-type Stages = Arc<Mutex<BTreeMap<u64, Arc<Stage>>>>;
 
 /// A run that is under way.
 pub struct Running {
@@ -101,18 +100,16 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     })
     .map_err(StartError::Network)?;
     let ledger = ledger::Ledger {
-        store: store.clone(),
-        identity: setup.identity.clone(),
+        hand: LedgerHand { folder: folder.clone(), store: store.clone(), identity: setup.identity.clone() },
         done: wiring.done.to.clone(),
     };
     let hands = folder::Hands {
-        folder: folder.clone(),
-        store: store.clone(),
-        stages: stages.clone(),
+        hand: FolderHand { folder: folder.clone(), store: store.clone(), stages: stages.clone() },
         seen: wiring.seen.to,
         done: wiring.done.to.clone(),
     };
-    let digest = Digest::new(folder, store, stages, wiring.done.to).map_err(StartError::Thread)?;
+    let hand = DigestHand { folder, store, stages };
+    let digest = Digest::new(hand, wiring.done.to).map_err(StartError::Thread)?;
     let config = Config {
         identity: setup.identity,
         label: setup.label,

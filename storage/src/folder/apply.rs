@@ -6,7 +6,7 @@
 //! [`settle`] has made it so. What is displaced is hashed and goes to history.
 
 use super::cut::is_racy;
-use super::fs::{self, Dir, Folder, FsError, Standing};
+use super::fs::{DirHandle, Folder, FsError, Standing};
 pub use super::intent::RowAfter;
 use super::intent::{Intent, IntentStep};
 use super::stage::stage_name;
@@ -203,7 +203,7 @@ pub fn apply(
     for ready in &batch {
         if let Some(name) = ready.staged.as_deref().filter(|_| ready.outcome != Some(Outcome::Done)) {
             // A leftover is swept at the next start at the latest.
-            let _ = fs::unlink_own(folder.stage(), name);
+            let _ = folder.stage().unlink_own(name);
         }
     }
     let done = |r: Ready| (r.step, r.outcome.unwrap_or(Outcome::Refused(Refusal::NotAsExpected)));
@@ -241,13 +241,13 @@ fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
         Operation::PutFile { source: Source::Staged(hash), .. } => {
             let name = stage_name(hash);
             complete(folder, &name, &ready.step)
-                .and_then(|()| fs::open_write(folder.stage(), &name))
-                .and_then(|file| fs::set_meta(&file, &meta))
+                .and_then(|()| folder.stage().open_write(&name))
+                .and_then(|file| file.set_meta(&meta))
                 .map(|()| Some(name))
         }
         Operation::PutFile { source: Source::Awaited, .. } => Err(FsError::NotFound),
         Operation::PutLink { target, .. } => {
-            fs::make_link(folder.stage(), &temp, target, &meta).map(|()| Some(temp))
+            folder.stage().make_link(&temp, target, &meta).map(|()| Some(temp))
         }
         _ => Ok(None),
     };
@@ -261,17 +261,17 @@ fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
 /// Refuses a staged file that is not there in full: what is placed must be what was checked.
 fn complete(folder: &Folder, name: &str, step: &Step) -> Result<(), FsError> {
     let Some(RowAfter { body: Body::File(content), .. }) = &step.row else { return Err(FsError::NotFound) };
-    match fs::stat(folder.stage(), name.as_bytes())? {
+    match folder.stage().stat(name.as_bytes())? {
         Standing::Node(stat) if stat.kind == Kind::File && stat.size == content.size => Ok(()),
         _ => Err(FsError::NotFound),
     }
 }
 
 fn write_temp(folder: &Folder, name: &str, bytes: &[u8], meta: &Meta) -> Result<(), FsError> {
-    let file = fs::create(folder.stage(), name)?;
-    let written = fs::write_at(&file, bytes, 0).and_then(|()| fs::set_meta(&file, meta));
+    let file = folder.stage().create(name)?;
+    let written = file.write_at(bytes, 0).and_then(|()| file.set_meta(meta));
     if written.is_err() {
-        let _ = fs::unlink_own(folder.stage(), name);
+        let _ = folder.stage().unlink_own(name);
     }
     written
 }
@@ -312,50 +312,51 @@ fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Outcome> {
     let (dir, name) = folder.parent(operation.at()).map_err(refuse)?;
     match operation {
         Operation::MakeDir { .. } => {
-            match fs::make_dir(&dir, name) {
+            match dir.make_dir(name.as_bytes()) {
                 Ok(()) | Err(FsError::Exists) => {}
                 Err(error) => return Err(Outcome::Failed(error)),
             }
-            let made = fs::open_dir(&dir, name).map_err(refuse)?;
-            fs::set_meta(&made, &meta).map_err(Outcome::Failed)?;
+            let made = dir.open_dir(name.as_bytes()).map_err(refuse)?;
+            made.set_meta(&meta).map_err(Outcome::Failed)?;
         }
         Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => {
             // Every put was staged, or has its outcome already.
             let staged = ready.staged.as_deref().ok_or(Outcome::Failed(FsError::NotFound))?;
             match over {
-                None => fs::rename_new(folder.stage(), staged.as_bytes(), &dir, name.as_bytes())
-                    .map_err(refuse)?,
-                Some(row) => replace(folder, &dir, name.as_bytes(), staged, row)?,
+                None => {
+                    folder.stage().rename_new(staged.as_bytes(), &*dir, name.as_bytes()).map_err(refuse)?
+                }
+                Some(row) => replace(folder, &*dir, name.as_bytes(), staged, row)?,
             }
         }
         Operation::SetMeta { expect, .. } => {
-            let file = fs::open_read(&dir, name.as_bytes()).map_err(refuse)?;
-            check(fs::stat_file(&file), expect)?;
-            fs::set_meta(&file, &meta).map_err(Outcome::Failed)?;
+            let file = dir.open_read(name.as_bytes()).map_err(refuse)?;
+            check(file.stat(), expect)?;
+            file.set_meta(&meta).map_err(Outcome::Failed)?;
         }
-        Operation::Adopt { expect, .. } => check(fs::stat(&dir, name.as_bytes()), expect)?,
+        Operation::Adopt { expect, .. } => check(dir.stat(name.as_bytes()), expect)?,
         Operation::Move { from, expect, .. } => {
             let (old_dir, old_name) = folder.parent(from).map_err(refuse)?;
-            check(fs::stat(&old_dir, old_name.as_bytes()), expect)?;
-            fs::rename_new(&old_dir, old_name.as_bytes(), &dir, name.as_bytes()).map_err(refuse)?;
+            check(old_dir.stat(old_name.as_bytes()), expect)?;
+            old_dir.rename_new(old_name.as_bytes(), &*dir, name.as_bytes()).map_err(refuse)?;
             folder.forget_dir();
         }
         Operation::Remove { expect, .. } => {
-            check(fs::stat(&dir, name.as_bytes()), expect)?;
+            check(dir.stat(name.as_bytes()), expect)?;
             let temp = history_name(expect);
-            displace(folder, &dir, name.as_bytes(), &temp, expect)?;
+            displace(folder, &*dir, name.as_bytes(), &temp, expect)?;
             return Ok(None);
         }
         Operation::RemoveDir { .. } => {
             folder.forget_dir();
-            match fs::remove_dir(&dir, name) {
+            match dir.remove_dir(name.as_bytes()) {
                 Ok(()) | Err(FsError::NotFound) => return Ok(None),
                 Err(FsError::NotEmpty) => return Err(Outcome::Refused(Refusal::NotAsExpected)),
                 Err(error) => return Err(Outcome::Failed(error)),
             }
         }
     }
-    match fs::stat(&dir, name.as_bytes()) {
+    match dir.stat(name.as_bytes()) {
         Ok(Standing::Node(stat)) => Ok(Some(stat)),
         _ => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
     }
@@ -386,22 +387,34 @@ fn is_expected(stat: &StatSig, expect: &DiskRow) -> bool {
 
 /// Exchanges the staged file with the old one and looks at what came out. A user's edit of the last
 /// moment is put back.
-fn replace(folder: &Folder, dir: &Dir, name: &[u8], staged: &str, row: &DiskRow) -> Result<(), Outcome> {
-    check(fs::stat(dir, name), row)?;
-    fs::exchange(folder.stage(), staged.as_bytes(), dir, name).map_err(refuse)?;
+fn replace(
+    folder: &Folder,
+    dir: &dyn DirHandle,
+    name: &[u8],
+    staged: &str,
+    row: &DiskRow,
+) -> Result<(), Outcome> {
+    check(dir.stat(name), row)?;
+    folder.stage().exchange(staged.as_bytes(), dir, name).map_err(refuse)?;
     if !came_out_as(folder.stage(), staged, row) {
-        fs::exchange(folder.stage(), staged.as_bytes(), dir, name).map_err(Outcome::Failed)?;
+        folder.stage().exchange(staged.as_bytes(), dir, name).map_err(Outcome::Failed)?;
         return Err(Outcome::Refused(Refusal::ChangedMeanwhile));
     }
     keep(folder, staged, row).map_err(Outcome::Failed)
 }
 
 /// Moves a file to history and looks at what came out.
-fn displace(folder: &Folder, dir: &Dir, name: &[u8], temp: &str, row: &DiskRow) -> Result<(), Outcome> {
-    let _ = fs::unlink_own(folder.stage(), temp);
-    fs::rename_new(dir, name, folder.stage(), temp.as_bytes()).map_err(refuse)?;
+fn displace(
+    folder: &Folder,
+    dir: &dyn DirHandle,
+    name: &[u8],
+    temp: &str,
+    row: &DiskRow,
+) -> Result<(), Outcome> {
+    let _ = folder.stage().unlink_own(temp);
+    dir.rename_new(name, folder.stage(), temp.as_bytes()).map_err(refuse)?;
     if !came_out_as(folder.stage(), temp, row) {
-        fs::rename_new(folder.stage(), temp.as_bytes(), dir, name).map_err(Outcome::Failed)?;
+        folder.stage().rename_new(temp.as_bytes(), dir, name).map_err(Outcome::Failed)?;
         return Err(Outcome::Refused(Refusal::ChangedMeanwhile));
     }
     keep(folder, temp, row).map_err(Outcome::Failed)
@@ -409,8 +422,8 @@ fn displace(folder: &Folder, dir: &Dir, name: &[u8], temp: &str, row: &DiskRow) 
 
 /// The change time has moved through the rename itself, so it is no evidence; inode, size and time are.
 /// In the racy window only the bytes are.
-fn came_out_as(dir: &Dir, name: &str, row: &DiskRow) -> bool {
-    let Ok(Standing::Node(stat)) = fs::stat(dir, name.as_bytes()) else {
+fn came_out_as(dir: &dyn DirHandle, name: &str, row: &DiskRow) -> bool {
+    let Ok(Standing::Node(stat)) = dir.stat(name.as_bytes()) else {
         return false;
     };
     let is_like = stat.ino == row.stat.ino
@@ -427,13 +440,13 @@ fn came_out_as(dir: &Dir, name: &str, row: &DiskRow) -> bool {
 }
 
 /// The hash of a file of dunlin's own.
-pub(super) fn hash_of(dir: &Dir, name: &str) -> Result<ContentHash, FsError> {
-    let file = fs::open_read(dir, name.as_bytes())?;
+pub(super) fn hash_of(dir: &dyn DirHandle, name: &str) -> Result<ContentHash, FsError> {
+    let file = dir.open_read(name.as_bytes())?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1024 * 1024];
     let mut offset = 0;
     loop {
-        let read = fs::read_at(&file, &mut buffer, offset)?;
+        let read = file.read_at(&mut buffer, offset)?;
         hasher.update(&buffer[..read]);
         offset += read as u64;
         if read < buffer.len() {
@@ -452,8 +465,8 @@ fn history_name(row: &DiskRow) -> String {
 
 /// Brings a displaced thing from the stage to history; what is there already is the same content.
 fn keep(folder: &Folder, temp: &str, row: &DiskRow) -> Result<(), FsError> {
-    match fs::rename_new(folder.stage(), temp.as_bytes(), folder.history(), history_name(row).as_bytes()) {
-        Err(FsError::Exists) => fs::unlink_own(folder.stage(), temp),
+    match folder.stage().rename_new(temp.as_bytes(), folder.history(), history_name(row).as_bytes()) {
+        Err(FsError::Exists) => folder.stage().unlink_own(temp),
         other => other,
     }
 }

@@ -71,17 +71,17 @@ pub fn cut(
     let mut buffer = Vec::new();
     for _ in 0..TRIES {
         let (dir, name) = folder.parent(path).map_err(fs_error)?;
-        let Standing::Node(seen) = fs::stat(&dir, name.as_bytes()).map_err(fs_error)? else {
+        let Standing::Node(seen) = dir.stat(name.as_bytes()).map_err(fs_error)? else {
             return Err(CutError::Vanished);
         };
         if seen.kind != Kind::File {
             return Err(CutError::Vanished);
         }
-        let file = fs::open_read(&dir, name.as_bytes()).map_err(fs_error)?;
-        let before = fs::stat_file(&file).map_err(fs_error)?;
+        let file = dir.open_read(name.as_bytes()).map_err(fs_error)?;
+        let before = file.stat().map_err(fs_error)?;
         buffer.resize(READ_SIZE.min(seen.size as usize + 1), 0);
-        let digest = digest(&file, &mut buffer, seen.size, previous).map_err(fs_error)?;
-        let after = fs::stat_file(&file).map_err(fs_error)?;
+        let digest = digest(&*file, &mut buffer, seen.size, previous).map_err(fs_error)?;
+        let after = file.stat().map_err(fs_error)?;
         if before == Standing::Node(seen) && after == before && digest.content.size == seen.size {
             return Ok(Cut { stat: seen, digest, racy: is_racy(&seen, now) });
         }
@@ -90,12 +90,12 @@ pub fn cut(
 }
 
 fn digest(
-    file: &std::os::fd::OwnedFd,
+    file: &dyn fs::FileHandle,
     buffer: &mut [u8],
     size: u64,
     previous: Option<Strategy>,
 ) -> Result<Digest, FsError> {
-    let mut read = fs::read_at(file, buffer, 0)?;
+    let mut read = file.read_at(buffer, 0)?;
     let mut digester = Digester::new(Strategy::choose(size, &buffer[..read], previous));
     let mut offset = 0;
     while read > 0 {
@@ -104,7 +104,7 @@ fn digest(
         if read < buffer.len() {
             break;
         }
-        read = fs::read_at(file, buffer, offset)?;
+        read = file.read_at(buffer, offset)?;
     }
     Ok(digester.finish())
 }

@@ -39,7 +39,7 @@ fn recover_step(
     let Ok(path) = RelPath::from_names(step.path.clone()) else {
         return Ok(());
     };
-    let found = folder.parent(&path).and_then(|(dir, name)| fs::stat(&dir, name.as_bytes()));
+    let found = folder.parent(&path).and_then(|(dir, name)| dir.stat(name.as_bytes()));
     if let Some(staged) = &step.staged {
         keep_unless_ours(folder, staged, step);
     }
@@ -75,7 +75,7 @@ fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) {
         matches!(&step.after, Some(RowAfter { body: Body::File(content), .. }) if content.hash == hash);
     if !is_ours {
         let kept = hash.to_string();
-        let _ = fs::rename_new(folder.stage(), staged.as_bytes(), folder.history(), kept.as_bytes());
+        let _ = folder.stage().rename_new(staged.as_bytes(), folder.history(), kept.as_bytes());
     }
 }
 
@@ -83,13 +83,13 @@ fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) {
 fn holds(folder: &Folder, path: &RelPath, after: &RowAfter, size: u64) -> Result<bool, FsError> {
     let (dir, name) = folder.parent(path)?;
     match &after.body {
-        Body::Directory => Ok(fs::open_dir(&dir, name).is_ok()),
-        Body::Symlink(target) => Ok(fs::read_link(&dir, name.as_bytes())? == *target),
+        Body::Directory => Ok(dir.open_dir(name.as_bytes()).is_ok()),
+        Body::Symlink(target) => Ok(dir.read_link(name.as_bytes())? == *target),
         Body::File(content) if size != content.size => Ok(false),
         Body::File(content) => {
             let text = std::str::from_utf8(name.as_bytes());
             let hash = match text {
-                Ok(text) => hash_of(&dir, text)?,
+                Ok(text) => hash_of(&*dir, text)?,
                 Err(_) => return Ok(false),
             };
             Ok(hash == content.hash)
@@ -108,7 +108,7 @@ fn set_aside(folder: &Folder, path: &RelPath) {
     if let Ok((dir, name)) = folder.parent(path) {
         let kept = format!("torn-{}", blake3::hash(&path.to_bytes()).to_hex());
         // If the name is taken, what is there came from an earlier try of this very step.
-        let _ = fs::rename_new(&dir, name.as_bytes(), folder.history(), kept.as_bytes());
+        let _ = dir.rename_new(name.as_bytes(), folder.history(), kept.as_bytes());
     }
 }
 
@@ -120,10 +120,10 @@ fn sweep(folder: &Folder) {
     for name in listing.names {
         let Ok(text) = std::str::from_utf8(name.as_bytes()) else { continue };
         if text.ends_with(".tmp") {
-            let _ = fs::unlink_own(folder.stage(), text);
+            let _ = folder.stage().unlink_own(text);
         } else if !text.ends_with(".part") {
             // On its way to history when the crash came.
-            let _ = fs::rename_new(folder.stage(), name.as_bytes(), folder.history(), name.as_bytes());
+            let _ = folder.stage().rename_new(name.as_bytes(), folder.history(), name.as_bytes());
         }
     }
 }

@@ -214,7 +214,7 @@ impl Scan<'_> {
             };
             for (name, row) in self.rows(Some(dir))? {
                 let Ok(at) = path.join(name.clone()) else { continue };
-                let is_there = match fs::stat(&handle, name.as_bytes()) {
+                let is_there = match handle.stat(name.as_bytes()) {
                     Ok(Standing::Node(stat)) => is_same_thing(&row, &stat),
                     Ok(Standing::Special) | Err(FsError::NotFound) => false,
                     Err(_) => true,
@@ -253,7 +253,7 @@ impl Scan<'_> {
             open.push((scope.clone(), self.dir_at(scope)?));
         }
         while let Some((path, dir)) = open.pop() {
-            let listing = match self.folder.dir(&path).and_then(|handle| Ok((fs::list(&handle)?, handle))) {
+            let listing = match self.folder.dir(&path).and_then(|handle| Ok((fs::list(&*handle)?, handle))) {
                 Ok(found) => found,
                 Err(error) if path.is_root() => return Err(ScanError::Root(error)),
                 Err(FsError::NotFound) => continue,
@@ -262,7 +262,7 @@ impl Scan<'_> {
                     continue;
                 }
             };
-            let below = self.report_dir(&path, dir, listing.0, &listing.1)?;
+            let below = self.report_dir(&path, dir, listing.0, &*listing.1)?;
             open.extend(below.into_iter().rev());
         }
         Ok(())
@@ -273,7 +273,7 @@ impl Scan<'_> {
         path: &RelPath,
         dir: Option<DirId>,
         listing: fs::Listing,
-        handle: &fs::Dir,
+        handle: &dyn fs::DirHandle,
     ) -> Result<Vec<(RelPath, Option<DirId>)>, ScanError> {
         for name in listing.unusable {
             self.trouble(format!("{path}/{name}"), ScanTrouble::Name);
@@ -286,7 +286,7 @@ impl Scan<'_> {
                 self.trouble(format!("{path}/{name}"), ScanTrouble::TooDeep);
                 continue;
             };
-            let stat = match fs::stat(handle, name.as_bytes()) {
+            let stat = match handle.stat(name.as_bytes()) {
                 Ok(Standing::Node(stat)) => stat,
                 Ok(Standing::Special) => {
                     self.trouble(at.to_string(), ScanTrouble::Special);
@@ -295,7 +295,7 @@ impl Scan<'_> {
                 Err(_) => continue,
             };
             let target = match stat.kind {
-                Kind::Symlink => fs::read_link(handle, name.as_bytes()).ok(),
+                Kind::Symlink => handle.read_link(name.as_bytes()).ok(),
                 _ => None,
             };
             let row = rows.get(&name).filter(|row| is_same_thing(row, &stat)).cloned();
@@ -361,12 +361,11 @@ impl Scan<'_> {
         gone.sort_by(|(a, _), (b, _)| b.names().len().cmp(&a.names().len()).then(a.cmp(b)));
         self.folder.forget_dir();
         for (path, row) in gone {
-            let is_gone =
-                match self.folder.parent(&path).and_then(|(dir, name)| fs::stat(&dir, name.as_bytes())) {
-                    Err(FsError::NotFound) | Ok(Standing::Special) => true,
-                    Ok(Standing::Node(stat)) => !is_same_thing(&row, &stat),
-                    Err(_) => false,
-                };
+            let is_gone = match self.folder.parent(&path).and_then(|(dir, name)| dir.stat(name.as_bytes())) {
+                Err(FsError::NotFound) | Ok(Standing::Special) => true,
+                Ok(Standing::Node(stat)) => !is_same_thing(&row, &stat),
+                Err(_) => false,
+            };
             if is_gone {
                 self.emit(Seen::Gone { path, row });
             }

@@ -7,7 +7,6 @@ use super::fs::{self, Folder, FsError};
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::Content;
 use dunlin_core::id::ContentHash;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -24,7 +23,7 @@ pub enum StageError {
 
 /// One staged file.
 pub struct Stage {
-    file: OwnedFd,
+    file: fs::File,
     content: Content,
     manifest: Arc<Manifest>,
     offsets: Vec<u64>,
@@ -42,10 +41,10 @@ impl Stage {
         content: Content,
         manifest: Arc<Manifest>,
     ) -> Result<(Self, Vec<u32>), FsError> {
-        let file = fs::open_write(folder.stage(), &stage_name(&content.hash))?;
+        let file = folder.stage().open_write(&stage_name(&content.hash))?;
         let offsets = manifest.offsets().collect();
         let stage = Self { file, content, manifest, offsets };
-        let is_new = matches!(fs::stat_file(&stage.file)?, fs::Standing::Node(s) if s.size == 0);
+        let is_new = matches!(stage.file.stat()?, fs::Standing::Node(s) if s.size == 0);
         let all = 0..stage.manifest.chunks.len() as u32;
         if is_new {
             return Ok((stage, all.collect()));
@@ -63,13 +62,13 @@ impl Stage {
     fn has(&self, index: u32, buffer: &mut Vec<u8>) -> Result<bool, FsError> {
         let chunk = &self.manifest.chunks[index as usize];
         buffer.resize(chunk.len as usize, 0);
-        let read = fs::read_at(&self.file, buffer, self.offsets[index as usize])?;
+        let read = self.file.read_at(buffer, self.offsets[index as usize])?;
         Ok(read == buffer.len() && ContentHash::of(buffer) == chunk.hash)
     }
 
     /// Writes a chunk whose hash was verified.
     pub fn write(&self, index: u32, bytes: &[u8]) -> Result<(), FsError> {
-        fs::write_at(&self.file, bytes, self.offsets[index as usize])
+        self.file.write_at(bytes, self.offsets[index as usize])
     }
 
     /// The chunk's hash and length.
@@ -79,12 +78,12 @@ impl Stage {
 
     /// Checks the whole.
     pub fn finish(&self) -> Result<(), StageError> {
-        fs::set_len(&self.file, self.content.size)?;
+        self.file.set_len(self.content.size)?;
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; 1024 * 1024];
         let mut offset = 0;
         loop {
-            let read = fs::read_at(&self.file, &mut buffer, offset)?;
+            let read = self.file.read_at(&mut buffer, offset)?;
             hasher.update(&buffer[..read]);
             offset += read as u64;
             if read < buffer.len() {

@@ -186,7 +186,8 @@ impl EventReader<'_, '_> {
             Body::Directory => true,
             // What no file system can hold would only make sums overflow.
             Body::File(content) => content.size <= i64::MAX as u64,
-            Body::Symlink(target) => !target.is_empty() && target.len() <= SYMLINK_TARGET_MAX,
+            // No system call takes a NUL.
+            Body::Symlink(target) => (1..=SYMLINK_TARGET_MAX).contains(&target.len()) && !target.contains(&0),
         };
         if !is_legal || meta.mode > 0o777 || meta.mtime.nanos >= 1_000_000_000 {
             return fail("a body or metadata beyond its limits");

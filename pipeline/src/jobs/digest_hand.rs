@@ -1,0 +1,92 @@
+//! The hand that reads, hashes, verifies and seals; many of its orders can be under way at a time.
+//!
+//! Rooms and simulator run this same code; it knows no thread, channel or clock of its own.
+
+use super::JobError;
+use super::folder_hand::Stages;
+use super::serve::{read_chunk, serve};
+use crate::engine::effect::{DigestOrder, PieceOrder};
+use crate::engine::event::{Event, PieceError};
+use dunlin_core::chunk::manifest::ManifestRoot;
+use dunlin_core::chunk::seal::open;
+use dunlin_core::chunk::strategy::Strategy;
+use dunlin_core::content::{Body, Content, Timestamp};
+use dunlin_core::ledger::chain::verify_entry;
+use dunlin_core::path::RelPath;
+use dunlin_storage::folder::cut::cut;
+use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use std::sync::Arc;
+
+/// What the hand works with.
+pub struct DigestHand {
+    /// The user's folder.
+    pub folder: Arc<Folder>,
+    /// The replica's store; only read.
+    pub store: Arc<dyn Store>,
+    /// Staged files that are open.
+    pub stages: Stages,
+}
+
+impl DigestHand {
+    /// Carries out an order. `now` is asked just before each file is read.
+    pub fn obey(&self, order: DigestOrder, now: &dyn Fn() -> Timestamp) -> Event {
+        match order {
+            DigestOrder::Cut(files) => {
+                let cut_one = |(ticket, path): (u64, RelPath)| {
+                    (ticket, cut(&self.folder, &path, self.previous_strategy(&path), now()))
+                };
+                Event::Cut(files.into_iter().map(cut_one).collect())
+            }
+            DigestOrder::Verify { ticket, from, entries } => {
+                let count = entries.len();
+                let entries: Vec<_> = entries.into_iter().filter_map(|e| verify_entry(e).ok()).collect();
+                Event::Verified { ticket, from, bad: count - entries.len(), entries }
+            }
+            DigestOrder::Open(piece) => Event::Opened { ticket: piece.ticket, result: self.open(&piece) },
+            DigestOrder::Reuse { owner, content } => match self.reuse(&content) {
+                Ok(bytes) => Event::Reused { owner, bytes },
+                Err(error) => Event::Failed(error.to_string()),
+            },
+            DigestOrder::Serve { conn, request, item, want } => {
+                match serve(&self.folder, &*self.store, request, item, &want) {
+                    Ok(served) => Event::Served {
+                        conn,
+                        frames: served.frames,
+                        bytes: served.bytes,
+                        stale: served.stale,
+                    },
+                    Err(error) => Event::Failed(error.to_string()),
+                }
+            }
+        }
+    }
+
+    /// How the file's last version was cut, if it was large.
+    fn previous_strategy(&self, path: &RelPath) -> Option<Strategy> {
+        let tx = self.store.read().ok()?;
+        let view = View(&*tx);
+        let row = view.disk_row(&view.spot_of(path).ok()??).ok()??;
+        let Body::File(content) = row.body else { return None };
+        let root = view.manifest_part(&content.manifest?).ok()??;
+        ManifestRoot::decode(&root).ok().map(|root| root.strategy)
+    }
+
+    fn reuse(&self, content: &Content) -> Result<Option<Vec<u8>>, JobError> {
+        let tx = self.store.read()?;
+        // A file that lies about its chunks is found by the scan.
+        read_chunk(&self.folder, &View(&*tx), &content.hash, content.size as u32, &mut None)
+    }
+
+    fn open(&self, piece: &PieceOrder) -> Result<Vec<u8>, PieceError> {
+        let payload = &piece.frame[piece.payload_at..];
+        let plain =
+            open(payload, piece.lz4, piece.size as usize, &piece.hash).map_err(|_| PieceError::Wrong)?;
+        let Some((ticket, index)) = piece.stage else { return Ok(plain) };
+        let stage = self.stages.lock().unwrap_or_else(|e| e.into_inner()).get(&ticket).cloned();
+        let stage = stage.ok_or_else(|| PieceError::Unwritable("the staged file is gone".to_owned()))?;
+        stage.write(index, &plain).map_err(|e| PieceError::Unwritable(e.to_string()))?;
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,98 @@
+//! The hand that looks at and changes the user's files, one order at a time.
+//!
+//! Rooms and simulator run this same code; it knows no thread, channel or clock.
+
+use super::JobError;
+use super::serve::read_chunk;
+use crate::engine::effect::FolderOrder;
+use crate::engine::event::Event;
+use dunlin_core::chunk::manifest::Manifest;
+use dunlin_core::content::{Content, Timestamp};
+use dunlin_storage::folder::apply::{apply, settle};
+use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::recover::recover;
+use dunlin_storage::folder::scan::{Seen, scan};
+use dunlin_storage::folder::stage::Stage;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// Staged files that are open, by transfer.
+pub type Stages = Arc<Mutex<BTreeMap<u64, Arc<Stage>>>>;
+
+/// What the hand works with.
+pub struct FolderHand {
+    /// The user's folder.
+    pub folder: Arc<Folder>,
+    /// The replica's store.
+    pub store: Arc<dyn Store>,
+    /// Shared with the digest hand, which fills them.
+    pub stages: Stages,
+}
+
+impl FolderHand {
+    /// Carries out an order at the time `now`. What a scan sees goes to `seen`, before the answer.
+    pub fn obey(&self, order: FolderOrder, now: Timestamp, seen: &mut dyn FnMut(Vec<Seen>)) -> Event {
+        let (folder, store) = (&*self.folder, &*self.store);
+        let failed = |error: &dyn std::fmt::Display| Event::Failed(error.to_string());
+        match order {
+            FolderOrder::Recover => match recover(folder, store, now) {
+                Ok(intents) => Event::Recovered { intents },
+                Err(error) => failed(&error),
+            },
+            FolderOrder::Scan(scopes) => {
+                Event::ScanDone(scan(folder, store, &scopes, seen).map_err(|e| e.to_string()))
+            }
+            FolderOrder::Apply(steps) => match apply(folder, store, steps, now) {
+                Ok(results) => Event::Applied(results),
+                Err(error) => failed(&error),
+            },
+            FolderOrder::Settle => match settle(folder, store) {
+                Ok(()) => Event::Settled,
+                Err(error) => failed(&error),
+            },
+            FolderOrder::StageOpen { ticket, content, manifest } => {
+                match self.open_stage(ticket, content, manifest) {
+                    Ok((missing, reused)) => Event::StageOpened { ticket, missing: Ok(missing), reused },
+                    Err(error) => Event::StageOpened { ticket, missing: Err(error.to_string()), reused: 0 },
+                }
+            }
+            FolderOrder::StageFinish { ticket } => {
+                let stage = self.stages.lock().unwrap_or_else(|e| e.into_inner()).remove(&ticket);
+                let result = match stage {
+                    Some(stage) => stage.finish().map_err(|e| e.to_string()),
+                    None => Err("the staged file is gone".to_owned()),
+                };
+                Event::StageFinished { ticket, result }
+            }
+        }
+    }
+
+    /// Opens a staged file and fills it with what is on this disk already.
+    fn open_stage(
+        &self,
+        ticket: u64,
+        content: Content,
+        manifest: Arc<Manifest>,
+    ) -> Result<(Vec<u32>, u64), JobError> {
+        let (stage, missing) = Stage::open(&self.folder, content, manifest)?;
+        let mut lacking = Vec::new();
+        let mut reused = 0;
+        let tx = self.store.read()?;
+        let view = View(&*tx);
+        for index in missing {
+            let chunk = stage.chunk(index);
+            // A file that lies about its chunks is found by the scan.
+            match read_chunk(&self.folder, &view, &chunk.hash, chunk.len, &mut None)? {
+                Some(bytes) => {
+                    stage.write(index, &bytes)?;
+                    reused += bytes.len() as u64;
+                }
+                None => lacking.push(index),
+            }
+        }
+        self.stages.lock().unwrap_or_else(|e| e.into_inner()).insert(ticket, Arc::new(stage));
+        Ok((lacking, reused))
+    }
+}

@@ -1,0 +1,118 @@
+//! The hand that owns ledger and tree: carries out one order at a time and answers with an event.
+//!
+//! Rooms and simulator run this same code; it knows no thread, channel or clock.
+
+use super::JobError;
+use super::admit::{add_member, admit};
+use super::ledger_state::{ledger_state, load};
+use super::plan::plan;
+use super::record::record;
+use crate::engine::effect::LedgerOrder;
+use crate::engine::event::{Event, FoundManifest};
+use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
+use dunlin_core::id::ContentHash;
+use dunlin_core::identity::Identity;
+use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::store::edit::Edit;
+use dunlin_storage::store::rows::PeerRow;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use std::sync::Arc;
+
+/// Addresses that are remembered of a peer.
+const ADDRS_KEPT: usize = 8;
+
+/// What the hand works with.
+pub struct LedgerHand {
+    /// The user's folder: what is announced must be durable there first (INV-8).
+    pub folder: Arc<Folder>,
+    /// The replica's store.
+    pub store: Arc<dyn Store>,
+    /// The device's key: it signs.
+    pub identity: Identity,
+}
+
+impl LedgerHand {
+    /// Carries out an order; `wall_ms` is this device's clock, milliseconds since 1970. Some orders have
+    /// no answer.
+    pub fn obey(&self, order: LedgerOrder, wall_ms: i64) -> Result<Option<Event>, JobError> {
+        let store = &*self.store;
+        Ok(match order {
+            LedgerOrder::Record(observed) => {
+                // A user's file may still be in memory only; one sync covers the whole batch.
+                if observed.iter().any(|one| one.cut.is_some()) {
+                    self.folder.sync_all()?;
+                }
+                let recorded = record(store, &self.identity, observed, wall_ms)?;
+                Some(Event::Recorded(recorded, ledger_state(store)?))
+            }
+            LedgerOrder::Admit { from, entries } => {
+                let admitted = admit(store, entries)?;
+                Some(Event::Admitted { from, admitted, state: ledger_state(store)? })
+            }
+            LedgerOrder::Plan { limit, busy, cursor } => {
+                Some(Event::Planned(plan(store, limit, &busy, cursor)?))
+            }
+            LedgerOrder::Load { conn, known, budget } => {
+                let (entries, known) = load(store, known, budget)?;
+                Some(Event::Loaded { conn, entries, known })
+            }
+            LedgerOrder::AddMember { conn, peer, request, binding } => {
+                let result = add_member(store, &self.identity, &peer, &request, &binding, wall_ms)?;
+                Some(Event::MemberAdded { conn, result, state: ledger_state(store)? })
+            }
+            LedgerOrder::KeepSecret(secret) => {
+                self.edit(|edit| Ok(edit.set_secret(secret)?))?;
+                Some(Event::Ledger(ledger_state(store)?))
+            }
+            LedgerOrder::FindManifest { ticket, hash } => {
+                Some(Event::ManifestFound { ticket, found: self.find_manifest(&hash)? })
+            }
+            LedgerOrder::KeepPart { hash, bytes } => {
+                self.edit(|edit| Ok(edit.put_manifest_part(&hash, &bytes)?))?;
+                None
+            }
+            LedgerOrder::KeepPeer { peer, label, addr } => {
+                self.edit(|edit| {
+                    let known = edit.view().peers()?.into_iter().find(|(p, _)| *p == peer);
+                    let mut addrs = known.map(|(_, row)| row.addrs).unwrap_or_default();
+                    let addr = addr.to_string();
+                    addrs.retain(|a| *a != addr);
+                    addrs.insert(0, addr);
+                    addrs.truncate(ADDRS_KEPT);
+                    Ok(edit.put_peer(&peer, &PeerRow { label, addrs })?)
+                })?;
+                None
+            }
+        })
+    }
+
+    fn edit(&self, change: impl FnOnce(&mut Edit<'_>) -> Result<(), JobError>) -> Result<(), JobError> {
+        let mut edit = Edit::new(self.store.write()?)?;
+        change(&mut edit)?;
+        Ok(edit.commit()?)
+    }
+
+    fn find_manifest(&self, hash: &ContentHash) -> Result<Result<FoundManifest, String>, JobError> {
+        let tx = self.store.read()?;
+        let view = View(&*tx);
+        let Some(bytes) = view.manifest_part(hash)? else { return Ok(Ok(FoundManifest::Nothing)) };
+        let root = match ManifestRoot::decode(&bytes) {
+            Ok(root) => root,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let mut missing = Vec::new();
+        let mut segments = Vec::new();
+        for (index, segment) in root.segments.iter().enumerate() {
+            match view.manifest_part(&segment.hash)? {
+                Some(bytes) => segments.push(bytes),
+                None => missing.push(index as u32),
+            }
+        }
+        if !missing.is_empty() {
+            return Ok(Ok(FoundManifest::Partly { root, missing }));
+        }
+        let whole = Manifest::assemble(&root, segments.iter().map(Vec::as_slice));
+        Ok(whole.map(|m| FoundManifest::Whole(Arc::new(m))).map_err(|e| e.to_string()))
+    }
+}

@@ -1,0 +1,258 @@
+//! The real file system, by system calls relative to held directories.
+//!
+//! Linux: `openat2` beneath the root where the kernel has it, `renameat2` for the renames.
+
+use super::{Dir, DirHandle, File, FileHandle, FsError, RootHandle, Standing};
+use crate::disk::StatSig;
+use dunlin_core::content::{Kind, Meta, Timestamp};
+use dunlin_core::path::RelPath;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{
+    fchmod, fstat, fsync, ftruncate, futimens, mkdirat, openat, openat2, readlinkat, renameat_with, statat,
+    symlinkat, syncfs, unlinkat, utimensat,
+};
+use rustix::io::{Errno, pread, pwrite};
+use std::any::Any;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+impl From<Errno> for FsError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT => FsError::NotFound,
+            Errno::EXIST => FsError::Exists,
+            Errno::NOTEMPTY => FsError::NotEmpty,
+            Errno::ACCESS | Errno::PERM => FsError::Denied,
+            Errno::NOSPC | Errno::DQUOT => FsError::Full,
+            Errno::ROFS => FsError::ReadOnly,
+            Errno::NAMETOOLONG => FsError::NameTooLong,
+            Errno::LOOP | Errno::XDEV | Errno::NOTDIR => FsError::InTheWay,
+            Errno::MFILE | Errno::NFILE => FsError::TooManyFiles,
+            other => FsError::Other(other.raw_os_error()),
+        }
+    }
+}
+
+const DIR_FLAGS: OFlags =
+    OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const OWN_FILE_FLAGS: OFlags =
+    OFlags::CREATE.union(OFlags::RDWR).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// A root directory of the real file system.
+pub struct KernelRoot {
+    fd: Arc<OwnedFd>,
+    dir: Dir,
+    path: PathBuf,
+}
+
+impl KernelRoot {
+    /// Opens it.
+    pub fn open(path: &Path) -> Result<Self, FsError> {
+        let fd = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let fd = Arc::new(fd);
+        let dir = Arc::new(KernelDir { fd: fd.clone() });
+        Ok(Self { fd, dir, path: path.to_owned() })
+    }
+
+    fn walk(&self, path: &RelPath) -> Result<Dir, FsError> {
+        let mut dir = self.dir.clone();
+        for name in path.names() {
+            dir = dir.open_dir(name.as_bytes())?;
+        }
+        Ok(dir)
+    }
+}
+
+impl RootHandle for KernelRoot {
+    fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    fn beneath(&self, path: &RelPath) -> Result<Dir, FsError> {
+        let beneath = ResolveFlags::BENEATH
+            | ResolveFlags::NO_SYMLINKS
+            | ResolveFlags::NO_MAGICLINKS
+            | ResolveFlags::NO_XDEV;
+        match openat2(&*self.fd, path.to_bytes(), DIR_FLAGS, Mode::empty(), beneath) {
+            Ok(fd) => Ok(Arc::new(KernelDir { fd: Arc::new(fd) })),
+            // An old kernel or a sandbox without openat2: component by component, never through a link.
+            Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn read_by_path(&self, names: [&str; 2]) -> Option<Vec<u8>> {
+        std::fs::read(names.iter().fold(self.path.clone(), |path, name| path.join(name))).ok()
+    }
+
+    fn sync_all(&self) -> Result<(), FsError> {
+        Ok(syncfs(&*self.fd)?)
+    }
+}
+
+struct KernelDir {
+    fd: Arc<OwnedFd>,
+}
+
+impl KernelDir {
+    fn open_file(&self, name: &[u8], flags: OFlags) -> Result<File, FsError> {
+        Ok(Box::new(KernelFile { fd: openat(&*self.fd, name, flags, Mode::from_raw_mode(0o600))? }))
+    }
+
+    fn rename(&self, name: &[u8], to: &dyn DirHandle, new: &[u8], flags: RenameFlags) -> Result<(), FsError> {
+        // A directory of another kind of file system is another device.
+        let to = to.as_any().downcast_ref::<KernelDir>().ok_or(FsError::from(Errno::XDEV))?;
+        Ok(renameat_with(&*self.fd, name, &*to.fd, new, flags)?)
+    }
+}
+
+impl DirHandle for KernelDir {
+    fn each_name(&self, each: &mut dyn FnMut(&[u8])) -> Result<(), FsError> {
+        for entry in rustix::fs::Dir::read_from(&*self.fd)? {
+            each(entry?.file_name().to_bytes());
+        }
+        Ok(())
+    }
+
+    fn stat(&self, name: &[u8]) -> Result<Standing, FsError> {
+        Ok(sig(&statat(&*self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, FsError> {
+        Ok(readlinkat(&*self.fd, name, Vec::new())?.into_bytes())
+    }
+
+    fn open_read(&self, name: &[u8]) -> Result<File, FsError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        self.open_file(name, flags)
+    }
+
+    fn open_write(&self, name: &str) -> Result<File, FsError> {
+        self.open_file(name.as_bytes(), OWN_FILE_FLAGS)
+    }
+
+    fn create(&self, name: &str) -> Result<File, FsError> {
+        self.open_file(name.as_bytes(), OWN_FILE_FLAGS | OFlags::EXCL)
+    }
+
+    fn make_link(&self, name: &str, target: &[u8], meta: &Meta) -> Result<(), FsError> {
+        symlinkat(target, &*self.fd, name)?;
+        Ok(utimensat(&*self.fd, name, &timestamps(meta), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    fn make_dir(&self, name: &[u8]) -> Result<(), FsError> {
+        Ok(mkdirat(&*self.fd, name, Mode::from_raw_mode(0o700))?)
+    }
+
+    fn open_dir(&self, name: &[u8]) -> Result<Dir, FsError> {
+        let fd = openat(&*self.fd, name, DIR_FLAGS, Mode::empty())?;
+        Ok(Arc::new(KernelDir { fd: Arc::new(fd) }))
+    }
+
+    fn rename_new(&self, name: &[u8], to: &dyn DirHandle, new: &[u8]) -> Result<(), FsError> {
+        self.rename(name, to, new, RenameFlags::NOREPLACE)
+    }
+
+    fn exchange(&self, name: &[u8], with: &dyn DirHandle, other: &[u8]) -> Result<(), FsError> {
+        self.rename(name, with, other, RenameFlags::EXCHANGE)
+    }
+
+    fn remove_dir(&self, name: &[u8]) -> Result<(), FsError> {
+        match unlinkat(&*self.fd, name, AtFlags::REMOVEDIR) {
+            Err(Errno::EXIST) => Err(FsError::NotEmpty),
+            other => Ok(other?),
+        }
+    }
+
+    fn unlink_own(&self, name: &str) -> Result<(), FsError> {
+        Ok(unlinkat(&*self.fd, name, AtFlags::empty())?)
+    }
+
+    fn set_meta(&self, meta: &Meta) -> Result<(), FsError> {
+        set_meta(&*self.fd, meta)
+    }
+
+    fn sync(&self) -> Result<(), FsError> {
+        Ok(fsync(&*self.fd)?)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+struct KernelFile {
+    fd: OwnedFd,
+}
+
+impl FileHandle for KernelFile {
+    fn stat(&self) -> Result<Standing, FsError> {
+        Ok(sig(&fstat(&self.fd)?))
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, FsError> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match pread(&self.fd, &mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FsError> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match pwrite(&self.fd, &bytes[done..], offset + done as u64) {
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), FsError> {
+        Ok(ftruncate(&self.fd, len)?)
+    }
+
+    fn set_meta(&self, meta: &Meta) -> Result<(), FsError> {
+        set_meta(&self.fd, meta)
+    }
+
+    fn sync(&self) -> Result<(), FsError> {
+        Ok(fsync(&self.fd)?)
+    }
+}
+
+fn set_meta(file: impl AsFd, meta: &Meta) -> Result<(), FsError> {
+    fchmod(&file, Mode::from_raw_mode(meta.mode & 0o777))?;
+    Ok(futimens(&file, &timestamps(meta))?)
+}
+
+fn timestamps(meta: &Meta) -> Timestamps {
+    let at = Timespec { tv_sec: meta.mtime.secs, tv_nsec: i64::from(meta.mtime.nanos) };
+    Timestamps { last_access: at, last_modification: at }
+}
+
+fn sig(stat: &Stat) -> Standing {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Symlink,
+        _ => return Standing::Special,
+    };
+    Standing::Node(StatSig {
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+        size: stat.st_size as u64,
+        mode: stat.st_mode & 0o7777,
+        mtime: Timestamp { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 },
+        ctime: Timestamp { secs: stat.st_ctime, nanos: stat.st_ctime_nsec as u32 },
+        kind,
+    })
+}

@@ -1,0 +1,126 @@
+//! One device: its disk and store, which last, and the life of one process on them.
+//!
+//! The rooms are queues here; the hands that obey are the product's own.
+
+use crate::disk::Disk;
+use crate::disk::handles::SimRoot;
+use crate::users::User;
+use dunlin_core::id::ChainId;
+use dunlin_core::identity::Identity;
+use dunlin_core::invite::Invite;
+use dunlin_pipeline::engine::effect::{FolderOrder, LedgerOrder};
+use dunlin_pipeline::engine::event::Event;
+use dunlin_pipeline::engine::{Config, Engine};
+use dunlin_pipeline::jobs::digest_hand::DigestHand;
+use dunlin_pipeline::jobs::folder_hand::{FolderHand, Stages};
+use dunlin_pipeline::jobs::ledger_hand::LedgerHand;
+use dunlin_pipeline::jobs::ledger_state::ledger_state;
+use dunlin_pipeline::service::Goal;
+use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::store::memory::MemoryStore;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use dunlin_transport::{ConnId, PskId};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What lasts of a device.
+pub struct Device {
+    pub identity: Identity,
+    pub label: String,
+    pub chain: ChainId,
+    pub marker: [u8; 16],
+    pub disk: Arc<Disk>,
+    pub store: Arc<MemoryStore>,
+    pub addr: SocketAddr,
+    pub dial: Vec<SocketAddr>,
+    pub invite: Option<Invite>,
+    pub user: User,
+    /// This device's clock less the true one, nanoseconds.
+    pub clock_offset: i128,
+    /// Counts its processes.
+    pub epoch: u64,
+    pub life: Option<Life>,
+}
+
+/// A process.
+pub struct Life {
+    pub engine: Engine,
+    pub ledger: LedgerHand,
+    pub folder: FolderHand,
+    pub digest: DigestHand,
+    pub ledger_queue: VecDeque<LedgerOrder>,
+    pub folder_queue: VecDeque<FolderOrder>,
+    pub ledger_busy: bool,
+    pub folder_busy: bool,
+    /// What the scan saw, on its way to the engine.
+    pub seen: VecDeque<Event>,
+    pub psks: BTreeMap<PskId, [u8; 32]>,
+    pub next_conn: u64,
+    /// The wake-up that is on the calendar.
+    pub wake_at: Option<u64>,
+}
+
+impl Device {
+    /// Starts a process on what is there.
+    pub fn start(&mut self, now: Instant) -> Result<(), String> {
+        let root = Box::new(SimRoot::open(self.disk.clone()));
+        let folder = Folder::on(root, Path::new("/simulated")).map_err(|e| e.to_string())?;
+        if folder.marker().is_none() {
+            folder.set_marker(&self.marker).map_err(|e| e.to_string())?;
+        }
+        let folder = Arc::new(folder);
+        let store: Arc<dyn Store> = self.store.clone();
+        let state = ledger_state(&*self.store).map_err(|e| e.to_string())?;
+        let folder_id = {
+            let tx = store.read().map_err(|e| e.to_string())?;
+            View(&*tx).folder().map_err(|e| e.to_string())?
+        };
+        let config = Config {
+            identity: self.identity.clone(),
+            label: self.label.clone(),
+            folder: folder_id,
+            chain: self.chain,
+            dial: self.dial.clone(),
+            join: self.invite.clone().filter(|_| state.folder_key.is_none()),
+            goal: Goal::Serve,
+        };
+        let stages: Stages = Stages::default();
+        self.epoch += 1;
+        self.life = Some(Life {
+            engine: Engine::new(config, state, now),
+            ledger: LedgerHand {
+                folder: folder.clone(),
+                store: store.clone(),
+                identity: self.identity.clone(),
+            },
+            folder: FolderHand { folder: folder.clone(), store: store.clone(), stages: stages.clone() },
+            digest: DigestHand { folder, store, stages },
+            ledger_queue: VecDeque::new(),
+            folder_queue: VecDeque::new(),
+            ledger_busy: false,
+            folder_busy: false,
+            seen: VecDeque::new(),
+            psks: BTreeMap::new(),
+            next_conn: 1,
+            wake_at: None,
+        });
+        Ok(())
+    }
+
+    /// The life of that process, if it is still going on.
+    pub fn life_of(&mut self, epoch: u64) -> Option<&mut Life> {
+        let is_it = self.epoch == epoch;
+        self.life.as_mut().filter(|_| is_it)
+    }
+}
+
+impl Life {
+    pub fn new_conn(&mut self) -> ConnId {
+        self.next_conn += 1;
+        ConnId(self.next_conn - 1)
+    }
+}

@@ -1,0 +1,231 @@
+//! The seam's traits over the simulated disk. Each call is one moment in which the fuse can burn.
+
+use super::{Disk, ROOT, State};
+use dunlin_core::content::{Kind, Meta};
+use dunlin_core::limits::NAME_BYTES_MAX;
+use dunlin_core::path::RelPath;
+use dunlin_storage::folder::fs::{Dir, DirHandle, File, FileHandle, FsError, RootHandle, Standing};
+use std::any::Any;
+use std::sync::Arc;
+
+/// The root of a simulated disk.
+pub struct SimRoot {
+    disk: Arc<Disk>,
+    dir: Dir,
+}
+
+impl SimRoot {
+    pub fn open(disk: Arc<Disk>) -> Self {
+        let dir = Arc::new(SimDir { disk: disk.clone(), ino: ROOT });
+        Self { disk, dir }
+    }
+}
+
+impl RootHandle for SimRoot {
+    fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    fn beneath(&self, path: &RelPath) -> Result<Dir, FsError> {
+        let names: Vec<Vec<u8>> = path.names().iter().map(|n| n.as_bytes().to_vec()).collect();
+        let ino = self.disk.call(false)?.dir_at(&names)?;
+        Ok(Arc::new(SimDir { disk: self.disk.clone(), ino }))
+    }
+
+    fn read_by_path(&self, names: [&str; 2]) -> Option<Vec<u8>> {
+        let state = self.disk.call(false).ok()?;
+        let ino = names.iter().try_fold(ROOT, |dir, name| state.lookup(dir, name.as_bytes()))?;
+        Some(state.now.get(&ino)?.bytes.to_vec())
+    }
+
+    fn sync_all(&self) -> Result<(), FsError> {
+        self.disk.call(true)?.sync_all();
+        Ok(())
+    }
+}
+
+struct SimDir {
+    disk: Arc<Disk>,
+    ino: u64,
+}
+
+impl SimDir {
+    fn file(&self, ino: u64) -> File {
+        Box::new(SimFile { disk: self.disk.clone(), ino })
+    }
+
+    fn of(dir: &dyn DirHandle) -> Result<&SimDir, FsError> {
+        dir.as_any().downcast_ref().ok_or(FsError::InTheWay)
+    }
+}
+
+impl DirHandle for SimDir {
+    fn each_name(&self, each: &mut dyn FnMut(&[u8])) -> Result<(), FsError> {
+        let state = self.disk.call(false)?;
+        let dir = state.now.get(&self.ino).ok_or(FsError::NotFound)?;
+        dir.names.keys().for_each(|name| each(name));
+        Ok(())
+    }
+
+    fn stat(&self, name: &[u8]) -> Result<Standing, FsError> {
+        let state = self.disk.call(false)?;
+        let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
+        state.stat_of(ino).map(Standing::Node).ok_or(FsError::NotFound)
+    }
+
+    fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, FsError> {
+        let state = self.disk.call(false)?;
+        let inode = state.lookup(self.ino, name).and_then(|ino| state.now.get(&ino));
+        match inode.ok_or(FsError::NotFound)? {
+            inode if inode.kind == Kind::Symlink => Ok(inode.bytes.to_vec()),
+            _ => Err(FsError::Other(22)),
+        }
+    }
+
+    fn open_read(&self, name: &[u8]) -> Result<File, FsError> {
+        let state = self.disk.call(false)?;
+        let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
+        match state.now.get(&ino).map(|i| i.kind) {
+            Some(Kind::Symlink) | None => Err(FsError::InTheWay),
+            Some(_) => Ok(self.file(ino)),
+        }
+    }
+
+    fn open_write(&self, name: &str) -> Result<File, FsError> {
+        let mut state = self.disk.call(true)?;
+        match state.lookup(self.ino, name.as_bytes()) {
+            Some(ino) => Ok(self.file(ino)),
+            None => Ok(self.file(state.make(self.ino, name.as_bytes(), Kind::File, 0o600, true)?)),
+        }
+    }
+
+    fn create(&self, name: &str) -> Result<File, FsError> {
+        let ino = self.disk.call(true)?.make(self.ino, name.as_bytes(), Kind::File, 0o600, true)?;
+        Ok(self.file(ino))
+    }
+
+    fn make_link(&self, name: &str, target: &[u8], meta: &Meta) -> Result<(), FsError> {
+        let mut state = self.disk.call(true)?;
+        let ino = state.make(self.ino, name.as_bytes(), Kind::Symlink, 0o777, true)?;
+        let inode = state.touch(ino)?;
+        inode.set_bytes(target.to_vec());
+        inode.mtime = meta.mtime;
+        Ok(())
+    }
+
+    fn make_dir(&self, name: &[u8]) -> Result<(), FsError> {
+        if name.len() > NAME_BYTES_MAX {
+            return Err(FsError::NameTooLong);
+        }
+        self.disk.call(true)?.make(self.ino, name, Kind::Directory, 0o700, true).map(|_| ())
+    }
+
+    fn open_dir(&self, name: &[u8]) -> Result<Dir, FsError> {
+        let state = self.disk.call(false)?;
+        let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
+        match state.now.get(&ino).map(|i| i.kind) {
+            Some(Kind::Directory) => Ok(Arc::new(SimDir { disk: self.disk.clone(), ino })),
+            _ => Err(FsError::InTheWay),
+        }
+    }
+
+    fn rename_new(&self, name: &[u8], to: &dyn DirHandle, new: &[u8]) -> Result<(), FsError> {
+        let to = SimDir::of(to)?;
+        let mut state = self.disk.call(true)?;
+        if new.len() > NAME_BYTES_MAX {
+            return Err(FsError::NameTooLong);
+        }
+        state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
+        if state.lookup(to.ino, new).is_some() {
+            return Err(FsError::Exists);
+        }
+        state.rename((self.ino, name), (to.ino, new))
+    }
+
+    fn exchange(&self, name: &[u8], with: &dyn DirHandle, other: &[u8]) -> Result<(), FsError> {
+        let with = SimDir::of(with)?;
+        self.disk.call(true)?.exchange((self.ino, name), (with.ino, other))
+    }
+
+    fn remove_dir(&self, name: &[u8]) -> Result<(), FsError> {
+        let mut state = self.disk.call(true)?;
+        let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
+        match state.now.get(&ino).map(|i| i.kind) {
+            Some(Kind::Directory) => state.unlink(self.ino, name),
+            _ => Err(FsError::InTheWay),
+        }
+    }
+
+    fn unlink_own(&self, name: &str) -> Result<(), FsError> {
+        self.disk.call(true)?.unlink(self.ino, name.as_bytes())
+    }
+
+    fn set_meta(&self, meta: &Meta) -> Result<(), FsError> {
+        set_meta(&mut *self.disk.call(true)?, self.ino, meta)
+    }
+
+    fn sync(&self) -> Result<(), FsError> {
+        self.disk.call(true)?.sync_all();
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+struct SimFile {
+    disk: Arc<Disk>,
+    ino: u64,
+}
+
+impl FileHandle for SimFile {
+    fn stat(&self) -> Result<Standing, FsError> {
+        self.disk.call(false)?.stat_of(self.ino).map(Standing::Node).ok_or(FsError::NotFound)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, FsError> {
+        let state = self.disk.call(false)?;
+        let bytes = &state.now.get(&self.ino).ok_or(FsError::NotFound)?.bytes;
+        let from = (offset as usize).min(bytes.len());
+        let len = buffer.len().min(bytes.len() - from);
+        buffer[..len].copy_from_slice(&bytes[from..from + len]);
+        Ok(len)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FsError> {
+        let mut state = self.disk.call(true)?;
+        let mtime = state.time();
+        let inode = state.touch(self.ino)?;
+        inode.mtime = mtime;
+        inode.write(bytes, offset as usize);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), FsError> {
+        let mut state = self.disk.call(true)?;
+        let mtime = state.time();
+        let inode = state.touch(self.ino)?;
+        if inode.bytes.len() as u64 != len {
+            inode.mtime = mtime;
+            inode.resize(len as usize);
+        }
+        Ok(())
+    }
+
+    fn set_meta(&self, meta: &Meta) -> Result<(), FsError> {
+        set_meta(&mut *self.disk.call(true)?, self.ino, meta)
+    }
+
+    fn sync(&self) -> Result<(), FsError> {
+        self.disk.call(true)?.sync_inode(self.ino);
+        Ok(())
+    }
+}
+
+fn set_meta(state: &mut State, ino: u64, meta: &Meta) -> Result<(), FsError> {
+    let inode = state.touch(ino)?;
+    inode.mode = meta.mode & 0o777;
+    inode.mtime = meta.mtime;
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! A simulated disk: inodes, directories, bytes, times, and what of them would survive a power loss.
+//!
+//! # Model
+//! There are two images: what the kernel has (`now`) and what is on the platter (`durable`). Every change
+//! of a name is one record in a log; every inode whose bytes or metadata changed is marked. A sync brings
+//! the platter up to date. A killed process loses nothing here; a power loss leaves the platter and, of
+//! what was not synced, whatever [`power`] draws: all, nothing, a beginning, or any records that still
+//! apply, with each marked file old, new, shortened, or with holes of zeros.
+//!
+//! # What it never does
+//! Lose or tear what was synced; split one rename or exchange in two; give a read that the kernel would not.
+
+pub mod handles;
+pub mod power;
+pub mod tree;
+
+use dunlin_core::content::{Kind, Timestamp};
+use dunlin_storage::disk::StatSig;
+use dunlin_storage::folder::fs::FsError;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// The root directory's inode.
+pub const ROOT: u64 = 2;
+
+/// One inode.
+#[derive(Clone)]
+pub struct Inode {
+    pub kind: Kind,
+    /// A file's bytes or a link's target.
+    pub bytes: Arc<Vec<u8>>,
+    pub mode: u32,
+    pub mtime: Timestamp,
+    pub ctime: Timestamp,
+    /// A directory's names.
+    pub names: BTreeMap<Vec<u8>, u64>,
+    /// True while its bytes are dunlin's: made through the seam and never written by a user.
+    pub is_ours: bool,
+    /// True once it has no name any more; it lives on for those who have it open.
+    pub is_gone: bool,
+    hash: Cell<Option<[u8; 32]>>,
+}
+
+impl Inode {
+    /// The hash of its bytes, computed once.
+    pub fn hash(&self) -> [u8; 32] {
+        let hash = self.hash.get().unwrap_or_else(|| *blake3::hash(&self.bytes).as_bytes());
+        self.hash.set(Some(hash));
+        hash
+    }
+
+    pub fn set_bytes(&mut self, bytes: Vec<u8>) {
+        self.bytes = Arc::new(bytes);
+        self.hash.set(None);
+    }
+
+    fn resize(&mut self, len: usize) {
+        Arc::make_mut(&mut self.bytes).resize(len, 0);
+        self.hash.set(None);
+    }
+
+    fn write(&mut self, bytes: &[u8], offset: usize) {
+        if self.bytes.len() < offset + bytes.len() {
+            self.resize(offset + bytes.len());
+        }
+        Arc::make_mut(&mut self.bytes)[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self.hash.set(None);
+    }
+}
+
+/// All inodes by number.
+pub type Image = BTreeMap<u64, Inode>;
+
+/// One change of names; whole or not at all.
+#[derive(Clone)]
+pub enum Record {
+    Link { dir: u64, name: Vec<u8>, ino: u64 },
+    Unlink { dir: u64, name: Vec<u8>, ino: u64 },
+    Rename { from: (u64, Vec<u8>), to: (u64, Vec<u8>), ino: u64, over: Option<u64> },
+    Exchange { one: (u64, Vec<u8>), other: (u64, Vec<u8>), inos: (u64, u64) },
+}
+
+/// What happens at a call to come.
+pub enum Fuse {
+    /// The process is killed there.
+    Crash,
+    /// A user changes something there.
+    User(Box<dyn FnOnce(&mut State) + Send>),
+    /// This call and so many more fail.
+    Fail(FsError, u32),
+}
+
+/// Something that left a user's directory by our hand.
+pub struct Displaced {
+    pub name: Vec<u8>,
+    pub hash: [u8; 32],
+}
+
+/// What a user did, for the oracle.
+pub enum Deed {
+    /// A content that the user regards as saved.
+    Completed([u8; 32]),
+    /// Bytes that stood under a name for a moment; nothing is promised for them.
+    Passing([u8; 32]),
+    /// A visible content that the user overwrote or deleted.
+    Destroyed([u8; 32]),
+    /// In words, for the trace.
+    Said(String),
+}
+
+/// Planted faults of the disk.
+#[derive(Clone, Copy, Default)]
+pub struct Faults {
+    /// The exchange overwrites (planted bug 4).
+    pub exchange_overwrites: bool,
+    /// A sync leaves bytes behind (planted bug 5).
+    pub sync_skips_bytes: bool,
+    /// A sync leaves names behind (planted bug 6).
+    pub sync_skips_names: bool,
+}
+
+/// The disk's state.
+pub struct State {
+    pub now: Image,
+    pub durable: Image,
+    pub log: Vec<Record>,
+    pub marked: BTreeSet<u64>,
+    pub dev: u64,
+    next_ino: u64,
+    /// Numbers without a name; free once the platter knows that.
+    released: Vec<u64>,
+    /// Numbers to be used again.
+    free: Vec<u64>,
+    pub reuses_inodes: bool,
+    /// The device's clock, nanoseconds since 1970.
+    pub clock: i128,
+    /// Times are kept in steps of so many nanoseconds.
+    pub granularity: i128,
+    pub fuse: Option<(u32, Fuse)>,
+    failing: Option<(FsError, u32)>,
+    pub calls: u64,
+    pub displaced: Vec<Displaced>,
+    pub deeds: Vec<Deed>,
+    /// Broken rules that the disk itself noticed.
+    pub broken: Vec<String>,
+    pub faults: Faults,
+}
+
+/// The process was killed in the middle of a call; carried by an unwinding stack.
+pub struct Killed;
+
+/// A disk that handles share.
+pub struct Disk(Mutex<State>);
+
+impl Disk {
+    pub fn new(dev: u64) -> Self {
+        let mut state = State {
+            now: Image::new(),
+            durable: Image::new(),
+            log: Vec::new(),
+            marked: BTreeSet::new(),
+            dev,
+            next_ino: ROOT,
+            released: Vec::new(),
+            free: Vec::new(),
+            reuses_inodes: false,
+            clock: 0,
+            granularity: 1,
+            fuse: None,
+            failing: None,
+            calls: 0,
+            displaced: Vec::new(),
+            deeds: Vec::new(),
+            broken: Vec::new(),
+            faults: Faults::default(),
+        };
+        state.new_inode(Kind::Directory, Vec::new(), 0o755, false);
+        state.durable = state.now.clone();
+        state.marked.clear();
+        Self(Mutex::new(state))
+    }
+
+    /// The state, for the world and its users: no call is counted.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Begins a call of dunlin's.
+    fn call(&self, changes: bool) -> Result<MutexGuard<'_, State>, FsError> {
+        let mut state = self.state();
+        state.calls += 1;
+        state.clock += 2_000;
+        if let Some((left, _)) = &mut state.fuse {
+            *left = left.saturating_sub(1);
+        }
+        if matches!(state.fuse, Some((0, _))) {
+            match state.fuse.take() {
+                Some((_, Fuse::Crash)) => {
+                    drop(state);
+                    std::panic::resume_unwind(Box::new(Killed));
+                }
+                Some((_, Fuse::User(act))) => act(&mut state),
+                Some((_, Fuse::Fail(error, times))) => state.failing = Some((error, times)),
+                None => {}
+            }
+        }
+        if changes && let Some((error, times)) = state.failing {
+            state.failing = times.checked_sub(1).map(|left| (error, left));
+            return Err(error);
+        }
+        Ok(state)
+    }
+}
+
+impl State {
+    /// The clock as this file system keeps it.
+    pub fn time(&self) -> Timestamp {
+        let nanos = self.clock.div_euclid(self.granularity) * self.granularity;
+        let (secs, nanos) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
+        Timestamp { secs: secs as i64, nanos: nanos as u32 }
+    }
+
+    pub fn stat_of(&self, ino: u64) -> Option<StatSig> {
+        let inode = self.now.get(&ino)?;
+        let size = if inode.kind == Kind::Directory { 4096 } else { inode.bytes.len() as u64 };
+        let (mode, mtime, ctime, kind) = (inode.mode, inode.mtime, inode.ctime, inode.kind);
+        Some(StatSig { dev: self.dev, ino, size, mode, mtime, ctime, kind })
+    }
+
+    pub fn lookup(&self, dir: u64, name: &[u8]) -> Option<u64> {
+        self.now.get(&dir)?.names.get(name).copied()
+    }
+
+    /// From now on all calls succeed.
+    pub fn stop_failing(&mut self) {
+        self.failing = None;
+    }
+
+    /// Bytes or metadata of an inode change.
+    pub fn touch(&mut self, ino: u64) -> Result<&mut Inode, FsError> {
+        let time = self.time();
+        self.marked.insert(ino);
+        let inode = self.now.get_mut(&ino).ok_or(FsError::NotFound)?;
+        inode.ctime = time;
+        Ok(inode)
+    }
+
+    fn new_inode(&mut self, kind: Kind, bytes: Vec<u8>, mode: u32, is_ours: bool) -> u64 {
+        let ino = match self.free.pop().filter(|_| self.reuses_inodes) {
+            Some(ino) => ino,
+            None => {
+                self.next_ino += 1;
+                self.next_ino - 1
+            }
+        };
+        let time = self.time();
+        let inode = Inode {
+            kind,
+            bytes: Arc::new(bytes),
+            mode,
+            mtime: time,
+            ctime: time,
+            names: BTreeMap::new(),
+            is_ours,
+            is_gone: false,
+            hash: Cell::new(None),
+        };
+        self.now.insert(ino, inode);
+        self.marked.insert(ino);
+        ino
+    }
+
+    /// Brings the platter up to date.
+    pub fn sync_all(&mut self) {
+        if !self.faults.sync_skips_names {
+            // Inodes that the records name but that are gone since then are made and lost again.
+            for record in std::mem::take(&mut self.log) {
+                power::ensure_inodes(&mut self.durable, &self.now, &record);
+                power::apply(&mut self.durable, &record);
+            }
+            for ino in std::mem::take(&mut self.released) {
+                self.durable.remove(&ino);
+                self.free.push(ino);
+            }
+        }
+        if !self.faults.sync_skips_bytes {
+            for ino in std::mem::take(&mut self.marked) {
+                self.sync_inode(ino);
+            }
+        }
+    }
+
+    fn sync_inode(&mut self, ino: u64) {
+        let Some(new) = self.now.get(&ino) else { return };
+        match self.durable.get_mut(&ino) {
+            Some(old) => *old = Inode { names: std::mem::take(&mut old.names), ..new.clone() },
+            None => {
+                self.durable.insert(ino, Inode { names: BTreeMap::new(), ..new.clone() });
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Remembers what users saved, and says when it is lost (INV-2) or when bytes show that nobody saved (INV-6).
+
+use crate::disk::{Deed, State};
+use std::collections::{BTreeMap, BTreeSet};
+
+type Hash = [u8; 32];
+
+/// What is known of the contents of one run.
+#[derive(Default)]
+pub struct Oracle {
+    /// Contents that must be somewhere.
+    must: BTreeSet<Hash>,
+    /// Contents that must be seen everywhere at the end: saved, and never overwritten or deleted by a user.
+    wanted: BTreeMap<Hash, String>,
+    /// All bytes that ever stood complete under a name by a user's will.
+    allowed: BTreeSet<Hash>,
+    /// Contents that a ledger speaks of.
+    recorded: BTreeSet<Hash>,
+    /// Contents that a user overwrote or deleted where he saw them, by device.
+    destroyed: BTreeSet<(usize, Hash)>,
+    superseded: BTreeSet<Hash>,
+}
+
+impl Oracle {
+    /// Takes in what the users of `device` did; gives their words. `disks` are all disks as they are now.
+    pub fn take(&mut self, device: usize, deeds: Vec<Deed>, disks: &[&State]) -> Vec<String> {
+        let mut said = Vec::new();
+        let mut gone = Vec::new();
+        for deed in deeds {
+            match deed {
+                Deed::Completed(hash) => {
+                    self.must.insert(hash);
+                    self.allowed.insert(hash);
+                    self.wanted.insert(hash, said.last().cloned().unwrap_or_default());
+                }
+                Deed::Passing(hash) => drop(self.allowed.insert(hash)),
+                Deed::Destroyed(hash) => {
+                    self.wanted.remove(&hash);
+                    self.superseded.insert(hash);
+                    self.destroyed.insert((device, hash));
+                    gone.push(hash);
+                }
+                Deed::Said(words) => said.push(words),
+            }
+        }
+        // Who overwrites the only copy has lost it himself. What a copy of is kept must stay.
+        if !gone.is_empty() {
+            let kept: BTreeSet<Hash> = disks.iter().flat_map(|d| d.reachable(true)).collect();
+            for hash in gone {
+                if !kept.contains(&hash) {
+                    self.must.remove(&hash);
+                }
+            }
+        }
+        said
+    }
+
+    /// A ledger speaks of this content from now on.
+    pub fn record(&mut self, hash: Hash) {
+        self.recorded.insert(hash);
+    }
+
+    /// The power went: bytes that a user had been writing are torn, and what was neither synced nor
+    /// recorded may be gone.
+    pub fn lose_power(&mut self, torn: Vec<Hash>, disks: &[&State]) {
+        self.allowed.extend(torn);
+        let there: BTreeSet<Hash> = disks.iter().flat_map(|d| d.reachable(false)).collect();
+        let is_excused = |hash: &Hash| !self.recorded.contains(hash) || self.superseded.contains(hash);
+        let lost: Vec<Hash> =
+            self.must.iter().filter(|h| !there.contains(*h) && is_excused(h)).copied().collect();
+        for hash in lost {
+            self.must.remove(&hash);
+            self.wanted.remove(&hash);
+        }
+    }
+
+    /// True if a user of this device took that content away himself.
+    pub fn was_destroyed(&self, device: usize, hash: &Hash) -> bool {
+        self.destroyed.contains(&(device, *hash))
+    }
+
+    /// INV-2 at any moment: nothing that was saved is gone.
+    pub fn check_reach(&self, disks: &[&State]) -> Result<(), String> {
+        let there: BTreeSet<Hash> = disks.iter().flat_map(|d| d.reachable(false)).collect();
+        match self.must.iter().find(|hash| !there.contains(*hash)) {
+            Some(hash) => Err(format!("INV-2: the content {} is on no device any more", self.name(hash))),
+            None => Ok(()),
+        }
+    }
+
+    /// INV-2 at the end: what no user took away is seen on this disk.
+    pub fn check_visible(&self, disk: &State) -> Result<(), String> {
+        let seen: BTreeSet<Hash> = disk.visible().iter().map(|(_, ino)| disk.now[ino].hash()).collect();
+        match self.wanted.keys().find(|hash| !seen.contains(*hash)) {
+            Some(hash) => Err(format!("INV-2: the content {} is not visible", self.name(hash))),
+            None => Ok(()),
+        }
+    }
+
+    /// INV-6: whatever is visible was saved by somebody.
+    pub fn check_whole(&self, disk: &State) -> Result<(), String> {
+        use dunlin_core::content::Kind;
+        for (path, ino) in disk.visible() {
+            let inode = &disk.now[&ino];
+            let is_users_empty = inode.bytes.is_empty() && !inode.is_ours;
+            if inode.kind == Kind::File && !is_users_empty && !self.allowed.contains(&inode.hash()) {
+                let path = path.iter().map(|n| String::from_utf8_lossy(n)).collect::<Vec<_>>().join("/");
+                return Err(format!("INV-6: {path} holds bytes that nobody saved"));
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&self, hash: &Hash) -> String {
+        let words = self.wanted.get(hash).cloned().unwrap_or_default();
+        let id: String = hash.iter().take(4).map(|b| format!("{b:02x}")).collect();
+        format!("{id} ({words})")
+    }
+}

@@ -1,0 +1,58 @@
+//! What a seed asks for: how many devices, how wild a storm.
+
+use crate::random::Random;
+
+/// One run's parameters, all drawn from its seed.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub devices: usize,
+    /// Length of the storm, milliseconds.
+    pub storm_ms: u64,
+    /// Deeds of all users together.
+    pub deeds: u64,
+    /// The chance, in percent, that a deed happens in the middle of some call of dunlin's.
+    pub deeds_inside: u64,
+    pub partitions: u64,
+    pub crashes: u64,
+    /// Of the crashes so many in a hundred are power losses.
+    pub power: u64,
+    pub disk_failures: u64,
+    /// Message latency, microseconds.
+    pub latency_us: (u64, u64),
+    /// Time of one order in a room, microseconds.
+    pub work_us: (u64, u64),
+    /// The chance, in percent, that a deed is not noticed before the next whole scan.
+    pub unnoticed: u64,
+    /// Bytes of large files, at most; 0: none.
+    pub large: u64,
+    /// Steps in which the disks keep times, nanoseconds.
+    pub granularity: i128,
+    /// The clocks differ by up to so many seconds.
+    pub clocks: u64,
+    pub reuses_inodes: bool,
+}
+
+impl Plan {
+    pub fn draw(random: &mut Random) -> Self {
+        let is_stormy = random.percent(70);
+        let many = |random: &mut Random, most: u64| if is_stormy { random.below(most + 1) } else { 0 };
+        let slow = *random.pick(&[1, 1, 10, 100]).unwrap_or(&1);
+        Self {
+            devices: *random.pick(&[2, 2, 3, 3, 3, 4, 5]).unwrap_or(&3),
+            storm_ms: random.between(500, 40_000),
+            deeds: random.between(5, 70),
+            deeds_inside: *random.pick(&[0, 20, 60]).unwrap_or(&0),
+            partitions: many(random, 6),
+            crashes: many(random, 5),
+            power: *random.pick(&[0, 50, 100]).unwrap_or(&50),
+            disk_failures: if random.percent(15) { many(random, 2) } else { 0 },
+            latency_us: (200 * slow, random.between(300, 4_000) * slow),
+            work_us: (20, *random.pick(&[200, 2_000, 50_000]).unwrap_or(&2_000)),
+            unnoticed: *random.pick(&[0, 10, 50]).unwrap_or(&10),
+            large: if random.percent(25) { 700_000 } else { 0 },
+            granularity: *random.pick(&[1, 1_000, 4_000_000, 10_000_000, 1_000_000_000]).unwrap_or(&1),
+            clocks: *random.pick(&[0, 3, 100_000]).unwrap_or(&0),
+            reuses_inodes: random.percent(50),
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! People at their devices: they write, append, save by rename, move, delete, link, and know of no sync.
+//!
+//! Each content that a user regards as saved is unlike any other, so that the oracle can look for it.
+
+use crate::disk::{Deed, ROOT, State};
+use crate::random::Random;
+use dunlin_core::content::Kind;
+use dunlin_core::path::CONTROL_DIR;
+
+/// Few names, so that devices collide.
+const FILES: [&str; 7] = ["a", "b.txt", "c.txt", "notes.md", "data.bin", "x", "y"];
+const DIRS: [&str; 4] = ["docs", "src", "x", "y"];
+
+/// The person at one device.
+#[derive(Clone)]
+pub struct User {
+    pub device: usize,
+    pub random: Random,
+    written: u64,
+    /// A file being written, and what it will hold.
+    half: Option<(u64, Vec<u8>)>,
+    /// Bytes of large files, at most; 0: none.
+    pub large: u64,
+}
+
+type Spot = (u64, Vec<u8>);
+
+impl User {
+    pub fn new(device: usize, random: Random, large: u64) -> Self {
+        Self { device, random, written: 0, half: None, large }
+    }
+
+    /// Does one thing.
+    pub fn act(&mut self, disk: &mut State) {
+        if let Some((ino, bytes)) = self.half.take() {
+            return self.finish(disk, ino, bytes);
+        }
+        match self.random.below(100) {
+            0..25 => self.create(disk),
+            25..45 => self.edit(disk),
+            45..53 => self.save_by_rename(disk),
+            53..65 => self.delete(disk),
+            65..77 => self.rename(disk),
+            77..84 => self.make_dir(disk),
+            84..89 => self.remove_tree(disk),
+            89..93 => self.link(disk),
+            93..97 => self.change_mode(disk),
+            _ => self.begin_to_write(disk),
+        }
+    }
+
+    /// Becomes another person at the same device, whose contents are like nobody else's.
+    pub fn become_twin(&mut self, mut random: Random) {
+        self.written = random.next() | 1 << 63;
+        self.random = random;
+        self.half = None;
+    }
+
+    /// Ends what was begun.
+    pub fn settle(&mut self, disk: &mut State) {
+        if let Some((ino, bytes)) = self.half.take() {
+            self.finish(disk, ino, bytes);
+        }
+    }
+
+    fn say(&self, disk: &mut State, what: String) {
+        disk.deeds.push(Deed::Said(what));
+    }
+
+    fn content(&mut self) -> Vec<u8> {
+        self.written += 1;
+        let mut bytes = format!("{}.{}|", self.device, self.written).into_bytes();
+        let len = match self.random.below(20) {
+            0 if self.large > 0 => self.random.between(self.large / 4, self.large),
+            1..4 => self.random.below(20_000),
+            _ => self.random.below(120),
+        };
+        let is_text = self.random.percent(50);
+        while (bytes.len() as u64) < len {
+            let word = self.random.next();
+            match is_text {
+                true => bytes.extend_from_slice(format!("line {:x}\n", word % 4096).as_bytes()),
+                false => bytes.extend_from_slice(&word.to_le_bytes()),
+            }
+        }
+        bytes
+    }
+
+    fn dirs(&self, disk: &State) -> Vec<u64> {
+        let is_dir = |ino: &u64| disk.now[ino].kind == Kind::Directory;
+        let below = disk.visible().into_iter().map(|(_, ino)| ino).filter(is_dir);
+        std::iter::once(ROOT).chain(below).collect()
+    }
+
+    /// Visible names of one kind, with where they stand.
+    fn spots(&self, disk: &State, kind: Option<Kind>) -> Vec<(Spot, u64)> {
+        let mut spots = Vec::new();
+        for dir in self.dirs(disk) {
+            for (name, ino) in &disk.now[&dir].names {
+                let is_own = dir == ROOT && name == CONTROL_DIR.as_bytes();
+                if !is_own && kind.is_none_or(|k| disk.now[ino].kind == k) {
+                    spots.push(((dir, name.clone()), *ino));
+                }
+            }
+        }
+        spots
+    }
+
+    fn some_dir(&mut self, disk: &State) -> u64 {
+        let dirs = self.dirs(disk);
+        *self.random.pick(&dirs).unwrap_or(&ROOT)
+    }
+
+    fn some_file(&mut self, disk: &State) -> Option<(Spot, u64)> {
+        let spots = self.spots(disk, Some(Kind::File));
+        self.random.pick(&spots).cloned()
+    }
+
+    fn some_name(&mut self, from: &[&str]) -> Vec<u8> {
+        self.random.pick(from).map(|n| n.as_bytes().to_vec()).unwrap_or_default()
+    }
+
+    /// Puts bytes into a file; what stood there before is gone.
+    fn put(&mut self, disk: &mut State, ino: u64, bytes: Vec<u8>, is_fresh: bool) {
+        let time = disk.time();
+        if !is_fresh {
+            let old = disk.now[&ino].hash();
+            disk.deeds.push(Deed::Destroyed(old));
+        }
+        if let Ok(inode) = disk.touch(ino) {
+            inode.set_bytes(bytes);
+            inode.mtime = time;
+            inode.is_ours = false;
+            let hash = inode.hash();
+            disk.deeds.push(Deed::Completed(hash));
+        }
+    }
+
+    fn create(&mut self, disk: &mut State) {
+        let dir = self.some_dir(disk);
+        let name = self.some_name(&FILES);
+        let bytes = self.content();
+        if let Ok(ino) = disk.make(dir, &name, Kind::File, 0o644, false) {
+            self.say(disk, format!("creates {} ({} bytes)", show(&name), bytes.len()));
+            self.put(disk, ino, bytes, true);
+        }
+    }
+
+    fn edit(&mut self, disk: &mut State) {
+        let Some(((_, name), ino)) = self.some_file(disk) else { return self.create(disk) };
+        let old = disk.now[&ino].bytes.to_vec();
+        let new = self.content();
+        let bytes = match self.random.below(4) {
+            0 => [&old[..], &new].concat(),
+            // As long as before, so that only its times tell.
+            1 if new.len() <= old.len() => [&new[..], &old[new.len()..]].concat(),
+            2 if !old.is_empty() => {
+                let at = self.random.below(old.len() as u64) as usize;
+                [&old[..at], &new, &old[at..]].concat()
+            }
+            _ => new,
+        };
+        self.say(disk, format!("edits {} ({} bytes)", show(&name), bytes.len()));
+        self.put(disk, ino, bytes, false);
+    }
+
+    fn save_by_rename(&mut self, disk: &mut State) {
+        let Some(((dir, name), ino)) = self.some_file(disk) else { return self.create(disk) };
+        let bytes = self.content();
+        let old = disk.now[&ino].hash();
+        let Ok(new) = disk.make(dir, b".save~", Kind::File, 0o644, false) else { return };
+        self.say(disk, format!("saves {} by rename ({} bytes)", show(&name), bytes.len()));
+        self.put(disk, new, bytes, true);
+        if disk.rename((dir, b".save~"), (dir, &name)).is_ok() {
+            disk.deeds.push(Deed::Destroyed(old));
+        }
+    }
+
+    fn delete(&mut self, disk: &mut State) {
+        let spots = self.spots(disk, None);
+        let Some(((dir, name), ino)) = self.random.pick(&spots).cloned() else { return };
+        if disk.now[&ino].kind == Kind::Directory {
+            return;
+        }
+        let old = disk.now[&ino].hash();
+        self.say(disk, format!("deletes {}", show(&name)));
+        if disk.unlink(dir, &name).is_ok() {
+            disk.deeds.push(Deed::Destroyed(old));
+        }
+    }
+
+    fn rename(&mut self, disk: &mut State) {
+        let spots = self.spots(disk, None);
+        let Some(((dir, name), ino)) = self.random.pick(&spots).cloned() else { return };
+        let is_dir = disk.now[&ino].kind == Kind::Directory;
+        let to = self.some_dir(disk);
+        let new = if self.random.percent(40) {
+            name.clone()
+        } else {
+            self.some_name(if is_dir { &DIRS } else { &FILES })
+        };
+        let over = disk.lookup(to, &new);
+        if over == Some(ino) || is_dir && over.is_some() {
+            return;
+        }
+        let lost = over.map(|over| (disk.now[&over].kind, disk.now[&over].hash()));
+        if lost.is_some_and(|(kind, _)| kind == Kind::Directory) {
+            return;
+        }
+        if disk.rename((dir, &name), (to, &new)).is_ok() {
+            self.say(disk, format!("moves {} to {}", show(&name), show(&new)));
+            disk.deeds.extend(lost.map(|(_, hash)| Deed::Destroyed(hash)));
+        }
+    }
+
+    fn make_dir(&mut self, disk: &mut State) {
+        let dir = self.some_dir(disk);
+        let name = self.some_name(&DIRS);
+        if disk.make(dir, &name, Kind::Directory, 0o755, false).is_ok() {
+            self.say(disk, format!("makes the directory {}", show(&name)));
+        }
+    }
+
+    fn remove_tree(&mut self, disk: &mut State) {
+        let spots = self.spots(disk, Some(Kind::Directory));
+        let Some(((dir, name), ino)) = self.random.pick(&spots).cloned() else { return };
+        self.say(disk, format!("deletes the directory {} and all below", show(&name)));
+        let mut open = vec![(dir, name, ino, false)];
+        while let Some((dir, name, ino, is_empty)) = open.pop() {
+            if disk.now[&ino].kind == Kind::Directory && !is_empty {
+                let inside: Vec<_> =
+                    disk.now[&ino].names.iter().map(|(n, i)| (ino, n.clone(), *i, false)).collect();
+                open.push((dir, name, ino, true));
+                open.extend(inside);
+                continue;
+            }
+            let old = (disk.now[&ino].kind != Kind::Directory).then(|| disk.now[&ino].hash());
+            if disk.unlink(dir, &name).is_ok() {
+                disk.deeds.extend(old.map(Deed::Destroyed));
+            }
+        }
+    }
+
+    fn link(&mut self, disk: &mut State) {
+        let dir = self.some_dir(disk);
+        let name = self.some_name(&FILES);
+        self.written += 1;
+        let target = format!("../to/{}.{}", self.device, self.written).into_bytes();
+        if let Ok(ino) = disk.make(dir, &name, Kind::Symlink, 0o777, false) {
+            self.say(disk, format!("links {}", show(&name)));
+            self.put(disk, ino, target, true);
+        }
+    }
+
+    fn change_mode(&mut self, disk: &mut State) {
+        let spots = self.spots(disk, None);
+        let Some(((_, name), ino)) = self.random.pick(&spots).cloned() else { return };
+        if disk.now[&ino].kind == Kind::Symlink {
+            return;
+        }
+        let mode = *self.random.pick(&[0o644, 0o755, 0o600, 0o700]).unwrap_or(&0o644);
+        self.say(disk, format!("sets the mode of {} to {mode:o}", show(&name)));
+        if let Ok(inode) = disk.touch(ino) {
+            inode.mode = mode;
+        }
+    }
+
+    /// Writes the first half; the rest comes with the next deed.
+    fn begin_to_write(&mut self, disk: &mut State) {
+        let Some(((_, name), ino)) = self.some_file(disk) else { return };
+        let bytes = self.content();
+        let half = bytes[..bytes.len() / 2].to_vec();
+        self.say(disk, format!("begins to write {}", show(&name)));
+        let time = disk.time();
+        let old = disk.now[&ino].hash();
+        disk.deeds.push(Deed::Destroyed(old));
+        if let Ok(inode) = disk.touch(ino) {
+            inode.set_bytes(half);
+            inode.mtime = time;
+            inode.is_ours = false;
+            let hash = inode.hash();
+            disk.deeds.push(Deed::Passing(hash));
+            self.half = Some((ino, bytes));
+        }
+    }
+
+    fn finish(&mut self, disk: &mut State, ino: u64, bytes: Vec<u8>) {
+        // Whoever holds a file open that was deleted meanwhile writes into nothing.
+        let is_there = disk.visible().iter().any(|(_, i)| *i == ino);
+        let is_kind = disk.now.get(&ino).is_some_and(|i| i.kind == Kind::File);
+        if is_there && is_kind {
+            self.say(disk, format!("ends writing ({} bytes)", bytes.len()));
+            self.put(disk, ino, bytes, false);
+        }
+    }
+}
+
+fn show(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}

@@ -1,0 +1,152 @@
+//! Devices come into being: one founds the folder and invites, the others join.
+
+use super::{Failure, What, World};
+use crate::canary::Plant;
+use crate::device::Device;
+use crate::disk::Disk;
+use crate::net::Net;
+use crate::oracle::Oracle;
+use crate::plan::Plan;
+use crate::random::Random;
+use crate::trace::Trace;
+use crate::users::User;
+use dunlin_core::id::ChainId;
+use dunlin_core::identity::Identity;
+use dunlin_core::invite::Invite;
+use dunlin_core::ledger::event::Role;
+use dunlin_pipeline::jobs::admit::{Founding, found, invite, prepare};
+use dunlin_storage::store::memory::MemoryStore;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use zeroize::Zeroizing;
+
+impl World {
+    pub(super) fn new(seed: u64, plant: Plant, prints: bool) -> Self {
+        let mut random = Random::new(seed);
+        let plan = Plan::draw(&mut random);
+        Self {
+            plan,
+            plant,
+            random,
+            now: 0,
+            base: Instant::now(),
+            calendar: BinaryHeap::new(),
+            scheduled: 0,
+            steps: 0,
+            devices: Vec::new(),
+            net: Net::default(),
+            oracle: Oracle::default(),
+            trace: Trace::new(prints),
+            is_calm: false,
+        }
+    }
+
+    pub(super) fn birth(&mut self) -> Result<(), Failure> {
+        self.say(None, &format!("{:?}", self.plan));
+        for index in 0..self.plan.devices {
+            let device = self.new_device(index);
+            self.devices.push(device);
+            self.set_clock(index);
+        }
+        self.found().map_err(|what| Failure { device: Some(0), what })?;
+        for index in 0..self.devices.len() {
+            // Some folders are filled before the folder is shared or joined.
+            let deeds = self.random.below(6);
+            for _ in 0..deeds {
+                self.deed(index)?;
+            }
+            let delay = if index == 0 { 0 } else { self.random.below(self.plan.storm_ms / 2 * super::MS) };
+            self.schedule(delay, What::Start(index));
+        }
+        Ok(())
+    }
+
+    fn new_device(&mut self, index: usize) -> Device {
+        let identity = Identity::from_seed(&self.random.bytes32());
+        let chain = ChainId { author: identity.peer_id(), incarnation: self.random.next() };
+        let disk = Disk::new(100 + index as u64);
+        {
+            let mut state = disk.state();
+            state.granularity = self.plan.granularity;
+            state.reuses_inodes = self.plan.reuses_inodes;
+            state.faults = self.plant.faults();
+        }
+        let offset = self.random.below(2 * self.plan.clocks + 1) as i128 - i128::from(self.plan.clocks);
+        let addr = |i: usize| SocketAddr::from(([10, 0, 0, 1 + i as u8], 27272));
+        let mut marker = [0; 16];
+        marker.copy_from_slice(&self.random.bytes32()[..16]);
+        Device {
+            identity,
+            label: format!("device {index}"),
+            chain,
+            marker,
+            disk: Arc::new(disk),
+            store: Arc::new(MemoryStore::default()),
+            addr: addr(index),
+            dial: (0..self.plan.devices).filter(|i| *i != index).map(addr).collect(),
+            invite: None,
+            user: User::new(index, self.random.fork(), self.plan.large),
+            clock_offset: offset * 1_000_000_000,
+            epoch: 0,
+            life: None,
+        }
+    }
+
+    fn found(&mut self) -> Result<(), String> {
+        let words = |e: dunlin_pipeline::jobs::JobError| e.to_string();
+        let wall_ms = self.wall_ms(0);
+        let mut nonce = [0; 16];
+        nonce.copy_from_slice(&self.random.bytes32()[..16]);
+        let secret = self.random.bytes32();
+        let founder = &self.devices[0];
+        let founding = Founding {
+            label: "simulated".to_owned(),
+            device: founder.label.clone(),
+            incarnation: founder.chain.incarnation,
+            nonce,
+            secret,
+            marker: founder.marker,
+            wall_ms,
+        };
+        let folder = found(&*founder.store, &founder.identity, founding).map_err(words)?;
+        for index in 1..self.devices.len() {
+            let seed = self.random.bytes32();
+            let not_after_ms = wall_ms + 86_400_000;
+            let founder = &self.devices[0];
+            let role = Role::Writer;
+            invite(&*founder.store, &founder.identity, seed, role, not_after_ms, 1, wall_ms)
+                .map_err(words)?;
+            let link = Invite {
+                folder,
+                issuer: founder.identity.peer_id(),
+                seed: Zeroizing::new(seed),
+                not_after_ms,
+                label: "simulated".to_owned(),
+                addrs: vec![founder.addr],
+            };
+            let joiner = &mut self.devices[index];
+            prepare(&*joiner.store, folder, joiner.chain, joiner.marker).map_err(words)?;
+            joiner.invite = Some(link);
+        }
+        Ok(())
+    }
+
+    /// A process starts, unless one is running.
+    pub(super) fn start(&mut self, device: usize) -> Result<(), Failure> {
+        if self.devices[device].life.is_some() {
+            return Ok(());
+        }
+        self.set_clock(device);
+        let now = self.instant(self.now);
+        // Its first calls belong to the start; what is to burn burns later.
+        let fuse = self.devices[device].disk.state().fuse.take();
+        let started = self.devices[device].start(now);
+        self.devices[device].disk.state().fuse = fuse;
+        started.map_err(|what| Failure { device: Some(device), what })?;
+        let epoch = self.devices[device].epoch;
+        self.say(device, &format!("starts, process {epoch}"));
+        self.drain(device, epoch)
+    }
+}

@@ -1,0 +1,146 @@
+//! Words for the trace. Nothing that differs from run to run: no instants, no addresses in memory.
+
+use dunlin_core::message::Message;
+use dunlin_pipeline::engine::effect::LedgerOrder;
+use dunlin_pipeline::engine::event::Event;
+use dunlin_storage::folder::apply::{Operation, Outcome, Step};
+use dunlin_storage::folder::scan::Seen;
+use dunlin_transport::{Event as NetEvent, Lane};
+
+pub fn describe_event(event: &Event) -> String {
+    match event {
+        Event::Ledger(state) => format!("ledger: {} dirty", state.dirty),
+        Event::Recorded(recorded, state) => {
+            format!("recorded {} entries, {} dirty", recorded.entries.len(), state.dirty)
+        }
+        Event::Admitted { admitted, state, .. } => format!(
+            "admitted {}, missing {}, refused {:?}, forked {}, {} dirty",
+            admitted.accepted.len(),
+            admitted.missing.len(),
+            admitted.refused.iter().map(|r| r.1).collect::<Vec<_>>(),
+            admitted.forked.len(),
+            state.dirty
+        ),
+        Event::Planned(plan) => {
+            let steps: Vec<String> = plan.items.iter().map(|item| describe_step(&item.step)).collect();
+            format!("planned {}; {} dirty, cursor {}", steps.join(", "), plan.dirty, plan.cursor.is_some())
+        }
+        Event::Loaded { conn, entries, .. } => format!("loaded {} for {}", entries.len(), conn.0),
+        Event::MemberAdded { conn, result, .. } => format!("member by {}: {}", conn.0, result.is_ok()),
+        Event::ManifestFound { ticket, found } => format!("manifest of {ticket}: {}", found.is_ok()),
+        Event::Recovered { intents } => format!("recovered {intents} intents"),
+        Event::Seen(batch) => {
+            format!("saw {}", batch.iter().map(describe_seen).collect::<Vec<_>>().join(", "))
+        }
+        Event::ScanDone(result) => {
+            format!("scan done: {}", result.as_ref().err().cloned().unwrap_or_default())
+        }
+        Event::Applied(results) => {
+            let words = results.iter().map(|(step, outcome)| match outcome {
+                Outcome::Done => format!("{} done", describe_step(step)),
+                other => format!("{} {other:?}", describe_step(step)),
+            });
+            format!("applied {}", words.collect::<Vec<_>>().join(", "))
+        }
+        Event::Settled => "settled".to_owned(),
+        Event::StageOpened { ticket, missing, reused } => {
+            format!("stage {ticket} lacks {:?}, reused {reused}", missing.as_ref().map(Vec::len))
+        }
+        Event::StageFinished { ticket, result } => format!("stage {ticket} finished {result:?}"),
+        Event::Cut(results) => {
+            let words = results.iter().map(|(ticket, result)| match result {
+                Ok(cut) => format!(
+                    "{ticket}: {}{}",
+                    cut.digest.content.hash.short(),
+                    if cut.racy { " racy" } else { "" }
+                ),
+                Err(error) => format!("{ticket}: {error}"),
+            });
+            format!("cut {}", words.collect::<Vec<_>>().join(", "))
+        }
+        Event::Verified { entries, bad, .. } => format!("verified {}, {bad} bad", entries.len()),
+        Event::Opened { ticket, result } => format!("opened {ticket}: {:?}", result.as_ref().map(Vec::len)),
+        Event::Reused { owner, bytes } => format!("reused {owner}: {:?}", bytes.as_ref().map(Vec::len)),
+        Event::Served { conn, bytes, stale, .. } => format!("served {bytes} to {}, stale {stale:?}", conn.0),
+        Event::Dirty(paths) => format!("noticed {paths:?}"),
+        Event::Net(event) => describe_net(event),
+        Event::Stop => "stop".to_owned(),
+        Event::Failed(text) => format!("failed: {text}"),
+    }
+}
+
+fn describe_net(event: &NetEvent) -> String {
+    match event {
+        NetEvent::Listening { .. } => "listening".to_owned(),
+        NetEvent::Connected { conn, peer, psk, outbound, .. } => {
+            format!(
+                "connected {} with {} by key {}, outbound {}",
+                conn.0,
+                peer.short(),
+                psk.0,
+                outbound.is_some()
+            )
+        }
+        NetEvent::DialFailed { ticket, .. } => format!("dial {ticket} failed"),
+        NetEvent::Frame { conn, lane: Lane::Control, frame } => {
+            let what = Message::decode(frame).map(|m| describe_message(&m));
+            format!("from {}: {}", conn.0, what.unwrap_or_else(|e| e.to_string()))
+        }
+        NetEvent::Frame { conn, lane: Lane::Bulk, frame } => format!("from {}: bulk {}", conn.0, frame.len()),
+        NetEvent::Sent { conn, lane, bytes } => format!("sent {bytes} on {lane:?} of {}", conn.0),
+        NetEvent::Closed { conn, reason } => format!("closed {}: {reason}", conn.0),
+        NetEvent::Fatal(text) => format!("network fatal: {text}"),
+    }
+}
+
+fn describe_message(message: &Message) -> String {
+    match message {
+        Message::Hello(hello) => format!("hello, join {}", hello.join.is_some()),
+        Message::Welcome(_) => "welcome".to_owned(),
+        Message::Frontier(frontier) => {
+            format!("frontier {:?}", frontier.heads().map(|(_, (seq, _))| *seq).collect::<Vec<_>>())
+        }
+        Message::Entries(entries) => format!("{} entries", entries.len()),
+        Message::Want(want) => format!("want {} in request {}", want.items.len(), want.request),
+        Message::Status(status) => format!("status needed {} in sync {}", status.needed, status.in_sync),
+        Message::Goodbye(bye) => format!("goodbye {} {}", bye.code, bye.text),
+        _ => "another message".to_owned(),
+    }
+}
+
+pub fn describe_order(order: &LedgerOrder) -> String {
+    match order {
+        LedgerOrder::Record(observed) => format!("records {}", observed.len()),
+        LedgerOrder::Admit { entries, .. } => format!("admits {}", entries.len()),
+        LedgerOrder::Plan { busy, .. } => format!("plans, {} busy", busy.len()),
+        LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),
+        LedgerOrder::AddMember { .. } => "adds a member".to_owned(),
+        LedgerOrder::KeepSecret(_) => "keeps the secret".to_owned(),
+        LedgerOrder::FindManifest { ticket, .. } => format!("looks for the manifest of {ticket}"),
+        LedgerOrder::KeepPart { bytes, .. } => format!("keeps a part of {} bytes", bytes.len()),
+        LedgerOrder::KeepPeer { label, .. } => format!("remembers {label}"),
+    }
+}
+
+pub fn describe_step(step: &Step) -> String {
+    let at = step.operation.at();
+    match &step.operation {
+        Operation::MakeDir { .. } => format!("mkdir {at}"),
+        Operation::PutFile { over, .. } => format!("put {at}{}", if over.is_some() { " over" } else { "" }),
+        Operation::PutLink { over, .. } => format!("link {at}{}", if over.is_some() { " over" } else { "" }),
+        Operation::SetMeta { .. } => format!("meta {at}"),
+        Operation::Adopt { .. } => format!("adopt {at}"),
+        Operation::Move { from, .. } => format!("move {from} to {at}"),
+        Operation::Remove { .. } => format!("remove {at}"),
+        Operation::RemoveDir { .. } => format!("rmdir {at}"),
+    }
+}
+
+fn describe_seen(seen: &Seen) -> String {
+    match seen {
+        Seen::Appeared { path, .. } => format!("new {path}"),
+        Seen::Changed { path, .. } => format!("changed {path}"),
+        Seen::Gone { path, .. } => format!("gone {path}"),
+        Seen::MovedTo { from, path, .. } => format!("moved {from} to {path}"),
+    }
+}

@@ -1,0 +1,215 @@
+//! One run: devices, their users, the network and the calendar of what is to come. Single-threaded, with
+//! a clock of its own; everything follows from the seed.
+
+mod birth;
+mod checks;
+mod describe;
+mod dump;
+mod rooms;
+mod storm;
+mod wire;
+
+use crate::canary::Plant;
+use crate::device::Device;
+use crate::net::Net;
+use crate::oracle::Oracle;
+use crate::plan::Plan;
+use crate::random::Random;
+use crate::trace::Trace;
+use bytes::Bytes;
+use dunlin_core::path::RelPath;
+use dunlin_pipeline::engine::effect::DigestOrder;
+use dunlin_pipeline::engine::event::Event;
+use dunlin_transport::{CloseReason, Lane};
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// A millisecond of virtual time.
+pub const MS: u64 = 1_000_000;
+/// The true time at the start, seconds since 1970.
+const EPOCH_SECS: i128 = 1_760_000_000;
+/// From the calm on, everything must be in line after so long (INV-1).
+const CALM_MAX: u64 = 240_000 * MS;
+/// Nothing ends in more steps than this; a loop that goes nowhere does.
+const STEPS_MAX: u64 = 400_000;
+
+/// What is on the calendar. Each names the process that it is for.
+pub enum What {
+    Answer(usize, u64, Event),
+    Seen(usize, u64),
+    LedgerTurn(usize, u64),
+    FolderTurn(usize, u64),
+    Digest(usize, u64, DigestOrder),
+    Wake(usize, u64),
+    Notice(usize, u64, Vec<RelPath>),
+    Dial(wire::Dialling),
+    Arrive { pipe: u64, from: usize, lane: Lane, frame: Bytes },
+    Hang { pipe: u64, side: usize, reason: CloseReason },
+    CutTooLong { one: usize, other: usize, cut: u64 },
+    Deed(usize),
+    Start(usize),
+    Fault(storm::Fault),
+}
+
+struct Entry {
+    at: u64,
+    number: u64,
+    what: What,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.number).cmp(&(self.at, self.number))
+    }
+}
+
+/// A broken rule.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub device: Option<usize>,
+    pub what: String,
+}
+
+/// How a run went.
+pub struct Outcome {
+    pub failure: Option<Failure>,
+    pub hash: String,
+    pub lines: Vec<String>,
+    pub steps: u64,
+    pub entries: u64,
+}
+
+/// See the module's doc.
+pub struct World {
+    pub plan: Plan,
+    plant: Plant,
+    random: Random,
+    now: u64,
+    base: Instant,
+    calendar: BinaryHeap<Entry>,
+    scheduled: u64,
+    steps: u64,
+    devices: Vec<Device>,
+    net: Net,
+    oracle: Oracle,
+    trace: Trace,
+    is_calm: bool,
+}
+
+impl World {
+    /// Runs a seed to its end.
+    pub fn run(seed: u64, plant: Plant, prints: bool) -> Outcome {
+        let mut world = World::new(seed, plant, prints);
+        let result = catch_unwind(AssertUnwindSafe(|| world.live()));
+        let result = result.unwrap_or_else(|panic| Err(Failure { device: None, what: words_of(&*panic) }));
+        if let Err(failure) = &result {
+            world.trace.line(world.now, failure.device, &format!("FAILED {}", failure.what));
+            if prints {
+                world.dump().iter().for_each(|line| println!("{line}"));
+            }
+        }
+        Outcome {
+            failure: result.err(),
+            hash: world.trace.hash(),
+            lines: world.trace.last(60),
+            steps: world.steps,
+            entries: world.entries(),
+        }
+    }
+
+    fn live(&mut self) -> Result<(), Failure> {
+        self.birth()?;
+        self.schedule_storm();
+        let storm_ends = self.plan.storm_ms * MS;
+        self.go_on_until(storm_ends)?;
+        self.calm_down()?;
+        self.await_convergence()?;
+        self.check_silence()?;
+        self.check_end()
+    }
+
+    fn go_on_until(&mut self, until: u64) -> Result<(), Failure> {
+        while self.calendar.peek().is_some_and(|entry| entry.at <= until) {
+            let Some(entry) = self.calendar.pop() else { break };
+            self.now = entry.at;
+            self.steps += 1;
+            if self.steps > STEPS_MAX {
+                return Err(Failure { device: None, what: "INV-16: it does not come to rest".to_owned() });
+            }
+            self.step(entry.what)?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn step(&mut self, what: What) -> Result<(), Failure> {
+        match what {
+            What::Answer(device, epoch, event) => self.tell(device, epoch, event),
+            What::Seen(device, epoch) => self.tell_seen(device, epoch),
+            What::LedgerTurn(device, epoch) => self.ledger_turn(device, epoch),
+            What::FolderTurn(device, epoch) => self.folder_turn(device, epoch),
+            What::Digest(device, epoch, order) => self.digest_turn(device, epoch, order),
+            What::Wake(device, epoch) => self.wake(device, epoch),
+            What::Notice(device, epoch, paths) => self.tell(device, epoch, Event::Dirty(paths)),
+            What::Dial(dialling) => self.dial_arrives(dialling),
+            What::Arrive { pipe, from, lane, frame } => self.frame_arrives(pipe, from, lane, frame),
+            What::Hang { pipe, side, reason } => self.hang_up(pipe, side, reason),
+            What::CutTooLong { one, other, cut } => self.cut_too_long(one, other, cut),
+            What::Deed(device) => self.deed(device),
+            What::Start(device) => self.start(device),
+            What::Fault(fault) => self.fault(fault),
+        }
+    }
+
+    fn schedule(&mut self, delay: u64, what: What) {
+        self.scheduled += 1;
+        self.calendar.push(Entry { at: self.now + delay, number: self.scheduled, what });
+    }
+
+    /// Virtual time as the engine is told it.
+    fn instant(&self, at: u64) -> Instant {
+        self.base + Duration::from_nanos(at)
+    }
+
+    fn fail<T>(&self, device: impl Into<Option<usize>>, what: impl Into<String>) -> Result<T, Failure> {
+        Err(Failure { device: device.into(), what: what.into() })
+    }
+
+    fn say(&mut self, device: impl Into<Option<usize>>, what: &str) {
+        self.trace.line(self.now, device.into(), what);
+    }
+
+    /// Sets a disk's clock to the time of its device; it never goes back.
+    fn set_clock(&mut self, device: usize) {
+        let clock = EPOCH_SECS * 1_000_000_000 + self.devices[device].clock_offset + i128::from(self.now);
+        let mut state = self.devices[device].disk.state();
+        state.clock = state.clock.max(clock);
+    }
+
+    fn wall_ms(&self, device: usize) -> i64 {
+        (self.devices[device].disk.state().clock / 1_000_000) as i64
+    }
+}
+
+/// What a panic said.
+pub fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let words = panic.downcast_ref::<String>().cloned();
+    let words = words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+    format!("panicked: {}", words.unwrap_or_else(|| "without words".to_owned()))
+}

@@ -1,0 +1,194 @@
+//! What goes wrong, and when it stops: deeds of users, cuts, crashes, failing disks; then the calm.
+
+use super::{CALM_MAX, Failure, MS, What, World};
+use crate::disk::Fuse;
+use dunlin_core::path::{Name, RelPath};
+use dunlin_storage::folder::fs::FsError;
+
+/// A fault that is on the calendar.
+pub enum Fault {
+    Cut { one: usize, other: usize, both: bool },
+    Heal { one: usize, other: usize },
+    Crash(usize),
+    DiskFails(usize),
+}
+
+impl World {
+    pub(super) fn schedule_storm(&mut self) {
+        let ends = self.plan.storm_ms * MS;
+        let devices = self.devices.len() as u64;
+        for _ in 0..self.plan.deeds {
+            let (at, device) = (self.random.below(ends), self.random.below(devices) as usize);
+            self.schedule(at, What::Deed(device));
+        }
+        for _ in 0..self.plan.partitions {
+            let one = self.random.below(devices) as usize;
+            let other = (one + 1 + self.random.below(devices - 1) as usize) % devices as usize;
+            let (at, both) = (self.random.below(ends), self.random.percent(60));
+            self.schedule(at, What::Fault(Fault::Cut { one, other, both }));
+            let lasts = self.random.between(10, 40_000) * MS;
+            self.schedule(at + lasts, What::Fault(Fault::Heal { one, other }));
+        }
+        for _ in 0..self.plan.crashes {
+            let (at, device) = (self.random.below(ends), self.random.below(devices) as usize);
+            self.schedule(at, What::Fault(Fault::Crash(device)));
+        }
+        for _ in 0..self.plan.disk_failures {
+            let (at, device) = (self.random.below(ends), self.random.below(devices) as usize);
+            self.schedule(at, What::Fault(Fault::DiskFails(device)));
+        }
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault) -> Result<(), Failure> {
+        if self.is_calm {
+            return Ok(());
+        }
+        match fault {
+            Fault::Cut { one, other, both } => {
+                self.say(None, &format!("cut between d{one} and d{other}, both ways {both}"));
+                self.cut(one, other, both);
+            }
+            Fault::Heal { one, other } => {
+                self.say(None, &format!("healed between d{one} and d{other}"));
+                self.heal(one, other);
+            }
+            Fault::DiskFails(device) => {
+                let error = *self
+                    .random
+                    .pick(&[FsError::Full, FsError::Full, FsError::Other(5)])
+                    .unwrap_or(&FsError::Full);
+                let (after, times) = (self.random.between(1, 40), self.random.below(6));
+                self.say(device, &format!("the disk will fail with {error:?}"));
+                self.devices[device].disk.state().fuse =
+                    Some((after as u32, Fuse::Fail(error, times as u32)));
+            }
+            Fault::Crash(device) if self.random.percent(50) => {
+                let after = self.random.between(1, 60) as u32;
+                self.say(device, &format!("will be killed after {after} calls"));
+                self.devices[device].disk.state().fuse = Some((after, Fuse::Crash));
+            }
+            Fault::Crash(device) => {
+                if self.devices[device].life.is_some() {
+                    let power_goes = self.random.percent(self.plan.power);
+                    self.kill(device, power_goes)?;
+                    let delay = self.random.between(1, 20_000) * MS;
+                    self.schedule(delay, What::Start(device));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A user does something, and perhaps somebody notices.
+    pub(super) fn deed(&mut self, device: usize) -> Result<(), Failure> {
+        self.set_clock(device);
+        {
+            let disk = self.devices[device].disk.clone();
+            self.devices[device].user.act(&mut disk.state());
+        }
+        self.after_deeds(device)
+    }
+
+    /// Takes the deeds to the oracle, checks, and has the watcher notice them or not.
+    pub(super) fn after_deeds(&mut self, device: usize) -> Result<(), Failure> {
+        let deeds = std::mem::take(&mut self.devices[device].disk.state().deeds);
+        if deeds.is_empty() {
+            return Ok(());
+        }
+        let said = {
+            let guards: Vec<_> = self.devices.iter().map(|d| d.disk.state()).collect();
+            let disks: Vec<_> = guards.iter().map(|g| &**g).collect();
+            self.oracle.take(device, deeds, &disks)
+        };
+        for words in said {
+            self.say(device, &format!("the user {words}"));
+        }
+        if !self.is_calm && self.random.percent(self.plan.unnoticed) {
+            return Ok(());
+        }
+        let epoch = self.devices[device].epoch;
+        let delay = self.random.between(1, 1_500) * MS;
+        let scope = if self.random.percent(50) { Vec::new() } else { self.some_scopes(device) };
+        self.schedule(delay, What::Notice(device, epoch, scope));
+        self.check_reach()
+    }
+
+    /// One or two directories to look at; the watcher need not be right.
+    fn some_scopes(&mut self, device: usize) -> Vec<RelPath> {
+        let dirs: Vec<RelPath> = {
+            let disk = self.devices[device].disk.state();
+            let is_dir = |ino: &u64| disk.now[ino].kind == dunlin_core::content::Kind::Directory;
+            let dirs = disk.visible().into_iter().filter(|(_, ino)| is_dir(ino));
+            let path = |names: Vec<Vec<u8>>| {
+                let names = names.iter().map(|n| Name::parse(n)).collect::<Result<Vec<_>, _>>().ok()?;
+                RelPath::from_names(names).ok()
+            };
+            dirs.filter_map(|(names, _)| path(names)).chain([RelPath::root()]).collect()
+        };
+        let count = self.random.between(1, 2);
+        (0..count).filter_map(|_| self.random.pick(&dirs).cloned()).collect()
+    }
+
+    /// Now and then a user acts in the middle of the next piece of work.
+    pub(super) fn maybe_light_fuse(&mut self, device: usize) {
+        let is_free = self.devices[device].disk.state().fuse.is_none();
+        if self.is_calm || !is_free || !self.random.percent(self.plan.deeds_inside) {
+            return;
+        }
+        let after = self.random.between(1, 25) as u32;
+        let fork = self.random.fork();
+        let user = &mut self.devices[device].user;
+        let mut twin = user.clone();
+        // The twin writes contents of its own: it counts from elsewhere.
+        twin.become_twin(fork);
+        let act = move |state: &mut crate::disk::State| twin.act(state);
+        self.devices[device].disk.state().fuse = Some((after, Fuse::User(Box::new(act))));
+    }
+
+    /// Faults stop, everybody is there and connected, users rest.
+    pub(super) fn calm_down(&mut self) -> Result<(), Failure> {
+        self.is_calm = true;
+        self.say(None, "the calm begins");
+        for (one, other) in self.net.cut_pairs() {
+            self.heal(one, other);
+        }
+        for device in 0..self.devices.len() {
+            self.set_clock(device);
+            {
+                let disk = self.devices[device].disk.clone();
+                let mut state = disk.state();
+                state.fuse = None;
+                state.stop_failing();
+                self.devices[device].user.settle(&mut state);
+            }
+            self.after_deeds(device)?;
+            self.start(device)?;
+        }
+        self.notice_all();
+        Ok(())
+    }
+
+    /// Everybody looks at everything once.
+    pub(super) fn notice_all(&mut self) {
+        for device in 0..self.devices.len() {
+            let epoch = self.devices[device].epoch;
+            self.schedule(2_500 * MS, What::Notice(device, epoch, Vec::new()));
+        }
+    }
+
+    /// INV-1, bounded.
+    pub(super) fn await_convergence(&mut self) -> Result<(), Failure> {
+        let limit = self.now + CALM_MAX;
+        self.go_on_until(self.now + 4_000 * MS)?;
+        loop {
+            let difference = match self.difference() {
+                None => return Ok(()),
+                Some(difference) => difference,
+            };
+            if self.now >= limit {
+                return self.fail(difference.0, format!("INV-1: {}", difference.1));
+            }
+            self.go_on_until(self.now + 2_000 * MS)?;
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The transport's commands and events over the simulated network.
+
+use super::{Failure, MS, What, World};
+use crate::net::{End, index};
+use bytes::Bytes;
+use dunlin_core::id::PeerId;
+use dunlin_core::message::Message;
+use dunlin_pipeline::engine::event::Event;
+use dunlin_transport::{CloseReason, Command, ConnId, DialError, Event as NetEvent, Lane};
+use std::net::SocketAddr;
+
+/// QUIC's idle time: after so long without a sign of life a connection is over.
+const IDLE: u64 = 15_000 * MS;
+
+/// A handshake under way.
+pub struct Dialling {
+    from: usize,
+    epoch: u64,
+    ticket: u64,
+    addr: SocketAddr,
+    psk: dunlin_transport::PskId,
+    key: [u8; 32],
+    expect: Option<PeerId>,
+}
+
+impl World {
+    fn latency(&mut self) -> u64 {
+        let (least, most) = self.plan.latency_us;
+        self.random.between(least, most.max(least)) * 1_000
+    }
+
+    fn net(&mut self, delay: u64, device: usize, epoch: u64, event: NetEvent) {
+        self.schedule(delay, What::Answer(device, epoch, Event::Net(event)));
+    }
+
+    pub(super) fn command(&mut self, device: usize, epoch: u64, command: Command) -> Result<(), Failure> {
+        match command {
+            Command::Dial { ticket, addr, psk, expect } => {
+                let key = self.devices[device].life_of(epoch).and_then(|l| l.psks.get(&psk)).copied();
+                let Some(key) = key else {
+                    let error = DialError::Refused("there is no key for it".to_owned());
+                    self.net(MS, device, epoch, NetEvent::DialFailed { ticket, error });
+                    return Ok(());
+                };
+                let delay = self.latency();
+                let dialling = Dialling { from: device, epoch, ticket, addr, psk, key, expect };
+                self.schedule(delay, What::Dial(dialling));
+            }
+            Command::Send { conn, lane, frame } => return self.send(device, epoch, conn, lane, frame),
+            Command::Close { conn, code, reason } => self.close(device, epoch, conn, code, reason),
+            Command::SetPsk { id, key } => {
+                if let Some(life) = self.devices[device].life_of(epoch) {
+                    life.psks.insert(id, key);
+                }
+            }
+            Command::RemovePsk { id } => {
+                if let Some(life) = self.devices[device].life_of(epoch) {
+                    life.psks.remove(&id);
+                }
+            }
+            Command::Shutdown => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn dial_arrives(&mut self, dial: Dialling) -> Result<(), Failure> {
+        let Dialling { from, epoch, ticket, addr, psk, key, expect } = dial;
+        if self.devices[from].life_of(epoch).is_none() {
+            return Ok(());
+        }
+        let to = self.devices.iter().position(|d| d.addr == addr);
+        let is_reachable = |to: &usize| self.net.is_cut(from, *to).is_none();
+        let opened = to.filter(is_reachable).and_then(|to| {
+            let target = &self.devices[to];
+            let is_expected = expect.is_none_or(|peer| peer == target.identity.peer_id());
+            let life = target.life.as_ref().filter(|_| is_expected)?;
+            let name = life.psks.iter().find(|(_, k)| **k == key).map(|(id, _)| *id)?;
+            Some((to, name))
+        });
+        let Some((to, their_psk)) = opened else {
+            let delay = self.random.between(1_000, 15_000) * MS;
+            self.net(delay, from, epoch, NetEvent::DialFailed { ticket, error: DialError::NoAnswer });
+            return Ok(());
+        };
+        let binding = self.random.bytes32();
+        let there = self.latency();
+        let back = there + self.latency();
+        let to_epoch = self.devices[to].epoch;
+        let ours = self.devices[from].life_of(epoch).map(|l| l.new_conn());
+        let theirs = self.devices[to].life_of(to_epoch).map(|l| l.new_conn());
+        let (Some(ours), Some(theirs)) = (ours, theirs) else { return Ok(()) };
+        let end = |device, epoch, conn| End { device, epoch, conn, is_open: true };
+        self.net.add([end(from, epoch, ours), end(to, to_epoch, theirs)], self.now + back);
+        let (our_id, their_id) = (self.devices[from].identity.peer_id(), self.devices[to].identity.peer_id());
+        let outbound = NetEvent::Connected {
+            conn: ours,
+            peer: their_id,
+            psk,
+            outbound: Some(ticket),
+            remote: addr,
+            binding,
+        };
+        self.net(there, from, epoch, outbound);
+        let remote = self.devices[from].addr;
+        let inbound = NetEvent::Connected {
+            conn: theirs,
+            peer: our_id,
+            psk: their_psk,
+            outbound: None,
+            remote,
+            binding,
+        };
+        self.net(back, to, to_epoch, inbound);
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        device: usize,
+        epoch: u64,
+        conn: ConnId,
+        lane: Lane,
+        frame: Bytes,
+    ) -> Result<(), Failure> {
+        let Some((pipe, side)) = self.net.find(device, epoch, conn) else { return Ok(()) };
+        self.check_announced(device, lane, &frame)?;
+        let taken = self.random.below(2_000) * 1_000;
+        self.net(taken, device, epoch, NetEvent::Sent { conn, lane, bytes: frame.len() });
+        self.carry(pipe, side, lane, frame);
+        Ok(())
+    }
+
+    /// INV-8: what is announced is durable here.
+    fn check_announced(&mut self, device: usize, lane: Lane, frame: &Bytes) -> Result<(), Failure> {
+        if lane != Lane::Control {
+            return Ok(());
+        }
+        let Ok(Message::Entries(entries)) = Message::decode(frame) else { return Ok(()) };
+        for entry in entries {
+            if !self.plant.is_durable(&self.devices[device].store, &entry.id()) {
+                return self.fail(device, "INV-8: an entry is announced that is not durable");
+            }
+        }
+        Ok(())
+    }
+
+    fn carry(&mut self, pipe: u64, side: usize, lane: Lane, frame: Bytes) {
+        let latency = self.latency();
+        let now = self.now;
+        let Some(ends) = self.net.pipes.get(&pipe).map(|p| p.ends) else { return };
+        let is_blocked = self.net.is_blocked(ends[side].device, ends[1 - side].device);
+        let Some(known) = self.net.pipes.get_mut(&pipe) else { return };
+        if is_blocked || !known.held[side].is_empty() {
+            known.held[side].push((lane, frame));
+            return;
+        }
+        let at = (now + latency).max(known.last[side][index(lane)] + 1);
+        known.last[side][index(lane)] = at;
+        self.schedule(at - now, What::Arrive { pipe, from: side, lane, frame });
+    }
+
+    pub(super) fn frame_arrives(
+        &mut self,
+        pipe: u64,
+        from: usize,
+        lane: Lane,
+        frame: Bytes,
+    ) -> Result<(), Failure> {
+        let Some(end) = self.net.pipes.get(&pipe).map(|p| p.ends[1 - from]).filter(|e| e.is_open) else {
+            return Ok(());
+        };
+        let event = NetEvent::Frame { conn: end.conn, lane, frame };
+        self.tell(end.device, end.epoch, Event::Net(event))
+    }
+
+    fn close(&mut self, device: usize, epoch: u64, conn: ConnId, code: u32, reason: String) {
+        let Some((pipe, side)) = self.net.find(device, epoch, conn) else { return };
+        let Some(known) = self.net.pipes.get_mut(&pipe) else { return };
+        if !known.ends[side].is_open {
+            return;
+        }
+        known.ends[side].is_open = false;
+        let last = known.last[side];
+        let other = known.ends[1 - side].device;
+        let delay = self.random.between(1, 500) * MS;
+        self.net(delay, device, epoch, NetEvent::Closed { conn, reason: CloseReason::Local });
+        // A close does not wait for what the other end has not acknowledged.
+        let may_overtake = self.random.percent(20);
+        let latency = self.latency();
+        let arrival =
+            if may_overtake { latency } else { latency + last[0].max(last[1]).saturating_sub(self.now) };
+        let (delay, reason) = match self.net.is_blocked(device, other) {
+            true => (IDLE, CloseReason::TimedOut),
+            false => (arrival, CloseReason::Peer { code: u64::from(code), reason }),
+        };
+        self.schedule(delay, What::Hang { pipe, side: 1 - side, reason });
+    }
+
+    /// One end learns that the connection is over.
+    pub(super) fn hang_up(&mut self, pipe: u64, side: usize, reason: CloseReason) -> Result<(), Failure> {
+        let Some(known) = self.net.pipes.get_mut(&pipe) else { return Ok(()) };
+        let end = known.ends[side];
+        if !end.is_open {
+            return Ok(());
+        }
+        known.ends[side].is_open = false;
+        self.net.sweep();
+        self.tell(end.device, end.epoch, Event::Net(NetEvent::Closed { conn: end.conn, reason }))
+    }
+
+    /// The process at one end is gone; the other end notices late.
+    pub(super) fn drop_pipes(&mut self, device: usize) {
+        let mut orphans = Vec::new();
+        for (number, pipe) in &mut self.net.pipes {
+            for side in 0..2 {
+                if pipe.ends[side].device == device && pipe.ends[side].is_open {
+                    pipe.ends[side].is_open = false;
+                    orphans.push((*number, 1 - side));
+                }
+            }
+        }
+        for (pipe, side) in orphans {
+            let delay = self.random.between(5_000, 15_000) * MS;
+            self.schedule(delay, What::Hang { pipe, side, reason: CloseReason::TimedOut });
+        }
+        self.net.sweep();
+    }
+
+    pub(super) fn cut(&mut self, one: usize, other: usize, both: bool) {
+        let mut cut = self.net.block(one, other);
+        if both {
+            cut = self.net.block(other, one);
+        }
+        self.schedule(IDLE, What::CutTooLong { one, other, cut });
+    }
+
+    pub(super) fn cut_too_long(&mut self, one: usize, other: usize, cut: u64) -> Result<(), Failure> {
+        if self.net.is_cut(one, other) != Some(cut) {
+            return Ok(());
+        }
+        for pipe in self.net.between(one, other) {
+            for side in 0..2 {
+                let delay = self.random.below(2_000) * MS;
+                self.schedule(delay, What::Hang { pipe, side, reason: CloseReason::TimedOut });
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything gets through again between two devices; what was held back comes now.
+    pub(super) fn heal(&mut self, one: usize, other: usize) {
+        self.net.unblock(one, other);
+        self.net.unblock(other, one);
+        for pipe in self.net.between(one, other) {
+            for side in 0..2 {
+                let held = match self.net.pipes.get_mut(&pipe) {
+                    Some(known) => std::mem::take(&mut known.held[side]),
+                    None => Vec::new(),
+                };
+                held.into_iter().for_each(|(lane, frame)| self.carry(pipe, side, lane, frame));
+            }
+        }
+    }
+}
