@@ -8,6 +8,8 @@ from kit.program import Device
 from kit.trees import MIB
 
 CONTESTED = 'papers/contested.txt'
+# A traced sync of a story takes a second or two.
+PATIENCE_S = 60
 
 
 class World:
@@ -33,7 +35,7 @@ class World:
 
     def sync(self, wrapper=()):
         """One `dunlin sync` of the two."""
-        return self.device.sync(self.left, self.right, wrapper=wrapper)
+        return self.device.run('--json', 'sync', self.left, self.right, wrapper=wrapper, patience_s=PATIENCE_S)
 
     def names(self, digests):
         """Where the contents stood, at most three."""

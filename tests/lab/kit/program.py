@@ -14,8 +14,8 @@ import time
 IN_SYNC, SOME_FAILED, USAGE, CONFLICTS, HELD, NO_PEER, REFUSED, ATTENTION = range(8)
 INTERRUPTED = 130
 
-# A run that takes longer than this many seconds hangs; the slowest honest one takes under two minutes.
-PATIENCE_S = 900
+# A run that takes longer than this many seconds hangs; the slowest honest one takes a minute or two.
+PATIENCE_S = 300
 
 
 class Hang(Exception):
