@@ -58,7 +58,8 @@ def sample(counted, wanted, rng):
 
 def killed(world, point):
     """Runs the sync until the point and no further; False if it ended before."""
-    wrapper = ['strace', '-f', '-qq', '--seccomp-bpf', '-o', '/dev/null', '-e', f'trace={point.call}',
-               '-e', f'inject={point.call}:signal=SIGKILL:when={point.number}']
+    # No filter in the kernel here: with one, strace 6.1 injects only where N is 1.
+    wrapper = ['strace', '-f', '-qq', '-o', '/dev/null', '-e', f'trace={point.call}', '-e',
+               f'inject={point.call}:signal=SIGKILL:when={point.number}']
     ended = world.sync(wrapper)
     return ended.code == 137
