@@ -156,6 +156,11 @@ fn picture(tree: &dyn TreeRead, node: &Node, name: &Name) -> Result<Option<Pictu
     if node.kind == Kind::Directory {
         // A directory that only its children keep alive is a directory all the same.
         let mut main = show(winner, Role::Main, node.content.iter().map(|h| h.id).collect());
+        if winner.value.is_deleted() {
+            // Mode and time are those that it had last.
+            let alive = register.superseded()?.into_iter().find(|v| !v.value.is_deleted());
+            main.state.meta = alive.map(|v| v.value.meta).unwrap_or_default();
+        }
         main.state.body = Body::Directory;
         return Ok(Some(Picture { main, losers: Vec::new() }));
     }
