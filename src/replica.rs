@@ -41,7 +41,8 @@ pub fn check_root(home: &Home, dir: &Path, make: bool) -> Result<PathBuf, Comman
         Ok(meta) if meta.is_dir() => {}
         Ok(_) => return Err(CommandError::usage(format!("{}: not a directory", shown(dir)))),
         Err(error) if error.kind() == ErrorKind::NotFound && make => {
-            fs::create_dir_all(dir).map_err(|e| CommandError::usage(format!("{}: {e}", shown(dir))))?;
+            // The last part only: a mistyped or unmounted parent is not for dunlin to make.
+            fs::create_dir(dir).map_err(|e| CommandError::usage(format!("{}: {e}", shown(dir))))?;
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(CommandError::usage(format!("{}: no such directory", shown(dir)))

@@ -64,6 +64,10 @@ pub const RECORD_BATCH: usize = 1000;
 
 /// Steps of a plan under way at a time.
 pub const STEPS_IN_FLIGHT: usize = 4096;
+/// Plans in a row that have no step and mark places all the same; then the engine waits before it plans again.
+pub const FRUITLESS_PLANS_MAX: u32 = 16;
+/// Retries in a row that mend nothing before a one-shot run takes the folder for as good as it gets.
+pub const IDLE_TRIES_MAX: u32 = 7;
 /// Steps asked for with one plan.
 pub const PLAN_BATCH: usize = 1024;
 /// Steps applied as one batch, under one intent.

@@ -33,13 +33,18 @@ pub fn conflict_name(name: &Name, label: &str, wall_ms: i64, id: &str) -> Name {
     Name::parse(&made).expect("a name with a mark is a name")
 }
 
-/// What every name that [`conflict_name`] makes from `name` begins with, whatever the label. Other names
-/// may begin so as well.
-pub fn copies_begin_with(name: &Name) -> Vec<u8> {
+/// True if the name could have been made by [`conflict_name`].
+pub fn is_copy_name(name: &Name) -> bool {
+    !origins(name).is_empty()
+}
+
+/// What the names of all conflict copies of `name` begin with. Other names may begin so, too.
+pub fn copies_begin(name: &Name) -> Vec<u8> {
     let (stem, _) = split(name.as_bytes());
-    // A stem is never cut to less than this, see the assertion above.
-    let certain = NAME_BYTES_MAX - 200;
-    if stem.len() <= certain { [stem, MARK].concat() } else { stem[..certain - CUT_SLACK].to_vec() }
+    // A stem that fits beside the longest tail is never cut.
+    let longest_tail = MARK.len() + 4 * LABEL_CHARS_MAX + 10 + ID_BYTES_MAX + 3 + EXTENSION_MAX;
+    let never_cut = NAME_BYTES_MAX - longest_tail - CUT_SLACK;
+    if stem.len() <= never_cut { [stem, MARK].concat() } else { stem[..never_cut].to_vec() }
 }
 
 /// The id text of a dot: at first [`Dot::short`], then 16 digits, then other 16 digits for each attempt.

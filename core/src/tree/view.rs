@@ -156,11 +156,12 @@ fn picture(tree: &dyn TreeRead, node: &Node, name: &Name) -> Result<Option<Pictu
     if node.kind == Kind::Directory {
         // A directory that only its children keep alive is a directory all the same.
         let mut main = show(winner, Role::Main, node.content.iter().map(|h| h.id).collect());
-        main.state.body = Body::Directory;
         if winner.value.is_deleted() {
-            let last = register.superseded()?.into_iter().find(|v| !v.value.is_deleted());
-            main.state.meta = last.map(|v| v.value.meta).unwrap_or_default();
+            // Mode and time are those that it had last.
+            let alive = register.superseded()?.into_iter().find(|v| !v.value.is_deleted());
+            main.state.meta = alive.map(|v| v.value.meta).unwrap_or_default();
         }
+        main.state.body = Body::Directory;
         return Ok(Some(Picture { main, losers: Vec::new() }));
     }
     // Whoever edits the winner has seen the node alive: deletions that lost are superseded with it.

@@ -21,9 +21,10 @@ impl Engine {
             && !self.local.has_put_off()
             && self.remote.is_idle()
             && self.fetch.is_idle()
-            && self.opening.is_empty();
+            && self.opening.is_empty()
+            && self.remote.is_as_good_as_it_gets(self.ledger.dirty);
         Status {
-            needed: self.remote.stuck().len() as u64,
+            needed: self.ledger.dirty,
             in_sync: is_quiet,
             scan_done: self.local.first_scan_done(),
             frontier: self.ledger.frontier.digest(),
@@ -103,6 +104,10 @@ impl Engine {
             return;
         }
         self.stopping = true;
+        if ended == Ended::InSync && self.ledger.dirty > 0 && self.config.goal != Goal::Recorded {
+            let what = format!("{} things could not be brought in line with the folder", self.ledger.dirty);
+            self.note_problem("(folder)".to_owned(), what);
+        }
         self.pending_end = Some(ended.clone());
         let code = if ended == Ended::InSync { BYE_IN_SYNC } else { BYE_STOPPING };
         let conns: Vec<ConnId> = self.sessions.keys().copied().collect();

@@ -62,7 +62,7 @@ impl Engine {
                 self.dial_later(now);
             }
             NetEvent::Frame { conn, lane: Lane::Control, frame } => self.handle_control(now, conn, &frame),
-            NetEvent::Frame { conn, lane: Lane::Bulk, frame } => self.handle_bulk(now, conn, frame),
+            NetEvent::Frame { conn, lane: Lane::Bulk, frame } => self.handle_bulk(conn, frame),
             NetEvent::Sent { conn, lane, bytes } => self.handle_sent(conn, lane, bytes as u64),
             NetEvent::Closed { conn, reason } => self.handle_closed(now, conn, &reason),
             NetEvent::Fatal(text) => self.stop(now, Ended::Failed(text)),
@@ -237,7 +237,7 @@ impl Engine {
         self.effects.push_back(Effect::Tell(Notice::Connected { peer, label, addr }));
         let frontier = self.ledger.frontier.clone();
         self.send(conn, &Message::Frontier(frontier));
-        self.remote.retry_stuck();
+        self.remote.hope();
     }
 
     fn handle_frontier(&mut self, conn: ConnId, frontier: Frontier) {
@@ -275,6 +275,9 @@ impl Engine {
 
     pub(super) fn handle_admitted(&mut self, from: ConnId, admitted: Admitted, state: LedgerState) {
         self.remote.handle_admitted();
+        if !admitted.accepted.is_empty() {
+            self.remote.hope();
+        }
         self.set_ledger(state);
         let frontier = self.ledger.frontier.clone();
         if let Some(session) = self.sessions.get_mut(&from) {
@@ -331,7 +334,12 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.left_in_sync = code == BYE_IN_SYNC;
         let was_joining = session.stage == Stage::Joining;
-        if code == BYE_REFUSED && (was_joining || self.config.goal.is_in_sync()) {
+        self.heed_refusal(now, was_joining, code, text);
+    }
+
+    /// A refusal ends a run that has come for just that.
+    fn heed_refusal(&mut self, now: Instant, was_joining: bool, code: u32, text: &str) {
+        if code == BYE_REFUSED && !self.stopping && (was_joining || self.config.goal.is_in_sync()) {
             self.effects.push_back(Effect::Tell(Notice::Refused { text: text.to_owned() }));
             self.stop(now, Ended::Refused(text.to_owned()));
         }

@@ -34,7 +34,7 @@ use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder, PieceOrder};
 use event::{Event, LedgerState, PieceError};
 use fetch::{Expected, Fetch, FetchWant, Piece, Waiting};
 use local::{Local, LocalWant};
-use remote::{Remote, RemoteWant};
+use remote::{Remote, RemoteWant, Stuck};
 use session::Session;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -62,8 +62,8 @@ pub struct Config {
 
 /// How often the people get new figures.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// What could not be done is tried again after this time.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// What could not be done is tried again after this time, doubled each time that it was in vain.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// A file that was being written is looked at again after this time.
 const RESCAN_AFTER: Duration = Duration::from_millis(500);
 
@@ -165,7 +165,7 @@ impl Engine {
                     self.told = self.progress;
                     self.effects.push_back(Effect::Tell(Notice::Progress(self.progress)));
                 }
-                Wake::Retry => self.remote.retry_stuck(),
+                Wake::Retry => self.remote.retry(),
                 Wake::Rescan => self.local.rescan_now(),
                 Wake::NobodyThere => self.nobody_there(),
                 Wake::Farewell => self.end_now(),
@@ -207,17 +207,17 @@ impl Engine {
             Event::Loaded { conn, entries, known } => self.handle_loaded(conn, entries, known),
             Event::MemberAdded { conn, result, state } => self.handle_member_added(conn, result, state),
             Event::Planned(plan) => self.handle_planned(plan),
-            Event::Applied(results) => self.handle_applied(now, results),
+            Event::Applied(results) => self.handle_applied(results),
             Event::Settled => self.remote.handle_settled(),
             Event::ManifestFound { ticket, found } => match found {
                 Ok(found) => self.fetch.handle_manifest(ticket, found),
-                Err(why) => self.transfer_failed(now, ticket, why),
+                Err(why) => self.transfer_failed(ticket, why),
             },
             Event::StageOpened { ticket, missing, reused } => {
-                self.handle_stage_opened(now, ticket, missing, reused)
+                self.handle_stage_opened(ticket, missing, reused)
             }
-            Event::StageFinished { ticket, result } => self.handle_stage_finished(now, ticket, result),
-            Event::Opened { ticket, result } => self.handle_opened(now, ticket, result),
+            Event::StageFinished { ticket, result } => self.handle_stage_finished(ticket, result),
+            Event::Opened { ticket, result } => self.handle_opened(ticket, result),
             Event::Reused { owner, bytes } => self.handle_reused(owner, bytes),
             Event::Served { conn, frames, bytes, stale } => self.handle_served(conn, frames, bytes, stale),
         }
@@ -231,6 +231,7 @@ impl Engine {
         }
         while self.advance_local() || self.advance_remote() || self.advance_fetch() {}
         self.advance_sessions();
+        self.retry_later(now);
         self.check_calm(now);
         self.progress.needed = self.ledger.dirty;
         self.progress.scanning = self.local.is_scanning();
@@ -331,7 +332,7 @@ impl Engine {
 
     fn handle_planned(&mut self, plan: crate::jobs::plan::Plan) {
         let places: Vec<Place> = plan.items.iter().map(|item| item.place.clone()).collect();
-        self.remote.handle_planned(places.into_iter(), plan.cursor);
+        self.remote.handle_planned(places.into_iter(), plan.cursor, plan.again);
         self.ledger.dirty = plan.dirty;
         for item in plan.items {
             match item.content {
@@ -349,7 +350,7 @@ impl Engine {
         }
     }
 
-    fn handle_applied(&mut self, now: Instant, results: Vec<(Step, Outcome)>) {
+    fn handle_applied(&mut self, results: Vec<(Step, Outcome)>) {
         let mut done = 0;
         for (step, outcome) in results {
             let path = step.operation.at().clone();
@@ -372,7 +373,7 @@ impl Engine {
                 Outcome::Refused(_) => {
                     let is_again = place.as_ref().is_some_and(|place| self.remote.note_refusal(place));
                     if is_again {
-                        self.set_stuck(now, place, "the disk is not as expected".to_owned());
+                        self.set_stuck(place, Stuck::ForNow);
                     } else {
                         self.free(place);
                     }
@@ -380,7 +381,7 @@ impl Engine {
                 }
                 Outcome::Failed(error) => {
                     self.note_problem(path.to_string(), error.to_string());
-                    self.set_stuck(now, place, error.to_string());
+                    self.set_stuck(place, Stuck::ForGood);
                 }
             }
         }
@@ -388,13 +389,7 @@ impl Engine {
         self.remote.handle_applied(done);
     }
 
-    fn handle_stage_opened(
-        &mut self,
-        now: Instant,
-        ticket: u64,
-        missing: Result<Vec<u32>, String>,
-        reused: u64,
-    ) {
+    fn handle_stage_opened(&mut self, ticket: u64, missing: Result<Vec<u32>, String>, reused: u64) {
         self.progress.bytes_reused += reused;
         match missing {
             Ok(missing) => {
@@ -402,23 +397,23 @@ impl Engine {
                     transfer.handle_opened(missing);
                 }
             }
-            Err(why) => self.transfer_failed(now, ticket, why),
+            Err(why) => self.transfer_failed(ticket, why),
         }
     }
 
-    fn handle_stage_finished(&mut self, now: Instant, ticket: u64, result: Result<(), String>) {
+    fn handle_stage_finished(&mut self, ticket: u64, result: Result<(), String>) {
         match result {
             Ok(()) => {
                 if let Some(waiting) = self.fetch.take_transfer(ticket) {
                     self.remote.push_step(waiting.step.with_source(Source::Staged(waiting.content.hash)), 0);
                 }
             }
-            Err(why) => self.transfer_failed(now, ticket, why),
+            Err(why) => self.transfer_failed(ticket, why),
         }
     }
 
     /// A piece went through the hands: it counts now, or is asked for again.
-    fn handle_opened(&mut self, now: Instant, ticket: u64, result: Result<Vec<u8>, PieceError>) {
+    fn handle_opened(&mut self, ticket: u64, result: Result<Vec<u8>, PieceError>) {
         // A ticket is handed out with each order and answered once.
         let (conn, expected) = self.opening.remove(&ticket).expect("each opened piece was ordered");
         match result {
@@ -426,7 +421,7 @@ impl Engine {
             Err(PieceError::Wrong) => self.fetch.give_back(expected, Some(conn)),
             Err(PieceError::Unwritable(why)) => {
                 self.fetch.release(u64::from(expected.size.max(1)));
-                self.transfer_failed(now, expected.owner, why);
+                self.transfer_failed(expected.owner, why);
             }
         }
     }
@@ -504,11 +499,11 @@ impl Engine {
         })));
     }
 
-    fn transfer_failed(&mut self, now: Instant, ticket: u64, why: String) {
+    fn transfer_failed(&mut self, ticket: u64, why: String) {
         if let Some(waiting) = self.fetch.take_transfer(ticket) {
             self.fetch.unstage(&waiting.content.hash);
-            self.note_problem(waiting.step.operation.at().to_string(), why.clone());
-            self.set_stuck(now, Some(waiting.place), why);
+            self.note_problem(waiting.step.operation.at().to_string(), why);
+            self.set_stuck(Some(waiting.place), Stuck::ForGood);
         }
     }
 
@@ -518,10 +513,18 @@ impl Engine {
         }
     }
 
-    fn set_stuck(&mut self, now: Instant, place: Option<Place>, why: String) {
+    fn set_stuck(&mut self, place: Option<Place>, stuck: Stuck) {
         if let Some(place) = place {
-            self.remote.set_stuck(place, why);
-            self.wakes.arm(Wake::Retry, now, RETRY_AFTER);
+            self.remote.set_stuck(place, stuck);
+        }
+    }
+
+    /// Places are marked and nothing is under way for them: they are looked at again after a while.
+    fn retry_later(&mut self, now: Instant) {
+        let is_left = self.ledger.dirty > 0 && self.remote.is_idle() && self.fetch.is_idle();
+        if is_left && !self.wakes.is_armed(Wake::Retry) {
+            let pause = RETRY_AFTER.saturating_mul(1 << self.remote.idle_tries().min(6));
+            self.wakes.arm(Wake::Retry, now, pause);
         }
     }
 

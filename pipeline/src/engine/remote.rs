@@ -4,7 +4,10 @@
 //! plan). Knows nothing of sessions beyond their numbers.
 
 use dunlin_core::ledger::chain::Verified;
-use dunlin_core::limits::{APPLY_BATCH, APPLY_BATCH_BYTES, SETTLE_STEPS, STEPS_IN_FLIGHT, STUCK_MAX};
+use dunlin_core::limits::{
+    APPLY_BATCH, APPLY_BATCH_BYTES, FRUITLESS_PLANS_MAX, IDLE_TRIES_MAX, SETTLE_STEPS, STEPS_IN_FLIGHT,
+    STUCK_MAX,
+};
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::Step;
 use dunlin_transport::ConnId;
@@ -22,6 +25,15 @@ pub enum RemoteWant {
     Settle,
 }
 
+/// Why a place cannot be mended now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stuck {
+    /// What it needs may turn up soon.
+    ForNow,
+    /// Somebody has to do something about it; a one-shot run does not wait for that.
+    ForGood,
+}
+
 /// The remote side's state.
 #[derive(Default)]
 pub struct Remote {
@@ -36,12 +48,15 @@ pub struct Remote {
     cursor: Option<Place>,
     /// Another pass is wanted after this one.
     again: bool,
+    /// Plans in a row that marked places and had no step.
+    fruitless: u32,
     steps: VecDeque<(Step, usize)>,
     applying: usize,
     settling: bool,
     unsettled: u64,
     busy: BTreeSet<Place>,
-    stuck: BTreeMap<Place, String>,
+    stuck: BTreeMap<Place, Stuck>,
+    idle_tries: u32,
     /// Places whose last step was refused.
     refused: BTreeSet<Place>,
 }
@@ -80,9 +95,20 @@ impl Remote {
     }
 
     /// A plan is here; its steps are under way from now on.
-    pub fn handle_planned(&mut self, places: impl Iterator<Item = Place>, cursor: Option<Place>) {
+    /// `again`: the pass went by places that it marked itself.
+    pub fn handle_planned(
+        &mut self,
+        places: impl Iterator<Item = Place>,
+        cursor: Option<Place>,
+        again: bool,
+    ) {
         self.planning = false;
+        let before = self.busy.len();
         self.busy.extend(places);
+        let has_steps = self.busy.len() > before;
+        self.fruitless = if has_steps { 0 } else { self.fruitless + u32::from(again) };
+        // Places that mark each other for ever would keep the plan going; a later retry looks again.
+        self.again |= again && self.fruitless < FRUITLESS_PLANS_MAX;
         self.cursor = cursor;
         self.plan_wanted = self.cursor.is_some() || std::mem::take(&mut self.again);
     }
@@ -96,6 +122,9 @@ impl Remote {
     pub fn handle_applied(&mut self, done: u64) {
         self.applying = 0;
         self.unsettled += done;
+        if done > 0 {
+            self.idle_tries = 0;
+        }
         self.want_plan();
     }
 
@@ -109,11 +138,11 @@ impl Remote {
         self.busy.remove(place);
     }
 
-    /// A place cannot be mended now; it is left alone until [`Remote::retry_stuck`].
-    pub fn set_stuck(&mut self, place: Place, why: String) {
+    /// A place cannot be mended now; it is left alone until [`Remote::retry`].
+    pub fn set_stuck(&mut self, place: Place, stuck: Stuck) {
         self.busy.remove(&place);
         if self.stuck.len() < STUCK_MAX {
-            self.stuck.insert(place, why);
+            self.stuck.insert(place, stuck);
         }
     }
 
@@ -131,17 +160,29 @@ impl Remote {
         self.refused.remove(place);
     }
 
-    /// Places that cannot be mended now, and why.
-    pub fn stuck(&self) -> &BTreeMap<Place, String> {
-        &self.stuck
+    /// True if of `dirty` marked places none is left that another try may mend soon.
+    pub fn is_as_good_as_it_gets(&self, dirty: u64) -> bool {
+        let for_good = self.stuck.values().filter(|stuck| **stuck == Stuck::ForGood).count() as u64;
+        dirty <= for_good || self.idle_tries >= IDLE_TRIES_MAX
     }
 
-    /// All that was stuck is tried again.
-    pub fn retry_stuck(&mut self) {
-        if !self.stuck.is_empty() {
-            self.stuck.clear();
-            self.want_plan();
-        }
+    /// How often in a row a retry has mended nothing.
+    pub fn idle_tries(&self) -> u32 {
+        self.idle_tries
+    }
+
+    /// All that is marked is looked at again.
+    pub fn retry(&mut self) {
+        self.stuck.clear();
+        self.idle_tries = self.idle_tries.saturating_add(1);
+        self.want_plan();
+    }
+
+    /// Something has changed that gives all that is stuck another chance.
+    pub fn hope(&mut self) {
+        self.stuck.clear();
+        self.idle_tries = 0;
+        self.want_plan();
     }
 
     /// True while the user's folder is being changed. Steps that wait let a scan go first: each looks again

@@ -12,7 +12,6 @@ use dunlin_core::limits::{
 use dunlin_core::message::{Bulk, Message, Part, Want, WantItem};
 use dunlin_core::path::RelPath;
 use dunlin_transport::{Command, ConnId, Lane};
-use std::time::Instant;
 
 impl Engine {
     /// Sessions that can be asked for contents, least burdened first, with the bytes each may be asked for.
@@ -81,7 +80,7 @@ impl Engine {
     }
 
     /// A frame of content has come.
-    pub(super) fn handle_bulk(&mut self, now: Instant, conn: ConnId, frame: Bytes) {
+    pub(super) fn handle_bulk(&mut self, conn: ConnId, frame: Bytes) {
         if !self.sessions.get(&conn).is_some_and(|s| s.is_open()) {
             return;
         }
@@ -114,17 +113,17 @@ impl Engine {
                 if let Some(session) = self.sessions.get_mut(&conn) {
                     session.status = None;
                 }
-                self.give_up_hopeless(now);
+                self.give_up_hopeless();
             }
             // Every piece was counted as it came.
             Bulk::RequestDone { .. } => {}
         }
     }
 
-    fn give_up_hopeless(&mut self, now: Instant) {
+    fn give_up_hopeless(&mut self) {
         let sources: Vec<ConnId> = self.sources().into_iter().map(|(conn, _)| conn).collect();
         for waiting in self.fetch.take_hopeless(&sources) {
-            self.set_stuck(now, Some(waiting.place), "no connected member has this content now".to_owned());
+            self.set_stuck(Some(waiting.place), super::Stuck::ForNow);
         }
     }
 

@@ -4,10 +4,10 @@
 
 use super::JobError;
 use super::folder_hand::Stages;
-use super::serve::{read_chunk, serve};
+use super::serve::{read_chunk, read_history, serve};
 use crate::engine::effect::{DigestOrder, PieceOrder};
 use crate::engine::event::{Event, PieceError};
-use dunlin_core::chunk::manifest::ManifestRoot;
+use dunlin_core::chunk::manifest::{Chunk, ManifestRoot};
 use dunlin_core::chunk::seal::open;
 use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Body, Content, Timestamp};
@@ -75,8 +75,10 @@ impl DigestHand {
 
     fn reuse(&self, content: &Content) -> Result<Option<Vec<u8>>, JobError> {
         let tx = self.store.read()?;
+        let chunk = Chunk { hash: content.hash, len: content.size as u32 };
         // A file that lies about its chunks is found by the scan.
-        read_chunk(&self.folder, &View(&*tx), &content.hash, content.size as u32, &mut None)
+        let bytes = read_chunk(&self.folder, &View(&*tx), &chunk.hash, chunk.len, &mut None)?;
+        Ok(bytes.or_else(|| read_history(&self.folder, content, 0, &chunk)))
     }
 
     fn open(&self, piece: &PieceOrder) -> Result<Vec<u8>, PieceError> {

@@ -7,6 +7,9 @@ use dunlin_core::id::PeerId;
 use dunlin_core::invite::{folder_psk, invite_psk};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
+use dunlin_core::tree::name::is_copy_name;
+use dunlin_core::tree::node::TreeRead;
+use dunlin_storage::disk::ShownAs;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeMap;
@@ -27,6 +30,26 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
         folder_key: view.secret()?.map(|secret| folder_psk(&secret)),
         invites,
     })
+}
+
+/// Things on this disk under the name of a conflict copy that no person has made a file of its own.
+pub fn count_conflicts(store: &dyn Store) -> Result<u64, JobError> {
+    const PAGE: usize = 1024;
+    let tx = store.read()?;
+    let view = View(&*tx);
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = view.disk_page(after.as_ref(), PAGE)?;
+        for (spot, row) in page.iter().filter(|(spot, _)| is_copy_name(&spot.name)) {
+            let at = view.node(&row.node)?.and_then(|node| node.at);
+            let is_own = row.shown_as == ShownAs::Main && at.is_some_and(|at| at.name == spot.name);
+            count += u64::from(!is_own);
+        }
+        match page.last() {
+            Some((spot, _)) if page.len() == PAGE => after = Some(spot.clone()),
+            _ => return Ok(count),
+        }
+    }
 }
 
 /// Labels of all who ever were members, for the names of conflict copies.

@@ -4,19 +4,18 @@
 //! its mark in the same transaction. Nothing is ever put over what has no row: such a step finds the
 //! name taken, is refused, and the scan looks at it.
 
-mod clear;
+mod leave;
+mod slot;
 
 use super::JobError;
 use super::ledger_state::{label_of, labels};
-use super::record::shown_as;
-use dunlin_core::content::{Body, Content, Kind};
+use dunlin_core::content::Content;
 use dunlin_core::id::{NodeId, PeerId, VersionId};
-use dunlin_core::path::{Name, RelPath};
-use dunlin_core::tree::name::conflict_name;
+use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Shown, group, slot};
-use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
-use dunlin_storage::folder::apply::{Operation, RowAfter, Source, Step};
+use dunlin_storage::disk::{DirId, Spot};
+use dunlin_storage::folder::apply::{Operation, Step};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +55,8 @@ pub struct Plan {
     pub cursor: Option<Place>,
     /// Places that are still marked.
     pub dirty: u64,
+    /// Places were marked that the pass may have gone by: another pass has something to do.
+    pub again: bool,
 }
 
 /// Plans at most about `limit` steps, leaving the places in `busy` alone.
@@ -67,8 +68,17 @@ pub fn plan(
 ) -> Result<Plan, JobError> {
     let edit = Edit::new(store.write()?)?;
     let labels = labels(&edit.view())?;
-    let mut planner =
-        Planner { edit, busy, labels, groups: BTreeMap::new(), items: Vec::new(), freed: BTreeSet::new() };
+    let mut planner = Planner {
+        edit,
+        busy,
+        labels,
+        groups: BTreeMap::new(),
+        items: Vec::new(),
+        planned: BTreeSet::new(),
+        made: BTreeSet::new(),
+        freed: BTreeSet::new(),
+        again: false,
+    };
     let mut looks = 0;
     loop {
         let page = planner.edit.view().dirty(cursor.as_ref(), PAGE)?;
@@ -91,9 +101,9 @@ pub fn plan(
         }
     }
     let dirty = planner.edit.view().dirty_len()?;
-    let items = planner.items;
+    let (items, again) = (planner.items, planner.again);
     planner.edit.commit()?;
-    Ok(Plan { items, cursor, dirty })
+    Ok(Plan { items, cursor, dirty, again })
 }
 
 /// Where a group of directories is on disk, or will be once the plan so far is done.
@@ -110,12 +120,21 @@ struct Planner<'a, 'b> {
     labels: BTreeMap<PeerId, String>,
     groups: BTreeMap<NodeId, Option<Home>>,
     items: Vec<Item>,
+    /// Places that have steps in this plan.
+    planned: BTreeSet<Place>,
+    /// Directories that this plan makes.
+    made: BTreeSet<RelPath>,
     /// Paths that the plan so far makes free.
     freed: BTreeSet<RelPath>,
+    again: bool,
 }
 
 impl Planner<'_, '_> {
     fn look_at(&mut self, place: &Place, generation: u64) -> Result<(), JobError> {
+        // Its directory was made on the way to something in it, and the place itself planned with it.
+        if self.planned.contains(place) {
+            return Ok(());
+        }
         let before = self.items.len();
         let is_settled = match self.home_of(&place.parent)? {
             Some(home) => self.mend(place, &home)?,
@@ -123,10 +142,22 @@ impl Planner<'_, '_> {
             // Its directory is under way; the mark stays.
             None => false,
         };
-        if is_settled && self.items.len() == before {
-            self.edit.clear_dirty(place, generation)?;
+        if !is_settled {
+            return Ok(());
+        }
+        let mut own = self.items[before..].iter_mut().filter(|item| item.place == *place);
+        match (own.next(), own.next()) {
+            (None, _) => self.edit.clear_dirty(place, generation)?,
+            (Some(only), None) => only.step.settles = Some(generation),
+            // The next pass sees whether all of them were done.
+            (Some(_), Some(_)) => {}
         }
         Ok(())
+    }
+
+    fn mark(&mut self, place: &Place) -> Result<(), JobError> {
+        self.again = true;
+        Ok(self.edit.mark_dirty(place)?)
     }
 
     /// Where the directory `node` is on disk; planned if it is not there yet.
@@ -153,25 +184,18 @@ impl Planner<'_, '_> {
         if let Some(dir) = parent.dir
             && let Some(row) = self.edit.view().disk_row(&Spot { dir, name: shown.name.clone() })?
             && row.dir.is_some()
+            && nodes.contains(&row.node)
         {
             return Ok(Some(Home { nodes, path, dir: row.dir }));
         }
         // It is on its way: made by this plan, or by one that is under way.
-        let is_planned = self
-            .items
-            .iter()
-            .any(|item| matches!(&item.step.operation, Operation::MakeDir { at } if *at == path));
-        if is_planned {
-            return Ok(Some(Home { nodes, path, dir: None }));
+        if !self.made.contains(&path) {
+            if self.busy.contains(&place) || self.planned.contains(&place) {
+                return Ok(None);
+            }
+            self.mend(&place, &parent)?;
         }
-        if self.busy.contains(&place) {
-            return Ok(None);
-        }
-        let before = self.items.len();
-        self.mend(&place, &parent)?;
-        let is_made = self.items[before..]
-            .iter()
-            .any(|item| matches!(&item.step.operation, Operation::MakeDir { at } if *at == path));
+        let is_made = self.made.contains(&path);
         Ok(is_made.then_some(Home { nodes, path, dir: None }))
     }
 
@@ -189,285 +213,11 @@ impl Planner<'_, '_> {
         Ok(self.edit.view().path_of(spot)?)
     }
 
-    /// Brings one place in line; true if nothing has to wait.
-    fn mend(&mut self, place: &Place, home: &Home) -> Result<bool, JobError> {
-        if self.items.iter().any(|item| item.place == *place) {
-            // Its steps are planned, but not done: the mark stays.
-            return Ok(false);
+    fn push(&mut self, place: &Place, step: Step, content: Option<Needed>) {
+        if let Operation::MakeDir { at } = &step.operation {
+            self.made.insert(at.clone());
         }
-        let shown = self.shown_at(home, place)?;
-        let mut is_settled = true;
-        for one in &shown {
-            is_settled &= self.mend_one(place, home, one, &shown)?;
-        }
-        is_settled &= self.clear_stale(place, home, &shown)?;
-        Ok(is_settled)
-    }
-
-    fn mend_one(&mut self, place: &Place, home: &Home, one: &Shown, all: &[Shown]) -> Result<bool, JobError> {
-        let Ok(path) = home.path.join(one.name.clone()) else { return Ok(true) };
-        let spot = home.dir.map(|dir| Spot { dir, name: one.name.clone() });
-        let here = spot.as_ref().map(|s| self.edit.view().disk_row(s)).transpose()?.flatten();
-        let located = self.edit.view().located(&one.node, shown_as(one.role))?;
-        if let Some(row) = &here
-            && (located == spot || is_same_directory(row, one))
-        {
-            return self.mend_in_place(place, path, one, row);
-        }
-        if let Some(row) = here
-            && !self.freed.contains(&path)
-        {
-            return self.make_way(place, home, path, &row, one, all);
-        }
-        if let Some(old) = located
-            && let Some(row) = self.edit.view().disk_row(&old)?
-        {
-            return self.bring(place, path, one, &old, row);
-        }
-        self.put_new(place, path, one)
-    }
-
-    /// It stands where it should: content, metadata and versions.
-    fn mend_in_place(
-        &mut self,
-        place: &Place,
-        at: RelPath,
-        one: &Shown,
-        row: &DiskRow,
-    ) -> Result<bool, JobError> {
-        if row.stat.kind == Kind::Directory {
-            let is_same = row.meta.mode == one.state.meta.mode || one.state.meta.mode == 0;
-            if !is_same {
-                self.push(place, Operation::SetMeta { at, expect: row.clone() }, one, None);
-            } else if row.node != one.node || row.versions != one.versions || row.places != one.places {
-                self.push(place, Operation::Adopt { at, expect: row.clone() }, one, None);
-            }
-            return Ok(true);
-        }
-        if row.body != one.state.body {
-            self.put(place, at, one, Some(row.clone()))?;
-        } else if row.meta != one.state.meta && row.stat.kind == Kind::File {
-            self.push(place, Operation::SetMeta { at, expect: row.clone() }, one, None);
-        } else if row.versions != one.versions || row.places != one.places {
-            self.push(place, Operation::Adopt { at, expect: row.clone() }, one, None);
-        }
-        Ok(true)
-    }
-
-    /// Something else stands where `one` should: it goes where it is wanted, or is replaced.
-    fn make_way(
-        &mut self,
-        place: &Place,
-        home: &Home,
-        path: RelPath,
-        row: &DiskRow,
-        one: &Shown,
-        all: &[Shown],
-    ) -> Result<bool, JobError> {
-        // The same bytes are wanted under another name of this very place: winner and copy change.
-        let wanted =
-            all.iter().find(|s| s.node == row.node && s.state.body == row.body && s.name != one.name);
-        if let Some(copy) = wanted
-            && let Ok(to) = home.path.join(copy.name.clone())
-        {
-            let is_free = match home.dir {
-                Some(dir) => self.edit.view().disk_row(&Spot { dir, name: copy.name.clone() })?.is_none(),
-                None => true,
-            };
-            if is_free {
-                let operation = Operation::Move { from: path.clone(), at: to, expect: row.clone() };
-                self.push(place, operation, copy, None);
-                self.freed.insert(path);
-            }
-            return Ok(false);
-        }
-        let elsewhere = self.wanted_elsewhere(row, home, place)?;
-        match elsewhere {
-            // It moves away by the plan of its own place.
-            Some(other) if !self.busy.contains(&other) => {
-                self.edit.mark_dirty(&other)?;
-                self.step_aside(place, home, path, row)
-            }
-            Some(_) => Ok(false),
-            None if row.stat.kind == Kind::Directory => self.remove_dir(place, path, row),
-            // `one` is made or brought once there is room.
-            None if one.state.body == Body::Directory || self.is_located(one)? => {
-                let operation = Operation::Remove { at: path.clone(), expect: row.clone() };
-                self.push_removal(place, operation);
-                self.freed.insert(path);
-                Ok(false)
-            }
-            None => {
-                self.put(place, path, one, Some(row.clone()))?;
-                Ok(true)
-            }
-        }
-    }
-
-    fn is_located(&self, one: &Shown) -> Result<bool, JobError> {
-        Ok(self.edit.view().located(&one.node, shown_as(one.role))?.is_some())
-    }
-
-    /// The place where a row's node should stand, if that is not here.
-    fn wanted_elsewhere(&self, row: &DiskRow, home: &Home, place: &Place) -> Result<Option<Place>, JobError> {
-        let Some(node) = self.edit.node(&row.node)? else { return Ok(None) };
-        let Some(at) = node.at.filter(|_| node.live) else { return Ok(None) };
-        if home.nodes.contains(&at.parent) && at.name == place.name {
-            return Ok(None);
-        }
-        if let ShownAs::Copy(_) = row.shown_as {
-            // A conflict copy goes with its main file, if it is shown there still.
-            let (nodes, labels) = (group(&self.edit, &at.parent)?, &self.labels);
-            let shown = slot(&self.edit, &nodes, &at.name, &|peer| label_of(labels, peer))?;
-            let is_it = |s: &Shown| s.node == row.node && shown_as(s.role) == row.shown_as;
-            return Ok(Some(at).filter(|_| shown.iter().any(is_it)));
-        }
-        Ok(Some(at))
-    }
-
-    /// Two things want each other's names: one waits under a name of its own. The scan would take a
-    /// name of dunlin's for the user's, so the row goes along; the place stays marked until it has gone on.
-    fn step_aside(
-        &mut self,
-        place: &Place,
-        home: &Home,
-        path: RelPath,
-        row: &DiskRow,
-    ) -> Result<bool, JobError> {
-        let Ok(to) = home.path.join(name_aside(place, &row.node)) else { return Ok(false) };
-        let after = RowAfter {
-            node: row.node,
-            shown_as: row.shown_as,
-            body: row.body.clone(),
-            meta: row.meta,
-            versions: row.versions.clone(),
-            places: row.places.clone(),
-            dir: row.dir,
-        };
-        let operation = Operation::Move { from: path.clone(), at: to, expect: row.clone() };
-        let step = Step { operation, row: Some(after), place: Some(place.clone()) };
-        self.items.push(Item { place: place.clone(), step, content: None });
-        self.freed.insert(path);
-        Ok(false)
-    }
-
-    /// It stands elsewhere: a rename brings it, with all that is in it.
-    fn bring(
-        &mut self,
-        place: &Place,
-        at: RelPath,
-        one: &Shown,
-        old: &Spot,
-        row: DiskRow,
-    ) -> Result<bool, JobError> {
-        let Some(from) = self.path_of(old)? else { return Ok(false) };
-        if self.freed.contains(&from) {
-            // It is on its way already.
-            return Ok(false);
-        }
-        if row.stat.kind == Kind::Directory && at.starts_with(&from) {
-            // Its new parent is still inside it and has to leave first.
-            return Ok(false);
-        }
-        let mut after = row_after(one);
-        after.body = row.body.clone();
-        after.meta = row.meta;
-        after.dir = row.dir;
-        after.versions = row.versions.clone();
-        let operation = Operation::Move { from: from.clone(), at, expect: row };
-        let step = Step { operation, row: Some(after), place: Some(place.clone()) };
-        self.items.push(Item { place: place.clone(), step, content: None });
-        self.freed.insert(from);
-        self.groups.clear();
-        Ok(true)
-    }
-
-    fn put_new(&mut self, place: &Place, at: RelPath, one: &Shown) -> Result<bool, JobError> {
-        if one.state.body == Body::Directory {
-            self.push(place, Operation::MakeDir { at }, one, None);
-            let nodes: Vec<NodeId> = std::iter::once(one.node).chain(one.twins.iter().copied()).collect();
-            for node in nodes {
-                self.mark_children_elsewhere(&node)?;
-            }
-            return Ok(true);
-        }
-        self.put(place, at, one, None)?;
-        Ok(true)
-    }
-
-    /// Children that stand in another directory have to come along.
-    fn mark_children_elsewhere(&mut self, dir: &NodeId) -> Result<(), JobError> {
-        let mut after = None;
-        loop {
-            let page = self.edit.children(dir, after.as_ref(), PAGE)?;
-            for (name, child) in &page {
-                if self.edit.view().located(child, ShownAs::Main)?.is_some() {
-                    self.edit.mark_dirty(&Place { parent: *dir, name: name.clone() })?;
-                }
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.clone()),
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    fn put(
-        &mut self,
-        place: &Place,
-        at: RelPath,
-        one: &Shown,
-        over: Option<DiskRow>,
-    ) -> Result<(), JobError> {
-        match &one.state.body {
-            Body::Symlink(target) => {
-                let operation = Operation::PutLink { at, target: target.clone(), over };
-                self.push(place, operation, one, None);
-            }
-            Body::File(content) => {
-                // Lost deletions stand among its versions and have no content.
-                let heads = self.edit.node(&one.node)?.map(|node| node.content).unwrap_or_default();
-                let says_so = heads.iter().find(|head| head.value.body == one.state.body);
-                let version = says_so.map_or(one.node, |head| head.id);
-                let place_of_it = self.edit.view().chunk_place(&content.hash)?;
-                let is_here = content.manifest.is_none() && (content.size == 0 || place_of_it.is_some());
-                let needed = Needed { node: one.node, version, content: *content, is_here };
-                let operation = Operation::PutFile { at, source: Source::Awaited, over };
-                self.push(place, operation, one, Some(needed));
-            }
-            Body::Directory | Body::Deleted => {}
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, place: &Place, operation: Operation, one: &Shown, content: Option<Needed>) {
-        let step = Step { operation, row: Some(row_after(one)), place: Some(place.clone()) };
+        self.planned.insert(place.clone());
         self.items.push(Item { place: place.clone(), step, content });
-    }
-
-    fn push_removal(&mut self, place: &Place, operation: Operation) {
-        let step = Step { operation, row: None, place: Some(place.clone()) };
-        self.items.push(Item { place: place.clone(), step, content: None });
-    }
-}
-
-/// The name under which a thing waits that stands in the way of a place.
-fn name_aside(place: &Place, node: &NodeId) -> Name {
-    conflict_name(&place.name, "moving", 0, &node.short())
-}
-
-fn is_same_directory(row: &DiskRow, one: &Shown) -> bool {
-    row.stat.kind == Kind::Directory && one.state.body == Body::Directory && one.twins.contains(&row.node)
-}
-
-fn row_after(one: &Shown) -> RowAfter {
-    RowAfter {
-        node: one.node,
-        shown_as: shown_as(one.role),
-        body: one.state.body.clone(),
-        meta: one.state.meta,
-        versions: one.versions.clone(),
-        places: one.places.clone(),
-        dir: None,
     }
 }

@@ -2,14 +2,14 @@
 
 use super::JobError;
 use bytes::Bytes;
-use dunlin_core::chunk::manifest::ManifestRoot;
+use dunlin_core::chunk::manifest::{Chunk, ManifestRoot};
 use dunlin_core::chunk::seal::seal;
 use dunlin_core::content::{Body, Content};
 use dunlin_core::id::{ContentHash, NodeId, VersionId};
 use dunlin_core::message::{BULK_HEAD, Bulk, Part, Unavailable, WantItem};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::TreeRead;
-use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::fs::{DirHandle, Folder};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 
@@ -35,7 +35,7 @@ pub fn serve(
     let view = View(&*tx);
     let mut stale = None;
     let plain = match content_of(&view, &want.node, &want.version)? {
-        Some(content) => part(folder, &view, &content, want.part, &mut stale)?,
+        Some(content) => part(folder, &view, &want.node, &content, want.part, &mut stale)?,
         None => None,
     };
     let chunk = match want.part {
@@ -76,6 +76,7 @@ fn content_of(view: &View<'_>, node: &NodeId, version: &VersionId) -> Result<Opt
 fn part(
     folder: &Folder,
     view: &View<'_>,
+    node: &NodeId,
     content: &Content,
     part: Part,
     stale: &mut Option<RelPath>,
@@ -90,14 +91,58 @@ fn part(
             }
         }
         (Part::Chunks { first: 0, .. }, None) => {
-            Ok(read_chunk(folder, view, &content.hash, content.size as u32, stale)?)
+            let chunk = Chunk { hash: content.hash, len: content.size as u32 };
+            match read_chunk(folder, view, &chunk.hash, chunk.len, stale)? {
+                Some(bytes) => Ok(Some(bytes)),
+                None => read_whole_file(folder, view, node, content, &chunk, 0),
+            }
         }
-        (Part::Chunks { first, .. }, Some(hash)) => match view.manifest_chunk(&hash, first)? {
-            Some(chunk) => Ok(read_chunk(folder, view, &chunk.hash, chunk.len, stale)?),
-            None => Ok(None),
-        },
+        (Part::Chunks { first, .. }, Some(hash)) => {
+            let Some(chunk) = view.manifest_chunk(&hash, first)? else { return Ok(None) };
+            if let Some(bytes) = read_chunk(folder, view, &chunk.hash, chunk.len, stale)? {
+                return Ok(Some(bytes));
+            }
+            let manifest = view.manifest(&hash)?;
+            match manifest.and_then(|m| m.offsets().nth(first as usize)) {
+                Some(offset) => read_whole_file(folder, view, node, content, &chunk, offset),
+                None => Ok(None),
+            }
+        }
         _ => Ok(None),
     }
+}
+
+/// Reads a chunk from where the whole content should be: the node's own files, or history.
+fn read_whole_file(
+    folder: &Folder,
+    view: &View<'_>,
+    node: &NodeId,
+    content: &Content,
+    chunk: &Chunk,
+    offset: u64,
+) -> Result<Option<Vec<u8>>, JobError> {
+    for spot in view.located_all(node)? {
+        let holds = view.disk_row(&spot)?.is_some_and(|row| row.body == Body::File(*content));
+        if let Some(path) = view.path_of(&spot)?.filter(|_| holds)
+            && let Ok((dir, name)) = folder.parent(&path)
+            && let Some(bytes) = read_verified(&*dir, name.as_bytes(), offset, chunk)
+        {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(read_history(folder, content, offset, chunk))
+}
+
+/// Reads a chunk of a content that was displaced.
+pub fn read_history(folder: &Folder, content: &Content, offset: u64, chunk: &Chunk) -> Option<Vec<u8>> {
+    read_verified(folder.history(), content.hash.to_string().as_bytes(), offset, chunk)
+}
+
+/// The bytes, if they are there and have the right hash.
+fn read_verified(dir: &dyn DirHandle, name: &[u8], offset: u64, chunk: &Chunk) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; chunk.len as usize];
+    let read = dir.open_read(name).and_then(|file| file.read_at(&mut bytes, offset));
+    (read == Ok(bytes.len()) && ContentHash::of(&bytes) == chunk.hash).then_some(bytes)
 }
 
 /// Reads a chunk from the file that is said to hold it; `None` if it does not (any more).
@@ -114,14 +159,11 @@ pub fn read_chunk(
     let Some(place) = view.chunk_place(hash)?.filter(|p| p.len == len) else { return Ok(None) };
     let Some(spot) = view.located(&place.node, place.shown_as)? else { return Ok(None) };
     let Some(path) = view.path_of(&spot)? else { return Ok(None) };
-    let mut bytes = vec![0; len as usize];
-    let read = folder
-        .parent(&path)
-        .and_then(|(dir, name)| dir.open_read(name.as_bytes()))
-        .and_then(|file| file.read_at(&mut bytes, place.offset));
-    if read == Ok(bytes.len()) && ContentHash::of(&bytes) == *hash {
-        return Ok(Some(bytes));
+    let chunk = Chunk { hash: *hash, len };
+    let found = folder.parent(&path).ok();
+    let bytes = found.and_then(|(dir, name)| read_verified(&*dir, name.as_bytes(), place.offset, &chunk));
+    if bytes.is_none() {
+        *stale = Some(path);
     }
-    *stale = Some(path);
-    Ok(None)
+    Ok(bytes)
 }

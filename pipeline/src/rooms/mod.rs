@@ -14,7 +14,7 @@ use crate::jobs::JobError;
 use crate::jobs::digest_hand::DigestHand;
 use crate::jobs::folder_hand::{FolderHand, Stages};
 use crate::jobs::ledger_hand::LedgerHand;
-use crate::jobs::ledger_state::ledger_state;
+use crate::jobs::ledger_state::{count_conflicts, ledger_state};
 use crate::service::{Ended, Notice, Progress, Report, Setup};
 use crate::wiring::Wiring;
 use crossbeam_channel::{Receiver, Sender};
@@ -50,6 +50,7 @@ pub struct Running {
     /// What it tells.
     pub notices: Receiver<Notice>,
     stop: Sender<()>,
+    store: Arc<dyn Store>,
     engine: JoinHandle<Option<Report>>,
     others: Vec<JoinHandle<()>>,
 }
@@ -73,6 +74,11 @@ impl Running {
             // A room that panicked has closed its channel, which the engine has noticed.
             let _ = room.join();
         }
+        let report = report.map(|mut report| {
+            // Where the store cannot be read, the report has said so already.
+            report.conflicts = count_conflicts(&*self.store).unwrap_or(report.conflicts);
+            report
+        });
         report.unwrap_or_else(|| Report {
             ended: Ended::Failed("the program failed; this is a bug".to_owned()),
             progress: Progress::default(),
@@ -138,7 +144,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         net,
     ];
     let engine = spawn("dunlin-engine", move || room.run(config, state))?;
-    Ok(Running { notices: wiring.notices.from, stop: wiring.stop.to, engine, others })
+    Ok(Running { notices: wiring.notices.from, stop: wiring.stop.to, store: setup.store, engine, others })
 }
 
 fn identity_of(store: &dyn Store) -> Result<(dunlin_core::id::FolderId, dunlin_core::id::ChainId), JobError> {

@@ -121,9 +121,16 @@ pub struct Step {
     pub row: Option<RowAfter>,
     /// The place that it mends.
     pub place: Option<Place>,
+    /// Once it is done nothing is left to do at the place: its mark of this generation goes with it.
+    pub settles: Option<u64>,
 }
 
 impl Step {
+    /// A step after which the place is looked at again.
+    pub fn new(operation: Operation, row: Option<RowAfter>, place: Option<Place>) -> Self {
+        Self { operation, row, place, settles: None }
+    }
+
     /// The step with its content.
     pub fn with_source(mut self, new: Source) -> Self {
         if let Operation::PutFile { source, .. } = &mut self.operation {
@@ -482,6 +489,8 @@ fn record(
     for ready in batch.iter_mut().filter(|r| r.outcome == Some(Outcome::Done)) {
         if !record_one(&mut edit, ready, now)? {
             ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
+        } else if let (Some(place), Some(generation)) = (&ready.step.place, ready.step.settles) {
+            edit.clear_dirty(place, generation)?;
         }
     }
     if let Some(number) = finished {

@@ -126,11 +126,30 @@ impl<'a> View<'a> {
         let prefix = dir_key(dir);
         let after = after.map(|name| [&prefix[..], name.as_bytes()].concat());
         let rows = self.0.scan(Table::Disk, &prefix, after.as_deref(), limit)?;
-        let named = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let name = Name::parse(&key[prefix.len()..]).map_err(|_| StoreError::Malformed(Table::Disk))?;
-            Ok((name, decode(Table::Disk, &value)?))
+        rows.into_iter().map(|row| named_row(&prefix, row)).collect()
+    }
+
+    /// At most `limit` rows of all directories, by spot, after `after`.
+    pub fn disk_page(&self, after: Option<&Spot>, limit: usize) -> Result<Vec<(Spot, DiskRow)>, StoreError> {
+        let rows = self.0.scan(Table::Disk, &[], after.map(spot_key).as_deref(), limit)?;
+        let spotted = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let damaged = || StoreError::Malformed(Table::Disk);
+            let (dir, name) = key.split_first_chunk::<8>().ok_or_else(damaged)?;
+            let name = Name::parse(name).map_err(|_| damaged())?;
+            Ok((Spot { dir: DirId(u64::from_be_bytes(*dir)), name }, decode(Table::Disk, &value)?))
         };
-        rows.into_iter().map(named).collect()
+        rows.into_iter().map(spotted).collect()
+    }
+
+    /// All rows of a directory whose names begin so, by name.
+    pub fn disk_rows_with_prefix(
+        &self,
+        dir: DirId,
+        begin: &[u8],
+    ) -> Result<Vec<(Name, DiskRow)>, StoreError> {
+        let prefix = dir_key(dir);
+        let rows = self.all(Table::Disk, &[&prefix[..], begin].concat())?;
+        rows.into_iter().map(|row| named_row(&prefix, row)).collect()
     }
 
     /// All rows of a directory, by name.
@@ -144,16 +163,6 @@ impl<'a> View<'a> {
                 return Ok(rows);
             }
         }
-    }
-
-    /// All rows of a directory whose names begin with these bytes.
-    pub fn disk_rows_with(&self, dir: DirId, start: &[u8]) -> Result<Vec<(Name, DiskRow)>, StoreError> {
-        let prefix = dir_key(dir);
-        let named = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let name = Name::parse(&key[prefix.len()..]).map_err(|_| StoreError::Malformed(Table::Disk))?;
-            Ok((name, decode(Table::Disk, &value)?))
-        };
-        self.all(Table::Disk, &[&prefix[..], start].concat())?.into_iter().map(named).collect()
     }
 
     /// Where a directory stands; `None` for the root and for an unknown one.
@@ -312,6 +321,12 @@ impl<'a> View<'a> {
             }
         }
     }
+}
+
+/// A row of a directory with its name; `prefix` is the directory's key.
+fn named_row(prefix: &[u8], (key, value): (Vec<u8>, Vec<u8>)) -> Result<(Name, DiskRow), StoreError> {
+    let name = Name::parse(&key[prefix.len()..]).map_err(|_| StoreError::Malformed(Table::Disk))?;
+    Ok((name, decode(Table::Disk, &value)?))
 }
 
 fn ledger_fault(error: StoreError) -> LedgerFault {
