@@ -200,7 +200,8 @@ pub fn apply(
                 ready.stat = stat;
                 ready.outcome = Some(Outcome::Done);
             }
-            Err(outcome) => ready.outcome = Some(outcome),
+            Err(Trouble::Step(outcome)) => ready.outcome = Some(outcome),
+            Err(Trouble::Disk(error)) => return Err(ApplyFailed::Sync(error)),
         }
     }
     if replaces {
@@ -313,7 +314,22 @@ fn intent_step(ready: &Ready) -> IntentStep {
     }
 }
 
-fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Outcome> {
+/// Why a step was not carried out.
+enum Trouble {
+    /// The folder is as it was.
+    Step(Outcome),
+    /// What is the user's stands under a name of ours and cannot be put back now. The intent stays open,
+    /// and recovery deals with it.
+    Disk(FsError),
+}
+
+impl From<Outcome> for Trouble {
+    fn from(outcome: Outcome) -> Self {
+        Trouble::Step(outcome)
+    }
+}
+
+fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Trouble> {
     let meta = ready.step.row.as_ref().map(|row| row.meta).unwrap_or_default();
     let operation = &ready.step.operation;
     let (dir, name) = folder.parent(operation.at()).map_err(refuse)?;
@@ -321,7 +337,7 @@ fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Outcome> {
         Operation::MakeDir { .. } => {
             match dir.make_dir(name.as_bytes()) {
                 Ok(()) | Err(FsError::Exists) => {}
-                Err(error) => return Err(Outcome::Failed(error)),
+                Err(error) => return Err(Outcome::Failed(error).into()),
             }
             let made = dir.open_dir(name.as_bytes()).map_err(refuse)?;
             made.set_meta(&meta).map_err(Outcome::Failed)?;
@@ -354,18 +370,23 @@ fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Outcome> {
             displace(folder, &*dir, name.as_bytes(), &temp, expect)?;
             return Ok(None);
         }
-        Operation::RemoveDir { .. } => {
+        Operation::RemoveDir { expect, .. } => {
             folder.forget_dir();
+            match check(dir.stat(name.as_bytes()), expect) {
+                Ok(()) => {}
+                Err(_) if dir.stat(name.as_bytes()) == Err(FsError::NotFound) => return Ok(None),
+                Err(outcome) => return Err(outcome.into()),
+            }
             match dir.remove_dir(name.as_bytes()) {
                 Ok(()) | Err(FsError::NotFound) => return Ok(None),
-                Err(FsError::NotEmpty) => return Err(Outcome::Refused(Refusal::NotAsExpected)),
-                Err(error) => return Err(Outcome::Failed(error)),
+                Err(FsError::NotEmpty) => return Err(Outcome::Refused(Refusal::NotAsExpected).into()),
+                Err(error) => return Err(Outcome::Failed(error).into()),
             }
         }
     }
     match dir.stat(name.as_bytes()) {
         Ok(Standing::Node(stat)) => Ok(Some(stat)),
-        _ => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
+        _ => Err(Outcome::Refused(Refusal::ChangedMeanwhile).into()),
     }
 }
 
@@ -400,14 +421,17 @@ fn replace(
     name: &[u8],
     staged: &str,
     row: &DiskRow,
-) -> Result<(), Outcome> {
+) -> Result<(), Trouble> {
     check(dir.stat(name), row)?;
     folder.stage().exchange(staged.as_bytes(), dir, name).map_err(refuse)?;
-    if !came_out_as(folder.stage(), staged, row) {
-        folder.stage().exchange(staged.as_bytes(), dir, name).map_err(Outcome::Failed)?;
-        return Err(Outcome::Refused(Refusal::ChangedMeanwhile));
-    }
-    keep(folder, staged, row).map_err(Outcome::Failed)
+    let kept = match came_out_as(folder.stage(), staged, row) {
+        true => keep(folder, staged, row).map_err(Outcome::Failed),
+        false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
+    };
+    kept.or_else(|outcome| {
+        folder.stage().exchange(staged.as_bytes(), dir, name).map_err(Trouble::Disk)?;
+        Err(outcome.into())
+    })
 }
 
 /// Moves a file to history and looks at what came out.
@@ -417,14 +441,17 @@ fn displace(
     name: &[u8],
     temp: &str,
     row: &DiskRow,
-) -> Result<(), Outcome> {
+) -> Result<(), Trouble> {
     let _ = folder.stage().unlink_own(temp);
     dir.rename_new(name, folder.stage(), temp.as_bytes()).map_err(refuse)?;
-    if !came_out_as(folder.stage(), temp, row) {
-        folder.stage().rename_new(temp.as_bytes(), dir, name).map_err(Outcome::Failed)?;
-        return Err(Outcome::Refused(Refusal::ChangedMeanwhile));
-    }
-    keep(folder, temp, row).map_err(Outcome::Failed)
+    let kept = match came_out_as(folder.stage(), temp, row) {
+        true => keep(folder, temp, row).map_err(Outcome::Failed),
+        false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
+    };
+    kept.or_else(|outcome| {
+        folder.stage().rename_new(temp.as_bytes(), dir, name).map_err(Trouble::Disk)?;
+        Err(outcome.into())
+    })
 }
 
 /// The change time has moved through the rename itself, so it is no evidence; inode, size and time are.
