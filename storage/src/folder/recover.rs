@@ -6,11 +6,12 @@
 use super::apply::{ApplyFailed, hash_of, write_row};
 use super::fs::{self, Folder, FsError, Standing};
 use super::intent::{Intent, IntentStep, RowAfter};
+use crate::disk::StatSig;
 use crate::store::edit::Edit;
 use crate::store::rows::decode;
 use crate::store::tables::{Store, StoreError, Table};
 use crate::store::view::View;
-use dunlin_core::content::{Body, Timestamp};
+use dunlin_core::content::{Body, Kind, Timestamp};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::TreeWrite;
 
@@ -53,8 +54,14 @@ fn recover_step(
         return Ok(edit.commit()?);
     };
     match (&step.after, found) {
-        (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, after, stat.size) {
+        (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, step, stat) {
             Ok(true) => {
+                // A move: what stands here stands no more where its row is.
+                if let Some(old) =
+                    edit.view().located(&after.node, after.shown_as)?.filter(|old| *old != spot)
+                {
+                    edit.move_disk_row(&old, &spot)?;
+                }
                 write_row(&mut edit, &spot, after, stat, now)?;
             }
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
@@ -67,6 +74,13 @@ fn recover_step(
             Ok(false) | Err(_) => {}
         },
         (None, Err(FsError::NotFound)) => edit.remove_disk_row(&spot)?,
+        // New, placed and lost again with the power: it was never here, so nobody has deleted it.
+        (Some(after), Err(FsError::NotFound)) if step.before.is_none() => {
+            let row = edit.view().disk_row(&spot)?;
+            if row.is_some_and(|row| row.node == after.node && row.shown_as == after.shown_as) {
+                edit.remove_disk_row(&spot)?;
+            }
+        }
         _ => {}
     }
     Ok(edit.commit()?)
@@ -85,12 +99,17 @@ fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) {
 }
 
 /// True if what stands at `path` is what was to be put there.
-fn holds(folder: &Folder, path: &RelPath, after: &RowAfter, size: u64) -> Result<bool, FsError> {
+fn holds(folder: &Folder, path: &RelPath, step: &IntentStep, stat: StatSig) -> Result<bool, FsError> {
     let (dir, name) = folder.parent(path)?;
+    let Some(after) = &step.after else { return Ok(false) };
     match &after.body {
-        Body::Directory => Ok(dir.open_dir(name.as_bytes()).is_ok()),
+        // Directories look alike: one that was moved is known by its inode.
+        Body::Directory => {
+            let is_it = step.before.as_ref().is_none_or(|row| row.stat.ino == stat.ino);
+            Ok(is_it && stat.kind == Kind::Directory)
+        }
         Body::Symlink(target) => Ok(dir.read_link(name.as_bytes())? == *target),
-        Body::File(content) if size != content.size => Ok(false),
+        Body::File(content) if stat.size != content.size => Ok(false),
         Body::File(content) => {
             let text = std::str::from_utf8(name.as_bytes());
             let hash = match text {
