@@ -1,0 +1,111 @@
+"""Scenes and their tally: a scene makes its world, plays, and checks; the last line counts them.
+
+A scene fails by a false check or by any exception, and then the others still run. What the machine
+cannot do (no root, no namespaces) is skipped with its reason, never counted as passed.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import traceback
+
+SCENES = []
+
+
+class Skipped(Exception):
+    """The machine cannot play this scene; the text says why."""
+
+
+class Failed(Exception):
+    """A promise that did not hold."""
+
+
+def scene(name, root=False, tools=()):
+    """Registers a scene under a name; `root` and `tools` are what it needs of the machine."""
+    def register(play):
+        SCENES.append((name, root, tools, play))
+        return play
+    return register
+
+
+def check(holds, promise):
+    """One promise; the text is shown when it does not hold."""
+    if not holds:
+        raise Failed(promise)
+
+
+class Stage:
+    """What a scene gets: the binary, an empty directory, the wanted size, and a place for its figures."""
+
+    def __init__(self, binary, directory, full):
+        self.binary, self.directory, self.full, self.notes = binary, directory, full, []
+
+    def path(self, *parts):
+        """A path in the scene's directory."""
+        return os.path.join(self.directory, *parts)
+
+    def fresh(self, name):
+        """A new empty directory of that name."""
+        os.makedirs(self.path(name))
+        return self.path(name)
+
+    def note(self, text):
+        """A measured figure, printed beside the result."""
+        self.notes.append(text)
+
+    def size(self, small, full):
+        """One of two sizes, by the variant."""
+        return full if self.full else small
+
+
+def play_all(binary, full, wanted, scratch):
+    """Plays the scenes whose name contains one of `wanted` (all, if none); returns (passed, failed, skipped)."""
+    tally = {'passed': 0, 'failed': 0, 'skipped': 0}
+    for name, root, tools, play in SCENES:
+        if wanted and not any(word in name for word in wanted):
+            continue
+        directory = tempfile.mkdtemp(prefix='lab-', dir=scratch)
+        outcome = play_one(Stage(binary, directory, full), name, root, tools, play)
+        tally[outcome] += 1
+        shutil.rmtree(directory, ignore_errors=True)
+    return tally
+
+
+def play_one(stage, name, root, tools, play):
+    """Plays one scene and prints its line."""
+    began = time.monotonic()
+    try:
+        demand(root, tools)
+        play(stage)
+    except Skipped as reason:
+        print(f'skipped  {name}: {reason}', flush=True)
+        return 'skipped'
+    except Failed as promise:
+        print(f'FAILED   {name}: {promise} [{"; ".join(stage.notes)}]', flush=True)
+        return 'failed'
+    except Exception as trouble:
+        print(f'FAILED   {name}: {type(trouble).__name__}: {trouble}', flush=True)
+        traceback.print_exc()
+        return 'failed'
+    print(f'ok       {name} ({time.monotonic() - began:.1f} s) {"; ".join(stage.notes)}', flush=True)
+    return 'passed'
+
+
+def demand(root, tools):
+    """Skips where the machine lacks what the scene needs."""
+    if root and os.geteuid() != 0:
+        raise Skipped('needs root')
+    for tool in tools:
+        if shutil.which(tool) is None:
+            raise Skipped(f'needs {tool}')
+    if 'ip' in tools and subprocess.run(['ip', 'netns', 'list'], capture_output=True).returncode != 0:
+        raise Skipped('needs network namespaces')
+
+
+def close(tally):
+    """Prints the closing line and returns the exit code."""
+    skipped = f', {tally["skipped"]} skipped' if tally['skipped'] else ''
+    print(f'{tally["passed"]} passed, {tally["failed"]} failed{skipped}')
+    return 1 if tally['failed'] or not tally['passed'] + tally['skipped'] else 0

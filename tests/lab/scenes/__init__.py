@@ -1,0 +1,1 @@
+"""The lab's scenes: each module proves one part of what dunlin promises, on the real binary."""
