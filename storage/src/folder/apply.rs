@@ -14,10 +14,12 @@ use crate::disk::{DiskRow, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::{ChunkPlace, encode};
 use crate::store::tables::{Store, StoreError};
+use crate::store::view::View;
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::id::ContentHash;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Where a file's new content is.
@@ -189,6 +191,7 @@ pub fn apply(
 ) -> Result<Vec<(Step, Outcome)>, ApplyFailed> {
     let mut batch: Vec<Ready> =
         steps.into_iter().enumerate().map(|(i, step)| stage(folder, step, i, now)).collect();
+    refuse_taken(store, &mut batch)?;
     let replaces = batch.iter().any(|r| r.outcome.is_none() && is_risky(&r.step.operation));
     if replaces {
         folder.sync_all().map_err(ApplyFailed::Sync)?;
@@ -220,13 +223,44 @@ pub fn apply(
 
 /// Makes everything placed so far durable and closes the intents that were open when it began.
 pub fn settle(folder: &Folder, store: &dyn Store) -> Result<(), ApplyFailed> {
-    let open = crate::store::view::View(&*store.read()?).intents()?;
+    let open = View(&*store.read()?).intents()?;
     folder.sync_all().map_err(ApplyFailed::Sync)?;
     let mut edit = Edit::new(store.write()?)?;
     for (number, _) in open {
         edit.remove_intent(number)?;
     }
     Ok(edit.commit()?)
+}
+
+/// A step that makes something new counts on a spot without a row. If there is one, a local change was
+/// recorded since the plan was made; were its row written over, its deletion would go unseen.
+fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError> {
+    let tx = store.read()?;
+    let view = View(&*tx);
+    let mut freed: BTreeSet<RelPath> = BTreeSet::new();
+    for ready in batch.iter_mut().filter(|r| r.outcome.is_none()) {
+        let operation = &ready.step.operation;
+        let at = operation.at();
+        let is_new = match operation {
+            Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => over.is_none(),
+            Operation::MakeDir { .. } | Operation::Move { .. } => true,
+            _ => false,
+        };
+        if is_new
+            && !freed.contains(at)
+            && let Some(spot) = view.spot_of(at)?
+            && view.disk_row(&spot)?.is_some()
+        {
+            ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
+            continue;
+        }
+        match operation {
+            Operation::Remove { at, .. } | Operation::RemoveDir { at, .. } => drop(freed.insert(at.clone())),
+            Operation::Move { from, .. } => drop(freed.insert(from.clone())),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn is_risky(operation: &Operation) -> bool {
