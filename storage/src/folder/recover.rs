@@ -67,7 +67,7 @@ fn recover_step(
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
             // it is neither shown nor taken for the user's. If something stood there before, what is
             // there may be the user's: the scan decides.
-            Ok(false) if step.before.is_none() && is_torn(after, stat.size) => {
+            Ok(false) if step.before.is_none() && is_torn(after, &stat) => {
                 set_aside(folder, &path);
                 edit.remove_disk_row(&spot)?;
             }
@@ -122,10 +122,11 @@ fn holds(folder: &Folder, path: &RelPath, step: &IntentStep, stat: StatSig) -> R
     }
 }
 
-/// A file of ours that lost its bytes is shorter than it should be, or as long and full of zeros; a
-/// user's file is longer or made of other bytes. Only the first kind is certain.
-fn is_torn(after: &RowAfter, size: u64) -> bool {
-    matches!(&after.body, Body::File(content) if size <= content.size)
+/// A file of ours that lost its bytes is shorter than it should be, or as long and full of zeros, and has the
+/// time that it was given before it was placed. A user who wrote into it since then has changed that.
+fn is_torn(after: &RowAfter, stat: &StatSig) -> bool {
+    let is_short = matches!(&after.body, Body::File(content) if stat.size <= content.size);
+    is_short && stat.mtime == after.meta.mtime
 }
 
 fn set_aside(folder: &Folder, path: &RelPath) {
