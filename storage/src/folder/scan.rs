@@ -171,8 +171,7 @@ pub fn scan(
     if marker.is_none() || folder.marker() != marker {
         return Err(ScanError::RootLost);
     }
-    let root = [RelPath::root()];
-    let scopes = if scopes.is_empty() { &root[..] } else { scopes };
+    let scopes = &outermost(scopes)[..];
     let mut scan = Scan {
         folder,
         store,
@@ -189,6 +188,20 @@ pub fn scan(
     scan.report_gone(marker)?;
     scan.flush();
     Ok(scan.report)
+}
+
+/// The scopes that lie in no other, so that nothing is seen twice; everything if there are none.
+fn outermost(scopes: &[RelPath]) -> Vec<RelPath> {
+    let mut sorted = scopes.to_vec();
+    // Whatever lies below a path comes right after it.
+    sorted.sort();
+    let mut outermost: Vec<RelPath> = Vec::new();
+    for scope in sorted {
+        if !outermost.last().is_some_and(|last| scope.starts_with(last)) {
+            outermost.push(scope);
+        }
+    }
+    if outermost.is_empty() { vec![RelPath::root()] } else { outermost }
 }
 
 impl Scan<'_> {
