@@ -11,7 +11,7 @@ use crate::store::edit::Edit;
 use crate::store::rows::decode;
 use crate::store::tables::{Store, StoreError, Table};
 use crate::store::view::View;
-use dunlin_core::content::{Body, Kind, Timestamp};
+use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::TreeWrite;
 
@@ -62,7 +62,7 @@ fn recover_step(
                 {
                     edit.move_disk_row(&old, &spot)?;
                 }
-                write_row(&mut edit, &spot, after, stat, now)?;
+                write_row(&mut edit, &spot, &as_found(after, step, &stat), stat, now)?;
             }
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
             // it is neither shown nor taken for the user's. If something stood there before, what is
@@ -120,6 +120,15 @@ fn holds(folder: &Folder, path: &RelPath, step: &IntentStep, stat: StatSig) -> R
         }
         Body::Deleted => Ok(false),
     }
+}
+
+/// The row with the metadata that are there: a crash can come between the bytes and them, and a power loss
+/// can take them back. What is neither old nor new is the user's doing, and the scan finds that.
+fn as_found(after: &RowAfter, step: &IntentStep, stat: &StatSig) -> RowAfter {
+    let found = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
+    let is_ours = step.before.as_ref().is_none_or(|row| row.meta == found);
+    let is_kept = stat.kind != Kind::Symlink && is_ours;
+    RowAfter { meta: if is_kept { found } else { after.meta }, ..after.clone() }
 }
 
 /// A file of ours that lost its bytes is shorter than it should be, or as long and full of zeros, and has the
