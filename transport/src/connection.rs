@@ -46,8 +46,8 @@ enum State {
     Open { peer: PeerId, key_update_at: Instant },
     /// What was sent is delivered yet, then it is closed.
     Flushing { peer: PeerId, until: Instant, code: u32, reason: String },
-    /// Reported as ended; quinn-proto may still have a last word to say.
-    Over { at: Instant },
+    /// Reported as ended. Until it is settled it may have to repeat its last words for a late packet.
+    Over { settled_at: Instant },
 }
 
 /// What a turn has left to do.
@@ -133,10 +133,10 @@ impl Connection {
         self.quic.is_drained()
     }
 
-    /// When a connection that is over has said its last words, and once repeated them for a late packet.
+    /// When a connection that is over may be left alone.
     pub fn settled_at(&self) -> Option<Instant> {
         match self.state {
-            State::Over { at } => Some(at + 2 * self.quic.rtt()),
+            State::Over { settled_at } => Some(settled_at),
             _ => None,
         }
     }
@@ -192,7 +192,7 @@ impl Connection {
     pub fn handle_unreachable(&mut self, now: Instant, events: &mut Events) {
         if let (State::Handshaking { .. }, Some(ticket)) = (&self.state, self.outbound) {
             self.quic.close(now, VarInt::from_u32(code::HANDSHAKE_TIMEOUT), Bytes::new());
-            self.state = State::Over { at: now };
+            self.state = State::Over { settled_at: now };
             events.push(Event::DialFailed { ticket, error: DialError::Unreachable });
         }
     }
@@ -436,10 +436,10 @@ impl Connection {
     fn end(&mut self, now: Instant, error: ConnectionError, events: &mut Events) {
         match (&self.state, self.outbound) {
             (State::Handshaking { .. }, Some(ticket)) => {
-                self.state = State::Over { at: now };
+                self.state = State::Over { settled_at: now };
                 events.push(Event::DialFailed { ticket, error: DialError::from_quic(error) });
             }
-            (State::Handshaking { .. }, None) => self.state = State::Over { at: now },
+            (State::Handshaking { .. }, None) => self.state = State::Over { settled_at: now },
             _ => self.report_end(now, CloseReason::from_quic(error), events),
         }
     }
@@ -447,7 +447,7 @@ impl Connection {
     /// Ends a connection that was open; its last event.
     fn report_end(&mut self, now: Instant, reason: CloseReason, events: &mut Events) {
         if self.peer().is_some() {
-            self.state = State::Over { at: now };
+            self.state = State::Over { settled_at: now + 2 * self.quic.rtt() };
             self.control = LaneState::new(Lane::Control);
             self.bulk = LaneState::new(Lane::Bulk);
             events.push(Event::Closed { conn: self.id, reason });
@@ -459,5 +459,25 @@ impl Connection {
             Lane::Control => &mut self.control,
             Lane::Bulk => &mut self.bulk,
         }
+    }
+}
+
+#[cfg(test)]
+impl Connection {
+    /// Writes what no honest device writes.
+    pub fn write_raw(&mut self, lane: Lane, bytes: &[u8]) {
+        let stream = self.lane(lane).sending.unwrap();
+        assert_eq!(self.quic.send_stream(stream).write(bytes), Ok(bytes.len()));
+    }
+
+    /// Replaces the keys now.
+    pub fn update_keys(&mut self) {
+        self.quic.force_key_update();
+    }
+
+    /// Cuts a lane off.
+    pub fn reset(&mut self, lane: Lane) {
+        let stream = self.lane(lane).sending.unwrap();
+        self.quic.send_stream(stream).reset(VarInt::from_u32(0)).unwrap();
     }
 }

@@ -468,3 +468,11 @@ fn is_foreign(data: &[u8]) -> bool {
     let version = data.get(1..5).map(|version| version == QUIC_VERSION.to_be_bytes());
     first & 0x80 != 0 && version != Some(true)
 }
+
+#[cfg(test)]
+impl Endpoint {
+    /// Reaches behind the commands, for a device that breaks the rules.
+    pub(crate) fn misuse(&mut self, conn: ConnId, act: impl FnOnce(&mut Connection)) {
+        self.with(conn, |connection, _| act(connection));
+    }
+}

@@ -33,12 +33,21 @@ pub struct Link {
     pub rate: u64,
     /// Bytes that wait for their turn at most.
     pub buffer: u64,
+    /// Larger datagrams vanish.
+    pub mtu: usize,
 }
 
 impl Link {
     /// A short clean path.
-    pub const CLEAN: Link =
-        Link { delay: Duration::from_millis(1), lost: 0, doubled: 0, delayed: 0, rate: 0, buffer: u64::MAX };
+    pub const CLEAN: Link = Link {
+        delay: Duration::from_millis(1),
+        lost: 0,
+        doubled: 0,
+        delayed: 0,
+        rate: 0,
+        buffer: u64::MAX,
+        mtu: usize::MAX,
+    };
 }
 
 /// A datagram as the wire sees it.
@@ -64,7 +73,6 @@ pub struct Node {
 
 /// See the module's doc.
 pub struct Network {
-    pub start: Instant,
     pub now: Instant,
     pub link: Link,
     pub nodes: Vec<Node>,
@@ -83,7 +91,6 @@ impl Network {
     pub fn new(link: Link) -> Self {
         let now = Instant::now();
         Self {
-            start: now,
             now,
             link,
             nodes: Vec::new(),
@@ -127,6 +134,13 @@ impl Network {
         let events = VecDeque::new();
         self.nodes.push(Node { endpoint, addr, peer, events, is_reading: true, side });
         self.nodes.len() - 1
+    }
+
+    /// A device crashes: it forgets all but who it is.
+    pub fn reboot(&mut self, node: usize) {
+        let number = node as u8;
+        self.nodes[node].endpoint = Endpoint::new(self.now, setup(number, !number)).unwrap();
+        self.set_key(node, KEY);
     }
 
     pub fn set_key(&mut self, node: usize, key: [u8; 32]) {
@@ -286,7 +300,7 @@ impl Network {
         if let Some(capture) = &mut self.capture {
             capture.push(packet.clone());
         }
-        if self.happens(self.link.lost) {
+        if self.happens(self.link.lost) || packet.bytes.len() > self.link.mtu {
             return;
         }
         let mut at = self.now;
@@ -320,4 +334,9 @@ impl Network {
         }
         chance > 0 && u32::from(u16::from_le_bytes(draw)) * 1000 < u32::from(chance) * 65_536
     }
+}
+
+fn setup(number: u8, seed: u8) -> Setup {
+    let identity = Identity::from_seed(&[number + 1; 32]);
+    Setup { identity, seed: [seed; 32], ciphers: Ciphers::of_this_processor(), may_fragment: false }
 }
