@@ -31,6 +31,9 @@ mod header;
 mod packet;
 mod replay;
 
+#[cfg(test)]
+mod tests;
+
 /// The QUIC version on the wire: a private one, so that nobody takes our packets for RFC 9001's.
 ///
 /// The low byte counts incompatible changes of handshake or framing.
