@@ -12,6 +12,7 @@ use crate::event::{CloseReason, DialError};
 use crate::frame::{Incoming, Outgoing, Oversize};
 use crate::limits::{FLUSH_TIME, HANDSHAKE_TIMEOUT, KEY_UPDATE_EVERY, READ_PER_TURN, frame_max};
 use crate::noise::session::Proven;
+use crate::pool::Pool;
 use crate::queue::Events;
 use crate::statistics::Statistics;
 use crate::{ConnId, Event, Lane, code};
@@ -22,6 +23,7 @@ use quinn_proto::{
     Transmit, VarInt,
 };
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Control frames go first.
@@ -72,12 +74,12 @@ struct LaneState {
 }
 
 impl LaneState {
-    fn new(lane: Lane) -> Self {
+    fn new(lane: Lane, pool: &Arc<Pool>) -> Self {
         Self {
             sending: None,
             receiving: None,
             outgoing: Outgoing::default(),
-            incoming: Incoming::new(frame_max(lane)),
+            incoming: Incoming::new(frame_max(lane), pool.clone()),
             taken: 0,
             is_finished: false,
         }
@@ -89,14 +91,20 @@ struct BadLane(&'static str);
 
 impl Connection {
     /// `outbound` is the dial's ticket.
-    pub fn new(now: Instant, id: ConnId, quic: quinn_proto::Connection, outbound: Option<u64>) -> Self {
+    pub fn new(
+        now: Instant,
+        id: ConnId,
+        quic: quinn_proto::Connection,
+        outbound: Option<u64>,
+        pool: &Arc<Pool>,
+    ) -> Self {
         Self {
             id,
             quic,
             outbound,
             state: State::Handshaking { until: now + HANDSHAKE_TIMEOUT },
-            control: LaneState::new(Lane::Control),
-            bulk: LaneState::new(Lane::Bulk),
+            control: LaneState::new(Lane::Control, pool),
+            bulk: LaneState::new(Lane::Bulk, pool),
         }
     }
 
@@ -448,8 +456,11 @@ impl Connection {
     fn report_end(&mut self, now: Instant, reason: CloseReason, events: &mut Events) {
         if self.peer().is_some() {
             self.state = State::Over { settled_at: now + 2 * self.quic.rtt() };
-            self.control = LaneState::new(Lane::Control);
-            self.bulk = LaneState::new(Lane::Bulk);
+            for lane in LANES {
+                let state = self.lane(lane);
+                (state.sending, state.receiving) = (None, None);
+                state.outgoing = Outgoing::default();
+            }
             events.push(Event::Closed { conn: self.id, reason });
         }
     }

@@ -5,6 +5,7 @@
 //! read no further: QUIC's flow control slows the other end. All datagrams that came go in before any goes
 //! out, so that one acknowledgement answers them all.
 
+mod batches;
 mod mailbox;
 mod socket;
 mod waker;

@@ -16,6 +16,7 @@ use crate::noise::cipher::Ciphers;
 use crate::noise::initial::is_initial;
 use crate::noise::party::{Initiator, Psk, Shared};
 use crate::noise::random::Random;
+use crate::pool::Pool;
 use crate::queue::Events;
 use crate::settings::{self, Clock, Servers, Transports};
 use crate::statistics::Statistics;
@@ -52,6 +53,7 @@ pub struct Endpoint {
     unread: BTreeSet<usize>,
     retries: VecDeque<(Transmit, Vec<u8>)>,
     events: Events,
+    pool: Arc<Pool>,
     scratch: Vec<u8>,
 }
 
@@ -123,6 +125,7 @@ impl Endpoint {
             unread: BTreeSet::new(),
             retries: VecDeque::new(),
             events: Events::default(),
+            pool: Arc::default(),
             scratch: Vec::new(),
         })
     }
@@ -202,7 +205,7 @@ impl Endpoint {
         let id = ConnId(self.next_id);
         self.next_id += 1;
         self.by_id.insert(id, handle.0);
-        let connection = Connection::new(now, id, quic, outbound);
+        let connection = Connection::new(now, id, quic, outbound, &self.pool);
         self.connections.insert(handle.0, Entry { connection, deadline: None, is_active: false });
         self.activate(handle.0);
     }

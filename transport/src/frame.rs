@@ -3,8 +3,10 @@
 //! An empty frame opens a lane and is not delivered. Nothing here knows QUIC.
 
 use crate::limits::{WRITE_PIECE, WRITE_PIECES};
+use crate::pool::{Body, Pool};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 const HEAD_LEN: usize = 4;
 
@@ -63,11 +65,21 @@ pub(crate) struct Incoming {
     max: usize,
     rest: Bytes,
     state: State,
+    pool: Arc<Pool>,
 }
 
 enum State {
     Head(BytesMut),
-    Body { missing: usize, body: BytesMut },
+    Body { missing: usize, body: Body },
+}
+
+impl State {
+    fn into_frame(self) -> Option<Bytes> {
+        match self {
+            State::Head(_) => None,
+            State::Body { body, .. } => Some(body.freeze()),
+        }
+    }
 }
 
 /// A frame beyond its lane's bound was announced.
@@ -76,8 +88,8 @@ pub(crate) struct Oversize;
 
 impl Incoming {
     /// For frames of up to `max` bytes.
-    pub fn new(max: usize) -> Self {
-        Self { max, rest: Bytes::new(), state: State::Head(BytesMut::new()) }
+    pub fn new(max: usize, pool: Arc<Pool>) -> Self {
+        Self { max, rest: Bytes::new(), state: State::Head(BytesMut::new()), pool }
     }
 
     /// The next bytes of the stream; only once [`Incoming::poll`] has no more.
@@ -102,9 +114,8 @@ impl Incoming {
                     body.extend_from_slice(&self.rest.split_to(few));
                     *missing -= few;
                     if *missing == 0 {
-                        let frame = std::mem::take(body).freeze();
-                        self.state = State::Head(BytesMut::new());
-                        return Ok(Some(frame));
+                        let whole = std::mem::replace(&mut self.state, State::Head(BytesMut::new()));
+                        return Ok(whole.into_frame());
                     }
                 }
             }
@@ -120,7 +131,7 @@ impl Incoming {
         }
         self.state = match len {
             0 => State::Head(BytesMut::new()),
-            _ => State::Body { missing: len, body: BytesMut::with_capacity(len) },
+            _ => State::Body { missing: len, body: self.pool.take(len) },
         };
         Ok(())
     }
@@ -154,7 +165,7 @@ mod tests {
         let frames: [&[u8]; 4] = [b"a", b"", &long, b"bcd"];
         let bytes = wire(&frames);
         for step in [1, 3, 4, 5, 1000, bytes.len()] {
-            let mut incoming = Incoming::new(long.len());
+            let mut incoming = Incoming::new(long.len(), Arc::default());
             let mut got = Vec::new();
             for chunk in bytes.chunks(step) {
                 incoming.push(Bytes::copy_from_slice(chunk));
@@ -169,7 +180,7 @@ mod tests {
     #[test]
     fn an_announced_length_beyond_the_bound_is_an_error() {
         for (len, expected) in [(10, Ok(None)), (11, Err(Oversize)), (u32::MAX, Err(Oversize))] {
-            let mut incoming = Incoming::new(10);
+            let mut incoming = Incoming::new(10, Arc::default());
             incoming.push(Bytes::copy_from_slice(&len.to_le_bytes()));
             assert_eq!(incoming.poll(), expected, "a length of {len}");
         }

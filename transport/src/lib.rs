@@ -16,6 +16,7 @@ pub mod statistics;
 mod congestion;
 mod connection;
 mod frame;
+mod pool;
 mod queue;
 mod settings;
 

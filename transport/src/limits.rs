@@ -77,6 +77,12 @@ pub const EVENTS_MAX: usize = 1024;
 /// One frame may go beyond.
 pub const EVENT_BYTES_MAX: usize = 16 * MIB;
 
+/// Bytes of frames' buffers that are kept to be used again.
+pub const POOL_BYTES_MAX: usize = 4 * MIB;
+/// Buffers of smaller frames are not.
+pub const POOLED_MIN: usize = 16 * KIB;
+/// Buffers for received batches that are kept: 2 MiB a socket.
+pub const BATCHES_MAX: usize = 32;
 /// Bytes of socket buffers that are asked for; the usual 208 KiB work too, about 14 % slower.
 pub const SOCKET_BUFFER: usize = 4 * MIB;
 /// Receive buffers of [`DATAGRAMS_MAX`], each for a full batch of coalesced datagrams: 512 KiB a socket.

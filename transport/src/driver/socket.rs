@@ -1,8 +1,8 @@
 //! One UDP socket with segmentation and coalescing offloads, by quinn-udp.
 
+use super::batches::Batches;
 use crate::endpoint::Datagram;
 use crate::limits::{DATAGRAMS_MAX, RECEIVE_BUFFERS, SOCKET_BUFFER};
-use bytes::BytesMut;
 use quinn_proto::{EcnCodepoint, Transmit};
 use quinn_udp::{RecvMeta, UdpSocketState};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
@@ -20,6 +20,7 @@ pub(super) struct Socket {
     /// Where it is bound.
     pub local: SocketAddr,
     buffers: Vec<u8>,
+    batches: Batches,
 }
 
 /// What became of a batch.
@@ -50,7 +51,13 @@ impl Socket {
         // Without them a dial of nobody takes until its time-out.
         let _ = state.enable_transport_errors((&udp).into());
         let local = udp.local_addr()?;
-        Ok(Self { udp, state, local, buffers: vec![0; RECEIVE_BUFFERS * BUFFER_LEN] })
+        Ok(Self {
+            udp,
+            state,
+            local,
+            buffers: vec![0; RECEIVE_BUFFERS * BUFFER_LEN],
+            batches: Batches::default(),
+        })
     }
 
     /// True if datagrams may be fragmented on the way.
@@ -104,8 +111,7 @@ impl Socket {
         };
         for (meta, slice) in metas.iter().zip(&slices).take(count) {
             let ecn = meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8));
-            // One copy for the whole batch, of the right size: a datagram kept for long pins no more.
-            let mut batch = BytesMut::from(&slice[..meta.len]);
+            let mut batch = self.batches.copy(&slice[..meta.len]);
             while !batch.is_empty() {
                 let data = batch.split_to(meta.stride.clamp(1, batch.len()));
                 take(Datagram { remote: meta.addr, local_ip: meta.dst_ip, ecn, data });
