@@ -66,8 +66,12 @@ impl Mailbox {
 
     /// Waits for room, for the last event of all.
     pub fn put_last(self, event: Event) {
-        // An error means that nobody wants it.
-        let _ = self.waiting.into_iter().chain([event]).try_for_each(|event| self.channel.send(event));
+        for event in self.waiting.into_iter().chain([event]) {
+            if self.channel.send(event).is_err() {
+                // Nobody wants it.
+                return;
+            }
+        }
     }
 }
 

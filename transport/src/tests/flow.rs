@@ -150,20 +150,25 @@ fn reports_wait_for_a_consumer_too() {
     assert_eq!(sum, 3000);
 }
 
+type Misdeed = fn(&mut crate::connection::Connection);
+
+fn head(len: usize) -> [u8; 4] {
+    (len as u32).to_le_bytes()
+}
+
 #[test]
 fn a_device_that_breaks_the_rules_of_a_lane_loses_the_connection() {
-    let head = |len: usize| (len as u32).to_le_bytes();
-    let cases: [(&str, &dyn Fn(&mut crate::connection::Connection)); 4] = [
-        ("too long for control", &|c| c.write_raw(Lane::Control, &head(CONTROL_FRAME_MAX + 1))),
-        ("too long for bulk", &|c| c.write_raw(Lane::Bulk, &head(BULK_FRAME_MAX + 1))),
-        ("absurd", &|c| c.write_raw(Lane::Bulk, &[0xff; 4])),
-        ("cut off", &|c| c.reset(Lane::Control)),
+    let cases: [(&str, Misdeed); 4] = [
+        ("too long for control", |c| c.write_raw(Lane::Control, &head(CONTROL_FRAME_MAX + 1))),
+        ("too long for bulk", |c| c.write_raw(Lane::Bulk, &head(BULK_FRAME_MAX + 1))),
+        ("absurd", |c| c.write_raw(Lane::Bulk, &[0xff; 4])),
+        ("cut off", |c| c.reset(Lane::Control)),
     ];
     for (what, act) in cases {
         let mut net = Network::pair(Link::CLEAN);
         let (ours, theirs) = net.connect(0, 1);
         net.run_for(Duration::from_millis(100));
-        net.nodes[0].endpoint.misuse(ours, |connection| act(connection));
+        net.nodes[0].endpoint.misuse(ours, act);
         net.command(0, Command::RemovePsk { id: crate::PskId(77) });
         let is_closed = |event: &Event| matches!(event, Event::Closed { .. });
         let Event::Closed { conn, reason } = net.expect(1, is_closed) else { unreachable!() };

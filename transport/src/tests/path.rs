@@ -92,7 +92,7 @@ fn the_largest_datagram_is_found_and_a_black_hole_is_survived() {
 
 #[test]
 fn random_loss_on_a_long_path_costs_little() {
-    let rate = 200 * MBIT;
+    let rate = 100 * MBIT;
     let delay = Duration::from_millis(25);
     let link = Link { delay, rate, buffer: rate / 20, ..Link::CLEAN };
     let time = Duration::from_secs(5);
@@ -166,7 +166,7 @@ fn beside_cubic(link: Link, time: Duration) -> (u64, u64) {
 
 #[test]
 fn a_path_is_shared_with_cubic() {
-    let rate = 20 * MBIT;
+    let rate = 10 * MBIT;
     let round_trip = Duration::from_millis(50);
     let product = rate / 20;
     for buffer in [product / 2, product, 2 * product] {
