@@ -10,7 +10,7 @@
 
 use crate::event::{CloseReason, DialError};
 use crate::frame::{Incoming, Outgoing, Oversize};
-use crate::limits::{FLUSH_TIME, HANDSHAKE_TIMEOUT, KEY_UPDATE_EVERY, READ_PER_TURN, frame_max};
+use crate::limits::*;
 use crate::noise::session::Proven;
 use crate::pool::Pool;
 use crate::queue::Events;
@@ -343,8 +343,15 @@ impl Connection {
     /// Hands frames to QUIC, as many as it takes, and reports it once there is room to.
     fn write(&mut self, events: &mut Events) -> Result<Left, BadLane> {
         let mut left = Left::Nothing;
+        let windows = 3 * self.quic.congestion_state().window() + SEND_WINDOW_MIN;
         for lane in LANES {
             let conn = self.id;
+            // Bulk leaves room for a control frame. More than a few windows of it would only wait in QUIC's
+            // memory, reported as sent and beyond recall.
+            self.quic.set_send_window(match lane {
+                Lane::Control => SEND_WINDOW,
+                Lane::Bulk => windows.min(SEND_WINDOW - CONTROL_FRAME_MAX as u64),
+            });
             let state = match lane {
                 Lane::Control => &mut self.control,
                 Lane::Bulk => &mut self.bulk,

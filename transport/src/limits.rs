@@ -23,9 +23,11 @@ pub const BULK_CREDIT: usize = 8 * MIB;
 pub const STREAM_WINDOW: u32 = (16 * MIB) as u32;
 /// Bytes that one connection may have on its way to us: a full bulk lane leaves the control lane room.
 pub const CONNECTION_WINDOW: u32 = (17 * MIB) as u32;
-/// Bytes that QUIC keeps until they are acknowledged. More than a stream's window, or bulk data that is not
-/// acknowledged would leave control frames no room.
+/// Bytes that QUIC keeps until they are acknowledged, both lanes; of these a control frame is the control lane's.
 pub const SEND_WINDOW: u64 = (17 * MIB) as u64;
+/// Bytes of bulk that QUIC takes beyond three congestion windows: one that is acknowledged out of order, one under
+/// way, one to go on with.
+pub const SEND_WINDOW_MIN: u64 = MIB as u64;
 /// A frame is handed to QUIC in pieces of this size; 16 to 64 KiB were the fastest measured.
 pub const WRITE_PIECE: usize = 64 * KIB;
 /// Pieces handed to QUIC at once.

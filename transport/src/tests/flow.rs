@@ -121,6 +121,23 @@ fn a_consumer_that_takes_nothing_makes_the_sender_wait_in_bounded_memory() {
 }
 
 #[test]
+fn a_slow_path_takes_little_ahead() {
+    let rate = 200_000;
+    let mut net = Network::pair(Link { rate, buffer: 20_000, ..Link::CLEAN });
+    let (conn, _) = net.connect(0, 1);
+    for number in 0..64 {
+        net.send(0, conn, Lane::Bulk, frame(number, 1 << 17));
+    }
+    net.run_for(Duration::from_secs(10));
+    let reported = net.nodes[0].events.iter().fold(0, |sum, event| match event {
+        Event::Sent { bytes, .. } => sum + bytes,
+        _ => sum,
+    });
+    // Two megabytes can have crossed.
+    assert!((1 << 21..4 << 20).contains(&reported), "{reported} bytes are reported as sent");
+}
+
+#[test]
 fn bytes_held_by_the_consumer_count() {
     let mut net = Network::pair(Link::CLEAN);
     let (conn, _) = net.connect(0, 1);

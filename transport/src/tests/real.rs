@@ -1,7 +1,7 @@
 //! The driver over real sockets on the loopback interface.
 
 use crate::driver::{self, Waker};
-use crate::limits::{BULK_FRAME_MAX, EVENT_BYTES_MAX};
+use crate::limits::{BULK_FRAME_MAX, EVENT_BYTES_MAX, IDLE_TIMEOUT, KEEP_ALIVE_PART};
 use crate::statistics::Board;
 use crate::{Command, ConnId, DialError, Event, Lane, PskId};
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use dunlin_core::identity::Identity;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PSK: PskId = PskId(3);
 /// Far longer than anything here takes.
@@ -139,10 +139,13 @@ fn a_consumer_that_takes_nothing_stops_the_sender() {
     }
     let fits = EVENT_BYTES_MAX + BULK_FRAME_MAX + 2 * crate::limits::STREAM_WINDOW as usize;
     assert!(sent <= fits && sent < count * big.len(), "{sent} of {}", count * big.len());
+    let began = Instant::now();
     for _ in 0..count {
         let Event::Frame { frame, .. } = theirs.next() else { panic!() };
         assert_eq!(frame.len(), big.len());
     }
+    // Each event taken wakes the driver; without that, only the next sign of life would.
+    assert!(began.elapsed() < IDLE_TIMEOUT / KEEP_ALIVE_PART / 2);
     ours.end();
     theirs.end();
 }
@@ -168,7 +171,7 @@ fn figures_appear_with_traffic() {
     ours.tell(Command::Dial { ticket: 1, addr: theirs.addrs[0], psk: PSK, expect: None });
     let conn = ours.connected();
     theirs.connected();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while ours.board.of(conn).is_none() {
         assert!(began.elapsed() < PATIENCE);
         ours.tell(Command::Send { conn, lane: Lane::Control, frame: frame(0) });
