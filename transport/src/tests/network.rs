@@ -29,6 +29,8 @@ pub struct Link {
     pub lost: u16,
     pub doubled: u16,
     pub delayed: u16,
+    /// Marked as congested instead of lost, if their sender can be told so.
+    pub marked: u16,
     /// Bytes a second that one side can send; 0: any.
     pub rate: u64,
     /// Bytes that wait for their turn at most.
@@ -44,6 +46,7 @@ impl Link {
         lost: 0,
         doubled: 0,
         delayed: 0,
+        marked: 0,
         rate: 0,
         buffer: u64::MAX,
         mtu: usize::MAX,
@@ -296,12 +299,15 @@ impl Network {
         }
     }
 
-    fn carry(&mut self, side: usize, packet: Packet) {
+    fn carry(&mut self, side: usize, mut packet: Packet) {
         if let Some(capture) = &mut self.capture {
             capture.push(packet.clone());
         }
         if self.happens(self.link.lost) || packet.bytes.len() > self.link.mtu {
             return;
+        }
+        if packet.ecn.is_some() && self.happens(self.link.marked) {
+            packet.ecn = Some(EcnCodepoint::Ce);
         }
         let mut at = self.now;
         if self.link.rate > 0 {

@@ -105,6 +105,15 @@ fn random_loss_on_a_long_path_costs_little() {
     assert!(cubic < 10, "Cubic has {cubic} %");
 }
 
+#[test]
+fn a_mark_of_a_router_counts_where_a_loss_would_not() {
+    let rate = 100 * MBIT;
+    let delay = Duration::from_millis(25);
+    let link = Link { delay, rate, buffer: rate / 20, marked: 5, ..Link::CLEAN };
+    let ours = alone(Arc::new(Gated::default()), link, Duration::from_secs(3));
+    assert!(ours < 30, "{ours} % of the rate in spite of all marks");
+}
+
 /// quinn-proto ends a connection with 1024 gaps in a stream. With plain Cubic these paths do it.
 #[test]
 fn a_fast_long_path_with_a_short_buffer_or_heavy_loss_does_not_end_the_connection() {
