@@ -1,7 +1,7 @@
 //! Takes entries of others into the ledger and the tree; founds folders; admits members.
 
 use super::JobError;
-use super::signer::{Signer, root_node};
+use super::signer::Signer;
 use dunlin_core::id::{ChainId, EntryId, FolderId, PeerId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::JoinProof;
@@ -107,11 +107,7 @@ fn mark_where_it_stands(edit: &mut Edit<'_>, event: &Event) -> Result<(), JobErr
         return Ok(());
     };
     for spot in edit.view().located_all(node)? {
-        let holder = match edit.view().dir_spot(spot.dir)? {
-            Some(holder) => edit.view().disk_row(&holder)?.map(|row| row.node),
-            None => Some(root_node(&edit.view())?),
-        };
-        if let Some(parent) = holder {
+        if let Some(parent) = edit.view().node_of_dir(spot.dir)? {
             edit.mark_dirty(&Place { parent, name: spot.name })?;
         }
     }

@@ -119,7 +119,7 @@ impl Planner<'_, '_> {
         let Some(node) = self.edit.node(&row.node)? else { return Ok(false) };
         let Some(at) = node.at.filter(|_| node.live) else { return Ok(false) };
         let is_here = at.name == slot.place.name && slot.home.nodes.contains(&at.parent);
-        if is_here || at.name == spot.name {
+        if is_here || at.name == spot.name || self.is_left_over(spot, row)? {
             return Ok(false);
         }
         let nodes = group(&self.edit, &at.parent)?;
@@ -134,7 +134,11 @@ impl Planner<'_, '_> {
         let Some(node) = self.edit.node(&row.node)? else { return Ok(true) };
         let is_here = |at: &Place| at.name == slot.place.name && slot.home.nodes.contains(&at.parent);
         let is_waiting = *name == name_aside(slot.place, &row.node);
-        Ok(!node.live || is_waiting || node.at.as_ref().is_some_and(is_here))
+        if !node.live || is_waiting || node.at.as_ref().is_some_and(is_here) {
+            return Ok(true);
+        }
+        let spot = slot.home.dir.map(|dir| Spot { dir, name: name.clone() });
+        spot.map_or(Ok(false), |spot| self.is_left_over(&spot, row))
     }
 
     fn mend_one(&mut self, slot: &mut Slot<'_>, one: &Shown) -> Result<bool, JobError> {
