@@ -11,6 +11,7 @@ use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::{Event, Role};
 use dunlin_core::message::JoinRequest;
 use dunlin_core::tree::apply::{EventContext, apply};
+use dunlin_core::tree::node::{Place, TreeWrite};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::rows::InviteRow;
 use dunlin_storage::store::tables::Store;
@@ -93,6 +94,22 @@ fn take(edit: &mut Edit<'_>, accepted: &Accepted) -> Result<(), JobError> {
         let in_past = |d: &dunlin_core::id::Dot| accepted.past.covers(d) || own(d);
         let context = EventContext { lamport: entry.lamport, wall_ms: entry.wall_ms, in_past: &in_past };
         apply(edit, event, dot, &context)?;
+        mark_where_it_stands(edit, event)?;
+    }
+    Ok(())
+}
+
+/// The tree marks the places of a node that changed. Its file can stand elsewhere still, in a directory that
+/// is another node's by now; that spot has to be looked at as well.
+fn mark_where_it_stands(edit: &mut Edit<'_>, event: &Event) -> Result<(), JobError> {
+    let (Event::Written { node, .. } | Event::Moved { node, .. } | Event::Deleted { node, .. }) = event
+    else {
+        return Ok(());
+    };
+    for spot in edit.view().located_all(node)? {
+        if let Some(parent) = edit.view().node_of_dir(spot.dir)? {
+            edit.mark_dirty(&Place { parent, name: spot.name })?;
+        }
     }
     Ok(())
 }

@@ -127,12 +127,7 @@ impl Recorder<'_, '_> {
 
     /// The node that a physical directory shows.
     fn node_of(&self, dir: DirId) -> Result<Option<NodeId>, JobError> {
-        if dir == DirId::ROOT {
-            return Ok(Some(self.signer.root()?));
-        }
-        let view = self.signer.edit.view();
-        let Some(spot) = view.dir_spot(dir)? else { return Ok(None) };
-        Ok(view.disk_row(&spot)?.map(|row| row.node))
+        Ok(self.signer.edit.view().node_of_dir(dir)?)
     }
 
     fn group_of(&mut self, dir: DirId) -> Result<Vec<NodeId>, JobError> {

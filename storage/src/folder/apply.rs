@@ -423,7 +423,14 @@ fn record_one(edit: &mut Edit<'_>, ready: &Ready, now: Timestamp) -> Result<bool
         edit.remove_disk_row(&spot)?;
         return Ok(true);
     };
-    write_row(edit, &spot, after, stat, now)?;
+    // Whoever did not read the bytes knows no better than the row did whether they changed unseen.
+    let was_racy = match &ready.step.operation {
+        Operation::Adopt { expect, .. }
+        | Operation::SetMeta { expect, .. }
+        | Operation::Move { expect, .. } => expect.racy,
+        _ => false,
+    };
+    write_row(edit, &spot, after, stat, was_racy || is_racy(&stat, now))?;
     Ok(true)
 }
 
@@ -433,7 +440,7 @@ pub(super) fn write_row(
     spot: &crate::disk::Spot,
     after: &RowAfter,
     stat: StatSig,
-    now: Timestamp,
+    racy: bool,
 ) -> Result<(), StoreError> {
     let known_dir = edit.view().disk_row(spot)?.and_then(|row| row.dir);
     let dir = match (&after.body, after.dir.or(known_dir)) {
@@ -450,7 +457,7 @@ pub(super) fn write_row(
         versions: after.versions.clone(),
         places: after.places.clone(),
         stat,
-        racy: stat.kind == Kind::File && is_racy(&stat, now),
+        racy: stat.kind == Kind::File && racy,
     };
     edit.put_disk_row(spot, &row)?;
     put_chunks(edit, &row)

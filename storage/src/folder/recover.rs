@@ -4,6 +4,7 @@
 //! Bytes that nobody knows are the user's.
 
 use super::apply::{ApplyFailed, hash_of, write_row};
+use super::cut::is_racy;
 use super::fs::{self, Folder, FsError, Standing};
 use super::intent::{Intent, IntentStep, RowAfter};
 use crate::disk::StatSig;
@@ -62,7 +63,7 @@ fn recover_step(
                 {
                     edit.move_disk_row(&old, &spot)?;
                 }
-                write_row(&mut edit, &spot, &as_found(after, step, &stat), stat, now)?;
+                write_row(&mut edit, &spot, &as_found(after, step, &stat), stat, is_racy(&stat, now))?;
             }
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
             // it is neither shown nor taken for the user's. If something stood there before, what is

@@ -455,7 +455,7 @@ fn is_same_thing(row: &DiskRow, stat: &StatSig) -> bool {
 
 fn is_changed(row: &DiskRow, stat: &StatSig) -> bool {
     if stat.kind == Kind::Directory {
-        return row.meta.mode != stat.mode & 0o777;
+        return row.stat.ino != stat.ino || row.meta.mode != stat.mode & 0o777;
     }
     row.racy || row.stat != *stat
 }

@@ -102,10 +102,28 @@ impl<'a> Edit<'a> {
         {
             self.forget(spot, &old)?;
         }
+        if let Some(other) = self.view().located(&row.node, row.shown_as)?.filter(|other| other != spot) {
+            self.mark_left_over(&other, row)?;
+        }
         self.put(Table::Disk, &spot_key(spot), row)?;
         self.put(Table::Located, &located_key(&row.node, row.shown_as), spot)?;
         if let Some(dir) = row.dir {
             self.put(Table::Dirs, &dir_key(dir), spot)?;
+        }
+        Ok(())
+    }
+
+    /// A row is about to be written for what has one already: the other one is left over, and its spot has
+    /// to be looked at.
+    fn mark_left_over(&mut self, spot: &Spot, row: &DiskRow) -> Result<(), StoreError> {
+        let view = self.view();
+        let is_same = |old: &DiskRow| (old.node, old.shown_as) == (row.node, row.shown_as);
+        if !view.disk_row(spot)?.as_ref().is_some_and(is_same) {
+            return Ok(());
+        }
+        if let Some(parent) = view.node_of_dir(spot.dir)? {
+            let place = Place { parent, name: spot.name.clone() };
+            self.put(Table::Dirty, &place_key(&place), &self.generation.clone())?;
         }
         Ok(())
     }

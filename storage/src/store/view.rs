@@ -170,6 +170,16 @@ impl<'a> View<'a> {
         self.row(Table::Dirs, &dir_key(dir))
     }
 
+    /// The node that a directory on disk shows.
+    pub fn node_of_dir(&self, dir: DirId) -> Result<Option<NodeId>, StoreError> {
+        if dir == DirId::ROOT {
+            let founding = self.entry(&EntryId(self.folder()?.0))?;
+            return Ok(founding.map(|row| Dot { chain: row.chain, seq: 0, index: 0 }));
+        }
+        let Some(spot) = self.dir_spot(dir)? else { return Ok(None) };
+        Ok(self.disk_row(&spot)?.map(|row| row.node))
+    }
+
     /// The path of a directory; `None` if it is not on disk.
     pub fn dir_path(&self, mut dir: DirId) -> Result<Option<RelPath>, StoreError> {
         let mut names = Vec::new();

@@ -36,6 +36,11 @@ impl Planner<'_, '_> {
         Ok(Some(at))
     }
 
+    /// Two rows can say that they are one thing: the one that is not known as its spot is left over.
+    pub(super) fn is_left_over(&self, spot: &Spot, row: &DiskRow) -> Result<bool, JobError> {
+        Ok(self.edit.view().located(&row.node, row.shown_as)?.as_ref() != Some(spot))
+    }
+
     /// A thing of this slot that is not wanted in it (any more).
     pub(super) fn clear_one(
         &mut self,
@@ -44,10 +49,8 @@ impl Planner<'_, '_> {
         spot: &Spot,
         row: &DiskRow,
     ) -> Result<bool, JobError> {
-        // Two rows can say that they are one thing: the one that others do not know of is left over.
-        let is_left_over = self.edit.view().located(&row.node, row.shown_as)?.as_ref() != Some(spot);
         if let Some(other) = self.wanted_elsewhere(row, home, place)?
-            && !is_left_over
+            && !self.is_left_over(spot, row)?
         {
             return self.leave_to(&other, row);
         }

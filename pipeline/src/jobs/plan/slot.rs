@@ -8,7 +8,7 @@ use super::{Home, JobError, Needed, Planner};
 use crate::jobs::record::shown_as;
 use dunlin_core::content::{Body, Kind};
 use dunlin_core::id::NodeId;
-use dunlin_core::path::RelPath;
+use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::name::{conflict_name, copies_begin};
 use dunlin_core::tree::node::{Place, TreeRead};
 use dunlin_core::tree::view::{Role, Shown, group};
@@ -63,7 +63,11 @@ impl Planner<'_, '_> {
             is_settled &= self.mend_one(&mut slot, &one)?;
         }
         for (spot, row) in std::mem::take(&mut slot.strays) {
-            is_settled &= match slot.wanted(&row) {
+            let is_there = match slot.wanted(&row) {
+                Some(one) => self.is_at_home(&slot, one)?,
+                None => false,
+            };
+            is_settled &= match slot.wanted(&row).filter(|_| !is_there) {
                 None => self.clear_one(place, home, &spot, &row)?,
                 // It goes to its own name once that is free.
                 Some(_) => false,
@@ -72,20 +76,26 @@ impl Planner<'_, '_> {
         Ok(is_settled)
     }
 
+    /// True if a thing stands where it should; what else says to be it is left over.
+    fn is_at_home(&self, slot: &Slot<'_>, one: &Shown) -> Result<bool, JobError> {
+        let Some(dir) = slot.home.dir else { return Ok(false) };
+        let row = self.edit.view().disk_row(&Spot { dir, name: one.name.clone() })?;
+        Ok(row.is_some_and(|row| is_it(&row, one)))
+    }
+
     fn find_strays(&self, slot: &mut Slot<'_>) -> Result<(), JobError> {
         let view = self.edit.view();
         let mut standing: Vec<(Spot, DiskRow)> = Vec::new();
         if let Some(dir) = slot.home.dir {
             let main = Spot { dir, name: slot.place.name.clone() };
-            if let Some(row) = view.disk_row(&main)? {
+            if let Some(row) = view.disk_row(&main)?
+                && !self.belongs_elsewhere(slot, &main, &row)?
+            {
                 standing.push((main, row));
             }
             let copies = view.disk_rows_with_prefix(dir, &copies_begin(&slot.place.name))?;
             for (name, row) in copies {
-                // A copy that a person touched is a file of its own, with a place of its own.
-                let node = self.edit.node(&row.node)?;
-                let is_own = node.and_then(|node| node.at).is_some_and(|at| at.name == name);
-                if !is_own || row.shown_as != ShownAs::Main {
+                if self.may_stray(slot, &name, &row)? {
                     standing.push((Spot { dir, name }, row));
                 }
             }
@@ -102,6 +112,33 @@ impl Planner<'_, '_> {
         standing.retain(|(spot, row)| slot.at_home(spot, row).is_none());
         slot.strays.extend(standing);
         Ok(())
+    }
+
+    /// True if a thing stands under this very name because of another place: as its suffixed file or copy.
+    fn belongs_elsewhere(&self, slot: &Slot<'_>, spot: &Spot, row: &DiskRow) -> Result<bool, JobError> {
+        let Some(node) = self.edit.node(&row.node)? else { return Ok(false) };
+        let Some(at) = node.at.filter(|_| node.live) else { return Ok(false) };
+        let is_here = at.name == slot.place.name && slot.home.nodes.contains(&at.parent);
+        if is_here || at.name == spot.name || self.is_left_over(spot, row)? {
+            return Ok(false);
+        }
+        let nodes = group(&self.edit, &at.parent)?;
+        let home = Home { dir: self.standing_dir(&nodes)?, nodes, path: RelPath::root() };
+        let shown = self.shown_at(&home, &at)?;
+        Ok(home.dir == Some(spot.dir) && shown.iter().any(|one| one.name == spot.name && is_it(row, one)))
+    }
+
+    /// False for what has a place of its own and is dealt with there: a copy that a person touched is such a
+    /// thing. What waits aside for this slot, and what is dead, is dealt with here.
+    fn may_stray(&self, slot: &Slot<'_>, name: &Name, row: &DiskRow) -> Result<bool, JobError> {
+        let Some(node) = self.edit.node(&row.node)? else { return Ok(true) };
+        let is_here = |at: &Place| at.name == slot.place.name && slot.home.nodes.contains(&at.parent);
+        let is_waiting = *name == name_aside(slot.place, &row.node);
+        if !node.live || is_waiting || node.at.as_ref().is_some_and(is_here) {
+            return Ok(true);
+        }
+        let spot = slot.home.dir.map(|dir| Spot { dir, name: name.clone() });
+        spot.map_or(Ok(false), |spot| self.is_left_over(&spot, row))
     }
 
     fn mend_one(&mut self, slot: &mut Slot<'_>, one: &Shown) -> Result<bool, JobError> {
@@ -249,7 +286,10 @@ impl Planner<'_, '_> {
     /// yet has nothing in the way.
     fn is_blocked(&self, place: &Place, node: &NodeId) -> Result<bool, JobError> {
         let nodes = group(&self.edit, &place.parent)?;
-        let Some(dir) = self.standing_dir(&nodes)? else { return Ok(false) };
+        let Some(dir) = self.standing_dir(&nodes)? else {
+            // A directory that is to be where this very thing is can only be made once it has gone.
+            return Ok(!nodes.is_empty());
+        };
         let home = Home { nodes, path: RelPath::root(), dir: Some(dir) };
         let Some(shown) = self.main_of(&home, place, node)? else { return Ok(false) };
         Ok(self.edit.view().disk_row(&Spot { dir, name: shown.name })?.is_some())
@@ -279,8 +319,7 @@ impl Planner<'_, '_> {
         path: RelPath,
         row: &DiskRow,
     ) -> Result<(), JobError> {
-        let aside = conflict_name(&place.name, "moving", 0, &row.node.short());
-        let Ok(at) = home.path.join(aside) else { return Ok(()) };
+        let Ok(at) = home.path.join(name_aside(place, &row.node)) else { return Ok(()) };
         let after = RowAfter {
             node: row.node,
             shown_as: row.shown_as,
@@ -385,6 +424,11 @@ impl Planner<'_, '_> {
     fn push_shown(&mut self, place: &Place, operation: Operation, one: &Shown, content: Option<Needed>) {
         self.push(place, Step::new(operation, Some(row_after(one)), Some(place.clone())), content);
     }
+}
+
+/// The name under which a thing waits that stands in the way of a place.
+fn name_aside(place: &Place, node: &NodeId) -> Name {
+    conflict_name(&place.name, "moving", 0, &node.short())
 }
 
 /// True if the row is this very thing: the node or, for what stands for several nodes, one of them.
