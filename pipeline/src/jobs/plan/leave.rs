@@ -71,12 +71,27 @@ impl Planner<'_, '_> {
         let nodes = group(&self.edit, &row.node)?;
         let is_twin = nodes.first().is_some_and(|first| *first != row.node);
         if let (true, Some(dir)) = (is_twin, row.dir) {
-            for (_, inside) in self.edit.view().all_disk_rows(dir)? {
-                self.mark_node(&inside.node)?;
+            let path = self.edit.view().dir_path(dir)?;
+            for (name, inside) in self.edit.view().all_disk_rows(dir)? {
+                self.send_away(other, path.as_ref().and_then(|p| p.join(name).ok()), &inside)?;
             }
         }
         self.mark(other)?;
         Ok(false)
+    }
+
+    /// Something stands in a directory that has to be emptied: it goes where it is wanted, by the plan of that
+    /// place; what is dead is taken away from here, since its own place need not know that it stands here.
+    fn send_away(&mut self, place: &Place, path: Option<RelPath>, row: &DiskRow) -> Result<(), JobError> {
+        let is_dead = self.edit.node(&row.node)?.is_none_or(|node| !node.live);
+        match path.filter(|path| is_dead && !self.freed.contains(path)) {
+            Some(path) if row.stat.kind == Kind::Directory => {
+                self.remove_dir(place, path, row)?;
+            }
+            Some(path) => self.push_removal(place, path, row),
+            None => self.mark_node(&row.node)?,
+        }
+        Ok(())
     }
 
     fn mark_node(&mut self, node: &NodeId) -> Result<(), JobError> {
@@ -105,16 +120,16 @@ impl Planner<'_, '_> {
             None => Vec::new(),
         };
         let is_leaving = |name: &Name| path.join(name.clone()).is_ok_and(|p| self.freed.contains(&p));
-        let staying: Vec<NodeId> =
-            inside.iter().filter(|(name, _)| !is_leaving(name)).map(|(_, row)| row.node).collect();
+        let staying: Vec<(Name, DiskRow)> =
+            inside.into_iter().filter(|(name, _)| !is_leaving(name)).collect();
         if staying.is_empty() {
             self.freed.insert(path.clone());
             let operation = Operation::RemoveDir { at: path, expect: row.clone() };
             self.push(place, Step::new(operation, None, Some(place.clone())), None);
             return Ok(true);
         }
-        for node in staying {
-            self.mark_node(&node)?;
+        for (name, inside) in staying {
+            self.send_away(place, path.join(name).ok(), &inside)?;
         }
         Ok(false)
     }
