@@ -2,7 +2,7 @@
 //! tree, all in the caller's transaction.
 
 use super::JobError;
-use dunlin_core::id::{ChainId, Dot, EntryId, NodeId};
+use dunlin_core::id::{ChainId, Dot, EntryId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::chain::{Accepted, Known, LedgerRead, parents_of};
 use dunlin_core::ledger::clock::Clock;
@@ -108,15 +108,4 @@ impl<'a, 'i> Signer<'a, 'i> {
         self.edit.commit()?;
         Ok(self.signed)
     }
-
-    /// The root directory's node.
-    pub fn root(&self) -> Result<NodeId, JobError> {
-        root_node(&self.edit.view())
-    }
-}
-
-/// The root directory's node: the founding event.
-pub fn root_node(view: &dunlin_storage::store::view::View<'_>) -> Result<NodeId, JobError> {
-    let founding = view.entry(&EntryId(view.folder()?.0))?.ok_or(JobError::NotSetUp)?;
-    Ok(Dot { chain: founding.chain, seq: 0, index: 0 })
 }

@@ -15,6 +15,7 @@ use crate::store::edit::Edit;
 use crate::store::rows::{ChunkPlace, encode};
 use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::id::ContentHash;
 use dunlin_core::path::RelPath;
@@ -197,6 +198,9 @@ pub fn apply(
         folder.sync_all().map_err(ApplyFailed::Sync)?;
     }
     let intent = write_intent(store, &batch)?;
+    if canary::is(Bug::RowBeforeRename) {
+        record_unplaced(folder, store, &batch)?;
+    }
     for ready in batch.iter_mut().filter(|r| r.outcome.is_none()) {
         match place(folder, ready) {
             Ok(stat) => {
@@ -556,6 +560,20 @@ fn record(
     }
     if let Some(number) = finished {
         edit.remove_intent(number)?;
+    }
+    edit.commit()
+}
+
+/// The planted bug: rows for what is still in the staging area.
+fn record_unplaced(folder: &Folder, store: &dyn Store, batch: &[Ready]) -> Result<(), StoreError> {
+    let mut edit = Edit::new(store.write()?)?;
+    for ready in batch.iter().filter(|r| r.outcome.is_none()) {
+        if let (Some(name), Some(after)) = (&ready.staged, &ready.step.row)
+            && let Ok(Standing::Node(stat)) = folder.stage().stat(name.as_bytes())
+            && let Some(spot) = edit.view().spot_of(ready.step.operation.at())?
+        {
+            write_row(&mut edit, &spot, after, stat, false)?;
+        }
     }
     edit.commit()
 }
