@@ -23,6 +23,8 @@ pub struct User {
     /// Bytes of large files, at most; 0: none.
     pub large: u64,
     shuffles: u64,
+    /// True while dunlin does not run: what it had not synced may be torn, and nobody moves that about.
+    pub is_alone: bool,
 }
 
 type Spot = (u64, Vec<u8>);
@@ -30,7 +32,7 @@ type Spot = (u64, Vec<u8>);
 impl User {
     pub fn new(device: usize, random: Random, plan: &Plan) -> Self {
         let (large, shuffles) = (plan.large, plan.shuffles);
-        Self { device, random, written: 0, half: None, large, shuffles }
+        Self { device, random, written: 0, half: None, large, shuffles, is_alone: false }
     }
 
     /// Does one thing.
@@ -198,6 +200,9 @@ impl User {
     fn rename(&mut self, disk: &mut State) {
         let spots = self.spots(disk, None);
         let Some(((dir, name), ino)) = self.random.pick(&spots).cloned() else { return };
+        if self.is_alone && disk.now[&ino].is_ours {
+            return;
+        }
         let is_dir = disk.now[&ino].kind == Kind::Directory;
         let to = self.some_dir(disk);
         let new = if self.random.percent(40) {

@@ -12,7 +12,7 @@ use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{self as ledger, Event};
 use dunlin_core::path::{Name, RelPath};
-use dunlin_core::tree::node::{TreeRead, TreeWrite};
+use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Role, Shown, group, slot};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::put_chunks;
@@ -374,6 +374,8 @@ impl Recorder<'_, '_> {
             }
         }
         self.signer.edit.move_disk_row(&old, &spot)?;
+        // Its node may be dead by now: then it has to go from where it stands, and no place of the tree says so.
+        self.signer.edit.mark_dirty(&Place { parent, name })?;
         let row = DiskRow { places: vec![dot], stat, ..current };
         self.put_row(&spot, &row)?;
         self.groups.clear();

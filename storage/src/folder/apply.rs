@@ -531,7 +531,9 @@ pub(super) fn hash_of(dir: &dyn DirHandle, name: &str) -> Result<ContentHash, Fs
 fn history_name(row: &DiskRow) -> String {
     match &row.body {
         Body::File(content) => content.hash.to_string(),
-        _ => format!("{}.link", row.node.short()),
+        // What is there already under this name must be the same.
+        Body::Symlink(target) => format!("{}.link", ContentHash::of(target)),
+        Body::Directory | Body::Deleted => format!("{}.node", row.node.short()),
     }
 }
 

@@ -90,6 +90,7 @@ impl World {
         self.set_clock(device);
         {
             let disk = self.devices[device].disk.clone();
+            self.devices[device].user.is_alone = self.devices[device].life.is_none();
             self.devices[device].user.act(&mut disk.state());
         }
         self.after_deeds(device)

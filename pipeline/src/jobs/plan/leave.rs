@@ -104,19 +104,38 @@ impl Planner<'_, '_> {
             Some(dir) => self.edit.view().all_disk_rows(dir)?,
             None => Vec::new(),
         };
-        let is_leaving = |name: &Name| path.join(name.clone()).is_ok_and(|p| self.freed.contains(&p));
-        let staying: Vec<NodeId> =
-            inside.iter().filter(|(name, _)| !is_leaving(name)).map(|(_, row)| row.node).collect();
-        if staying.is_empty() {
+        let mut is_empty = true;
+        for (name, row) in inside {
+            let Ok(at) = path.join(name.clone()) else { continue };
+            if self.freed.contains(&at) {
+                continue;
+            }
+            is_empty = false;
+            self.clear_inside(place, at, &row)?;
+        }
+        if is_empty {
             self.freed.insert(path.clone());
             let operation = Operation::RemoveDir { at: path, expect: row.clone() };
             self.push(place, Step::new(operation, None, Some(place.clone())), None);
-            return Ok(true);
         }
-        for node in staying {
-            self.mark_node(&node)?;
+        Ok(is_empty)
+    }
+
+    /// Something in a directory that goes: what lives moves away by the plan of its own place; what is dead, or
+    /// stands elsewhere too, goes with the directory, since no place of its own leads here.
+    fn clear_inside(&mut self, place: &Place, at: RelPath, row: &DiskRow) -> Result<(), JobError> {
+        let located = self.edit.view().located(&row.node, row.shown_as)?;
+        let is_here = located == self.edit.view().spot_of(&at)?;
+        let is_live = self.edit.node(&row.node)?.is_some_and(|node| node.live);
+        if is_live && is_here {
+            return self.mark_node(&row.node);
         }
-        Ok(false)
+        if row.stat.kind == Kind::Directory {
+            self.remove_dir(place, at, row)?;
+        } else {
+            self.push_removal(place, at, row);
+        }
+        Ok(())
     }
 
     /// The directory of a place is dead: what still stands there goes, the directory itself later.
