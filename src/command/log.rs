@@ -49,7 +49,7 @@ pub fn run(home: &Home, args: &Log, screen: &Screen) -> Result<Exit, CommandErro
             signed.decode().map_err(|e| CommandError::attention(format!("an entry is damaged: {e}")))?;
         lines.extend(lines_of(&view, &entry, wanted.as_ref())?);
     }
-    lines.sort_by(|a, b| (a.lamport, a.author).cmp(&(b.lamport, b.author)));
+    lines.sort_by_key(|line| (line.lamport, line.author));
     for line in lines.iter().skip(lines.len().saturating_sub(args.limit)) {
         let label = labels.get(&line.author).map_or_else(|| line.author.short(), |label| clean(label));
         let text = format!("{} {label}: {}", moment(line.wall_ms), line.text);

@@ -16,6 +16,10 @@ const BOUNDS_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("core/src/tree/name.rs", "ID_BYTES_MAX", "a promise of the names' format, asserted beside it"),
     ("core/src/invite.rs", "ADDR_TEXT_MAX", "the text of an address, given by the standard library"),
     ("transport/src/noise/", "MESSAGE_MAX", "given by the Noise specification"),
+    ("transport/src/noise/", "OVERHEAD_MAX", "given by the Noise specification"),
+    ("transport/src/congestion", "START_STEP_MAX", "a constant of the controller's law"),
+    ("transport/src/congestion", "GAPS_MAX", "a constant of the controller's law"),
+    ("transport/src/congestion", "LOSS_SAMPLE_MIN", "a constant of the controller's law"),
     ("pipeline/src/engine/", "DIAL_PAUSE_MIN", "a pace; nothing grows with it"),
     ("pipeline/src/engine/", "DIAL_PAUSE_MAX", "a pace; nothing grows with it"),
     ("pipeline/src/rooms/", "SLEEP_MAX", "a pace; nothing grows with it"),
@@ -74,7 +78,9 @@ fn plain_bounds(source: &Source) -> Vec<(usize, String)> {
                 && word.starts_with(|c: char| c.is_ascii_uppercase())
                 && word == word.to_uppercase()
         });
-        let has_number = value.contains(|c: char| c.is_ascii_digit());
+        // Without a duration it is the number of an error.
+        let is_code = name.ends_with("_TIMEOUT") && !value.contains("Duration");
+        let has_number = value.contains(|c: char| c.is_ascii_digit()) && !is_code;
         if BOUND_ENDS.iter().any(|end| name.ends_with(end)) && has_number && !is_derived {
             found.push((line.number, name.to_owned()));
         }
@@ -236,6 +242,8 @@ fn a_bound_elsewhere_is_found() {
     let found = |path: &str, text: &str| bounds(&Source::new(path, text)).len();
     assert_eq!(found("core/src/a.rs", "pub const NAMES_MAX: usize = 4 * 1024;\n"), 1);
     assert_eq!(found("pipeline/src/a.rs", "const PAUSE_MIN: Duration = Duration::from_millis(200);\n"), 1);
+    assert_eq!(found("src/a.rs", "const A_TIMEOUT: Duration = Duration::from_secs(3);\n"), 1);
+    assert_eq!(found("src/a.rs", "const A_TIMEOUT: u32 = 3;\n"), 0);
     assert_eq!(found("core/src/a.rs", "const NAMES_MAX: usize = MEMBERS_MAX * 8;\n"), 0);
     assert_eq!(found("core/src/limits.rs", "pub const NAMES_MAX: usize = 4;\n"), 0);
     assert_eq!(found("core/src/a.rs", "const HEAD_LEN: usize = 3;\n"), 0);

@@ -73,7 +73,9 @@ fn has_reason(lines: &[&str], mut at: usize) -> bool {
         if above.starts_with("//") {
             return true;
         }
-        if above.is_empty() || above.ends_with([';', '{', '}', ',']) {
+        // One reason may stand above several of them.
+        let is_another = above.contains(".expect(");
+        if above.is_empty() || !is_another && above.ends_with([';', '{', '}', ',']) {
             return false;
         }
     }
@@ -123,6 +125,7 @@ fn an_expect_without_reason_is_found() {
     assert_eq!(findings("fn a() {\n    b().expect(\"c\");\n}\n"), 1);
     assert_eq!(findings("fn a() {\n    // Why.\n    b().expect(\"c\");\n}\n"), 0);
     assert_eq!(findings("fn a() {\n    // Why.\n    let x = b()\n        .expect(\"c\");\n}\n"), 0);
+    assert_eq!(findings("fn a() {\n    // Why.\n    b().expect(\"c\");\n    b().expect(\"c\");\n}\n"), 0);
     assert_eq!(findings("fn a() {\n    // Of d.\n    d();\n    b().expect(\"c\");\n}\n"), 1);
     assert_eq!(findings("#[cfg(test)]\nmod t {\n    fn a() {\n        b().expect(\"c\");\n    }\n}\n"), 0);
 }

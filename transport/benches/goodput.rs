@@ -99,7 +99,8 @@ fn loopback(gib: f64) -> Outcome {
     let server = Device::new(2, "127.0.0.1:0".parse()?)?;
     let addr = server.addr;
     // Ends with the process.
-    thread::spawn(move || serve(server).map_err(|error| error.to_string()));
+    let serve = move || serve(server).map_err(|error| error.to_string());
+    thread::Builder::new().name("serve".to_owned()).spawn(serve)?;
     send(addr, gib)
 }
 

@@ -10,3 +10,4 @@ pub mod intent;
 pub mod recover;
 pub mod scan;
 pub mod stage;
+pub mod step;
