@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no random source, no thread, no channel. Everything that two devices must
 //! agree on is decided here, so that it can be tested in all orders without a disk or a network.
 
+pub mod canary;
 pub mod chunk;
 pub mod content;
 pub mod id;

@@ -1,16 +1,23 @@
 //! Planted bugs: proof that the net catches (reliability.md 5.4).
+//!
+//! Some are planted in the simulator's own world, some in the product behind the feature `canary`.
 
 use crate::disk::Faults;
+use crate::plan::Plan;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::id::EntryId;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
+use std::collections::VecDeque;
+
+/// Orders of the ledger's room that a commit lags behind when it is acknowledged too early.
+const LAG: usize = 6;
 
 /// A planted bug, or none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Plant {
     /// The product as it is.
-    #[default]
     Nothing,
     /// 4: the rename over the target does not keep what was there.
     PlainRename,
@@ -18,9 +25,47 @@ pub enum Plant {
     NoFileSync,
     /// 6: names are never synced.
     NoNameSync,
+    /// 7: the store says that something is durable before it is, so that it is announced too early.
+    EarlyAnnouncement,
+    /// One in the product.
+    Product(Bug),
 }
 
 impl Plant {
+    /// All of them, with their numbers in the list and what they do.
+    pub const ALL: [(u8, Plant, &'static str); 12] = [
+        (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
+        (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
+        (4, Plant::PlainRename, "plain rename over the target"),
+        (5, Plant::NoFileSync, "no sync of file bytes"),
+        (6, Plant::NoNameSync, "no sync of directories"),
+        (7, Plant::EarlyAnnouncement, "announce before the commit is durable"),
+        (8, Plant::Product(Bug::RowBeforeRename), "rows before the rename"),
+        (14, Plant::Product(Bug::LocalClockInNames), "conflict names from the local clock"),
+        (16, Plant::Product(Bug::MtimeWins), "the modification time picks the winner"),
+        (17, Plant::Product(Bug::DeleteWins), "an edit loses to a delete"),
+        (18, Plant::Product(Bug::CyclesUnchecked), "move cycles unchecked"),
+        (29, Plant::Product(Bug::LamportUnchecked), "Lamport times unchecked"),
+    ];
+
+    /// Plants it in the product, if that is where it belongs; takes out any other.
+    pub fn plant(self) {
+        canary::plant(match self {
+            Plant::Product(bug) => Some(bug),
+            _ => None,
+        });
+    }
+
+    /// What the run needs so that the bug can show at all.
+    pub fn adjust(self, plan: &mut Plan) {
+        match self {
+            Plant::Product(Bug::LamportUnchecked) => plan.liars = 2,
+            Plant::Product(Bug::CyclesUnchecked) => plan.shuffles = 70,
+            Plant::Product(Bug::LocalClockInNames) => plan.clocks = 100_000,
+            _ => {}
+        }
+    }
+
     pub fn faults(self) -> Faults {
         Faults {
             exchange_overwrites: self == Plant::PlainRename,
@@ -30,15 +75,38 @@ impl Plant {
     }
 
     /// The device's hands are about to work.
-    pub fn before_work(self, _clock_offset: i128) {}
+    pub fn before_work(self, clock_offset: i128) {
+        canary::set_clock((clock_offset / 1_000_000) as i64);
+    }
+}
+
+/// A store whose last commits may be less durable than it says.
+#[derive(Default)]
+pub struct Durable {
+    past: VecDeque<MemoryStore>,
+}
+
+impl Durable {
+    /// An order is about to be carried out.
+    pub fn before_order(&mut self, plant: Plant, store: &MemoryStore) {
+        if plant == Plant::EarlyAnnouncement {
+            self.past.push_back(store.crashed());
+            if self.past.len() > LAG {
+                self.past.pop_front();
+            }
+        }
+    }
 
     /// The store as a new process finds it.
-    pub fn crashed(self, store: &MemoryStore) -> MemoryStore {
-        store.crashed()
+    pub fn crashed(&mut self, store: &MemoryStore) -> MemoryStore {
+        let found = self.past.front().unwrap_or(store).crashed();
+        self.past.clear();
+        found
     }
 
     /// True if the entry would survive a crash now.
-    pub fn is_durable(self, store: &MemoryStore, id: &EntryId) -> bool {
-        store.read().is_ok_and(|tx| matches!(View(&*tx).entry(id), Ok(Some(_))))
+    pub fn has(&self, store: &MemoryStore, id: &EntryId) -> bool {
+        let found = self.past.front().unwrap_or(store);
+        found.read().is_ok_and(|tx| matches!(View(&*tx).entry(id), Ok(Some(_))))
     }
 }

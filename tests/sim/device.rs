@@ -2,6 +2,7 @@
 //!
 //! The rooms are queues here; the hands that obey are the product's own.
 
+use crate::canary::Durable;
 use crate::disk::Disk;
 use crate::disk::handles::SimRoot;
 use crate::users::User;
@@ -35,6 +36,7 @@ pub struct Device {
     pub marker: [u8; 16],
     pub disk: Arc<Disk>,
     pub store: Arc<MemoryStore>,
+    pub durable: Durable,
     pub addr: SocketAddr,
     pub dial: Vec<SocketAddr>,
     pub invite: Option<Invite>,

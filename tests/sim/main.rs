@@ -1,6 +1,6 @@
 //! The simulator: whole devices in virtual time, storms and calms, one seed a run. `docs/simulator.md`.
 //!
-//! `cargo sim` · `cargo sim SEED` · `cargo sim --seeds N --start SEED` · `cargo sim --canaries`
+//! `cargo sim` · `cargo sim SEED [--trace]` · `cargo sim --seeds N --start SEED` · `cargo sim --canaries`
 
 mod canary;
 mod device;
@@ -20,27 +20,37 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use world::{Outcome, World};
 
-/// Seeds of a plain `cargo sim`.
+/// Seeds of a plain `cargo sim`, and of the slice that `cargo test` runs.
 const SEEDS: u64 = 2_000;
+const SEEDS_OF_TEST: u64 = if cfg!(debug_assertions) { 40 } else { 150 };
+/// One seed in so many is run twice: both runs must leave the same trace (INV-24).
+const REPLAYED: u64 = 20;
+/// A planted bug must be caught within so many seeds.
+const CANARY_SEEDS: u64 = 1_500;
 
 fn main() -> ExitCode {
-    // A panic is a failure of its seed; it is reported with the seed.
-    std::panic::set_hook(Box::new(|info| {
-        if std::env::var_os("SIM_PANICS").is_some() {
-            eprintln!("{info}");
-        }
-    }));
+    // A panic is a failure of its seed, and is told with the seed.
+    std::panic::set_hook(Box::new(|_| {}));
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let number = |text: &String| match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
-    };
+    let has = |name: &str| args.iter().any(|a| a == name);
     let value =
         |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).and_then(number);
-    if let Some(seed) = args.first().and_then(number) {
-        return one(seed, args.iter().any(|a| a == "--trace"));
+    if let Some(seed) = args.iter().find_map(number).filter(|_| !has("--seeds") && !has("--start")) {
+        return one(seed, has("--trace"));
     }
-    many(value("--start").unwrap_or(0), value("--seeds").unwrap_or(SEEDS))
+    if has("--canaries") {
+        return canaries();
+    }
+    // The alias `cargo sim` says so; a plain `cargo test` gives no argument.
+    let seeds = value("--seeds").unwrap_or(if has("sim") { SEEDS } else { SEEDS_OF_TEST });
+    many(value("--start").unwrap_or(0), seeds)
+}
+
+fn number(text: &String) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
 }
 
 fn one(seed: u64, prints: bool) -> ExitCode {
@@ -49,16 +59,44 @@ fn one(seed: u64, prints: bool) -> ExitCode {
         if !prints {
             outcome.lines.iter().for_each(|line| println!("{line}"));
         }
-        println!("seed {seed}: FAILED on {:?}: {}", failure.device, failure.what);
+        println!("seed {seed}: FAILED on {}: {}", who(failure.device), failure.what);
     }
     println!("seed {seed} trace {} steps {} entries {}", outcome.hash, outcome.steps, outcome.entries);
-    if outcome.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    code(outcome.failure.is_none())
 }
 
 fn many(start: u64, seeds: u64) -> ExitCode {
     let began = Instant::now();
+    let failed = run_all(start, seeds, &|seed| {
+        let outcome = World::run(seed, Plant::Nothing, false);
+        if outcome.failure.is_none() && seed.is_multiple_of(REPLAYED) {
+            let again = World::run(seed, Plant::Nothing, false);
+            if again.hash != outcome.hash {
+                let failure = world::Failure { device: None, what: "INV-24: a replay differs".to_owned() };
+                return Some(Outcome { failure: Some(failure), ..again });
+            }
+        }
+        Some(outcome).filter(|o| o.failure.is_some())
+    });
+    for (seed, outcome) in &failed {
+        let Some(failure) = &outcome.failure else { continue };
+        outcome.lines.iter().rev().take(12).rev().for_each(|line| println!("    {line}"));
+        println!("seed {seed}: FAILED on {}: {}", who(failure.device), failure.what);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{seeds} seeds from {start}, {} failed, {:.1} seeds/s", failed.len(), seeds as f64 / seconds);
+    let (word, passed) = (if failed.is_empty() { "ok" } else { "FAILED" }, seeds - failed.len() as u64);
+    println!(
+        "test result: {word}. {passed} passed; {} failed; 0 ignored; 0 measured; 0 filtered out",
+        failed.len()
+    );
+    code(failed.is_empty())
+}
+
+/// Runs seeds on all cores; gives what `run` gives, by seed.
+fn run_all<T: Send>(start: u64, seeds: u64, run: &(dyn Fn(u64) -> Option<T> + Sync)) -> Vec<(u64, T)> {
     let next = AtomicU64::new(start);
-    let failed: Mutex<Vec<(u64, Outcome)>> = Mutex::new(Vec::new());
+    let found: Mutex<Vec<(u64, T)>> = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -68,23 +106,52 @@ fn many(start: u64, seeds: u64) -> ExitCode {
                     if seed >= start + seeds {
                         break;
                     }
-                    let outcome = World::run(seed, Plant::Nothing, false);
-                    let is_bad = outcome.failure.is_some();
-                    if is_bad && let Ok(mut failed) = failed.lock() {
-                        failed.push((seed, outcome));
+                    if let Some(one) = run(seed) {
+                        found.lock().unwrap_or_else(|e| e.into_inner()).push((seed, one));
                     }
                 }
             });
         }
     });
-    let mut failed = failed.into_inner().unwrap_or_default();
-    failed.sort_by_key(|(seed, _)| *seed);
-    for (seed, outcome) in &failed {
-        if let Some(failure) = &outcome.failure {
-            println!("seed {seed}: {:?} {}", failure.device, failure.what);
+    let mut found = found.into_inner().unwrap_or_else(|e| e.into_inner());
+    found.sort_by_key(|(seed, _)| *seed);
+    found
+}
+
+/// Plants each bug in turn; each must be caught by a seed that is clean without it.
+fn canaries() -> ExitCode {
+    let mut all_caught = true;
+    for (number, plant, words) in Plant::ALL {
+        let caught = catch(plant);
+        match &caught {
+            Some((seed, what)) => println!("planted {number} ({words}): caught by seed {seed}: {what}"),
+            None => println!("planted {number} ({words}): NOT CAUGHT by {CANARY_SEEDS} seeds"),
         }
+        all_caught &= caught.is_some();
     }
-    let seconds = began.elapsed().as_secs_f64();
-    println!("{seeds} seeds from {start}, {} failed, {:.1} seeds/s", failed.len(), seeds as f64 / seconds);
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    code(all_caught)
+}
+
+fn catch(plant: Plant) -> Option<(u64, String)> {
+    let mut start = 0;
+    while start < CANARY_SEEDS {
+        let step = 50;
+        plant.plant();
+        let failed = run_all(start, step, &|seed| World::run(seed, plant, false).failure);
+        Plant::Nothing.plant();
+        let is_clean = |seed: u64| World::run(seed, Plant::Nothing, false).failure.is_none();
+        if let Some((seed, failure)) = failed.into_iter().find(|(seed, _)| is_clean(*seed)) {
+            return Some((seed, failure.what));
+        }
+        start += step;
+    }
+    None
+}
+
+fn who(device: Option<usize>) -> String {
+    device.map_or_else(|| "no single device".to_owned(), |d| format!("d{d}"))
+}
+
+fn code(is_good: bool) -> ExitCode {
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -30,6 +30,10 @@ pub struct Plan {
     /// The clocks differ by up to so many seconds.
     pub clocks: u64,
     pub reuses_inodes: bool,
+    /// Of the deeds so many in a hundred move directories about.
+    pub shuffles: u64,
+    /// Entries that a liar sends in the founder's name.
+    pub liars: u64,
 }
 
 impl Plan {
@@ -53,6 +57,8 @@ impl Plan {
             granularity: *random.pick(&[1, 1_000, 4_000_000, 10_000_000, 1_000_000_000]).unwrap_or(&1),
             clocks: *random.pick(&[0, 3, 100_000]).unwrap_or(&0),
             reuses_inodes: random.percent(50),
+            shuffles: *random.pick(&[0, 0, 0, 40]).unwrap_or(&0),
+            liars: if random.percent(10) { 1 } else { 0 },
         }
     }
 }

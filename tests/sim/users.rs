@@ -3,6 +3,7 @@
 //! Each content that a user regards as saved is unlike any other, so that the oracle can look for it.
 
 use crate::disk::{Deed, ROOT, State};
+use crate::plan::Plan;
 use crate::random::Random;
 use dunlin_core::content::Kind;
 use dunlin_core::path::CONTROL_DIR;
@@ -21,19 +22,26 @@ pub struct User {
     half: Option<(u64, Vec<u8>)>,
     /// Bytes of large files, at most; 0: none.
     pub large: u64,
+    shuffles: u64,
+    /// True while dunlin does not run: what it had not synced may be torn, and nobody moves that about.
+    pub is_alone: bool,
 }
 
 type Spot = (u64, Vec<u8>);
 
 impl User {
-    pub fn new(device: usize, random: Random, large: u64) -> Self {
-        Self { device, random, written: 0, half: None, large }
+    pub fn new(device: usize, random: Random, plan: &Plan) -> Self {
+        let (large, shuffles) = (plan.large, plan.shuffles);
+        Self { device, random, written: 0, half: None, large, shuffles, is_alone: false }
     }
 
     /// Does one thing.
     pub fn act(&mut self, disk: &mut State) {
         if let Some((ino, bytes)) = self.half.take() {
             return self.finish(disk, ino, bytes);
+        }
+        if self.random.percent(self.shuffles) {
+            return self.shuffle(disk);
         }
         match self.random.below(100) {
             0..25 => self.create(disk),
@@ -192,6 +200,9 @@ impl User {
     fn rename(&mut self, disk: &mut State) {
         let spots = self.spots(disk, None);
         let Some(((dir, name), ino)) = self.random.pick(&spots).cloned() else { return };
+        if self.is_alone && disk.now[&ino].is_ours {
+            return;
+        }
         let is_dir = disk.now[&ino].kind == Kind::Directory;
         let to = self.some_dir(disk);
         let new = if self.random.percent(40) {
@@ -218,6 +229,18 @@ impl User {
         let name = self.some_name(&DIRS);
         if disk.make(dir, &name, Kind::Directory, 0o755, false).is_ok() {
             self.say(disk, format!("makes the directory {}", show(&name)));
+        }
+    }
+
+    /// Moves a directory into another one, once there are some.
+    fn shuffle(&mut self, disk: &mut State) {
+        let spots = self.spots(disk, Some(Kind::Directory));
+        let Some(((dir, name), _)) = self.random.pick(&spots).cloned().filter(|_| spots.len() > 2) else {
+            return self.make_dir(disk);
+        };
+        let to = self.some_dir(disk);
+        if disk.lookup(to, &name).is_none() && disk.rename((dir, &name), (to, &name)).is_ok() {
+            self.say(disk, format!("moves the directory {}", show(&name)));
         }
     }
 

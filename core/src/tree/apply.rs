@@ -8,6 +8,7 @@
 use super::cycle::{resolve, winning_place};
 use super::node::{Node, Place, TreeFault, TreeWrite, Version};
 use super::settle::settle;
+use crate::canary::{self, Bug};
 use crate::content::{Body, Kind, Meta, State};
 use crate::id::{Dot, NodeId, VersionId};
 use crate::ledger::event::Event;
@@ -186,7 +187,9 @@ fn countable(
 /// Makes `new` a head; gives the heads that it supersedes. Events come in causal order, so nothing
 /// that supersedes `new` can be there already, and what was superseded before stays superseded.
 fn supersede<T>(heads: &mut Vec<Version<T>>, new: Version<T>) -> Vec<Version<T>> {
-    let (gone, mut kept): (Vec<_>, Vec<_>) = heads.drain(..).partition(|h| new.base.contains(&h.id));
+    let is_older = |h: &Version<T>| canary::is(Bug::LamportForBase) && h.lamport < new.lamport;
+    let (gone, mut kept): (Vec<_>, Vec<_>) =
+        heads.drain(..).partition(|h| new.base.contains(&h.id) || is_older(h));
     kept.push(new);
     kept.sort_by_key(|h| h.id);
     *heads = kept;

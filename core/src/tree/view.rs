@@ -6,10 +6,12 @@
 use super::name::{conflict_id, conflict_name};
 use super::node::{Node, TreeFault, TreeRead, Version};
 use super::order::Register;
+use crate::canary::{self, Bug};
 use crate::content::{Body, Kind, State};
 use crate::id::{NodeId, PeerId, VersionId};
 use crate::limits::PATH_DEPTH_MAX;
 use crate::path::Name;
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 /// As which of its contents a node is shown.
@@ -140,9 +142,15 @@ fn picture(tree: &dyn TreeRead, node: &Node, name: &Name) -> Result<Option<Pictu
         node: &node.id,
         heads: &node.content,
         old: &|id| tree.old_content(&node.id, id),
-        is_weak: &State::is_deleted,
+        is_weak: &|state| state.is_deleted() != canary::is(Bug::DeleteWins),
     };
-    let mut heads = register.ranked()?.into_iter().map(|i| &node.content[i]);
+    let mut ranked = register.ranked()?;
+    if canary::is(Bug::MtimeWins) {
+        ranked.sort_by_key(|i| {
+            (node.content[*i].value.is_deleted(), Reverse(node.content[*i].value.meta.mtime))
+        });
+    }
+    let mut heads = ranked.into_iter().map(|i| &node.content[i]);
     let Some(winner) = heads.next() else { return Ok(None) };
     let show = |head: &Version<State>, role, versions| Shown {
         name: name.clone(),
@@ -204,7 +212,7 @@ impl Naming<'_> {
         let mut attempt = 0;
         loop {
             let id = conflict_id(&signature.id, attempt);
-            let candidate = conflict_name(self.name, &label, signature.wall_ms, &id);
+            let candidate = conflict_name(self.name, &label, canary::wall_ms(signature.wall_ms), &id);
             if !self.is_used(&candidate)? && self.taken.insert(candidate.clone()) {
                 return Ok(candidate);
             }

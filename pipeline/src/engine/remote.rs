@@ -54,7 +54,8 @@ pub struct Remote {
     applying: usize,
     settling: bool,
     unsettled: u64,
-    busy: BTreeSet<Place>,
+    /// Places with steps under way, and how many.
+    busy: BTreeMap<Place, usize>,
     stuck: BTreeMap<Place, Stuck>,
     idle_tries: u32,
     /// Places whose last step was refused.
@@ -103,9 +104,11 @@ impl Remote {
         again: bool,
     ) {
         self.planning = false;
-        let before = self.busy.len();
-        self.busy.extend(places);
-        let has_steps = self.busy.len() > before;
+        let mut has_steps = false;
+        for place in places {
+            *self.busy.entry(place).or_default() += 1;
+            has_steps = true;
+        }
         self.fruitless = if has_steps { 0 } else { self.fruitless + u32::from(again) };
         // Places that mark each other for ever would keep the plan going; a later retry looks again.
         self.again |= again && self.fruitless < FRUITLESS_PLANS_MAX;
@@ -133,14 +136,19 @@ impl Remote {
         self.settling = false;
     }
 
-    /// A step is over: its place may be planned again.
+    /// A step is over: its place may be planned again once all its steps are.
     pub fn free(&mut self, place: &Place) {
-        self.busy.remove(place);
+        if let Some(steps) = self.busy.get_mut(place) {
+            *steps -= 1;
+            if *steps == 0 {
+                self.busy.remove(place);
+            }
+        }
     }
 
     /// A place cannot be mended now; it is left alone until [`Remote::retry`].
     pub fn set_stuck(&mut self, place: Place, stuck: Stuck) {
-        self.busy.remove(&place);
+        self.free(&place);
         if self.stuck.len() < STUCK_MAX {
             self.stuck.insert(place, stuck);
         }
@@ -221,7 +229,7 @@ impl Remote {
         if may_apply && self.plan_wanted && !self.planning && self.busy.len() < STEPS_IN_FLIGHT / 2 {
             self.planning = true;
             self.plan_wanted = false;
-            let mut leave = self.busy.clone();
+            let mut leave: BTreeSet<Place> = self.busy.keys().cloned().collect();
             leave.extend(self.stuck.keys().cloned());
             return Some(RemoteWant::Plan(leave, self.cursor.clone()));
         }

@@ -6,12 +6,13 @@
 use super::JobError;
 use super::ledger_state::label_of;
 use super::signer::Signer;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta};
 use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{self as ledger, Event};
 use dunlin_core::path::{Name, RelPath};
-use dunlin_core::tree::node::{TreeRead, TreeWrite};
+use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Role, Shown, group, slot};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::put_chunks;
@@ -236,7 +237,7 @@ impl Recorder<'_, '_> {
             return self.resolve(&row.node, version);
         }
         if !is_echo && row.shown_as == ShownAs::Main {
-            let (node, base) = (row.node, row.versions.clone());
+            let (node, base) = (row.node, self.base_of(&row)?);
             let (body, meta) = (found.body.clone(), found.meta);
             let twins = if is_same { Vec::new() } else { self.twins(&spot, &row)? };
             let dot = self.signer.push(Event::Written { node, base, body, meta })?;
@@ -259,6 +260,16 @@ impl Recorder<'_, '_> {
             self.signer.edit.mark_dirty(&place)?;
         }
         Ok(())
+    }
+
+    /// What a change of the row's thing supersedes: what was on this disk.
+    fn base_of(&self, row: &DiskRow) -> Result<Vec<VersionId>, JobError> {
+        if canary::is(Bug::LedgerHeadForBase)
+            && let Some(node) = self.signer.edit.node(&row.node)?
+        {
+            return Ok(node.content.iter().map(|head| head.id).collect());
+        }
+        Ok(row.versions.clone())
     }
 
     /// Other nodes that the row's thing stands for.
@@ -363,6 +374,8 @@ impl Recorder<'_, '_> {
             }
         }
         self.signer.edit.move_disk_row(&old, &spot)?;
+        // Its node may be dead by now: then it has to go from where it stands, and no place of the tree says so.
+        self.signer.edit.mark_dirty(&Place { parent, name })?;
         let row = DiskRow { places: vec![dot], stat, ..current };
         self.put_row(&spot, &row)?;
         self.groups.clear();

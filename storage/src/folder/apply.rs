@@ -16,6 +16,7 @@ use crate::store::edit::Edit;
 use crate::store::rows::{ChunkPlace, encode};
 use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::id::ContentHash;
 use dunlin_core::path::RelPath;
@@ -45,6 +46,9 @@ pub fn apply(
         folder.sync_all().map_err(ApplyFailed::Sync)?;
     }
     let intent = write_intent(store, &batch)?;
+    if canary::is(Bug::RowBeforeRename) {
+        record_unplaced(folder, store, &batch)?;
+    }
     for ready in batch.iter_mut().filter(|r| r.outcome.is_none()) {
         match place(folder, ready) {
             Ok(stat) => {
@@ -375,7 +379,9 @@ pub(super) fn hash_of(dir: &dyn DirHandle, name: &str) -> Result<ContentHash, Fs
 fn history_name(row: &DiskRow) -> String {
     match &row.body {
         Body::File(content) => content.hash.to_string(),
-        _ => format!("{}.link", row.node.short()),
+        // What is there already under this name must be the same.
+        Body::Symlink(target) => format!("{}.link", ContentHash::of(target)),
+        Body::Directory | Body::Deleted => format!("{}.node", row.node.short()),
     }
 }
 
@@ -404,6 +410,20 @@ fn record(
     }
     if let Some(number) = finished {
         edit.remove_intent(number)?;
+    }
+    edit.commit()
+}
+
+/// The planted bug: rows for what is still in the staging area.
+fn record_unplaced(folder: &Folder, store: &dyn Store, batch: &[Ready]) -> Result<(), StoreError> {
+    let mut edit = Edit::new(store.write()?)?;
+    for ready in batch.iter().filter(|r| r.outcome.is_none()) {
+        if let (Some(name), Some(after)) = (&ready.staged, &ready.step.row)
+            && let Ok(Standing::Node(stat)) = folder.stage().stat(name.as_bytes())
+            && let Some(spot) = edit.view().spot_of(ready.step.operation.at())?
+        {
+            write_row(&mut edit, &spot, after, stat, false)?;
+        }
     }
     edit.commit()
 }

@@ -1,7 +1,7 @@
 //! Devices come into being: one founds the folder and invites, the others join.
 
 use super::{Failure, What, World};
-use crate::canary::Plant;
+use crate::canary::{Durable, Plant};
 use crate::device::Device;
 use crate::disk::Disk;
 use crate::net::Net;
@@ -25,7 +25,8 @@ use zeroize::Zeroizing;
 impl World {
     pub(super) fn new(seed: u64, plant: Plant, prints: bool) -> Self {
         let mut random = Random::new(seed);
-        let plan = Plan::draw(&mut random);
+        let mut plan = Plan::draw(&mut random);
+        plant.adjust(&mut plan);
         let inside_left = plan.deeds / 2;
         Self {
             plan,
@@ -86,10 +87,11 @@ impl World {
             marker,
             disk: Arc::new(disk),
             store: Arc::new(MemoryStore::default()),
+            durable: Durable::default(),
             addr: addr(index),
             dial: (0..self.plan.devices).filter(|i| *i != index).map(addr).collect(),
             invite: None,
-            user: User::new(index, self.random.fork(), self.plan.large),
+            user: User::new(index, self.random.fork(), &self.plan),
             clock_offset: offset * 1_000_000_000,
             epoch: 0,
             life: None,

@@ -1,18 +1,20 @@
 //! The invariants (reliability.md §3), each at the moment where it can break.
 
-use super::{Failure, MS, What, World};
+use super::{Failure, MS, What, World, twin};
 use dunlin_core::content::{Body, Kind};
 use dunlin_core::id::EntryId;
 use dunlin_core::ledger::chain::{LedgerRead, verify_entry};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Event as Fact;
-use dunlin_core::tree::node::TreeRead;
+use dunlin_core::tree::node::{Node, TreeRead};
+use dunlin_core::tree::view::{Role, group, slot};
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::jobs::admit::{admit, prepare};
 use dunlin_pipeline::jobs::record::Observed;
 use dunlin_storage::folder::apply::{Operation, Outcome};
 use dunlin_storage::folder::scan::Seen;
 use dunlin_storage::store::memory::MemoryStore;
+use dunlin_storage::store::rows::decode;
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
 
@@ -255,8 +257,32 @@ impl World {
             result.map_err(|what| Failure { device: Some(index), what })?;
         }
         self.check_reach()?;
+        self.check_winners().map_err(|what| Failure { device: None, what })?;
         self.check_lamports().map_err(|what| Failure { device: None, what })?;
         self.check_any_order().map_err(|what| Failure { device: None, what })
+    }
+
+    /// INV-17, DESIGN §4 rule 3: what is shown under a name is what a slow twin of the rule says.
+    fn check_winners(&self) -> Result<(), String> {
+        let tx = self.devices[0].store.read().map_err(|e| e.to_string())?;
+        let view = View(&*tx);
+        for (_, value) in view.all(Table::Nodes, &[]).map_err(|e| e.to_string())? {
+            let node: Node = decode(Table::Nodes, &value).map_err(|e| e.to_string())?;
+            let Some(place) = node.at.as_ref().filter(|_| node.live && node.kind != Kind::Directory) else {
+                continue;
+            };
+            let parents = group(&view, &place.parent).map_err(|e| e.to_string())?;
+            let shown =
+                slot(&view, &parents, &place.name, &|peer| peer.short()).map_err(|e| e.to_string())?;
+            let Some(main) = shown.iter().find(|one| one.node == node.id && one.role == Role::Main) else {
+                continue;
+            };
+            let winner = twin::winner(&view, &node)?;
+            if winner.is_some_and(|winner| winner != main.state.body) {
+                return Err(format!("INV-17: {} shows another version than the first write", place.name));
+            }
+        }
+        Ok(())
     }
 
     /// INV-14, recomputed from nothing but the entries.

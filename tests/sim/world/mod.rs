@@ -7,6 +7,7 @@ mod describe;
 mod dump;
 mod rooms;
 mod storm;
+mod twin;
 mod wire;
 
 use crate::canary::Plant;

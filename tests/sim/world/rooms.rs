@@ -174,6 +174,8 @@ impl World {
             _ => Vec::new(),
         };
         let wall_ms = self.wall_ms(device);
+        let (plant, store) = (self.plant, self.devices[device].store.clone());
+        self.devices[device].durable.before_order(plant, &store);
         let Some(result) = self.work_on(device, |life| life.ledger.obey(order, wall_ms))? else {
             return Ok(());
         };
@@ -263,7 +265,8 @@ impl World {
     /// Stops a process at once; with the power gone the disk forgets what was not synced.
     pub(super) fn kill(&mut self, device: usize, power_goes: bool) -> Result<(), Failure> {
         self.devices[device].life = None;
-        self.devices[device].store = std::sync::Arc::new(self.plant.crashed(&self.devices[device].store));
+        let store = self.devices[device].store.clone();
+        self.devices[device].store = std::sync::Arc::new(self.devices[device].durable.crashed(&store));
         self.devices[device].disk.state().fuse = None;
         self.drop_pipes(device);
         if power_goes {

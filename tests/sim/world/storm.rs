@@ -11,6 +11,7 @@ pub enum Fault {
     Heal { one: usize, other: usize },
     Crash(usize),
     DiskFails(usize),
+    Lie,
 }
 
 impl World {
@@ -33,6 +34,10 @@ impl World {
             let (at, device) = (self.random.below(ends), self.random.below(devices) as usize);
             self.schedule(at, What::Fault(Fault::Crash(device)));
         }
+        for _ in 0..self.plan.liars {
+            let at = self.random.below(ends);
+            self.schedule(at, What::Fault(Fault::Lie));
+        }
         for _ in 0..self.plan.disk_failures {
             let (at, device) = (self.random.below(ends), self.random.below(devices) as usize);
             self.schedule(at, What::Fault(Fault::DiskFails(device)));
@@ -52,6 +57,7 @@ impl World {
                 self.say(None, &format!("healed between d{one} and d{other}"));
                 self.heal(one, other);
             }
+            Fault::Lie => self.lie()?,
             Fault::DiskFails(device) => {
                 let error = *self
                     .random
@@ -84,6 +90,7 @@ impl World {
         self.set_clock(device);
         {
             let disk = self.devices[device].disk.clone();
+            self.devices[device].user.is_alone = self.devices[device].life.is_none();
             self.devices[device].user.act(&mut disk.state());
         }
         self.after_deeds(device)

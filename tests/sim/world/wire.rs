@@ -3,9 +3,14 @@
 use super::{Failure, MS, What, World};
 use crate::net::{End, index};
 use bytes::Bytes;
-use dunlin_core::id::PeerId;
+use dunlin_core::content::{Body, Meta};
+use dunlin_core::id::{ChainId, Dot, EntryId, PeerId};
+use dunlin_core::ledger::entry::{Entry, SignedEntry};
+use dunlin_core::ledger::event::Event as Fact;
 use dunlin_core::message::Message;
 use dunlin_pipeline::engine::event::Event;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
 use dunlin_transport::{CloseReason, Command, ConnId, DialError, Event as NetEvent, Lane};
 use std::net::SocketAddr;
 
@@ -130,6 +135,37 @@ impl World {
         Ok(())
     }
 
+    /// Somebody sends an entry that no device of ours would make: the founder's, with a Lamport time that
+    /// follows from nothing.
+    pub(super) fn lie(&mut self) -> Result<(), Failure> {
+        let from_founder = |p: &crate::net::Pipe| p.ends.iter().position(|e| e.device == 0 && e.is_open);
+        let pipes: Vec<(u64, usize)> =
+            self.net.pipes.iter().filter_map(|(n, p)| from_founder(p).map(|side| (*n, side))).collect();
+        let Some((pipe, side)) = self.random.pick(&pipes).copied() else { return Ok(()) };
+        let founder = &self.devices[0];
+        let Ok(folder) = founder.store.read().and_then(|tx| View(&*tx).folder()) else { return Ok(()) };
+        let root = Dot { chain: founder.chain, seq: 0, index: 0 };
+        let entry = Entry {
+            folder: Some(folder),
+            chain: ChainId { author: founder.identity.peer_id(), incarnation: self.random.next() },
+            seq: 0,
+            prev: EntryId(folder.0),
+            parents: Vec::new(),
+            lamport: self.random.between(2, 1_000_000),
+            wall_ms: 0,
+            events: vec![Fact::Written {
+                node: root,
+                base: Vec::new(),
+                body: Body::Directory,
+                meta: Meta::default(),
+            }],
+        };
+        let signed = SignedEntry::sign(&entry, &self.devices[0].identity);
+        self.say(0, "a liar speaks in its name");
+        self.carry(pipe, side, Lane::Control, Message::Entries(vec![signed]).encode().into());
+        Ok(())
+    }
+
     /// INV-8: what is announced is durable here.
     fn check_announced(&mut self, device: usize, lane: Lane, frame: &Bytes) -> Result<(), Failure> {
         if lane != Lane::Control {
@@ -137,7 +173,7 @@ impl World {
         }
         let Ok(Message::Entries(entries)) = Message::decode(frame) else { return Ok(()) };
         for entry in entries {
-            if !self.plant.is_durable(&self.devices[device].store, &entry.id()) {
+            if !self.devices[device].durable.has(&self.devices[device].store, &entry.id()) {
                 return self.fail(device, "INV-8: an entry is announced that is not durable");
             }
         }

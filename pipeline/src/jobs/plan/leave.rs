@@ -71,27 +71,12 @@ impl Planner<'_, '_> {
         let nodes = group(&self.edit, &row.node)?;
         let is_twin = nodes.first().is_some_and(|first| *first != row.node);
         if let (true, Some(dir)) = (is_twin, row.dir) {
-            let path = self.edit.view().dir_path(dir)?;
-            for (name, inside) in self.edit.view().all_disk_rows(dir)? {
-                self.send_away(other, path.as_ref().and_then(|p| p.join(name).ok()), &inside)?;
+            for (_, inside) in self.edit.view().all_disk_rows(dir)? {
+                self.mark_node(&inside.node)?;
             }
         }
         self.mark(other)?;
         Ok(false)
-    }
-
-    /// Something stands in a directory that has to be emptied: it goes where it is wanted, by the plan of that
-    /// place; what is dead is taken away from here, since its own place need not know that it stands here.
-    fn send_away(&mut self, place: &Place, path: Option<RelPath>, row: &DiskRow) -> Result<(), JobError> {
-        let is_dead = self.edit.node(&row.node)?.is_none_or(|node| !node.live);
-        match path.filter(|path| is_dead && !self.freed.contains(path)) {
-            Some(path) if row.stat.kind == Kind::Directory => {
-                self.remove_dir(place, path, row)?;
-            }
-            Some(path) => self.push_removal(place, path, row),
-            None => self.mark_node(&row.node)?,
-        }
-        Ok(())
     }
 
     fn mark_node(&mut self, node: &NodeId) -> Result<(), JobError> {
@@ -119,19 +104,38 @@ impl Planner<'_, '_> {
             Some(dir) => self.edit.view().all_disk_rows(dir)?,
             None => Vec::new(),
         };
-        let is_leaving = |name: &Name| path.join(name.clone()).is_ok_and(|p| self.freed.contains(&p));
-        let staying: Vec<(Name, DiskRow)> =
-            inside.into_iter().filter(|(name, _)| !is_leaving(name)).collect();
-        if staying.is_empty() {
+        let mut is_empty = true;
+        for (name, row) in inside {
+            let Ok(at) = path.join(name.clone()) else { continue };
+            if self.freed.contains(&at) {
+                continue;
+            }
+            is_empty = false;
+            self.clear_inside(place, at, &row)?;
+        }
+        if is_empty {
             self.freed.insert(path.clone());
             let operation = Operation::RemoveDir { at: path, expect: row.clone() };
             self.push(place, Step::new(operation, None, Some(place.clone())), None);
-            return Ok(true);
         }
-        for (name, inside) in staying {
-            self.send_away(place, path.join(name).ok(), &inside)?;
+        Ok(is_empty)
+    }
+
+    /// Something in a directory that goes: what lives moves away by the plan of its own place; what is dead, or
+    /// stands elsewhere too, goes with the directory, since no place of its own leads here.
+    fn clear_inside(&mut self, place: &Place, at: RelPath, row: &DiskRow) -> Result<(), JobError> {
+        let located = self.edit.view().located(&row.node, row.shown_as)?;
+        let is_here = located == self.edit.view().spot_of(&at)?;
+        let is_live = self.edit.node(&row.node)?.is_some_and(|node| node.live);
+        if is_live && is_here {
+            return self.mark_node(&row.node);
         }
-        Ok(false)
+        if row.stat.kind == Kind::Directory {
+            self.remove_dir(place, at, row)?;
+        } else {
+            self.push_removal(place, at, row);
+        }
+        Ok(())
     }
 
     /// The directory of a place is dead: what still stands there goes, the directory itself later.

@@ -1,0 +1,73 @@
+//! Planted bugs: proof that the simulator's net catches (`docs/simulator.md`).
+//!
+//! Without the feature `canary`, which only tests have, every question here is answered by a constant and
+//! nothing of it is left in the program. Decides nothing itself.
+
+/// A bug that can be planted, with its number in the list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bug {
+    /// A version supersedes whatever has a smaller Lamport time.
+    LamportForBase = 1,
+    /// The base of a local change is what the ledger holds, not what was on this disk.
+    LedgerHeadForBase = 2,
+    /// Rows are written before their files are placed.
+    RowBeforeRename = 8,
+    /// The names of conflict copies depend on the local clock.
+    LocalClockInNames = 14,
+    /// The latest modification time wins.
+    MtimeWins = 16,
+    /// A deletion beats an edit.
+    DeleteWins = 17,
+    /// Moves may form a cycle.
+    CyclesUnchecked = 18,
+    /// Lamport times are not checked.
+    LamportUnchecked = 29,
+}
+
+#[cfg(feature = "canary")]
+pub use planted::{is, plant, set_clock, wall_ms};
+
+/// True if this bug is planted.
+#[cfg(not(feature = "canary"))]
+pub const fn is(_: Bug) -> bool {
+    false
+}
+
+/// The time that goes into a conflict copy's name: the one that is given.
+#[cfg(not(feature = "canary"))]
+pub const fn wall_ms(ms: i64) -> i64 {
+    ms
+}
+
+#[cfg(feature = "canary")]
+mod planted {
+    use super::Bug;
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    static PLANTED: AtomicU8 = AtomicU8::new(0);
+
+    thread_local! {
+        static CLOCK: Cell<i64> = const { Cell::new(0) };
+    }
+
+    /// True if this bug is planted.
+    pub fn is(bug: Bug) -> bool {
+        PLANTED.load(Ordering::Relaxed) == bug as u8
+    }
+
+    /// Plants a bug in the whole process, or takes it out.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.store(bug.map_or(0, |bug| bug as u8), Ordering::Relaxed);
+    }
+
+    /// Says how far the clock of the device that this thread works for is off, milliseconds.
+    pub fn set_clock(offset_ms: i64) {
+        CLOCK.set(offset_ms);
+    }
+
+    /// The time that goes into a conflict copy's name.
+    pub fn wall_ms(ms: i64) -> i64 {
+        if is(Bug::LocalClockInNames) { ms + CLOCK.get() } else { ms }
+    }
+}
