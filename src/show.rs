@@ -69,8 +69,8 @@ impl Screen {
         let Some(bars) = &self.bars else { return };
         let bar = self.bar_of.entry(run).or_insert_with(|| {
             let bar = bars.add(ProgressBar::new(0));
-            // The template is a constant that parses.
             let style = ProgressStyle::with_template("{prefix} {msg} {wide_bar} {pos}/{len} {per_sec} {eta}");
+            // The template is a constant that parses.
             bar.set_style(style.expect("a template that parses"));
             bar.set_prefix(name.to_owned());
             bar

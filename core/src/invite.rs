@@ -11,7 +11,7 @@
 
 use crate::id::{FolderId, PeerId};
 use crate::identity::{Domain, Identity, VerifyError, verify};
-use crate::limits::LABEL_BYTES_MAX;
+use crate::limits::{INVITE_ADDRS_MAX, LABEL_BYTES_MAX};
 use data_encoding::BASE32_NOPAD;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use std::convert::Infallible;
@@ -22,9 +22,6 @@ use zeroize::Zeroizing;
 
 #[cfg(test)]
 mod tests;
-
-/// Addresses in one invite.
-pub const INVITE_ADDRS_MAX: usize = 32;
 
 const PREFIX: &str = "dunlin://join#";
 const VERSION: u8 = 1;

@@ -48,9 +48,20 @@ pub const MANIFEST_PART_BYTES_MAX: usize = 1024 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Entries' bytes in one `Entries` message.
 pub const ENTRIES_MESSAGE_BYTES: usize = 512 * 1024;
+/// Entries that can be asked for at once.
+pub const ENTRIES_WANTED_MAX: usize = 1024;
+/// Bytes of the words in a goodbye or a refusal; longer ones are cut.
+pub const TEXT_BYTES_MAX: usize = 256;
+/// Addresses in one invite.
+pub const INVITE_ADDRS_MAX: usize = 32;
 /// Items in one request for contents.
 pub const WANT_ITEMS_MAX: usize = 1024;
 
+/// Read transactions of one store at a time; each room holds one at most, each digest hand too.
+pub const STORE_READERS_MAX: u32 = 64;
+/// Vanished things that a scan can match with new places; beyond, a move is a deletion and a creation.
+/// About 200 bytes each.
+pub const SCAN_VANISHED_MAX: usize = 200_000;
 /// Observations that wait to be cut or recorded; the scan waits beyond. About 300 bytes each.
 pub const SEEN_QUEUE_MAX: usize = 8192;
 /// Files being cut at a time; each holds at most one read buffer of 1 MiB.

@@ -12,7 +12,7 @@ mod tests;
 use crate::id::{ChainId, EntryId, FolderId, NodeId, PeerId, VersionId};
 use crate::ledger::entry::SignedEntry;
 use crate::ledger::frontier::Frontier;
-use crate::limits::{ENTRIES_MESSAGE_BYTES, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{ENTRIES_MESSAGE_BYTES, ENTRIES_WANTED_MAX, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use std::convert::Infallible;
 use thiserror::Error;
@@ -21,12 +21,6 @@ pub use bulk::{BULK_HEAD, Bulk, BulkError, Unavailable};
 
 /// The version of this protocol.
 pub const PROTOCOL: u32 = 1;
-
-/// Bytes of the words in a [`Goodbye`] or a [`Refused`]; longer ones are cut.
-pub const TEXT_BYTES_MAX: usize = 256;
-
-/// Entries that can be asked for at once.
-pub const ENTRIES_WANTED_MAX: usize = 1024;
 
 /// Bytes of all entries in one message: a sender stops after the entry that reaches
 /// [`ENTRIES_MESSAGE_BYTES`].
@@ -100,7 +94,7 @@ pub struct Refused {
     /// A number for programs.
     #[n(0)]
     pub code: u32,
-    /// Words for people, at most [`TEXT_BYTES_MAX`].
+    /// Words for people, at most [`crate::limits::TEXT_BYTES_MAX`].
     #[cbor(n(1), encode_with = "field::write_text", decode_with = "field::text")]
     pub text: String,
 }
@@ -111,7 +105,7 @@ pub struct Goodbye {
     /// A number for programs.
     #[n(0)]
     pub code: u32,
-    /// Words for people, at most [`TEXT_BYTES_MAX`].
+    /// Words for people, at most [`crate::limits::TEXT_BYTES_MAX`].
     #[cbor(n(1), encode_with = "field::write_text", decode_with = "field::text")]
     pub text: String,
 }

@@ -1,8 +1,8 @@
 //! The parts of messages that have a bound of their own, checked before they are allocated.
 
-use super::{Part, TEXT_BYTES_MAX, WantItem};
+use super::{Part, WantItem};
 use crate::ledger::entry::SignedEntry;
-use crate::limits::{LABEL_BYTES_MAX, MANIFEST_CHUNKS_MAX, WANT_ITEMS_MAX};
+use crate::limits::{LABEL_BYTES_MAX, MANIFEST_CHUNKS_MAX, TEXT_BYTES_MAX, WANT_ITEMS_MAX};
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder, encode};
 

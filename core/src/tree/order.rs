@@ -17,10 +17,13 @@ pub struct Register<'a, T> {
     /// The undominated versions.
     pub heads: &'a [Version<T>],
     /// Looks up a superseded version.
-    pub old: &'a dyn Fn(&VersionId) -> Result<Option<Version<T>>, TreeFault>,
+    pub old: &'a Lookup<'a, T>,
     /// True for a value that any other beats.
     pub is_weak: &'a dyn Fn(&T) -> bool,
 }
+
+/// Finds a superseded version of one register.
+pub type Lookup<'a, T> = dyn Fn(&VersionId) -> Result<Option<Version<T>>, TreeFault> + 'a;
 
 /// Where a version stands in the total order of all versions: no version comes before one in its base.
 type Moment = (u64, VersionId);

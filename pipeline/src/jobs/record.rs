@@ -11,7 +11,7 @@ use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{self as ledger, Event};
 use dunlin_core::path::{Name, RelPath};
-use dunlin_core::tree::node::TreeRead;
+use dunlin_core::tree::node::{TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Role, Shown, group, slot};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::put_chunks;
@@ -248,11 +248,22 @@ impl Recorder<'_, '_> {
             row.versions = vec![dot];
             self.delete_all(&twins)?;
         }
+        if let (ShownAs::Copy(_), false) = (row.shown_as, row.meta == found.meta) {
+            // A conflict copy is a view: its mode and time are those of its version, and come back.
+            self.mark_place_of(&row.node)?;
+        }
         row.body = found.body;
         row.meta = found.meta;
         row.stat = found.stat;
         row.racy = found.racy;
         self.put_row(&spot, &row)
+    }
+
+    fn mark_place_of(&mut self, node: &NodeId) -> Result<(), JobError> {
+        if let Some(place) = self.signer.edit.node(node)?.and_then(|node| node.at) {
+            self.signer.edit.mark_dirty(&place)?;
+        }
+        Ok(())
     }
 
     /// Other nodes that the row's thing stands for.
@@ -318,12 +329,19 @@ impl Recorder<'_, '_> {
             return Ok(());
         };
         let Some(current) = view.disk_row(&old)? else { return Ok(()) };
+        if let Some(covered) = view.disk_row(&spot)?.filter(|_| spot != old) {
+            // It took the place of something else, which is gone by that.
+            self.gone(&covered)?;
+        }
         if let ShownAs::Copy(version) = current.shown_as {
             self.signer.edit.remove_disk_row(&old)?;
             if let Some(found) = found(stat, None, cut) {
                 self.create(&spot, found)?;
             }
             return self.resolve(&current.node, version);
+        }
+        if let Some(replaced) = self.signer.edit.view().disk_row(&spot)? {
+            self.gone(&replaced)?;
         }
         let Some(parent) = self.node_of(spot.dir)? else { return Ok(()) };
         let mut others = self.twins(&old, &current)?;

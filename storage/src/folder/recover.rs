@@ -8,10 +8,11 @@ use super::fs::{self, Folder, FsError, Standing};
 use super::intent::{Intent, IntentStep, RowAfter};
 use crate::store::edit::Edit;
 use crate::store::rows::decode;
-use crate::store::tables::{Store, Table};
+use crate::store::tables::{Store, StoreError, Table};
 use crate::store::view::View;
 use dunlin_core::content::{Body, Timestamp};
 use dunlin_core::path::RelPath;
+use dunlin_core::tree::node::TreeWrite;
 
 /// Deals with every open intent; gives their number.
 pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64, ApplyFailed> {
@@ -44,8 +45,12 @@ fn recover_step(
         keep_unless_ours(folder, staged, step);
     }
     let mut edit = Edit::new(store.write()?)?;
+    if let Some(place) = &step.place {
+        // Its mark may be gone, and what was done for it may be undone here.
+        edit.mark_dirty(place).map_err(|fault| StoreError::Failed(fault.to_string()))?;
+    }
     let Some(spot) = edit.view().spot_of(&path)? else {
-        return Ok(());
+        return Ok(edit.commit()?);
     };
     match (&step.after, found) {
         (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, after, stat.size) {

@@ -9,12 +9,11 @@ use crate::disk::{DirId, DiskRow, ShownAs, StatSig};
 use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
 use dunlin_core::content::Kind;
+use dunlin_core::limits::SCAN_VANISHED_MAX;
 use dunlin_core::path::{Name, RelPath};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-/// Vanished things that a scan can match with new places; beyond, a move is a deletion and a creation.
-const VANISHED_MAX: usize = 200_000;
 /// Observations handed on at a time.
 const BATCH: usize = 256;
 
@@ -154,6 +153,9 @@ struct Scan<'a> {
     vanished: BTreeMap<(u64, u64), (RelPath, DiskRow)>,
     /// What was in a directory that is gone; it may have moved with it, or out of it before.
     inside: BTreeMap<(u64, u64), (RelPath, DiskRow)>,
+    /// Where something of another kind stands now. Reported last, so that what stood there can turn up
+    /// elsewhere first.
+    replaced: Vec<RelPath>,
     batch: Vec<Seen>,
     sink: &'a mut dyn FnMut(Vec<Seen>),
 }
@@ -177,11 +179,13 @@ pub fn scan(
         report: ScanReport::default(),
         vanished: BTreeMap::new(),
         inside: BTreeMap::new(),
+        replaced: Vec::new(),
         batch: Vec::new(),
         sink,
     };
     scan.note_vanished(scopes)?;
     scan.report_all(scopes)?;
+    scan.report_replaced()?;
     scan.report_gone(marker)?;
     scan.flush();
     Ok(scan.report)
@@ -221,7 +225,7 @@ impl Scan<'_> {
                 };
                 match row.dir {
                     Some(below) if is_there => open.push((at, below)),
-                    _ if !is_there && self.vanished.len() < VANISHED_MAX => {
+                    _ if !is_there && self.vanished.len() < SCAN_VANISHED_MAX => {
                         self.note_inside(&at, row.dir)?;
                         self.vanished.insert((row.stat.dev, row.stat.ino), (at, row));
                     }
@@ -237,7 +241,7 @@ impl Scan<'_> {
         while let Some((path, dir)) = open.pop() {
             for (name, row) in self.rows(dir)? {
                 let Ok(at) = path.join(name) else { continue };
-                if self.inside.len() < VANISHED_MAX {
+                if self.inside.len() < SCAN_VANISHED_MAX {
                     open.extend(row.dir.map(|below| (at.clone(), Some(below))));
                     self.inside.insert((row.stat.dev, row.stat.ino), (at, row));
                 }
@@ -252,6 +256,10 @@ impl Scan<'_> {
         for scope in scopes.iter().rev() {
             open.push((scope.clone(), self.dir_at(scope)?));
         }
+        self.walk(open)
+    }
+
+    fn walk(&mut self, mut open: Vec<(RelPath, Option<DirId>)>) -> Result<(), ScanError> {
         while let Some((path, dir)) = open.pop() {
             let listing = match self.folder.dir(&path).and_then(|handle| Ok((fs::list(&*handle)?, handle))) {
                 Ok(found) => found,
@@ -298,13 +306,38 @@ impl Scan<'_> {
                 Kind::Symlink => handle.read_link(name.as_bytes()).ok(),
                 _ => None,
             };
-            let row = rows.get(&name).filter(|row| is_same_thing(row, &stat)).cloned();
+            let row = rows.get(&name);
+            if row.is_some_and(|row| !is_same_thing(row, &stat)) {
+                self.replaced.push(at);
+                continue;
+            }
+            let row = row.cloned();
             let inside = self.report_one(at.clone(), row, stat, target);
             if stat.kind == Kind::Directory {
                 below.push((at, inside));
             }
         }
         Ok(below)
+    }
+
+    /// What took the place of something of another kind, with all that is in it.
+    fn report_replaced(&mut self) -> Result<(), ScanError> {
+        while let Some(path) = self.replaced.pop() {
+            let found =
+                self.folder.parent(&path).and_then(|(dir, name)| Ok((dir.stat(name.as_bytes())?, dir)));
+            let (Ok((Standing::Node(stat), dir)), Some((_, name))) = (found, path.split_last()) else {
+                continue;
+            };
+            let target = match stat.kind {
+                Kind::Symlink => dir.read_link(name.as_bytes()).ok(),
+                _ => None,
+            };
+            let inside = self.report_one(path.clone(), None, stat, target);
+            if stat.kind == Kind::Directory {
+                self.walk(vec![(path, inside)])?;
+            }
+        }
+        Ok(())
     }
 
     /// Reports one thing; for a directory gives the id of its rows, if it has any.

@@ -3,7 +3,8 @@
 //! The map grows ahead of need, when no transaction is open. Every value carries a checksum over its
 //! table, key and bytes, since LMDB has none. This file has the crate's only `unsafe`.
 
-use super::tables::{ReadTx, Store, StoreError, Table, WriteTx};
+use super::tables::{ReadTx, Row, Store, StoreError, Table, WriteTx};
+use dunlin_core::limits::STORE_READERS_MAX;
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 use std::fs::{File, TryLockError};
@@ -16,7 +17,6 @@ use thiserror::Error;
 const MAP_FIRST: usize = if cfg!(target_pointer_width = "64") { 1 << 30 } else { 64 << 20 };
 /// The map is doubled when so many percent of it are in use.
 const GROW_AT_PERCENT: usize = 60;
-const READERS_MAX: u32 = 64;
 const CHECKSUM_LEN: usize = 16;
 const SCHEMA: &[u8] = b"1";
 
@@ -52,7 +52,8 @@ impl LmdbStore {
         Self::open_sized(dir, MAP_FIRST)
     }
 
-    fn open_sized(dir: &Path, map_first: usize) -> Result<Self, OpenError> {
+    /// As [`LmdbStore::open`], with a map of at least so many bytes at first.
+    pub(super) fn open_sized(dir: &Path, map_first: usize) -> Result<Self, OpenError> {
         let failed = |e: std::io::Error| OpenError::Failed(e.to_string());
         std::fs::create_dir_all(dir).map_err(failed)?;
         if let Some(kind) = network_fs(dir).map_err(failed)? {
@@ -119,7 +120,7 @@ fn page_size() -> usize {
 #[expect(unsafe_code, reason = "LMDB maps a file; heed cannot promise that nobody else changes it")]
 fn open_env(dir: &Path, map_size: usize) -> Result<Env<WithoutTls>, heed::Error> {
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
-    options.map_size(map_size).max_dbs(Table::ALL.len() as u32).max_readers(READERS_MAX);
+    options.map_size(map_size).max_dbs(Table::ALL.len() as u32).max_readers(STORE_READERS_MAX);
     // SAFETY: the file is ours alone: the lock file beside it is held for as long as the environment
     // is open (one process, one environment), the directory is not on a network file system, nothing
     // forks after this, and no flag that weakens LMDB's own locking is set.
@@ -153,8 +154,13 @@ fn create_tables(env: &Env<WithoutTls>) -> Result<Vec<Database<'static, Bytes, B
 
 /// The name of the network file system that holds `path`, if it is on one.
 pub fn network_fs(path: &Path) -> std::io::Result<Option<&'static str>> {
-    let kind = rustix::fs::statfs(path)?.f_type as u32;
-    Ok(match kind {
+    Ok(network_name(rustix::fs::statfs(path)?.f_type as u32))
+}
+
+/// The name of a network file system by its magic number (`statfs(2)`); FUSE counts as one, since what
+/// is behind it cannot be seen.
+pub(super) fn network_name(magic: u32) -> Option<&'static str> {
+    match magic {
         0x6969 => Some("NFS"),
         0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
         0x6573_5546 => Some("FUSE"),
@@ -162,7 +168,7 @@ pub fn network_fs(path: &Path) -> std::io::Result<Option<&'static str>> {
         0x5346_414f => Some("AFS"),
         0x00c3_6400 => Some("Ceph"),
         _ => None,
-    })
+    }
 }
 
 impl From<heed::Error> for StoreError {
@@ -176,7 +182,8 @@ impl From<heed::Error> for StoreError {
     }
 }
 
-fn checksum(table: Table, key: &[u8], value: &[u8]) -> [u8; CHECKSUM_LEN] {
+/// Over table, key and value, so that a row counts at its own place only.
+pub(super) fn checksum(table: Table, key: &[u8], value: &[u8]) -> [u8; CHECKSUM_LEN] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&[table as u8]).update(&(key.len() as u32).to_le_bytes()).update(key).update(value);
     let mut sum = [0; CHECKSUM_LEN];
@@ -184,7 +191,8 @@ fn checksum(table: Table, key: &[u8], value: &[u8]) -> [u8; CHECKSUM_LEN] {
     sum
 }
 
-fn checked(table: Table, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, StoreError> {
+/// The value of a stored row, if its checksum holds.
+pub(super) fn checked(table: Table, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, StoreError> {
     let at = stored.len().checked_sub(CHECKSUM_LEN).ok_or(StoreError::Damaged(table))?;
     let (value, sum) = stored.split_at(at);
     if checksum(table, key, value) != *sum {
@@ -229,7 +237,7 @@ fn scan(
     prefix: &[u8],
     after: Option<&[u8]>,
     limit: usize,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+) -> Result<Vec<Row>, StoreError> {
     let from = match after {
         Some(after) if after >= prefix => Bound::Excluded(after),
         // LMDB has no empty key to start from.
@@ -258,7 +266,7 @@ impl ReadTx for Reader<'_> {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         scan(self.store, &self.txn, table, prefix, after, limit)
     }
 
@@ -278,7 +286,7 @@ impl ReadTx for Writer<'_> {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         scan(self.store, &self.txn, table, prefix, after, limit)
     }
 

@@ -7,4 +7,6 @@ pub mod lmdb;
 pub mod memory;
 pub mod rows;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 pub mod view;

@@ -81,6 +81,9 @@ pub enum StoreError {
     Failed(String),
 }
 
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// A consistent view of all tables.
 pub trait ReadTx {
     /// The value at `key`, checked.
@@ -93,7 +96,7 @@ pub trait ReadTx {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    ) -> Result<Vec<Row>, StoreError>;
     /// Rows in a table.
     fn len(&self, table: Table) -> Result<u64, StoreError>;
 }

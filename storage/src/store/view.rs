@@ -1,7 +1,7 @@
 //! Typed reads of a replica's store.
 
 use super::rows::*;
-use super::tables::{ReadTx, StoreError, Table};
+use super::tables::{ReadTx, Row, StoreError, Table};
 use crate::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_core::chunk::manifest::{Chunk, Manifest, ManifestRoot};
 use dunlin_core::content::State;
@@ -165,6 +165,16 @@ impl<'a> View<'a> {
         }
     }
 
+    /// All rows of a directory whose names begin with these bytes.
+    pub fn disk_rows_with(&self, dir: DirId, start: &[u8]) -> Result<Vec<(Name, DiskRow)>, StoreError> {
+        let prefix = dir_key(dir);
+        let named = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let name = Name::parse(&key[prefix.len()..]).map_err(|_| StoreError::Malformed(Table::Disk))?;
+            Ok((name, decode(Table::Disk, &value)?))
+        };
+        self.all(Table::Disk, &[&prefix[..], start].concat())?.into_iter().map(named).collect()
+    }
+
     /// Where a directory stands; `None` for the root and for an unknown one.
     pub fn dir_spot(&self, dir: DirId) -> Result<Option<Spot>, StoreError> {
         self.row(Table::Dirs, &dir_key(dir))
@@ -228,7 +238,7 @@ impl<'a> View<'a> {
     pub fn dirty(&self, after: Option<&Place>, limit: usize) -> Result<Vec<(Place, u64)>, StoreError> {
         let after = after.map(place_key);
         let rows = self.0.scan(Table::Dirty, &[], after.as_deref(), limit)?;
-        let place = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let place = |(key, value): Row| {
             let place = place_from_key(&key).ok_or(StoreError::Malformed(Table::Dirty))?;
             Ok((place, decode(Table::Dirty, &value)?))
         };
@@ -293,16 +303,15 @@ impl<'a> View<'a> {
     pub fn intents(&self) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let rows = self.all(Table::Intents, &[])?;
         let number = |key: &[u8]| Some(u64::from_be_bytes(key.try_into().ok()?));
-        let intent = |(key, value): (Vec<u8>, Vec<u8>)| {
-            Ok((number(&key).ok_or(StoreError::Malformed(Table::Intents))?, value))
-        };
+        let intent =
+            |(key, value): Row| Ok((number(&key).ok_or(StoreError::Malformed(Table::Intents))?, value));
         rows.into_iter().map(intent).collect()
     }
 
     /// What is known of the peers.
     pub fn peers(&self) -> Result<Vec<(PeerId, PeerRow)>, StoreError> {
         let rows = self.all(Table::Peers, &[])?;
-        let peer = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let peer = |(key, value): Row| {
             let peer = PeerId::from_slice(&key).ok_or(StoreError::Malformed(Table::Peers))?;
             Ok((peer, decode(Table::Peers, &value)?))
         };
@@ -310,8 +319,8 @@ impl<'a> View<'a> {
     }
 
     /// All rows with a prefix.
-    pub fn all(&self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    pub fn all(&self, table: Table, prefix: &[u8]) -> Result<Vec<Row>, StoreError> {
+        let mut rows: Vec<Row> = Vec::new();
         loop {
             let page = self.0.scan(table, prefix, rows.last().map(|(key, _)| key.as_slice()), PAGE)?;
             let is_last = page.len() < PAGE;
@@ -324,7 +333,7 @@ impl<'a> View<'a> {
 }
 
 /// A row of a directory with its name; `prefix` is the directory's key.
-fn named_row(prefix: &[u8], (key, value): (Vec<u8>, Vec<u8>)) -> Result<(Name, DiskRow), StoreError> {
+fn named_row(prefix: &[u8], (key, value): Row) -> Result<(Name, DiskRow), StoreError> {
     let name = Name::parse(&key[prefix.len()..]).map_err(|_| StoreError::Malformed(Table::Disk))?;
     Ok((name, decode(Table::Disk, &value)?))
 }

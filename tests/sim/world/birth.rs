@@ -26,6 +26,7 @@ impl World {
     pub(super) fn new(seed: u64, plant: Plant, prints: bool) -> Self {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random);
+        let inside_left = plan.deeds / 2;
         Self {
             plan,
             plant,
@@ -40,6 +41,7 @@ impl World {
             oracle: Oracle::default(),
             trace: Trace::new(prints),
             is_calm: false,
+            inside_left,
         }
     }
 
@@ -144,7 +146,14 @@ impl World {
         let fuse = self.devices[device].disk.state().fuse.take();
         let started = self.devices[device].start(now);
         self.devices[device].disk.state().fuse = fuse;
-        started.map_err(|what| Failure { device: Some(device), what })?;
+        if let Err(what) = started {
+            if self.is_calm || self.plan.disk_failures == 0 {
+                return self.fail(device, what);
+            }
+            self.say(device, &format!("cannot start: {what}"));
+            self.schedule(1_000 * super::MS, What::Start(device));
+            return Ok(());
+        }
         let epoch = self.devices[device].epoch;
         self.say(device, &format!("starts, process {epoch}"));
         self.drain(device, epoch)

@@ -110,6 +110,8 @@ pub struct World {
     oracle: Oracle,
     trace: Trace,
     is_calm: bool,
+    /// Deeds that may still happen in the middle of a call; each makes more work, in which more could happen.
+    inside_left: u64,
 }
 
 impl World {

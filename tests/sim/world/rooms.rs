@@ -98,7 +98,8 @@ impl World {
         let words = format!("ends: {:?}", report.ended);
         self.say(device, &words);
         match report.ended {
-            Ended::Failed(text) if text.contains("cannot be relied on") || text.contains("input/output") => {
+            // Where disks fail, a run may end; nothing may be lost by that.
+            Ended::Failed(_) if self.plan.disk_failures > 0 => {
                 self.kill(device, false)?;
                 let delay = self.random.between(1, 3_000) * MS;
                 self.schedule(delay, What::Start(device));
@@ -241,7 +242,9 @@ impl World {
         if self.devices[device].life_of(epoch).is_none() {
             return Ok(());
         }
-        if matches!(order, DigestOrder::Cut(_)) {
+        if let DigestOrder::Cut(files) = &order {
+            let words = format!("cuts {files:?}");
+            self.say(device, &words);
             self.maybe_light_fuse(device);
         }
         let disk = self.devices[device].disk.clone();

@@ -132,9 +132,10 @@ impl World {
     /// Now and then a user acts in the middle of the next piece of work.
     pub(super) fn maybe_light_fuse(&mut self, device: usize) {
         let is_free = self.devices[device].disk.state().fuse.is_none();
-        if self.is_calm || !is_free || !self.random.percent(self.plan.deeds_inside) {
+        if self.is_calm || !is_free || self.inside_left == 0 || !self.random.percent(self.plan.deeds_inside) {
             return;
         }
+        self.inside_left -= 1;
         let after = self.random.between(1, 25) as u32;
         let fork = self.random.fork();
         let user = &mut self.devices[device].user;

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// (author, seq, lamport, base, is it a deletion)
 type Row<'a> = (u8, u64, u64, &'a [(u8, u64)], bool);
+/// What it is about, the versions, the heads in order (author, seq).
+type Case<'a> = (&'a str, &'a [Row<'a>], &'a [(u8, u64)]);
 
 fn dot(author: u8, seq: u64) -> Dot {
     Dot { chain: ChainId { author: PeerId([author; 32]), incarnation: 0 }, seq, index: 0 }
@@ -38,7 +40,7 @@ fn ranked(rows: &[Row<'_>]) -> (Vec<VersionId>, usize) {
 
 #[test]
 fn winners_by_table() {
-    let table: [(&str, &[Row<'_>], &[(u8, u64)]); 6] = [
+    let table: [Case<'_>; 6] = [
         ("one head needs no look", &[(1, 0, 0, &[], false), (1, 1, 1, &[(1, 0)], false)], &[(1, 1)]),
         (
             "the branch that began first, not the head that is earlier",

@@ -11,8 +11,8 @@ use dunlin_core::id::NodeId;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::name::{conflict_name, copies_begin};
 use dunlin_core::tree::node::{Place, TreeRead};
-use dunlin_core::tree::view::{Role, Shown};
-use dunlin_storage::disk::{DiskRow, ShownAs, Spot};
+use dunlin_core::tree::view::{Role, Shown, group};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_storage::folder::apply::{Operation, RowAfter, Source, Step};
 use std::collections::BTreeMap;
 
@@ -235,13 +235,29 @@ impl Planner<'_, '_> {
         Ok(false)
     }
 
-    /// True if something stands where `node` should, at `place`.
-    fn is_blocked(&mut self, place: &Place, node: &NodeId) -> Result<bool, JobError> {
-        let Some(home) = self.home_of(&place.parent)? else { return Ok(false) };
-        let (Some(dir), Some(shown)) = (home.dir, self.main_of(&home, place, node)?) else {
-            return Ok(false);
-        };
+    /// True if something stands where `node` should, at `place`. Plans nothing: a directory that is not there
+    /// yet has nothing in the way.
+    fn is_blocked(&self, place: &Place, node: &NodeId) -> Result<bool, JobError> {
+        let nodes = group(&self.edit, &place.parent)?;
+        let Some(dir) = self.standing_dir(&nodes)? else { return Ok(false) };
+        let home = Home { nodes, path: RelPath::root(), dir: Some(dir) };
+        let Some(shown) = self.main_of(&home, place, node)? else { return Ok(false) };
         Ok(self.edit.view().disk_row(&Spot { dir, name: shown.name })?.is_some())
+    }
+
+    /// The directory on disk that stands for one of these nodes.
+    fn standing_dir(&self, nodes: &[NodeId]) -> Result<Option<DirId>, JobError> {
+        for node in nodes {
+            if self.edit.node(node)?.is_some_and(|node| node.at.is_none()) {
+                return Ok(Some(DirId::ROOT));
+            }
+            if let Some(spot) = self.edit.view().located(node, ShownAs::Main)?
+                && let Some(DiskRow { dir: Some(dir), .. }) = self.edit.view().disk_row(&spot)?
+            {
+                return Ok(Some(dir));
+            }
+        }
+        Ok(None)
     }
 
     /// Two things want each other's names: one waits under a name of its own. The scan would take a

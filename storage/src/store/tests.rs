@@ -1,0 +1,5 @@
+//! Tests of the store that are no law of every store: LMDB's own, and the typed rows.
+
+mod lmdb;
+mod model;
+mod rows;
