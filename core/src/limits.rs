@@ -94,7 +94,7 @@ pub const TRANSFERS_MAX: usize = 4;
 /// Bulk bytes handed to the transport and not yet sent, for each session.
 pub const BULK_CREDIT: u64 = 8 * 1024 * 1024;
 /// Control bytes handed to the transport and not yet sent, for each session.
-pub const CONTROL_CREDIT: u64 = 2 * 1024 * 1024;
+pub const CONTROL_CREDIT: u64 = 1024 * 1024;
 /// Entries' bytes on their way to a peer that it has not confirmed.
 pub const ENTRIES_UNCONFIRMED: u64 = 4 * 1024 * 1024;
 /// Items of requests that wait to be served, for each session.

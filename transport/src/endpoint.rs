@@ -1,108 +1,173 @@
-//! The sans-IO endpoint: quinn-proto's endpoint and connections, with frames on top.
+//! The sans-IO endpoint: quinn-proto's endpoint and its connections.
 //!
-//! One mutation (`handle_*` or `command`), then drain ([`Endpoint::poll_transmit`],
-//! [`Endpoint::poll_event`]), then sleep until [`Endpoint::poll_timeout`]. No socket, clock or thread.
-//! Whoever has no key gets not one datagram back: nothing that quinn-proto would answer to a stranger
-//! is ever sent.
+//! One mutation (`handle_*` or `command`), then drain [`Endpoint::poll_transmit`] and
+//! [`Endpoint::poll_event`] until both are empty, then sleep until [`Endpoint::poll_timeout`]. No socket, clock,
+//! thread or randomness but the seed. Work is done for connections that have some, not for all.
+//!
+//! Whoever has no key gets not one datagram back: of all that quinn-proto would answer to a stranger
+//! (version negotiation, refusals, resets) nothing is sent, and a first datagram that none of our keys opens,
+//! or that was answered before, never becomes a connection.
 
-use crate::lane::{InLane, OutLane, frame_max};
+use crate::congestion::Gated;
+use crate::connection::{Connection, Left};
 use crate::limits::*;
-use crate::noise::config::{quic_server, reset_key};
-use crate::noise::{ClientSide, Proven, Psk, QUIC_VERSION, ServerSide};
-use crate::{CloseReason, Command, ConnId, DialError, Event, Lane, PskId};
-use bytes::{Bytes, BytesMut};
+use crate::noise::QUIC_VERSION;
+use crate::noise::cipher::Ciphers;
+use crate::noise::initial::is_initial;
+use crate::noise::party::{Initiator, Psk, Shared};
+use crate::noise::random::Random;
+use crate::pool::Pool;
+use crate::queue::Events;
+use crate::settings::{self, Clock, Servers, Transports};
+use crate::statistics::Statistics;
+use crate::{Command, ConnId, DialError, Event, PskId, code};
+use bytes::BytesMut;
+use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
+use quinn_proto::congestion::ControllerFactory;
 use quinn_proto::{
-    ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, EcnCodepoint,
-    EndpointConfig, Event as QuicEvent, MtuDiscoveryConfig, StreamEvent, StreamId, Transmit, TransportConfig,
-    VarInt, WriteError,
+    ClientConfig, ConnectError, ConnectionHandle, ConnectionId, DatagramEvent, EcnCodepoint, Transmit,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 /// See the module's doc.
 pub struct Endpoint {
     quic: quinn_proto::Endpoint,
-    server: Arc<ServerSide>,
-    conns: BTreeMap<usize, Conn>,
+    shared: Arc<Shared>,
+    transports: Transports,
+    servers: Servers,
+    first_ids: Arc<dyn Fn() -> ConnectionId + Send + Sync>,
+    clock: Arc<Clock>,
+    /// By quinn-proto's handle.
+    connections: BTreeMap<usize, Entry>,
     by_id: BTreeMap<ConnId, usize>,
     next_id: u64,
-    events: VecDeque<Event>,
-    /// Streams were left unread because too many events waited.
-    starved: bool,
+    deadlines: BTreeSet<(Instant, usize)>,
+    /// Connections that have something to do, each once.
+    active: VecDeque<usize>,
+    /// Connections with frames that the consumer has no room for.
+    unread: BTreeSet<usize>,
+    retries: VecDeque<(Transmit, Vec<u8>)>,
+    events: Events,
+    pool: Arc<Pool>,
+    scratch: Vec<u8>,
 }
 
-struct Conn {
-    id: ConnId,
-    quic: Connection,
-    outbound: Option<(u64, PskId)>,
-    connected: bool,
-    control: Option<StreamId>,
-    bulk_out: Option<StreamId>,
-    bulk_in: Option<StreamId>,
-    control_queue: OutLane,
-    bulk_queue: OutLane,
-    control_frames: InLane,
-    bulk_frames: InLane,
-    closing: Option<(u32, String)>,
-    gone: bool,
+struct Entry {
+    connection: Connection,
+    deadline: Option<Instant>,
+    is_active: bool,
 }
+
+/// One datagram that came, and how.
+pub struct Datagram {
+    /// From where.
+    pub remote: SocketAddr,
+    /// To which of our addresses.
+    pub local_ip: Option<IpAddr>,
+    /// Congestion mark.
+    pub ecn: Option<EcnCodepoint>,
+    /// Its bytes.
+    pub data: BytesMut,
+}
+
+/// What an endpoint is made of.
+pub struct Setup {
+    /// Who we are.
+    pub identity: Identity,
+    /// Where all keys, ids and random choices come from: unpredictable, and never used twice.
+    pub seed: [u8; 32],
+    /// The ciphers that we offer.
+    pub ciphers: Ciphers,
+    /// True if the sockets cannot keep datagrams whole; then their size is not explored.
+    pub may_fragment: bool,
+}
+
+/// No endpoint can be made: the handshake's primitives are missing.
+#[derive(Debug, thiserror::Error)]
+#[error("no handshake is possible: {0}")]
+pub struct SetupError(#[from] snow::Error);
 
 impl Endpoint {
-    /// An endpoint of this device. `seed` makes connection ids; `may_fragment` as the socket says.
-    pub fn new(identity: Identity, seed: [u8; 32], may_fragment: bool) -> Self {
-        let server =
-            Arc::new(ServerSide { identity, psks: RwLock::new(Vec::new()), replays: Default::default() });
-        let mut config = EndpointConfig::new(reset_key(blake3::derive_key("dunlin 1 reset key", &seed)));
-        config.supported_versions(vec![QUIC_VERSION]).grease_quic_bit(false).rng_seed(Some(seed));
-        // UDP's own bound is within what QUIC can express.
-        config.max_udp_payload_size(DATAGRAMS_MAX as u16).expect("a legal payload size");
-        let mut quic_config = quic_server(server.clone());
-        quic_config.transport_config(Arc::new(transport_config(MTU_MAX)));
-        quic_config.max_incoming(INCOMING_MAX).incoming_buffer_size(INCOMING_BUFFER);
-        quic_config.incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
-        let quic =
-            quinn_proto::Endpoint::new(Arc::new(config), Some(Arc::new(quic_config)), !may_fragment, None);
-        Self {
-            quic,
-            server,
-            conns: BTreeMap::new(),
+    /// At rest, without keys: silent to everybody.
+    pub fn new(now: Instant, setup: Setup) -> Result<Self, SetupError> {
+        Self::with_congestion(now, setup, Arc::new(Gated::default()))
+    }
+
+    pub(crate) fn with_congestion(
+        now: Instant,
+        setup: Setup,
+        congestion: Arc<dyn ControllerFactory + Send + Sync>,
+    ) -> Result<Self, SetupError> {
+        let mut random = Random::from_seed(setup.seed);
+        let shared = Arc::new(Shared::new(setup.identity, setup.ciphers, random.fork())?);
+        let clock = Arc::new(Clock::new(now));
+        let transports = Transports::new(&congestion);
+        let servers = Servers::new(&shared, &transports, clock.clone(), &mut random);
+        let config = Arc::new(settings::endpoint(&mut random));
+        let default = servers.of(IpAddr::from([0; 4]));
+        Ok(Self {
+            quic: quinn_proto::Endpoint::new(config, Some(default), !setup.may_fragment, None),
+            shared,
+            transports,
+            servers,
+            first_ids: settings::first_ids(&mut random),
+            clock,
+            connections: BTreeMap::new(),
             by_id: BTreeMap::new(),
             next_id: 1,
-            events: VecDeque::new(),
-            starved: false,
-        }
+            deadlines: BTreeSet::new(),
+            active: VecDeque::new(),
+            unread: BTreeSet::new(),
+            retries: VecDeque::new(),
+            events: Events::default(),
+            pool: Arc::default(),
+            scratch: Vec::new(),
+        })
     }
 
     /// Carries out a command; `Shutdown` closes every connection.
     pub fn command(&mut self, now: Instant, command: Command) {
+        self.clock.set(now);
         match command {
-            Command::Dial { ticket, addr, psk, expect } => self.dial(now, ticket, addr, psk, expect),
-            Command::Send { conn, lane, frame } => {
-                if let Some(conn) = self.by_id.get(&conn).and_then(|ch| self.conns.get_mut(ch)) {
-                    conn.queue(lane).push(frame);
+            Command::Dial { ticket, addr, psk, expect } => {
+                if let Err(error) = self.dial(now, ticket, addr, psk, expect) {
+                    self.events.push(Event::DialFailed { ticket, error });
                 }
+            }
+            Command::Send { conn, lane, frame } => {
+                self.with(conn, |connection, _| connection.send(lane, frame));
             }
             Command::Close { conn, code, reason } => {
-                if let Some(conn) = self.by_id.get(&conn).and_then(|ch| self.conns.get_mut(ch)) {
-                    conn.closing.get_or_insert((code, reason));
-                }
+                self.with(conn, |connection, events| connection.close(now, code, reason, events));
             }
             Command::SetPsk { id, key } => {
-                let mut psks = self.server.psks.write().unwrap_or_else(|e| e.into_inner());
-                psks.retain(|p| p.id != id);
-                psks.push(Psk { id, key });
-            }
-            Command::RemovePsk { id } => {
-                self.server.psks.write().unwrap_or_else(|e| e.into_inner()).retain(|p| p.id != id);
-            }
-            Command::Shutdown => {
-                for conn in self.conns.values_mut() {
-                    conn.closing.get_or_insert((1, "the program ends".to_owned()));
+                // One key too many opens nothing, and its dials say so.
+                let is_set = self.shared.set_psk(Psk { id, key: Zeroizing::new(key) });
+                if !is_set {
+                    tracing::warn!(id = id.0, "too many pre-shared keys");
                 }
             }
+            Command::RemovePsk { id } => self.shared.remove_psk(id),
+            Command::Shutdown => {
+                for conn in self.by_id.keys().copied().collect::<Vec<_>>() {
+                    let reason = "the program ends".to_owned();
+                    self.with(conn, |connection, events| connection.close(now, code::ENDS, reason, events));
+                }
+            }
+        }
+    }
+
+    fn with(&mut self, conn: ConnId, act: impl FnOnce(&mut Connection, &mut Events)) {
+        if let Some(handle) = self.by_id.get(&conn).copied() {
+            if let Some(entry) = self.connections.get_mut(&handle) {
+                act(&mut entry.connection, &mut self.events);
+            }
+            self.activate(handle);
         }
     }
 
@@ -112,166 +177,289 @@ impl Endpoint {
         ticket: u64,
         addr: SocketAddr,
         psk: PskId,
-        expect: Option<dunlin_core::id::PeerId>,
-    ) {
-        let Some(psk) = self.server.current_psks().into_iter().find(|p| p.id == psk) else {
-            let error = DialError::Refused("there is no key for it".to_owned());
-            return self.events.push_back(Event::DialFailed { ticket, error });
-        };
-        let client = ClientSide { identity: self.server.identity.clone(), psk, expect };
-        let mut config = ClientConfig::new(Arc::new(client));
-        let mtu = if addr.ip().is_loopback() { MTU_LOOPBACK_MAX } else { MTU_MAX };
-        config.version(QUIC_VERSION).transport_config(Arc::new(transport_config(mtu)));
-        match self.quic.connect(now, config, addr, "dunlin") {
-            Ok((handle, quic)) => self.add(handle, quic, Some((ticket, psk.id))),
-            Err(error) => {
-                let error = DialError::Refused(error.to_string());
-                self.events.push_back(Event::DialFailed { ticket, error });
-            }
+        expect: Option<PeerId>,
+    ) -> Result<(), DialError> {
+        let psk = self.shared.psk(psk).ok_or(DialError::UnknownKey)?;
+        let dials = self.count(|connection| connection.is_handshaking() && connection.is_outbound());
+        if dials >= DIALS_MAX || self.connections.len() >= CONNECTIONS_MAX {
+            return Err(DialError::TooMany);
         }
+        let mut config = ClientConfig::new(Arc::new(Initiator { shared: self.shared.clone(), psk, expect }));
+        config.version(QUIC_VERSION).transport_config(self.transports.of(addr.ip()));
+        config.initial_dst_cid_provider(self.first_ids.clone());
+        let (handle, quic) = self.quic.connect(now, config, addr, "dunlin").map_err(|error| match error {
+            ConnectError::CidsExhausted => DialError::TooMany,
+            _ => DialError::BadAddress,
+        })?;
+        self.add(now, handle, quic, Some(ticket));
+        Ok(())
     }
 
-    fn add(&mut self, handle: ConnectionHandle, quic: Connection, outbound: Option<(u64, PskId)>) {
+    fn add(
+        &mut self,
+        now: Instant,
+        handle: ConnectionHandle,
+        quic: quinn_proto::Connection,
+        outbound: Option<u64>,
+    ) {
         let id = ConnId(self.next_id);
         self.next_id += 1;
         self.by_id.insert(id, handle.0);
-        self.conns.insert(handle.0, Conn::new(id, quic, outbound));
+        let connection = Connection::new(now, id, quic, outbound, &self.pool);
+        self.connections.insert(handle.0, Entry { connection, deadline: None, is_active: false });
+        self.activate(handle.0);
     }
 
     /// A datagram came. Strangers get no answer, whatever they send.
-    pub fn handle_datagram(
-        &mut self,
-        now: Instant,
-        remote: SocketAddr,
-        local_ip: Option<IpAddr>,
-        ecn: Option<EcnCodepoint>,
-        data: BytesMut,
-    ) {
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        let Datagram { remote, local_ip, ecn, data } = datagram;
         if is_foreign(&data) {
             return;
         }
-        let mut scratch = Vec::new();
+        self.clock.set(now);
+        let first = is_initial(&data).then(|| data.clone());
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
         match self.quic.handle(now, remote, local_ip, ecn, data, &mut scratch) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                if let Some(conn) = self.conns.get_mut(&handle.0) {
-                    conn.quic.handle_event(event);
+                if let Some(entry) = self.connections.get_mut(&handle.0) {
+                    entry.connection.handle_event(event);
                 }
+                self.activate(handle.0);
             }
             Some(DatagramEvent::NewConnection(incoming)) => {
-                let pending = self.conns.values().filter(|c| !c.connected).count();
-                if pending >= INCOMING_MAX || self.conns.len() >= CONNECTIONS_MAX {
+                scratch.clear();
+                if first.is_some_and(|first| self.shared.opens(&first)) {
+                    self.handle_incoming(now, incoming, &mut scratch);
+                } else {
                     self.quic.ignore(incoming);
-                } else if let Ok((handle, quic)) = self.quic.accept(incoming, now, &mut scratch, None) {
-                    self.add(handle, quic, None);
                 }
             }
             // Version negotiation, resets and refusals: nothing for strangers.
             Some(DatagramEvent::Response(_)) | None => {}
         }
+        self.scratch = scratch;
+    }
+
+    /// Somebody who has a key begins a handshake.
+    fn handle_incoming(&mut self, now: Instant, incoming: quinn_proto::Incoming, scratch: &mut Vec<u8>) {
+        let pending = self.handshakes();
+        let is_full = pending >= INCOMING_MAX || self.connections.len() >= CONNECTIONS_MAX - DIALS_MAX;
+        if is_full {
+            return self.quic.ignore(incoming);
+        }
+        if pending >= INCOMING_RETRY && !incoming.remote_address_validated() {
+            if self.retries.len() >= RETRIES_MAX || !incoming.may_retry() {
+                return self.quic.ignore(incoming);
+            }
+            if let Ok(transmit) = self.quic.retry(incoming, scratch) {
+                self.retries.push_back((transmit, scratch.clone()));
+            }
+            return;
+        }
+        let config = self.servers.of(incoming.remote_address().ip());
+        // Whoever fails here gets no answer; it holds a key, and is at fault all the same.
+        if let Ok((handle, quic)) = self.quic.accept(incoming, now, scratch, Some(config)) {
+            self.add(now, handle, quic, None);
+        }
+    }
+
+    /// Handshakes in progress that others began.
+    pub fn handshakes(&self) -> usize {
+        self.count(|connection| connection.is_handshaking() && !connection.is_outbound())
+    }
+
+    fn count(&self, is_counted: impl Fn(&Connection) -> bool) -> usize {
+        self.connections.values().filter(|entry| is_counted(&entry.connection)).count()
+    }
+
+    /// There is no way to `remote`, says the system. Ends dials that nobody has answered.
+    pub fn handle_unreachable(&mut self, now: Instant, remote: SocketAddr) {
+        let there = self.connections.values().filter(|entry| entry.connection.remote() == remote);
+        for conn in there.map(|entry| entry.connection.id()).collect::<Vec<_>>() {
+            self.with(conn, |connection, events| connection.handle_unreachable(now, events));
+        }
+    }
+
+    /// The host says that nobody listens, not at which port. Believed if one dial alone can be meant.
+    pub fn handle_refused(&mut self, now: Instant, host: IpAddr) {
+        let is_meant = |connection: &Connection| {
+            connection.is_handshaking() && connection.is_outbound() && connection.remote().ip() == host
+        };
+        let meant = self.connections.values().filter(|entry| is_meant(&entry.connection));
+        let remotes: Vec<SocketAddr> = meant.map(|entry| entry.connection.remote()).collect();
+        if let [remote] = remotes[..] {
+            self.handle_unreachable(now, remote);
+        }
     }
 
     /// Deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for conn in self.conns.values_mut() {
-            if conn.quic.poll_timeout().is_some_and(|at| at <= now) {
-                conn.quic.handle_timeout(now);
+        self.clock.set(now);
+        while let Some((at, handle)) = self.deadlines.first().copied()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            if let Some(entry) = self.connections.get_mut(&handle) {
+                entry.deadline = None;
+                entry.connection.handle_timeout(now, &mut self.events);
             }
-        }
-    }
-
-    /// Moves everything on: connection events, frames in both directions, ends.
-    pub fn advance(&mut self, now: Instant) {
-        self.starved = false;
-        let handles: Vec<usize> = self.conns.keys().copied().collect();
-        for handle in handles {
-            self.exchange(handle);
-            let Some(conn) = self.conns.get_mut(&handle) else { continue };
-            conn.poll_quic(&mut self.events);
-            if conn.connected && !conn.gone {
-                conn.write(&mut self.events);
-                self.starved |= !conn.read(&mut self.events);
-                conn.close_if_flushed(now);
-            }
-            self.exchange(handle);
-            if self.conns.get(&handle).is_some_and(|c| c.quic.is_drained()) {
-                self.remove(handle);
-            }
-        }
-    }
-
-    /// Passes events between quinn-proto's endpoint and one of its connections.
-    fn exchange(&mut self, handle: usize) {
-        let Some(conn) = self.conns.get_mut(&handle) else { return };
-        while let Some(event) = conn.quic.poll_endpoint_events() {
-            if let Some(answer) = self.quic.handle_event(ConnectionHandle(handle), event) {
-                conn.quic.handle_event(answer);
-            }
-        }
-    }
-
-    fn remove(&mut self, handle: usize) {
-        if let Some(mut conn) = self.conns.remove(&handle) {
-            self.by_id.remove(&conn.id);
-            conn.lost(CloseReason::Local, &mut self.events);
-        }
-    }
-
-    /// The next batch of datagrams, written to `buffer`.
-    pub fn poll_transmit(
-        &mut self,
-        now: Instant,
-        gso_max: usize,
-        buffer: &mut Vec<u8>,
-        turn: &mut Turn,
-    ) -> Option<Transmit> {
-        loop {
-            let (handle, conn) = self.conns.range_mut(turn.handle..).next()?;
-            if turn.handle != *handle {
-                *turn = Turn { handle: *handle, batches: 0 };
-            }
-            let mtu = usize::from(conn.quic.current_mtu()).max(1200);
-            let batch = gso_max.min(DATAGRAMS_MAX / mtu).max(1);
-            if turn.batches < TRANSMITS_PER_TURN
-                && let Some(transmit) = conn.quic.poll_transmit(now, batch, buffer)
-            {
-                turn.batches += 1;
-                return Some(transmit);
-            }
-            *turn = Turn { handle: *handle + 1, batches: 0 };
+            self.activate(handle);
         }
     }
 
     /// When [`Endpoint::handle_timeout`] is due.
-    pub fn poll_timeout(&mut self) -> Option<Instant> {
-        self.conns.values_mut().filter_map(|c| c.quic.poll_timeout()).min()
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// The next event.
+    /// The next batch of at most `datagrams_max` datagrams, written to the empty `buffer`. Connections take turns.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        datagrams_max: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        if let Some((transmit, bytes)) = self.retries.pop_front() {
+            buffer.extend_from_slice(&bytes);
+            return Some(transmit);
+        }
+        while let Some(handle) = self.active.pop_front() {
+            let left = self.advance(now, handle);
+            let Some(entry) = self.connections.get_mut(&handle) else { continue };
+            entry.is_active = false;
+            let transmit = entry.connection.poll_transmit(now, datagrams_max, DATAGRAMS_MAX, buffer);
+            if transmit.is_some() || left == Left::More {
+                self.activate(handle);
+            } else {
+                self.rest(handle, left);
+            }
+            if transmit.is_some() {
+                return transmit;
+            }
+        }
+        None
+    }
+
+    /// Moves one connection on.
+    fn advance(&mut self, now: Instant, handle: usize) -> Left {
+        self.exchange(handle);
+        let Some(entry) = self.connections.get_mut(&handle) else { return Left::Nothing };
+        let was_handshaking = entry.connection.is_handshaking();
+        let left = entry.connection.advance(now, &mut self.events);
+        let peer = entry.connection.peer().filter(|_| was_handshaking);
+        self.exchange(handle);
+        if let Some(peer) = peer {
+            self.bound_peer(now, peer);
+        }
+        left
+    }
+
+    /// Passes events between quinn-proto's endpoint and one of its connections.
+    fn exchange(&mut self, handle: usize) {
+        let Some(entry) = self.connections.get_mut(&handle) else { return };
+        while let Some(event) = entry.connection.poll_endpoint_event() {
+            if let Some(answer) = self.quic.handle_event(ConnectionHandle(handle), event) {
+                entry.connection.handle_event(answer);
+            }
+        }
+    }
+
+    /// A device that has too many connections loses its oldest: after a crash it has forgotten them.
+    fn bound_peer(&mut self, now: Instant, peer: PeerId) {
+        let is_theirs = |entry: &&Entry| entry.connection.peer() == Some(peer);
+        let mut theirs: Vec<ConnId> =
+            self.connections.values().filter(is_theirs).map(|entry| entry.connection.id()).collect();
+        theirs.sort_unstable();
+        let excess = theirs.len().saturating_sub(CONNECTIONS_PER_PEER_MAX);
+        for conn in theirs.into_iter().take(excess) {
+            let reason = "too many connections".to_owned();
+            self.with(conn, |connection, events| connection.close(now, code::TOO_MANY, reason, events));
+        }
+    }
+
+    /// A connection has nothing to do until its deadline, a datagram, a command, or room for its frames.
+    fn rest(&mut self, handle: usize, left: Left) {
+        let Some(entry) = self.connections.get_mut(&handle) else { return };
+        if entry.connection.is_drained() {
+            return self.remove(handle);
+        }
+        if left == Left::Unread {
+            self.unread.insert(handle);
+        }
+        let deadline = entry.connection.poll_timeout();
+        if entry.deadline != deadline {
+            if let Some(old) = entry.deadline {
+                self.deadlines.remove(&(old, handle));
+            }
+            if let Some(new) = deadline {
+                self.deadlines.insert((new, handle));
+            }
+            entry.deadline = deadline;
+        }
+    }
+
+    fn remove(&mut self, handle: usize) {
+        if let Some(entry) = self.connections.remove(&handle) {
+            self.by_id.remove(&entry.connection.id());
+            self.unread.remove(&handle);
+            if let Some(deadline) = entry.deadline {
+                self.deadlines.remove(&(deadline, handle));
+            }
+        }
+    }
+
+    fn activate(&mut self, handle: usize) {
+        if let Some(entry) = self.connections.get_mut(&handle)
+            && !entry.is_active
+        {
+            entry.is_active = true;
+            self.active.push_back(handle);
+        }
+    }
+
+    /// The next event. Room for more frames makes connections active again.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop()?;
+        self.resume_reading();
+        Some(event)
     }
 
-    /// Puts an event back that nobody had room for.
-    pub fn unpoll_event(&mut self, event: Event) {
-        self.events.push_front(event);
+    /// Says how many bytes of frames were taken and not yet seen by the consumer.
+    pub fn set_held(&mut self, bytes: usize) {
+        self.events.set_held(bytes);
+        self.resume_reading();
     }
 
-    /// True if streams wait to be read once events are taken.
-    pub fn is_starved(&self) -> bool {
-        self.starved
+    fn resume_reading(&mut self) {
+        while self.events.has_room()
+            && let Some(handle) = self.unread.pop_first()
+        {
+            self.activate(handle);
+        }
     }
 
-    /// True if no connection is left.
-    pub fn is_empty(&self) -> bool {
-        self.conns.is_empty()
+    /// True if frames wait until the consumer has room.
+    pub fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
     }
-}
 
-/// Where a round of [`Endpoint::poll_transmit`] stands, so that no connection takes it all.
-#[derive(Clone, Copy, Default)]
-pub struct Turn {
-    handle: usize,
-    batches: usize,
+    /// True if [`Endpoint::poll_transmit`] has something to do.
+    pub fn is_active(&self) -> bool {
+        !self.active.is_empty() || !self.retries.is_empty()
+    }
+
+    /// When every connection is over and has said its last words; `None` while one is not.
+    pub fn settled_at(&self, now: Instant) -> Option<Instant> {
+        let ends = self.connections.values().map(|entry| entry.connection.settled_at());
+        ends.collect::<Option<Vec<_>>>().map(|ends| ends.into_iter().max().unwrap_or(now))
+    }
+
+    /// Figures of all connections that are open.
+    pub fn statistics(&self) -> BTreeMap<ConnId, Statistics> {
+        let open = self.connections.values().filter(|entry| entry.connection.peer().is_some());
+        open.map(|entry| (entry.connection.id(), entry.connection.statistics())).collect()
+    }
 }
 
 /// A long header of another version, or what is no QUIC at all.
@@ -280,219 +468,14 @@ fn is_foreign(data: &[u8]) -> bool {
     if first & 0x40 == 0 {
         return true;
     }
-    let version = data.get(1..5).map(|v| u32::from_be_bytes([v[0], v[1], v[2], v[3]]));
-    first & 0x80 != 0 && version != Some(QUIC_VERSION)
+    let version = data.get(1..5).map(|version| version == QUIC_VERSION.to_be_bytes());
+    first & 0x80 != 0 && version != Some(true)
 }
 
-fn transport_config(mtu_max: u16) -> TransportConfig {
-    let mut config = TransportConfig::default();
-    let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(mtu_max).black_hole_cooldown(std::time::Duration::from_secs(5));
-    // Fifteen seconds are within what QUIC can express.
-    let idle = IDLE_TIMEOUT.try_into().expect("a legal idle timeout");
-    config
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
-        .max_concurrent_uni_streams(VarInt::from_u32(1))
-        .max_idle_timeout(Some(idle))
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
-        .send_window(SEND_WINDOW)
-        .mtu_discovery_config(Some(mtu))
-        .allow_spin(false)
-        .datagram_receive_buffer_size(None);
-    config
-}
-
-impl Conn {
-    fn new(id: ConnId, quic: Connection, outbound: Option<(u64, PskId)>) -> Self {
-        Self {
-            id,
-            quic,
-            outbound,
-            connected: false,
-            control: None,
-            bulk_out: None,
-            bulk_in: None,
-            control_queue: OutLane::default(),
-            bulk_queue: OutLane::default(),
-            control_frames: InLane::default(),
-            bulk_frames: InLane::default(),
-            closing: None,
-            gone: false,
-        }
-    }
-
-    fn queue(&mut self, lane: Lane) -> &mut OutLane {
-        match lane {
-            Lane::Control => &mut self.control_queue,
-            Lane::Bulk => &mut self.bulk_queue,
-        }
-    }
-
-    fn poll_quic(&mut self, events: &mut VecDeque<Event>) {
-        while let Some(event) = self.quic.poll() {
-            match event {
-                QuicEvent::Connected => self.connected(events),
-                QuicEvent::ConnectionLost { reason } => self.lost(close_reason(reason), events),
-                QuicEvent::Stream(StreamEvent::Opened { dir: Dir::Bi }) => {
-                    self.control = self.control.or(self.quic.streams().accept(Dir::Bi));
-                }
-                QuicEvent::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
-                    self.bulk_in = self.bulk_in.or(self.quic.streams().accept(Dir::Uni));
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn connected(&mut self, events: &mut VecDeque<Event>) {
-        let proven = self.quic.crypto_session().peer_identity().and_then(|p| p.downcast::<Proven>().ok());
-        let mut binding = [0; 32];
-        let exported =
-            self.quic.crypto_session().export_keying_material(&mut binding, b"dunlin binding", b"");
-        let (Some(proven), Ok(())) = (proven, exported) else { return };
-        self.connected = true;
-        if self.outbound.is_some() {
-            self.control = self.quic.streams().open(Dir::Bi);
-        }
-        self.bulk_out = self.quic.streams().open(Dir::Uni);
-        let (conn, remote) = (self.id, self.quic.remote_address());
-        let outbound = self.outbound.map(|(ticket, _)| ticket);
-        events.push_back(Event::Connected {
-            conn,
-            peer: proven.peer,
-            psk: proven.psk,
-            outbound,
-            remote,
-            binding,
-        });
-    }
-
-    fn lost(&mut self, reason: CloseReason, events: &mut VecDeque<Event>) {
-        if self.gone {
-            return;
-        }
-        self.gone = true;
-        match (self.connected, self.outbound) {
-            (true, _) => events.push_back(Event::Closed { conn: self.id, reason }),
-            (false, Some((ticket, _))) => {
-                let error = match reason {
-                    CloseReason::TimedOut => DialError::NoAnswer,
-                    CloseReason::Peer { reason, .. } | CloseReason::Protocol(reason) => {
-                        DialError::Refused(reason)
-                    }
-                    CloseReason::Local => DialError::Refused("given up".to_owned()),
-                };
-                events.push_back(Event::DialFailed { ticket, error });
-            }
-            (false, None) => {}
-        }
-    }
-
-    fn write(&mut self, events: &mut VecDeque<Event>) {
-        for lane in [Lane::Control, Lane::Bulk] {
-            let stream = match lane {
-                Lane::Control => self.control,
-                Lane::Bulk => self.bulk_out,
-            };
-            let Some(stream) = stream else { continue };
-            let mut whole = 0;
-            loop {
-                let queue = match lane {
-                    Lane::Control => &mut self.control_queue,
-                    Lane::Bulk => &mut self.bulk_queue,
-                };
-                if queue.is_empty() {
-                    break;
-                }
-                match self.quic.send_stream(stream).write_chunks(queue.front()) {
-                    Ok(written) => whole += queue.taken(written.bytes),
-                    Err(WriteError::Blocked | WriteError::Stopped(_) | WriteError::ClosedStream) => break,
-                }
-            }
-            if whole > 0 {
-                events.push_back(Event::Sent { conn: self.id, lane, bytes: whole });
-            }
-        }
-        if let Some(control) = self.control {
-            // A stream that was closed meanwhile has no priority.
-            let _ = self.quic.send_stream(control).set_priority(10);
-        }
-    }
-
-    /// Reads as long as there is room for events; false if something was left.
-    fn read(&mut self, events: &mut VecDeque<Event>) -> bool {
-        let lanes = [(Lane::Control, self.control), (Lane::Bulk, self.bulk_in)];
-        let mut is_all = true;
-        for (lane, stream) in lanes {
-            let Some(stream) = stream else { continue };
-            is_all &= self.read_lane(lane, stream, events);
-        }
-        is_all
-    }
-
-    fn read_lane(&mut self, lane: Lane, stream: StreamId, events: &mut VecDeque<Event>) -> bool {
-        let frames = match lane {
-            Lane::Control => &mut self.control_frames,
-            Lane::Bulk => &mut self.bulk_frames,
-        };
-        let conn = self.id;
-        let mut is_oversize = false;
-        let mut recv = self.quic.recv_stream(stream);
-        let Ok(mut chunks) = recv.read(true) else { return true };
-        let mut is_all = false;
-        loop {
-            while events.len() < EVENTS_MAX
-                && let Some(frame) = frames.pop()
-            {
-                events.push_back(Event::Frame { conn, lane, frame });
-            }
-            if frames.has_frame() || events.len() >= EVENTS_MAX {
-                break;
-            }
-            match chunks.next(WRITE_PIECE) {
-                Ok(Some(chunk)) => is_oversize |= frames.push(&chunk.bytes, frame_max(lane)).is_err(),
-                Ok(None) | Err(_) => {
-                    is_all = true;
-                    break;
-                }
-            }
-            if is_oversize {
-                break;
-            }
-        }
-        // The connection is asked for datagrams in every turn anyway.
-        let _ = chunks.finalize();
-        if is_oversize {
-            self.closing = Some((3, "a frame beyond its limit".to_owned()));
-            self.control_queue = OutLane::default();
-            self.bulk_queue = OutLane::default();
-        }
-        is_all
-    }
-
-    fn close_if_flushed(&mut self, now: Instant) {
-        let is_flushed = self.control_queue.is_empty();
-        if let Some((code, reason)) = self.closing.clone().filter(|_| is_flushed && !self.quic.is_closed()) {
-            self.quic.close(now, VarInt::from_u32(code), Bytes::from(reason));
-        }
-    }
-}
-
-fn close_reason(error: ConnectionError) -> CloseReason {
-    match error {
-        ConnectionError::ApplicationClosed(close) => CloseReason::Peer {
-            code: close.error_code.into_inner(),
-            reason: String::from_utf8_lossy(&close.reason).into_owned(),
-        },
-        ConnectionError::ConnectionClosed(close) => CloseReason::Peer {
-            code: u64::from(close.error_code),
-            reason: String::from_utf8_lossy(&close.reason).into_owned(),
-        },
-        ConnectionError::TimedOut => CloseReason::TimedOut,
-        ConnectionError::LocallyClosed => CloseReason::Local,
-        ConnectionError::TransportError(error) => CloseReason::Protocol(error.reason),
-        other => CloseReason::Protocol(other.to_string()),
+#[cfg(test)]
+impl Endpoint {
+    /// Reaches behind the commands, for a device that breaks the rules.
+    pub(crate) fn misuse(&mut self, conn: ConnId, act: impl FnOnce(&mut Connection)) {
+        self.with(conn, |connection, _| act(connection));
     }
 }

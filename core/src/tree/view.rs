@@ -162,10 +162,6 @@ fn picture(tree: &dyn TreeRead, node: &Node, name: &Name) -> Result<Option<Pictu
             main.state.meta = alive.map(|v| v.value.meta).unwrap_or_default();
         }
         main.state.body = Body::Directory;
-        if winner.value.is_deleted() {
-            let last = register.superseded()?.into_iter().find(|v| !v.value.is_deleted());
-            main.state.meta = last.map(|v| v.value.meta).unwrap_or_default();
-        }
         return Ok(Some(Picture { main, losers: Vec::new() }));
     }
     // Whoever edits the winner has seen the node alive: deletions that lost are superseded with it.

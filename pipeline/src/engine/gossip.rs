@@ -348,8 +348,11 @@ impl Engine {
     fn handle_closed(&mut self, now: Instant, conn: ConnId, reason: &CloseReason) {
         let Some(mut session) = self.sessions.remove(&conn) else { return };
         // The code of the close itself arrives even where the last frames were lost.
-        session.left_in_sync |=
-            matches!(reason, CloseReason::Peer { code, .. } if *code == u64::from(BYE_IN_SYNC));
+        if let CloseReason::PeerClosed { code, reason } = reason {
+            session.left_in_sync |= *code == u64::from(BYE_IN_SYNC);
+            let was_joining = session.stage == Stage::Joining;
+            self.heed_refusal(now, was_joining, u32::try_from(*code).unwrap_or(u32::MAX), reason);
+        }
         for expected in self.fetch.take_all_expected(conn, None) {
             self.fetch.give_back(expected, None);
         }

@@ -75,6 +75,7 @@ pub fn plan(
         groups: BTreeMap::new(),
         items: Vec::new(),
         planned: BTreeSet::new(),
+        mending: BTreeSet::new(),
         made: BTreeSet::new(),
         freed: BTreeSet::new(),
         again: false,
@@ -122,6 +123,8 @@ struct Planner<'a, 'b> {
     items: Vec<Item>,
     /// Places that have steps in this plan.
     planned: BTreeSet<Place>,
+    /// Places that are being looked at just now.
+    mending: BTreeSet<Place>,
     /// Directories that this plan makes.
     made: BTreeSet<RelPath>,
     /// Paths that the plan so far makes free.

@@ -116,7 +116,7 @@ impl Recorder<'_, '_> {
                 let Some(found) = found(stat, target, cut) else { return Ok(()) };
                 self.changed(&path, found)
             }
-            Seen::Gone { row, .. } => self.gone(&row),
+            Seen::Gone { path, row } => self.gone_from(&path, &row),
             Seen::MovedTo { path, row, stat, .. } => self.moved(&path, &row, stat, cut),
         }
     }
@@ -281,6 +281,20 @@ impl Recorder<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The row's thing is gone from a path. If a row says that it stands elsewhere as well, it was moved and
+    /// only the old row is wrong.
+    fn gone_from(&mut self, path: &RelPath, row: &DiskRow) -> Result<(), JobError> {
+        let view = self.signer.edit.view();
+        let located = view.located(&row.node, row.shown_as)?;
+        if let Some(spot) = self.spot(path)?
+            && located.as_ref() != Some(&spot)
+            && view.disk_row(&spot)?.is_some_and(|r| (r.node, r.shown_as) == (row.node, row.shown_as))
+        {
+            return Ok(self.signer.edit.remove_disk_row(&spot)?);
+        }
+        self.gone(row)
     }
 
     /// The row's thing is gone, and what was in it.

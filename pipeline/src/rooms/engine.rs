@@ -47,7 +47,7 @@ impl Room {
             let event = select! {
                 recv(self.done) -> event => event.ok(),
                 recv(self.net_events) -> event => {
-                    self.waker.wake();
+                    self.waker.taken();
                     Some(event.map_or_else(|_| Event::Failed("the network room is gone".to_owned()), Event::Net))
                 }
                 recv(seen) -> event => event.ok(),

@@ -14,10 +14,12 @@ use crate::disk::{DiskRow, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::{ChunkPlace, encode};
 use crate::store::tables::{Store, StoreError};
+use crate::store::view::View;
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::id::ContentHash;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Where a file's new content is.
@@ -189,6 +191,7 @@ pub fn apply(
 ) -> Result<Vec<(Step, Outcome)>, ApplyFailed> {
     let mut batch: Vec<Ready> =
         steps.into_iter().enumerate().map(|(i, step)| stage(folder, step, i, now)).collect();
+    refuse_taken(store, &mut batch)?;
     let replaces = batch.iter().any(|r| r.outcome.is_none() && is_risky(&r.step.operation));
     if replaces {
         folder.sync_all().map_err(ApplyFailed::Sync)?;
@@ -200,7 +203,8 @@ pub fn apply(
                 ready.stat = stat;
                 ready.outcome = Some(Outcome::Done);
             }
-            Err(outcome) => ready.outcome = Some(outcome),
+            Err(Trouble::Step(outcome)) => ready.outcome = Some(outcome),
+            Err(Trouble::Disk(error)) => return Err(ApplyFailed::Sync(error)),
         }
     }
     if replaces {
@@ -219,13 +223,44 @@ pub fn apply(
 
 /// Makes everything placed so far durable and closes the intents that were open when it began.
 pub fn settle(folder: &Folder, store: &dyn Store) -> Result<(), ApplyFailed> {
-    let open = crate::store::view::View(&*store.read()?).intents()?;
+    let open = View(&*store.read()?).intents()?;
     folder.sync_all().map_err(ApplyFailed::Sync)?;
     let mut edit = Edit::new(store.write()?)?;
     for (number, _) in open {
         edit.remove_intent(number)?;
     }
     Ok(edit.commit()?)
+}
+
+/// A step that makes something new counts on a spot without a row. If there is one, a local change was
+/// recorded since the plan was made; were its row written over, its deletion would go unseen.
+fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError> {
+    let tx = store.read()?;
+    let view = View(&*tx);
+    let mut freed: BTreeSet<RelPath> = BTreeSet::new();
+    for ready in batch.iter_mut().filter(|r| r.outcome.is_none()) {
+        let operation = &ready.step.operation;
+        let at = operation.at();
+        let is_new = match operation {
+            Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => over.is_none(),
+            Operation::MakeDir { .. } | Operation::Move { .. } => true,
+            _ => false,
+        };
+        if is_new
+            && !freed.contains(at)
+            && let Some(spot) = view.spot_of(at)?
+            && view.disk_row(&spot)?.is_some()
+        {
+            ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
+            continue;
+        }
+        match operation {
+            Operation::Remove { at, .. } | Operation::RemoveDir { at, .. } => drop(freed.insert(at.clone())),
+            Operation::Move { from, .. } => drop(freed.insert(from.clone())),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn is_risky(operation: &Operation) -> bool {
@@ -313,7 +348,22 @@ fn intent_step(ready: &Ready) -> IntentStep {
     }
 }
 
-fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Outcome> {
+/// Why a step was not carried out.
+enum Trouble {
+    /// The folder is as it was.
+    Step(Outcome),
+    /// What is the user's stands under a name of ours and cannot be put back now. The intent stays open,
+    /// and recovery deals with it.
+    Disk(FsError),
+}
+
+impl From<Outcome> for Trouble {
+    fn from(outcome: Outcome) -> Self {
+        Trouble::Step(outcome)
+    }
+}
+
+fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Trouble> {
     let meta = ready.step.row.as_ref().map(|row| row.meta).unwrap_or_default();
     let operation = &ready.step.operation;
     let (dir, name) = folder.parent(operation.at()).map_err(refuse)?;
@@ -321,7 +371,7 @@ fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Outcome> {
         Operation::MakeDir { .. } => {
             match dir.make_dir(name.as_bytes()) {
                 Ok(()) | Err(FsError::Exists) => {}
-                Err(error) => return Err(Outcome::Failed(error)),
+                Err(error) => return Err(Outcome::Failed(error).into()),
             }
             let made = dir.open_dir(name.as_bytes()).map_err(refuse)?;
             made.set_meta(&meta).map_err(Outcome::Failed)?;
@@ -354,18 +404,23 @@ fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Outcome> {
             displace(folder, &*dir, name.as_bytes(), &temp, expect)?;
             return Ok(None);
         }
-        Operation::RemoveDir { .. } => {
+        Operation::RemoveDir { expect, .. } => {
             folder.forget_dir();
+            match check(dir.stat(name.as_bytes()), expect) {
+                Ok(()) => {}
+                Err(_) if dir.stat(name.as_bytes()) == Err(FsError::NotFound) => return Ok(None),
+                Err(outcome) => return Err(outcome.into()),
+            }
             match dir.remove_dir(name.as_bytes()) {
                 Ok(()) | Err(FsError::NotFound) => return Ok(None),
-                Err(FsError::NotEmpty) => return Err(Outcome::Refused(Refusal::NotAsExpected)),
-                Err(error) => return Err(Outcome::Failed(error)),
+                Err(FsError::NotEmpty) => return Err(Outcome::Refused(Refusal::NotAsExpected).into()),
+                Err(error) => return Err(Outcome::Failed(error).into()),
             }
         }
     }
     match dir.stat(name.as_bytes()) {
         Ok(Standing::Node(stat)) => Ok(Some(stat)),
-        _ => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
+        _ => Err(Outcome::Refused(Refusal::ChangedMeanwhile).into()),
     }
 }
 
@@ -400,14 +455,17 @@ fn replace(
     name: &[u8],
     staged: &str,
     row: &DiskRow,
-) -> Result<(), Outcome> {
+) -> Result<(), Trouble> {
     check(dir.stat(name), row)?;
     folder.stage().exchange(staged.as_bytes(), dir, name).map_err(refuse)?;
-    if !came_out_as(folder.stage(), staged, row) {
-        folder.stage().exchange(staged.as_bytes(), dir, name).map_err(Outcome::Failed)?;
-        return Err(Outcome::Refused(Refusal::ChangedMeanwhile));
-    }
-    keep(folder, staged, row).map_err(Outcome::Failed)
+    let kept = match came_out_as(folder.stage(), staged, row) {
+        true => keep(folder, staged, row).map_err(Outcome::Failed),
+        false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
+    };
+    kept.or_else(|outcome| {
+        folder.stage().exchange(staged.as_bytes(), dir, name).map_err(Trouble::Disk)?;
+        Err(outcome.into())
+    })
 }
 
 /// Moves a file to history and looks at what came out.
@@ -417,14 +475,17 @@ fn displace(
     name: &[u8],
     temp: &str,
     row: &DiskRow,
-) -> Result<(), Outcome> {
+) -> Result<(), Trouble> {
     let _ = folder.stage().unlink_own(temp);
     dir.rename_new(name, folder.stage(), temp.as_bytes()).map_err(refuse)?;
-    if !came_out_as(folder.stage(), temp, row) {
-        folder.stage().rename_new(temp.as_bytes(), dir, name).map_err(Outcome::Failed)?;
-        return Err(Outcome::Refused(Refusal::ChangedMeanwhile));
-    }
-    keep(folder, temp, row).map_err(Outcome::Failed)
+    let kept = match came_out_as(folder.stage(), temp, row) {
+        true => keep(folder, temp, row).map_err(Outcome::Failed),
+        false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
+    };
+    kept.or_else(|outcome| {
+        folder.stage().rename_new(temp.as_bytes(), dir, name).map_err(Trouble::Disk)?;
+        Err(outcome.into())
+    })
 }
 
 /// The change time has moved through the rename itself, so it is no evidence; inode, size and time are.

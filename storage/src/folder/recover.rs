@@ -6,11 +6,12 @@
 use super::apply::{ApplyFailed, hash_of, write_row};
 use super::fs::{self, Folder, FsError, Standing};
 use super::intent::{Intent, IntentStep, RowAfter};
+use crate::disk::StatSig;
 use crate::store::edit::Edit;
 use crate::store::rows::decode;
 use crate::store::tables::{Store, StoreError, Table};
 use crate::store::view::View;
-use dunlin_core::content::{Body, Timestamp};
+use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::TreeWrite;
 
@@ -53,20 +54,33 @@ fn recover_step(
         return Ok(edit.commit()?);
     };
     match (&step.after, found) {
-        (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, after, stat.size) {
+        (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, step, stat) {
             Ok(true) => {
-                write_row(&mut edit, &spot, after, stat, now)?;
+                // A move: what stands here stands no more where its row is.
+                if let Some(old) =
+                    edit.view().located(&after.node, after.shown_as)?.filter(|old| *old != spot)
+                {
+                    edit.move_disk_row(&old, &spot)?;
+                }
+                write_row(&mut edit, &spot, &as_found(after, step, &stat), stat, now)?;
             }
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
             // it is neither shown nor taken for the user's. If something stood there before, what is
             // there may be the user's: the scan decides.
-            Ok(false) if step.before.is_none() && is_torn(after, stat.size) => {
+            Ok(false) if step.before.is_none() && is_torn(after, &stat) => {
                 set_aside(folder, &path);
                 edit.remove_disk_row(&spot)?;
             }
             Ok(false) | Err(_) => {}
         },
         (None, Err(FsError::NotFound)) => edit.remove_disk_row(&spot)?,
+        // New, placed and lost again with the power: it was never here, so nobody has deleted it.
+        (Some(after), Err(FsError::NotFound)) if step.before.is_none() => {
+            let row = edit.view().disk_row(&spot)?;
+            if row.is_some_and(|row| row.node == after.node && row.shown_as == after.shown_as) {
+                edit.remove_disk_row(&spot)?;
+            }
+        }
         _ => {}
     }
     Ok(edit.commit()?)
@@ -85,12 +99,17 @@ fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) {
 }
 
 /// True if what stands at `path` is what was to be put there.
-fn holds(folder: &Folder, path: &RelPath, after: &RowAfter, size: u64) -> Result<bool, FsError> {
+fn holds(folder: &Folder, path: &RelPath, step: &IntentStep, stat: StatSig) -> Result<bool, FsError> {
     let (dir, name) = folder.parent(path)?;
+    let Some(after) = &step.after else { return Ok(false) };
     match &after.body {
-        Body::Directory => Ok(dir.open_dir(name.as_bytes()).is_ok()),
+        // Directories look alike: one that was moved is known by its inode.
+        Body::Directory => {
+            let is_it = step.before.as_ref().is_none_or(|row| row.stat.ino == stat.ino);
+            Ok(is_it && stat.kind == Kind::Directory)
+        }
         Body::Symlink(target) => Ok(dir.read_link(name.as_bytes())? == *target),
-        Body::File(content) if size != content.size => Ok(false),
+        Body::File(content) if stat.size != content.size => Ok(false),
         Body::File(content) => {
             let text = std::str::from_utf8(name.as_bytes());
             let hash = match text {
@@ -103,10 +122,20 @@ fn holds(folder: &Folder, path: &RelPath, after: &RowAfter, size: u64) -> Result
     }
 }
 
-/// A file of ours that lost its bytes is shorter than it should be, or as long and full of zeros; a
-/// user's file is longer or made of other bytes. Only the first kind is certain.
-fn is_torn(after: &RowAfter, size: u64) -> bool {
-    matches!(&after.body, Body::File(content) if size <= content.size)
+/// The row with the metadata that are there: a crash can come between the bytes and them, and a power loss
+/// can take them back. What is neither old nor new is the user's doing, and the scan finds that.
+fn as_found(after: &RowAfter, step: &IntentStep, stat: &StatSig) -> RowAfter {
+    let found = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
+    let is_ours = step.before.as_ref().is_none_or(|row| row.meta == found);
+    let is_kept = stat.kind != Kind::Symlink && is_ours;
+    RowAfter { meta: if is_kept { found } else { after.meta }, ..after.clone() }
+}
+
+/// A file of ours that lost its bytes is shorter than it should be, or as long and full of zeros, and has the
+/// time that it was given before it was placed. A user who wrote into it since then has changed that.
+fn is_torn(after: &RowAfter, stat: &StatSig) -> bool {
+    let is_short = matches!(&after.body, Body::File(content) if stat.size <= content.size);
+    is_short && stat.mtime == after.meta.mtime
 }
 
 fn set_aside(folder: &Folder, path: &RelPath) {

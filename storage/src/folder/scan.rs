@@ -145,14 +145,17 @@ pub enum ScanError {
     Store(#[from] StoreError),
 }
 
+/// Rows by device, inode and path: a number that is used again can stand in several rows.
+type Vanished = BTreeMap<(u64, u64, RelPath), DiskRow>;
+
 struct Scan<'a> {
     folder: &'a Folder,
     store: &'a dyn Store,
     report: ScanReport,
-    /// What is gone from its row's path, by device and inode.
-    vanished: BTreeMap<(u64, u64), (RelPath, DiskRow)>,
+    /// What is gone from its row's path.
+    vanished: Vanished,
     /// What was in a directory that is gone; it may have moved with it, or out of it before.
-    inside: BTreeMap<(u64, u64), (RelPath, DiskRow)>,
+    inside: Vanished,
     /// Where something of another kind stands now. Reported last, so that what stood there can turn up
     /// elsewhere first.
     replaced: Vec<RelPath>,
@@ -171,8 +174,7 @@ pub fn scan(
     if marker.is_none() || folder.marker() != marker {
         return Err(ScanError::RootLost);
     }
-    let root = [RelPath::root()];
-    let scopes = if scopes.is_empty() { &root[..] } else { scopes };
+    let scopes = &outermost(scopes)[..];
     let mut scan = Scan {
         folder,
         store,
@@ -189,6 +191,20 @@ pub fn scan(
     scan.report_gone(marker)?;
     scan.flush();
     Ok(scan.report)
+}
+
+/// The scopes that lie in no other, so that nothing is seen twice; everything if there are none.
+fn outermost(scopes: &[RelPath]) -> Vec<RelPath> {
+    let mut sorted = scopes.to_vec();
+    // Whatever lies below a path comes right after it.
+    sorted.sort();
+    let mut outermost: Vec<RelPath> = Vec::new();
+    for scope in sorted {
+        if !outermost.last().is_some_and(|last| scope.starts_with(last)) {
+            outermost.push(scope);
+        }
+    }
+    if outermost.is_empty() { vec![RelPath::root()] } else { outermost }
 }
 
 impl Scan<'_> {
@@ -227,7 +243,7 @@ impl Scan<'_> {
                     Some(below) if is_there => open.push((at, below)),
                     _ if !is_there && self.vanished.len() < SCAN_VANISHED_MAX => {
                         self.note_inside(&at, row.dir)?;
-                        self.vanished.insert((row.stat.dev, row.stat.ino), (at, row));
+                        self.vanished.insert((row.stat.dev, row.stat.ino, at), row);
                     }
                     _ => {}
                 }
@@ -243,7 +259,7 @@ impl Scan<'_> {
                 let Ok(at) = path.join(name) else { continue };
                 if self.inside.len() < SCAN_VANISHED_MAX {
                     open.extend(row.dir.map(|below| (at.clone(), Some(below))));
-                    self.inside.insert((row.stat.dev, row.stat.ino), (at, row));
+                    self.inside.insert((row.stat.dev, row.stat.ino, at), row);
                 }
             }
         }
@@ -368,22 +384,29 @@ impl Scan<'_> {
 
     /// The vanished thing that has turned up with this stat.
     fn take_vanished(&mut self, stat: &StatSig) -> Option<(RelPath, DiskRow)> {
-        let key = (stat.dev, stat.ino);
         // An inode can be used again for another file, which then has times and a size of its own.
-        let is_it = |(_, row): &&(RelPath, DiskRow)| {
+        let is_it = |row: &DiskRow| {
             let is_same_file = row.stat.size == stat.size && row.stat.mtime == stat.mtime;
             row.stat.kind == stat.kind && (stat.kind == Kind::Directory || is_same_file)
         };
-        if self.vanished.get(&key).filter(is_it).is_some() {
-            return self.vanished.remove(&key);
-        }
-        self.inside.get(&key).filter(is_it)?;
-        self.inside.remove(&key)
+        let all = (stat.dev, stat.ino, RelPath::root())..;
+        let find = |rows: &Vanished| {
+            let same_number = rows.range(all.clone()).take_while(|(k, _)| (k.0, k.1) == (stat.dev, stat.ino));
+            same_number.into_iter().find(|(_, row)| is_it(row)).map(|(key, _)| key.clone())
+        };
+        let (key, rows) = match find(&self.vanished) {
+            Some(key) => (key, &mut self.vanished),
+            None => (find(&self.inside)?, &mut self.inside),
+        };
+        let row = rows.remove(&key)?;
+        Some((key.2, row))
     }
 
     /// What vanished and turned up nowhere is gone, if a second look agrees.
     fn report_gone(&mut self, marker: Option<[u8; 16]>) -> Result<(), ScanError> {
-        let mut gone: Vec<(RelPath, DiskRow)> = std::mem::take(&mut self.vanished).into_values().collect();
+        let vanished = std::mem::take(&mut self.vanished);
+        let mut gone: Vec<(RelPath, DiskRow)> =
+            vanished.into_iter().map(|((_, _, path), row)| (path, row)).collect();
         if gone.is_empty() {
             return Ok(());
         }

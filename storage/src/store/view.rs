@@ -165,16 +165,6 @@ impl<'a> View<'a> {
         }
     }
 
-    /// All rows of a directory whose names begin with these bytes.
-    pub fn disk_rows_with(&self, dir: DirId, start: &[u8]) -> Result<Vec<(Name, DiskRow)>, StoreError> {
-        let prefix = dir_key(dir);
-        let named = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let name = Name::parse(&key[prefix.len()..]).map_err(|_| StoreError::Malformed(Table::Disk))?;
-            Ok((name, decode(Table::Disk, &value)?))
-        };
-        self.all(Table::Disk, &[&prefix[..], start].concat())?.into_iter().map(named).collect()
-    }
-
     /// Where a directory stands; `None` for the root and for an unknown one.
     pub fn dir_spot(&self, dir: DirId) -> Result<Option<Spot>, StoreError> {
         self.row(Table::Dirs, &dir_key(dir))

@@ -6,7 +6,7 @@ use dunlin_core::limits::NAME_BYTES_MAX;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::fs::{Dir, DirHandle, File, FileHandle, FsError, RootHandle, Standing};
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 /// The root of a simulated disk.
 pub struct SimRoot {
@@ -16,7 +16,7 @@ pub struct SimRoot {
 
 impl SimRoot {
     pub fn open(disk: Arc<Disk>) -> Self {
-        let dir = Arc::new(SimDir { disk: disk.clone(), ino: ROOT });
+        let dir = Arc::new(SimDir::new(&disk, &disk.state(), ROOT));
         Self { disk, dir }
     }
 }
@@ -28,8 +28,9 @@ impl RootHandle for SimRoot {
 
     fn beneath(&self, path: &RelPath) -> Result<Dir, FsError> {
         let names: Vec<Vec<u8>> = path.names().iter().map(|n| n.as_bytes().to_vec()).collect();
-        let ino = self.disk.call(false)?.dir_at(&names)?;
-        Ok(Arc::new(SimDir { disk: self.disk.clone(), ino }))
+        let state = self.disk.call(false)?;
+        let ino = state.dir_at(&names)?;
+        Ok(Arc::new(SimDir::new(&self.disk, &state, ino)))
     }
 
     fn read_by_path(&self, names: [&str; 2]) -> Option<Vec<u8>> {
@@ -44,14 +45,25 @@ impl RootHandle for SimRoot {
     }
 }
 
+/// Whoever holds an inode open holds this very one, also when its number is used again.
 struct SimDir {
     disk: Arc<Disk>,
     ino: u64,
+    birth: u64,
 }
 
 impl SimDir {
-    fn file(&self, ino: u64) -> File {
-        Box::new(SimFile { disk: self.disk.clone(), ino })
+    fn new(disk: &Arc<Disk>, state: &State, ino: u64) -> Self {
+        Self { disk: disk.clone(), ino, birth: state.birth_of(ino) }
+    }
+
+    fn enter(&self, changes: bool) -> Result<MutexGuard<'_, State>, FsError> {
+        let state = self.disk.call(changes)?;
+        if state.birth_of(self.ino) == self.birth { Ok(state) } else { Err(FsError::NotFound) }
+    }
+
+    fn file(&self, state: &State, ino: u64) -> File {
+        Box::new(SimFile { disk: self.disk.clone(), ino, birth: state.birth_of(ino) })
     }
 
     fn of(dir: &dyn DirHandle) -> Result<&SimDir, FsError> {
@@ -61,20 +73,20 @@ impl SimDir {
 
 impl DirHandle for SimDir {
     fn each_name(&self, each: &mut dyn FnMut(&[u8])) -> Result<(), FsError> {
-        let state = self.disk.call(false)?;
+        let state = self.enter(false)?;
         let dir = state.now.get(&self.ino).ok_or(FsError::NotFound)?;
         dir.names.keys().for_each(|name| each(name));
         Ok(())
     }
 
     fn stat(&self, name: &[u8]) -> Result<Standing, FsError> {
-        let state = self.disk.call(false)?;
+        let state = self.enter(false)?;
         let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
         state.stat_of(ino).map(Standing::Node).ok_or(FsError::NotFound)
     }
 
     fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, FsError> {
-        let state = self.disk.call(false)?;
+        let state = self.enter(false)?;
         let inode = state.lookup(self.ino, name).and_then(|ino| state.now.get(&ino));
         match inode.ok_or(FsError::NotFound)? {
             inode if inode.kind == Kind::Symlink => Ok(inode.bytes.to_vec()),
@@ -83,29 +95,33 @@ impl DirHandle for SimDir {
     }
 
     fn open_read(&self, name: &[u8]) -> Result<File, FsError> {
-        let state = self.disk.call(false)?;
+        let state = self.enter(false)?;
         let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
         match state.now.get(&ino).map(|i| i.kind) {
             Some(Kind::Symlink) | None => Err(FsError::InTheWay),
-            Some(_) => Ok(self.file(ino)),
+            Some(_) => Ok(self.file(&state, ino)),
         }
     }
 
     fn open_write(&self, name: &str) -> Result<File, FsError> {
-        let mut state = self.disk.call(true)?;
+        let mut state = self.enter(true)?;
         match state.lookup(self.ino, name.as_bytes()) {
-            Some(ino) => Ok(self.file(ino)),
-            None => Ok(self.file(state.make(self.ino, name.as_bytes(), Kind::File, 0o600, true)?)),
+            Some(ino) => Ok(self.file(&state, ino)),
+            None => {
+                let ino = state.make(self.ino, name.as_bytes(), Kind::File, 0o600, true)?;
+                Ok(self.file(&state, ino))
+            }
         }
     }
 
     fn create(&self, name: &str) -> Result<File, FsError> {
-        let ino = self.disk.call(true)?.make(self.ino, name.as_bytes(), Kind::File, 0o600, true)?;
-        Ok(self.file(ino))
+        let mut state = self.enter(true)?;
+        let ino = state.make(self.ino, name.as_bytes(), Kind::File, 0o600, true)?;
+        Ok(self.file(&state, ino))
     }
 
     fn make_link(&self, name: &str, target: &[u8], meta: &Meta) -> Result<(), FsError> {
-        let mut state = self.disk.call(true)?;
+        let mut state = self.enter(true)?;
         let ino = state.make(self.ino, name.as_bytes(), Kind::Symlink, 0o777, true)?;
         let inode = state.touch(ino)?;
         inode.set_bytes(target.to_vec());
@@ -117,21 +133,21 @@ impl DirHandle for SimDir {
         if name.len() > NAME_BYTES_MAX {
             return Err(FsError::NameTooLong);
         }
-        self.disk.call(true)?.make(self.ino, name, Kind::Directory, 0o700, true).map(|_| ())
+        self.enter(true)?.make(self.ino, name, Kind::Directory, 0o700, true).map(|_| ())
     }
 
     fn open_dir(&self, name: &[u8]) -> Result<Dir, FsError> {
-        let state = self.disk.call(false)?;
+        let state = self.enter(false)?;
         let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
         match state.now.get(&ino).map(|i| i.kind) {
-            Some(Kind::Directory) => Ok(Arc::new(SimDir { disk: self.disk.clone(), ino })),
+            Some(Kind::Directory) => Ok(Arc::new(SimDir::new(&self.disk, &state, ino))),
             _ => Err(FsError::InTheWay),
         }
     }
 
     fn rename_new(&self, name: &[u8], to: &dyn DirHandle, new: &[u8]) -> Result<(), FsError> {
         let to = SimDir::of(to)?;
-        let mut state = self.disk.call(true)?;
+        let mut state = self.enter(true)?;
         if new.len() > NAME_BYTES_MAX {
             return Err(FsError::NameTooLong);
         }
@@ -144,11 +160,11 @@ impl DirHandle for SimDir {
 
     fn exchange(&self, name: &[u8], with: &dyn DirHandle, other: &[u8]) -> Result<(), FsError> {
         let with = SimDir::of(with)?;
-        self.disk.call(true)?.exchange((self.ino, name), (with.ino, other))
+        self.enter(true)?.exchange((self.ino, name), (with.ino, other))
     }
 
     fn remove_dir(&self, name: &[u8]) -> Result<(), FsError> {
-        let mut state = self.disk.call(true)?;
+        let mut state = self.enter(true)?;
         let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
         match state.now.get(&ino).map(|i| i.kind) {
             Some(Kind::Directory) => state.unlink(self.ino, name),
@@ -157,15 +173,15 @@ impl DirHandle for SimDir {
     }
 
     fn unlink_own(&self, name: &str) -> Result<(), FsError> {
-        self.disk.call(true)?.unlink(self.ino, name.as_bytes())
+        self.enter(true)?.unlink(self.ino, name.as_bytes())
     }
 
     fn set_meta(&self, meta: &Meta) -> Result<(), FsError> {
-        set_meta(&mut *self.disk.call(true)?, self.ino, meta)
+        set_meta(&mut *self.enter(true)?, self.ino, meta)
     }
 
     fn sync(&self) -> Result<(), FsError> {
-        self.disk.call(true)?.sync_all();
+        self.enter(true)?.sync_all();
         Ok(())
     }
 
@@ -177,15 +193,23 @@ impl DirHandle for SimDir {
 struct SimFile {
     disk: Arc<Disk>,
     ino: u64,
+    birth: u64,
+}
+
+impl SimFile {
+    fn enter(&self, changes: bool) -> Result<MutexGuard<'_, State>, FsError> {
+        let state = self.disk.call(changes)?;
+        if state.birth_of(self.ino) == self.birth { Ok(state) } else { Err(FsError::NotFound) }
+    }
 }
 
 impl FileHandle for SimFile {
     fn stat(&self) -> Result<Standing, FsError> {
-        self.disk.call(false)?.stat_of(self.ino).map(Standing::Node).ok_or(FsError::NotFound)
+        self.enter(false)?.stat_of(self.ino).map(Standing::Node).ok_or(FsError::NotFound)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, FsError> {
-        let state = self.disk.call(false)?;
+        let state = self.enter(false)?;
         let bytes = &state.now.get(&self.ino).ok_or(FsError::NotFound)?.bytes;
         let from = (offset as usize).min(bytes.len());
         let len = buffer.len().min(bytes.len() - from);
@@ -194,7 +218,7 @@ impl FileHandle for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FsError> {
-        let mut state = self.disk.call(true)?;
+        let mut state = self.enter(true)?;
         let mtime = state.time();
         let inode = state.touch(self.ino)?;
         inode.mtime = mtime;
@@ -203,7 +227,7 @@ impl FileHandle for SimFile {
     }
 
     fn set_len(&self, len: u64) -> Result<(), FsError> {
-        let mut state = self.disk.call(true)?;
+        let mut state = self.enter(true)?;
         let mtime = state.time();
         let inode = state.touch(self.ino)?;
         if inode.bytes.len() as u64 != len {
@@ -214,11 +238,11 @@ impl FileHandle for SimFile {
     }
 
     fn set_meta(&self, meta: &Meta) -> Result<(), FsError> {
-        set_meta(&mut *self.disk.call(true)?, self.ino, meta)
+        set_meta(&mut *self.enter(true)?, self.ino, meta)
     }
 
     fn sync(&self) -> Result<(), FsError> {
-        self.disk.call(true)?.sync_inode(self.ino);
+        self.enter(true)?.sync_inode(self.ino);
         Ok(())
     }
 }

@@ -39,6 +39,8 @@ pub struct Inode {
     pub is_ours: bool,
     /// True once it has no name any more; it lives on for those who have it open.
     pub is_gone: bool,
+    /// Differs between two inodes that have the same number one after the other.
+    birth: u64,
     hash: Cell<Option<[u8; 32]>>,
 }
 
@@ -128,6 +130,7 @@ pub struct State {
     pub marked: BTreeSet<u64>,
     pub dev: u64,
     next_ino: u64,
+    births: u64,
     /// Numbers without a name; free once the platter knows that.
     released: Vec<u64>,
     /// Numbers to be used again.
@@ -162,6 +165,7 @@ impl Disk {
             marked: BTreeSet::new(),
             dev,
             next_ino: ROOT,
+            births: 0,
             released: Vec::new(),
             free: Vec::new(),
             reuses_inodes: false,
@@ -228,6 +232,10 @@ impl State {
         Some(StatSig { dev: self.dev, ino, size, mode, mtime, ctime, kind })
     }
 
+    fn birth_of(&self, ino: u64) -> u64 {
+        self.now.get(&ino).map_or(0, |inode| inode.birth)
+    }
+
     pub fn lookup(&self, dir: u64, name: &[u8]) -> Option<u64> {
         self.now.get(&dir)?.names.get(name).copied()
     }
@@ -255,6 +263,7 @@ impl State {
             }
         };
         let time = self.time();
+        self.births += 1;
         let inode = Inode {
             kind,
             bytes: Arc::new(bytes),
@@ -264,6 +273,7 @@ impl State {
             names: BTreeMap::new(),
             is_ours,
             is_gone: false,
+            birth: self.births,
             hash: Cell::new(None),
         };
         self.now.insert(ino, inode);

@@ -53,7 +53,8 @@ impl State {
 }
 
 fn what_is_left(old: &Inode, new: &Inode, is_fresh: bool, random: &mut Random) -> Vec<u8> {
-    if old.kind != Kind::File {
+    // Bytes are at risk only where they changed.
+    if old.kind != Kind::File || !is_fresh && old.bytes == new.bytes {
         return new.bytes.to_vec();
     }
     let before: &[u8] = if is_fresh { &[] } else { &old.bytes };

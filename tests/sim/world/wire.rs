@@ -183,7 +183,7 @@ impl World {
         let last = known.last[side];
         let other = known.ends[1 - side].device;
         let delay = self.random.between(1, 500) * MS;
-        self.net(delay, device, epoch, NetEvent::Closed { conn, reason: CloseReason::Local });
+        self.net(delay, device, epoch, NetEvent::Closed { conn, reason: CloseReason::LocallyClosed });
         // A close does not wait for what the other end has not acknowledged.
         let may_overtake = self.random.percent(20);
         let latency = self.latency();
@@ -191,7 +191,7 @@ impl World {
             if may_overtake { latency } else { latency + last[0].max(last[1]).saturating_sub(self.now) };
         let (delay, reason) = match self.net.is_blocked(device, other) {
             true => (IDLE, CloseReason::TimedOut),
-            false => (arrival, CloseReason::Peer { code: u64::from(code), reason }),
+            false => (arrival, CloseReason::PeerClosed { code: u64::from(code), reason }),
         };
         self.schedule(delay, What::Hang { pipe, side: 1 - side, reason });
     }

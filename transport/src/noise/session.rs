@@ -1,17 +1,23 @@
 //! One handshake as quinn-proto's crypto session.
 //!
-//! quinn-proto calls `write_handshake` until it yields nothing; a `Keys` that it returns opens the next
-//! level after the bytes it wrote. It cannot fail, so every check is in `read_handshake`.
+//! quinn-proto calls `write_handshake` until it yields nothing; keys that it returns open the next level
+//! after the bytes it wrote. It cannot fail, so every check and every Noise message is made in
+//! `read_handshake`, and `write_handshake` only hands out what waits.
 
-use super::config::{Psk, ServerSide};
-use super::keys::{Secrets, Suite, initial_keys};
+use super::cipher::{Cipher, Ciphers};
+use super::initial::initial_keys;
+use super::party::{Psk, Shared};
+use super::random::{Random, Resolver};
+use super::refusal::Refusal;
+use super::retry::retry_tag;
+use super::secret::{Level, Secrets};
 use super::{PATTERN, PROLOGUE, QUIC_VERSION};
 use crate::PskId;
 use dunlin_core::id::PeerId;
-use dunlin_core::identity::{Domain, Identity, verify};
+use dunlin_core::identity::{Domain, verify};
 use quinn_proto::crypto::{self, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey};
 use quinn_proto::transport_parameters::TransportParameters;
-use quinn_proto::{ConnectionId, Side, TransportError, TransportErrorCode};
+use quinn_proto::{ConnectionId, Side, TransportError};
 use snow::{Builder, HandshakeState};
 use std::any::Any;
 use std::collections::VecDeque;
@@ -20,240 +26,194 @@ use zeroize::Zeroizing;
 
 /// Noise's own bound of a message.
 const MESSAGE_MAX: usize = 65_535;
+/// What XXpsk0 adds to a payload at most: two keys and two tags.
+const OVERHEAD_MAX: usize = 96;
 const PROOF_LEN: usize = 32 + 64;
 const OK: &[u8] = b"ok";
 
 /// What a finished handshake has proven.
 #[derive(Clone, Copy, Debug)]
-pub struct Proven {
+pub(crate) struct Proven {
     /// The device at the other end.
     pub peer: PeerId,
     /// The key that opened the handshake.
     pub psk: PskId,
 }
 
-/// Which end this is, and what only that end knows.
-pub enum Role {
+/// Which end this is.
+#[derive(Clone, Copy)]
+pub(crate) enum Role {
     /// We dialled.
-    Client {
-        /// Whom we want.
+    Initiator {
+        /// Who must answer.
         expect: Option<PeerId>,
     },
     /// We answer.
-    Server {
-        /// Replays.
-        server: Arc<ServerSide>,
-    },
+    Responder,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
-    /// The client writes m1, the server waits for it.
-    First,
-    /// The client waits for m2.
+    /// The responder waits for m1.
+    AwaitFirst,
+    /// The initiator waits for m2.
     AwaitSecond,
-    /// The server waits for m3.
+    /// The initiator waits for the "ok".
+    AwaitOk,
+    /// The responder waits for m3.
     AwaitThird,
-    /// Over; the client may still get the "ok".
+    /// Over.
     Done,
 }
 
-enum Out {
+/// What waits to be handed to quinn-proto.
+enum Outgoing {
     Bytes(Vec<u8>),
     Keys(Keys),
 }
 
 /// See the module's doc.
-pub struct Session {
+pub(crate) struct Session {
     role: Role,
-    identity: Identity,
+    shared: Arc<Shared>,
+    random: Random,
     psks: Vec<Psk>,
-    params: TransportParameters,
+    parameters: TransportParameters,
     noise: Option<HandshakeState>,
-    own_static: Vec<u8>,
     stage: Stage,
-    suite: Suite,
+    cipher: Cipher,
     incoming: Vec<u8>,
-    out: VecDeque<Out>,
+    outgoing: VecDeque<Outgoing>,
+    /// Which of `psks` opens this handshake.
     matched: Arc<OnceLock<usize>>,
-    peer_params: Option<TransportParameters>,
+    peer_parameters: Option<TransportParameters>,
     peer: Option<PeerId>,
     next: Option<Secrets>,
     exporter: Option<Zeroizing<[u8; 32]>>,
 }
 
-fn refuse(alert: u8, reason: &str) -> TransportError {
-    TransportError { code: TransportErrorCode::crypto(alert), frame: None, reason: reason.to_owned() }
-}
-
-fn malformed() -> TransportError {
-    refuse(50, "a malformed handshake")
-}
-
 impl Session {
-    /// Begins.
-    pub fn new(role: Role, identity: Identity, psks: Vec<Psk>, params: TransportParameters) -> Self {
-        let mut session = Self {
+    /// At rest; an initiator then writes the first message.
+    pub fn new(role: Role, shared: Arc<Shared>, psks: Vec<Psk>, parameters: TransportParameters) -> Self {
+        let stage = match role {
+            Role::Initiator { .. } => Stage::AwaitSecond,
+            Role::Responder => Stage::AwaitFirst,
+        };
+        let random = shared.fork_random();
+        Self {
             role,
-            identity,
+            shared,
+            random,
             psks,
-            params,
+            parameters,
             noise: None,
-            own_static: Vec::new(),
-            stage: Stage::First,
-            suite: Suite::ChaCha,
+            stage,
+            cipher: Cipher::ChaCha,
             incoming: Vec::new(),
-            out: VecDeque::new(),
-            matched: Arc::new(OnceLock::new()),
-            peer_params: None,
+            outgoing: VecDeque::new(),
+            matched: Arc::default(),
+            peer_parameters: None,
             peer: None,
             next: None,
             exporter: None,
-        };
-        if session.side() == Side::Client {
-            session.write_first();
         }
-        session
+    }
+
+    /// m1, by an initiator with exactly one key.
+    pub fn write_first(&mut self) -> Result<(), snow::Error> {
+        let psk = self.psks[0].clone();
+        // Set here and nowhere else, on this side.
+        let _ = self.matched.set(0);
+        self.noise = Some(self.start_noise(&psk)?);
+        let mut payload = vec![self.shared.ciphers.as_byte()];
+        self.parameters.write(&mut payload);
+        self.write_noise(&payload)
+    }
+
+    /// A fresh Noise state under `psk`: hashes only, no Diffie-Hellman.
+    fn start_noise(&mut self, psk: &Psk) -> Result<HandshakeState, snow::Error> {
+        let prologue = [PROLOGUE, &QUIC_VERSION.to_be_bytes()].concat();
+        let resolver = Box::new(Resolver::new(&mut self.random));
+        let builder = Builder::with_resolver(PATTERN.parse()?, resolver)
+            .prologue(&prologue)?
+            .psk(0, &psk.key)?
+            .local_private_key(&self.shared.static_private)?;
+        match self.side() {
+            Side::Client => builder.build_initiator(),
+            Side::Server => builder.build_responder(),
+        }
     }
 
     fn side(&self) -> Side {
         match self.role {
-            Role::Client { .. } => Side::Client,
-            Role::Server { .. } => Side::Server,
+            Role::Initiator { .. } => Side::Client,
+            Role::Responder => Side::Server,
         }
     }
 
-    /// A fresh Noise state; `None` if the random source fails.
-    fn start_noise(&mut self, psk: &[u8; 32]) -> Option<HandshakeState> {
-        let builder = Builder::new(PATTERN.parse().ok()?);
-        let pair = builder.generate_keypair().ok()?;
-        let prologue = [PROLOGUE, &QUIC_VERSION.to_be_bytes()].concat();
-        let builder = Builder::new(PATTERN.parse().ok()?).prologue(&prologue).ok()?.psk(0, psk).ok()?;
-        let builder = builder.local_private_key(&pair.private).ok()?;
-        self.own_static = pair.public;
-        match self.side() {
-            Side::Client => builder.build_initiator().ok(),
-            Side::Server => builder.build_responder().ok(),
+    fn read_message(&mut self, message: &[u8]) -> Result<(), TransportError> {
+        match (self.stage, self.side()) {
+            (Stage::AwaitFirst, Side::Server) => self.read_first(message),
+            (Stage::AwaitSecond, Side::Client) => self.read_second(message),
+            (Stage::AwaitOk, Side::Client) if message == OK => self.write_third(),
+            (Stage::AwaitThird, Side::Server) => self.read_third(message),
+            _ => Err(Refusal::Malformed.into()),
         }
     }
 
-    fn write_first(&mut self) {
-        let Some(psk) = self.psks.first().copied() else { return };
-        let _ = self.matched.set(0);
-        self.noise = self.start_noise(&psk.key);
-        let mut payload = vec![Suite::offered()];
-        self.params.write(&mut payload);
-        self.write_noise(&payload);
-        self.stage = Stage::AwaitSecond;
-    }
-
-    /// Writes a Noise message behind its length.
-    fn write_noise(&mut self, payload: &[u8]) {
-        let mut message = vec![0; payload.len() + 256];
-        let written = self.noise.as_mut().and_then(|n| n.write_message(payload, &mut message).ok());
-        message.truncate(written.unwrap_or_default());
-        self.out.push_back(Out::Bytes(framed(&message)));
-    }
-
-    fn read_noise(&mut self, message: &[u8]) -> Result<Vec<u8>, TransportError> {
-        let mut payload = vec![0; message.len()];
-        let noise = self.noise.as_mut().ok_or_else(malformed)?;
-        let len = noise
-            .read_message(message, &mut payload)
-            .map_err(|_| refuse(51, "the handshake does not decrypt"))?;
-        payload.truncate(len);
-        Ok(payload)
-    }
-
-    fn hash(&self) -> Vec<u8> {
-        self.noise.as_ref().map(|n| n.get_handshake_hash().to_vec()).unwrap_or_default()
-    }
-
-    fn proof(&self) -> Vec<u8> {
-        let message = proof_message(self.side(), &self.hash(), &self.own_static);
-        let signature = self.identity.sign(Domain::NoiseIdentity, &message);
-        [&self.identity.peer_id().0[..], &signature].concat()
-    }
-
-    /// Checks the other end's proof, made when the handshake hash was `hash`.
-    fn check_proof(&mut self, proof: &[u8], hash: &[u8]) -> Result<(), TransportError> {
-        let (peer, signature) = proof.split_at_checked(32).ok_or_else(malformed)?;
-        let peer = PeerId::from_slice(peer).ok_or_else(malformed)?;
-        let signature: &[u8; 64] = signature.try_into().map_err(|_| malformed())?;
-        let remote = self.noise.as_ref().and_then(|n| n.get_remote_static()).ok_or_else(malformed)?;
-        let message = proof_message(!self.side(), hash, remote);
-        verify(&peer, Domain::NoiseIdentity, &message, signature)
-            .map_err(|_| refuse(42, "the other device cannot prove who it is"))?;
-        if peer == self.identity.peer_id() {
-            return Err(refuse(42, "this is the same device"));
-        }
-        if let Role::Client { expect: Some(expected) } = self.role
-            && expected != peer
-        {
-            return Err(refuse(42, "another device answers at this address"));
-        }
-        self.peer = Some(peer);
-        Ok(())
-    }
-
-    fn secrets(&mut self, level: &str) -> Secrets {
-        let side = self.side();
-        let hash = self.hash();
-        let split = self.noise.as_mut().map(|n| n.dangerously_get_raw_split()).unwrap_or_default();
-        let material = Zeroizing::new([&split.0[..], &split.1, &hash].concat());
-        if level == "1-rtt" {
-            self.exporter = Some(Zeroizing::new(blake3::derive_key("dunlin 1 quic exporter", &material)));
-        }
-        Secrets::new(level, &material, side)
-    }
-
-    /// The server tries its keys on m1.
+    /// The responder tries its keys on m1, and writes m2.
     fn read_first(&mut self, message: &[u8]) -> Result<(), TransportError> {
-        let Role::Server { server } = &self.role else { return Err(malformed()) };
-        let server = server.clone();
+        let ephemeral = *message.first_chunk::<32>().ok_or(Refusal::Malformed)?;
         for (at, psk) in self.psks.clone().iter().enumerate() {
-            self.noise = self.start_noise(&psk.key);
+            self.noise = self.start_noise(psk).ok();
             let Ok(payload) = self.read_noise(message) else { continue };
-            let ephemeral = message.first_chunk::<32>().ok_or_else(malformed)?;
-            if !server.replays.lock().unwrap_or_else(|e| e.into_inner()).admit(*ephemeral) {
-                return Err(refuse(40, "a replay"));
+            if !self.shared.admit(ephemeral) {
+                return Err(Refusal::Replayed.into());
             }
+            // Already set if an earlier packet opened under one of the keys.
             let _ = self.matched.set(at);
             return self.answer_first(&payload);
         }
-        Err(refuse(51, "no key opens this handshake"))
+        Err(Refusal::NotDecrypted.into())
     }
 
     fn answer_first(&mut self, payload: &[u8]) -> Result<(), TransportError> {
-        let (suites, mut params) = payload.split_first().ok_or_else(malformed)?;
-        self.suite = Suite::choose(*suites);
-        self.peer_params =
-            Some(TransportParameters::read(Side::Server, &mut params).map_err(|_| malformed())?);
-        let mut answer = vec![self.suite as u8];
+        let (ciphers, mut parameters) = payload.split_first().ok_or(Refusal::Malformed)?;
+        self.cipher = self.shared.ciphers.choose(Ciphers::from_byte(*ciphers));
+        self.peer_parameters = Some(read_parameters(Side::Server, &mut parameters)?);
+        let mut answer = vec![self.cipher as u8];
         answer.extend_from_slice(&self.proof());
-        self.params.write(&mut answer);
-        self.write_noise(&answer);
-        let secrets = self.secrets("handshake");
-        self.out.push_back(Out::Keys(secrets.keys(Suite::ChaCha)));
-        self.out.push_back(Out::Bytes(framed(OK)));
+        self.parameters.write(&mut answer);
+        self.write_noise(&answer).map_err(|_| Refusal::Malformed)?;
+        let secrets = self.secrets(Level::Handshake);
+        self.outgoing.push_back(Outgoing::Keys(secrets.keys(Cipher::ChaCha)));
+        self.outgoing.push_back(Outgoing::Bytes(framed(OK)));
         self.stage = Stage::AwaitThird;
         Ok(())
     }
 
+    /// The initiator checks m2.
     fn read_second(&mut self, message: &[u8]) -> Result<(), TransportError> {
         let before = self.hash();
         let payload = self.read_noise(message)?;
-        let (suite, rest) = payload.split_first().ok_or_else(malformed)?;
-        self.suite =
-            Suite::from_byte(*suite).filter(|s| *s as u8 & Suite::offered() != 0).ok_or_else(malformed)?;
-        let (proof, mut params) = rest.split_at_checked(PROOF_LEN).ok_or_else(malformed)?;
+        let (cipher, rest) = payload.split_first().ok_or(Refusal::Malformed)?;
+        self.cipher = Cipher::from_byte(*cipher)
+            .filter(|cipher| self.shared.ciphers.contains(*cipher))
+            .ok_or(Refusal::Malformed)?;
+        let (proof, mut parameters) = rest.split_at_checked(PROOF_LEN).ok_or(Refusal::Malformed)?;
         self.check_proof(proof, &before)?;
-        self.peer_params =
-            Some(TransportParameters::read(Side::Client, &mut params).map_err(|_| malformed())?);
-        let secrets = self.secrets("handshake");
-        self.out.push_back(Out::Keys(secrets.keys(Suite::ChaCha)));
+        self.peer_parameters = Some(read_parameters(Side::Client, &mut parameters)?);
+        let secrets = self.secrets(Level::Handshake);
+        self.outgoing.push_back(Outgoing::Keys(secrets.keys(Cipher::ChaCha)));
+        self.stage = Stage::AwaitOk;
+        Ok(())
+    }
+
+    /// The initiator has a packet at Handshake level, and writes m3. Not before: the responder ends with m3,
+    /// and would never repeat an "ok" that was lost.
+    fn write_third(&mut self) -> Result<(), TransportError> {
         let proof = self.proof();
-        self.write_noise(&proof);
+        self.write_noise(&proof).map_err(|_| Refusal::Malformed)?;
         self.finish();
         Ok(())
     }
@@ -267,39 +227,79 @@ impl Session {
     }
 
     fn finish(&mut self) {
-        let secrets = self.secrets("1-rtt");
-        self.out.push_back(Out::Keys(secrets.keys(self.suite)));
+        let secrets = self.secrets(Level::Data);
+        self.outgoing.push_back(Outgoing::Keys(secrets.keys(self.cipher)));
         self.next = Some(secrets.next());
         self.stage = Stage::Done;
+        self.noise = None;
+        self.psks.iter_mut().for_each(|psk| *psk.key = [0; 32]);
     }
 
-    fn read_message(&mut self, message: &[u8]) -> Result<(), TransportError> {
-        match (self.stage, self.side()) {
-            (Stage::First, Side::Server) => self.read_first(message),
-            (Stage::AwaitSecond, Side::Client) => self.read_second(message),
-            (Stage::AwaitThird, Side::Server) => self.read_third(message),
-            (Stage::Done, Side::Client) if message == OK => Ok(()),
-            _ => Err(malformed()),
+    /// Writes a Noise message behind its length.
+    fn write_noise(&mut self, payload: &[u8]) -> Result<(), snow::Error> {
+        let noise = self.noise.as_mut().ok_or(snow::Error::Input)?;
+        let mut message = vec![0; payload.len() + OVERHEAD_MAX];
+        let len = noise.write_message(payload, &mut message)?;
+        self.outgoing.push_back(Outgoing::Bytes(framed(&message[..len])));
+        Ok(())
+    }
+
+    fn read_noise(&mut self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let noise = self.noise.as_mut().ok_or(Refusal::Malformed)?;
+        let mut payload = vec![0; message.len()];
+        let len = noise.read_message(message, &mut payload).map_err(|_| Refusal::NotDecrypted)?;
+        payload.truncate(len);
+        Ok(payload)
+    }
+
+    fn hash(&self) -> Vec<u8> {
+        self.noise.as_ref().map(|noise| noise.get_handshake_hash().to_vec()).unwrap_or_default()
+    }
+
+    fn proof(&self) -> Vec<u8> {
+        let statement = statement(self.side(), &self.hash(), &self.shared.static_public);
+        let signature = self.shared.identity.sign(Domain::NoiseIdentity, &statement);
+        [&self.shared.identity.peer_id().0[..], &signature].concat()
+    }
+
+    /// Checks the other end's proof, made when the handshake hash was `hash`.
+    fn check_proof(&mut self, proof: &[u8], hash: &[u8]) -> Result<(), Refusal> {
+        let (peer, signature) = proof.split_at_checked(32).ok_or(Refusal::Malformed)?;
+        let peer = PeerId::from_slice(peer).ok_or(Refusal::Malformed)?;
+        let signature: &[u8; 64] = signature.try_into().map_err(|_| Refusal::Malformed)?;
+        let remote_static =
+            self.noise.as_ref().and_then(|noise| noise.get_remote_static()).ok_or(Refusal::Malformed)?;
+        let statement = statement(!self.side(), hash, remote_static);
+        verify(&peer, Domain::NoiseIdentity, &statement, signature).map_err(|_| Refusal::Unproven)?;
+        if peer == self.shared.identity.peer_id() {
+            return Err(Refusal::SameDevice);
         }
+        if let Role::Initiator { expect: Some(expected) } = self.role
+            && expected != peer
+        {
+            return Err(Refusal::WrongPeer);
+        }
+        self.peer = Some(peer);
+        Ok(())
     }
-}
 
-fn framed(message: &[u8]) -> Vec<u8> {
-    [&(message.len() as u16).to_be_bytes()[..], message].concat()
-}
-
-fn proof_message(side: Side, hash: &[u8], own_static: &[u8]) -> Vec<u8> {
-    let role = match side {
-        Side::Client => b'c',
-        Side::Server => b's',
-    };
-    [&[role], hash, own_static].concat()
+    /// The secrets of a level, from Noise's chaining key (through its raw split) and handshake hash.
+    fn secrets(&mut self, level: Level) -> Secrets {
+        let hash = self.hash();
+        let (first, second) =
+            self.noise.as_mut().map(|noise| noise.dangerously_get_raw_split()).unwrap_or_default();
+        let (first, second) = (Zeroizing::new(first), Zeroizing::new(second));
+        let material = Zeroizing::new([&first[..], &second[..], &hash].concat());
+        if level == Level::Data {
+            self.exporter = Some(Zeroizing::new(blake3::derive_key("dunlin 1 quic exporter", &material)));
+        }
+        Secrets::new(level, &material, self.side())
+    }
 }
 
 impl crypto::Session for Session {
     fn initial_keys(&self, cid: &ConnectionId, side: Side) -> Keys {
-        let psks: Vec<[u8; 32]> = self.psks.iter().map(|p| p.key).collect();
-        initial_keys(&psks, cid, side, &self.matched)
+        initial_keys(self.psks.iter().map(|psk| &*psk.key), cid, side, &self.matched)
     }
 
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
@@ -323,28 +323,29 @@ impl crypto::Session for Session {
         self.stage != Stage::Done
     }
 
-    fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
-        self.incoming.extend_from_slice(buf);
-        while let Some(len) = self.incoming.first_chunk().map(|l| u16::from_be_bytes(*l) as usize) {
-            if self.incoming.len() < 2 + len {
+    fn read_handshake(&mut self, bytes: &[u8]) -> Result<bool, TransportError> {
+        self.incoming.extend_from_slice(bytes);
+        while let Some(head) = self.incoming.first_chunk() {
+            let end = 2 + usize::from(u16::from_be_bytes(*head));
+            if self.incoming.len() < end {
                 break;
             }
-            let rest = self.incoming.split_off(2 + len);
+            let rest = self.incoming.split_off(end);
             let message = std::mem::replace(&mut self.incoming, rest);
             self.read_message(&message[2..])?;
         }
-        if self.incoming.len() > MESSAGE_MAX { Err(malformed()) } else { Ok(false) }
+        if self.incoming.len() > 2 + MESSAGE_MAX { Err(Refusal::Malformed.into()) } else { Ok(false) }
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
-        Ok(self.peer_params)
+        Ok(self.peer_parameters)
     }
 
-    fn write_handshake(&mut self, buf: &mut Vec<u8>) -> Option<Keys> {
-        while let Some(out) = self.out.pop_front() {
-            match out {
-                Out::Bytes(bytes) => buf.extend_from_slice(&bytes),
-                Out::Keys(keys) => return Some(keys),
+    fn write_handshake(&mut self, bytes: &mut Vec<u8>) -> Option<Keys> {
+        while let Some(outgoing) = self.outgoing.pop_front() {
+            match outgoing {
+                Outgoing::Bytes(message) => bytes.extend_from_slice(&message),
+                Outgoing::Keys(keys) => return Some(keys),
             }
         }
         None
@@ -352,13 +353,14 @@ impl crypto::Session for Session {
 
     fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
         let secrets = self.next.take()?;
-        let keys = secrets.packet_keys(self.suite);
+        let keys = secrets.packet_keys(self.cipher);
         self.next = Some(secrets.next());
         Some(keys)
     }
 
-    fn is_valid_retry(&self, _: &ConnectionId, _: &[u8], _: &[u8]) -> bool {
-        false
+    fn is_valid_retry(&self, original: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {
+        let Some((token, tag)) = payload.split_last_chunk::<16>() else { return false };
+        retry_tag(QUIC_VERSION, original, &[header, token].concat()) == *tag
     }
 
     fn export_keying_material(
@@ -373,4 +375,21 @@ impl crypto::Session for Session {
         hasher.finalize_xof().fill(output);
         Ok(())
     }
+}
+
+fn read_parameters(side: Side, bytes: &mut &[u8]) -> Result<TransportParameters, Refusal> {
+    TransportParameters::read(side, bytes).map_err(|_| Refusal::Malformed)
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    [&(message.len() as u16).to_be_bytes()[..], message].concat()
+}
+
+/// What `side` signs.
+pub(super) fn statement(side: Side, hash: &[u8], own_static: &[u8]) -> Vec<u8> {
+    let role = match side {
+        Side::Client => b'i',
+        Side::Server => b'r',
+    };
+    [&[role], hash, own_static].concat()
 }

@@ -44,7 +44,11 @@ impl Planner<'_, '_> {
         spot: &Spot,
         row: &DiskRow,
     ) -> Result<bool, JobError> {
-        if let Some(other) = self.wanted_elsewhere(row, home, place)? {
+        // Two rows can say that they are one thing: the one that others do not know of is left over.
+        let is_left_over = self.edit.view().located(&row.node, row.shown_as)?.as_ref() != Some(spot);
+        if let Some(other) = self.wanted_elsewhere(row, home, place)?
+            && !is_left_over
+        {
             return self.leave_to(&other, row);
         }
         let Some(path) = self.path_of(spot)? else { return Ok(true) };

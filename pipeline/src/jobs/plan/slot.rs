@@ -45,6 +45,16 @@ impl Slot<'_> {
 impl Planner<'_, '_> {
     /// Brings one slot in line; true if nothing has to wait.
     pub(super) fn mend(&mut self, place: &Place, home: &Home) -> Result<bool, JobError> {
+        // Directories can be in each other's way in a circle.
+        if !self.mending.insert(place.clone()) {
+            return Ok(false);
+        }
+        let result = self.mend_slot(place, home);
+        self.mending.remove(place);
+        result
+    }
+
+    fn mend_slot(&mut self, place: &Place, home: &Home) -> Result<bool, JobError> {
         let shown = self.shown_at(home, place)?;
         let mut slot = Slot { place, home, shown, strays: BTreeMap::new() };
         self.find_strays(&mut slot)?;

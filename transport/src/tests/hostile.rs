@@ -1,0 +1,219 @@
+//! Outsiders and floods: silence, and bounds.
+
+use super::network::{KEY, Link, Network, PSK, Packet};
+use crate::limits::{CONNECTIONS_PER_PEER_MAX, DIALS_MAX, INCOMING_MAX, INCOMING_RETRY};
+use crate::noise::QUIC_VERSION;
+use crate::noise::random::Random;
+use crate::{CloseReason, Command, DialError, Event, PskId};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const STRANGER: ([u8; 4], u16) = ([10, 9, 9, 9], 4000);
+
+/// Sends datagrams to node 1 from nowhere; gives what it sends in the minute after.
+fn answers(net: &mut Network, datagrams: Vec<Vec<u8>>) -> usize {
+    let to = net.nodes[1].addr;
+    net.capture = Some(Vec::new());
+    for bytes in datagrams {
+        net.inject(Packet { from: SocketAddr::from(STRANGER), to, ecn: None, bytes });
+    }
+    net.run_for(Duration::from_secs(60));
+    net.capture.take().unwrap().iter().filter(|packet| packet.from == to).count()
+}
+
+/// A well-formed header of an Initial packet, then `payload`.
+fn initial(version: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0xc3];
+    bytes.extend_from_slice(&version.to_be_bytes());
+    bytes.push(8);
+    bytes.extend_from_slice(b"conn-id1");
+    bytes.push(0);
+    bytes.push(0);
+    bytes.extend_from_slice(&(0x4000 | payload.len() as u16).to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+#[test]
+fn a_wrong_key_gets_silence() {
+    let mut net = Network::pair(Link::CLEAN);
+    net.set_key(0, [8; 32]);
+    net.capture = Some(Vec::new());
+    net.dial(0, 1, None);
+    let event = net.expect(0, |event| matches!(event, Event::DialFailed { .. }));
+    let Event::DialFailed { error, .. } = event else { unreachable!() };
+    assert_eq!(error, DialError::NoAnswer);
+    let from_there = net.nodes[1].addr;
+    assert!(net.capture.take().unwrap().iter().all(|packet| packet.from != from_there));
+    assert!(net.nodes[1].events.is_empty());
+}
+
+#[test]
+fn strangers_get_silence() {
+    let mut random = Random::from_seed([3; 32]);
+    let mut noise = |len: usize| {
+        let mut bytes = vec![0; len];
+        random.fill(&mut bytes);
+        bytes
+    };
+    let mut datagrams = vec![
+        initial(1, &noise(1200)),
+        initial(QUIC_VERSION, &noise(1200)),
+        initial(QUIC_VERSION, &[0; 1200]),
+        initial(0x0a0a_0a0a, &noise(1200)),
+        initial(0, &noise(1200)),
+        initial(QUIC_VERSION, &noise(20)),
+        Vec::new(),
+        vec![0xc0],
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+    ];
+    for len in [1, 2, 17, 100, 1200, 1472] {
+        for first in [0x40, 0x4f, 0xc0, 0xd0, 0xe0, 0xf0, 0x00, 0xff] {
+            let mut bytes = noise(len);
+            bytes[0] = first;
+            datagrams.push(bytes.clone());
+            if len > 5 {
+                bytes[1..5].copy_from_slice(&QUIC_VERSION.to_be_bytes());
+                datagrams.push(bytes);
+            }
+        }
+    }
+    let mut net = Network::pair(Link::CLEAN);
+    net.connect(0, 1);
+    net.run_for(Duration::from_millis(500));
+    let before = answers(&mut net, Vec::new());
+    // Keep-alives of the one connection go on as they would have.
+    assert_eq!(answers(&mut net, datagrams), before);
+}
+
+#[test]
+fn a_damaged_first_datagram_gets_silence() {
+    let mut net = Network::pair(Link::CLEAN);
+    net.capture = Some(Vec::new());
+    net.dial(0, 1, None);
+    let first = net.capture.take().unwrap().remove(0).bytes;
+    let mut net = Network::pair(Link::CLEAN);
+    let step = first.len() / 60;
+    // Bits of header, connection ids, packet number, sealed bytes and tag.
+    let damaged = (0..40).chain((40..first.len()).step_by(step)).map(|at| {
+        let mut bytes = first.clone();
+        bytes[at] ^= 0x10;
+        bytes
+    });
+    assert_eq!(answers(&mut net, damaged.collect()), 0);
+}
+
+#[test]
+fn a_replayed_first_datagram_gets_silence_while_and_after_the_connection_lives() {
+    let mut net = Network::pair(Link::CLEAN);
+    net.capture = Some(Vec::new());
+    let (ours, _) = net.connect(0, 1);
+    let first = net.capture.take().unwrap().remove(0).bytes;
+    net.run_for(Duration::from_secs(1));
+    let quiet = answers(&mut net, Vec::new());
+    assert_eq!(answers(&mut net, vec![first.clone(); 5]), quiet);
+    net.command(0, Command::Close { conn: ours, code: 1, reason: String::new() });
+    net.run_for(Duration::from_secs(60));
+    assert_eq!(answers(&mut net, vec![first; 5]), 0);
+}
+
+#[test]
+fn under_load_only_holders_of_a_key_are_asked_to_prove_their_address() {
+    let mut net = Network::pair(Link::CLEAN);
+    // Nodes that begin a handshake and never go on: their second datagrams are lost.
+    begin_handshakes(&mut net, INCOMING_RETRY);
+    net.capture = Some(Vec::new());
+    let (_, peer) = {
+        net.dial(0, 1, None);
+        net.connected(0)
+    };
+    assert_eq!(peer, net.nodes[1].peer);
+    let retry = |packet: &Packet| packet.bytes[0] & 0xf0 == 0xf0;
+    let (here, there) = (net.nodes[0].addr, net.nodes[1].addr);
+    let is_ours = |packet: &&Packet| packet.from == there && packet.to == here && retry(packet);
+    assert_eq!(net.capture.take().unwrap().iter().filter(is_ours).count(), 1);
+    // A stranger gets nothing, load or not.
+    let wrong = net.add(0);
+    net.set_key(wrong, [8; 32]);
+    net.capture = Some(Vec::new());
+    net.dial(wrong, 1, None);
+    net.run_for(Duration::from_secs(3));
+    let stranger = net.nodes[wrong].addr;
+    assert!(net.capture.take().unwrap().iter().all(|packet| packet.to != stranger));
+}
+
+#[test]
+fn unfinished_handshakes_are_bounded_and_their_places_come_back() {
+    let mut net = Network::pair(Link::CLEAN);
+    begin_handshakes(&mut net, INCOMING_MAX + 20);
+    // Beyond the threshold nobody got a place without a proof of its address.
+    assert!(net.nodes[1].endpoint.handshakes() <= INCOMING_RETRY);
+    net.run_for(Duration::from_secs(11));
+    assert_eq!(net.nodes[1].endpoint.handshakes(), 0);
+}
+
+/// Lets a device with the key begin handshakes from addresses where nobody listens for the answers.
+fn begin_handshakes(net: &mut Network, count: usize) {
+    let mut maker = Network::new(Link::CLEAN);
+    // Not one of the two: keys and ids come from a device's number.
+    let device = (0..3).map(|_| maker.add(0)).last().unwrap();
+    maker.set_key(device, KEY);
+    for number in 0..count {
+        if number % DIALS_MAX == 0 {
+            maker.run_for(Duration::from_secs(11));
+        }
+        maker.capture = Some(Vec::new());
+        let addr = net.nodes[1].addr;
+        maker.command(device, Command::Dial { ticket: 0, addr, psk: PSK, expect: None });
+        let mut packet = maker.capture.take().unwrap().remove(0);
+        packet.from = SocketAddr::from(([10, 8, (number >> 8) as u8, number as u8], 1));
+        net.inject(packet);
+    }
+    net.run_for(Duration::from_millis(1));
+}
+
+#[test]
+fn a_device_with_too_many_connections_loses_its_oldest() {
+    let mut net = Network::pair(Link::CLEAN);
+    let (_, oldest) = net.connect(0, 1);
+    for _ in 0..CONNECTIONS_PER_PEER_MAX {
+        net.dial(0, 1, None);
+    }
+    let is_closed = |event: &Event| matches!(event, Event::Closed { .. });
+    let Event::Closed { conn, reason } = net.expect(1, is_closed) else { unreachable!() };
+    assert_eq!((conn, reason), (oldest, CloseReason::LocallyClosed));
+    // Its own bound or ours, whichever end closed first.
+    net.expect(0, is_closed);
+    net.run_for(Duration::from_secs(3));
+    assert!(!net.nodes[1].events.iter().any(is_closed));
+}
+
+#[test]
+fn dials_are_bounded() {
+    let mut net = Network::pair(Link { lost: 1000, ..Link::CLEAN });
+    let addr = net.nodes[1].addr;
+    for ticket in 0..=DIALS_MAX as u64 {
+        net.command(0, Command::Dial { ticket, addr, psk: PSK, expect: None });
+    }
+    let Some(Event::DialFailed { ticket, error }) = net.nodes[0].events.pop_front() else { panic!() };
+    assert_eq!((ticket, error), (DIALS_MAX as u64, DialError::TooMany));
+    net.run_for(Duration::from_secs(11));
+    let failed = net.nodes[0].events.iter();
+    assert!(
+        failed.clone().all(|event| matches!(event, Event::DialFailed { error: DialError::NoAnswer, .. }))
+    );
+    assert_eq!(failed.count(), DIALS_MAX);
+}
+
+#[test]
+fn one_key_too_many_opens_nothing() {
+    let mut net = Network::pair(Link::CLEAN);
+    for number in 2..=crate::limits::PSKS_MAX as u64 + 1 {
+        net.command(0, Command::SetPsk { id: PskId(number), key: [1; 32] });
+    }
+    let addr = net.nodes[1].addr;
+    let psk = PskId(crate::limits::PSKS_MAX as u64 + 1);
+    net.command(0, Command::Dial { ticket: 1, addr, psk, expect: None });
+    let Some(Event::DialFailed { error, .. }) = net.nodes[0].events.pop_front() else { panic!() };
+    assert_eq!(error, DialError::UnknownKey);
+}

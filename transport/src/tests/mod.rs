@@ -1,0 +1,9 @@
+//! What endpoints promise, told over an in-memory network with a virtual clock.
+
+mod flow;
+mod handshake;
+mod hostile;
+mod lifetime;
+mod network;
+mod path;
+mod real;
