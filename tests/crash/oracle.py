@@ -23,8 +23,8 @@ def judge_wreck(world, before):
 def judge_restart(world, before, expected):
     """After the restart: the trees agree, what was replaced is in history, the tree is the expected one."""
     ended = world.sync()
-    check(ended.code in (program.IN_SYNC, program.CONFLICTS), f'the restart ends in sync: {ended.describe()}')
     unlike = trees.difference(trees.picture(world.left), trees.picture(world.right))
+    check(ended.code in (program.IN_SYNC, program.CONFLICTS), f'the restart ends in sync: {unlike[:4]}, {ended.describe()}')
     if unlike:
         world.sync()
         later = trees.difference(trees.picture(world.left), trees.picture(world.right))
