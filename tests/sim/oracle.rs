@@ -32,6 +32,7 @@ impl Oracle {
                     self.must.insert(hash);
                     self.allowed.insert(hash);
                     self.wanted.insert(hash, said.last().cloned().unwrap_or_default());
+                    said.push(format!("has saved {}", short(&hash)));
                 }
                 Deed::Passing(hash) => drop(self.allowed.insert(hash)),
                 Deed::Destroyed(hash) => {
@@ -39,6 +40,7 @@ impl Oracle {
                     self.superseded.insert(hash);
                     self.destroyed.insert((device, hash));
                     gone.push(hash);
+                    said.push(format!("has taken {} away", short(&hash)));
                 }
                 Deed::Said(words) => said.push(words),
             }
@@ -113,7 +115,10 @@ impl Oracle {
 
     fn name(&self, hash: &Hash) -> String {
         let words = self.wanted.get(hash).cloned().unwrap_or_default();
-        let id: String = hash.iter().take(4).map(|b| format!("{b:02x}")).collect();
-        format!("{id} ({words})")
+        format!("{} ({words})", short(hash))
     }
+}
+
+fn short(hash: &Hash) -> String {
+    hash.iter().take(4).map(|b| format!("{b:02x}")).collect()
 }

@@ -23,7 +23,7 @@ pub struct User {
     /// Bytes of large files, at most; 0: none.
     pub large: u64,
     shuffles: u64,
-    /// True while dunlin does not run: what it had not synced may be torn, and nobody moves that about.
+    /// True while dunlin does not run: what it had not synced may be torn, and nobody touches that.
     pub is_alone: bool,
 }
 
@@ -106,7 +106,8 @@ impl User {
         for dir in self.dirs(disk) {
             for (name, ino) in &disk.now[&dir].names {
                 let is_own = dir == ROOT && name == CONTROL_DIR.as_bytes();
-                if !is_own && kind.is_none_or(|k| disk.now[ino].kind == k) {
+                let is_torn = self.is_alone && disk.now[ino].is_ours && disk.now[ino].kind != Kind::Directory;
+                if !is_own && !is_torn && kind.is_none_or(|k| disk.now[ino].kind == k) {
                     spots.push(((dir, name.clone()), *ino));
                 }
             }
@@ -200,9 +201,6 @@ impl User {
     fn rename(&mut self, disk: &mut State) {
         let spots = self.spots(disk, None);
         let Some(((dir, name), ino)) = self.random.pick(&spots).cloned() else { return };
-        if self.is_alone && disk.now[&ino].is_ours {
-            return;
-        }
         let is_dir = disk.now[&ino].kind == Kind::Directory;
         let to = self.some_dir(disk);
         let new = if self.random.percent(40) {

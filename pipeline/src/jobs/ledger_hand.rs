@@ -39,10 +39,9 @@ impl LedgerHand {
         let store = &*self.store;
         Ok(match order {
             LedgerOrder::Record(observed) => {
-                // A user's file may still be in memory only; one sync covers the whole batch.
-                if observed.iter().any(|one| one.cut.is_some()) {
-                    self.folder.sync_all()?;
-                }
+                // What the user did, names and links included, may still be in memory only; one sync covers
+                // the whole batch.
+                self.folder.sync_all()?;
                 let recorded = record(store, &self.identity, observed, wall_ms)?;
                 Some(Event::Recorded(recorded, ledger_state(store)?))
             }

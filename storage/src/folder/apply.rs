@@ -271,9 +271,42 @@ fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Trouble> {
         }
     }
     match dir.stat(name.as_bytes()) {
-        Ok(Standing::Node(stat)) => Ok(Some(stat)),
+        Ok(Standing::Node(stat)) if is_placed(&stat, operation, &meta) => Ok(Some(stat)),
+        // It was placed, and a user was there already: he changed or took away the new thing, not the old.
+        _ if matches!(
+            operation,
+            Operation::PutFile { .. } | Operation::PutLink { .. } | Operation::Move { .. }
+        ) =>
+        {
+            Ok(Some(unlike_any(&ready.step)))
+        }
         _ => Err(Outcome::Refused(Refusal::ChangedMeanwhile).into()),
     }
+}
+
+/// True if what stands there now is what was just placed, as far as its stat tells.
+fn is_placed(stat: &StatSig, operation: &Operation, meta: &Meta) -> bool {
+    match operation {
+        Operation::PutFile { .. } => stat.kind == Kind::File && stat.mtime == meta.mtime,
+        Operation::PutLink { .. } => stat.kind == Kind::Symlink,
+        Operation::MakeDir { .. } => stat.kind == Kind::Directory,
+        Operation::Move { expect, .. }
+        | Operation::SetMeta { expect, .. }
+        | Operation::Adopt { expect, .. } => stat.ino == expect.stat.ino,
+        Operation::Remove { .. } | Operation::RemoveDir { .. } => false,
+    }
+}
+
+/// A stat that nothing on a disk has, so that the next scan looks at whatever stands there.
+fn unlike_any(step: &Step) -> StatSig {
+    let body = step.row.as_ref().map(|row| &row.body);
+    let kind = match body {
+        Some(Body::Directory) => Kind::Directory,
+        Some(Body::Symlink(_)) => Kind::Symlink,
+        _ => Kind::File,
+    };
+    let never = Timestamp { secs: i64::MIN, nanos: 0 };
+    StatSig { dev: 0, ino: 0, size: u64::MAX, mode: 0, mtime: never, ctime: never, kind }
 }
 
 /// What is not where it should be is a matter for the scan; the rest for a later try.

@@ -305,6 +305,8 @@ impl State {
         let Some(new) = self.now.get(&ino) else { return };
         match self.durable.get_mut(&ino) {
             Some(old) => *old = Inode { names: std::mem::take(&mut old.names), ..new.clone() },
+            // What has no name any more must not be there when its number is used again.
+            None if new.is_gone => {}
             None => {
                 self.durable.insert(ino, Inode { names: BTreeMap::new(), ..new.clone() });
             }
