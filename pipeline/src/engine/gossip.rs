@@ -238,6 +238,7 @@ impl Engine {
         let frontier = self.ledger.frontier.clone();
         self.send(conn, &Message::Frontier(frontier));
         self.remote.hope();
+        self.local.forget_tries();
     }
 
     fn handle_frontier(&mut self, conn: ConnId, frontier: Frontier) {

@@ -75,15 +75,23 @@ impl Local {
     /// Asks for a look at the directory that holds `path` at the next [`Local::rescan_now`]; false if it
     /// was put off too often.
     pub fn rescan_later(&mut self, path: RelPath) -> bool {
-        let tries = self.tries.entry(path.clone()).or_default();
-        *tries += 1;
+        let parent = path.split_last().map_or_else(RelPath::root, |(parent, _)| parent);
+        // Each chunk of a changed file tells of the same change.
+        if self.later.contains(&parent) {
+            return true;
+        }
+        let tries = self.tries.entry(path).or_default();
+        *tries = tries.saturating_add(1);
         let may = *tries <= UNSTABLE_TRIES;
         if may {
-            self.later.insert(path.split_last().map_or_else(RelPath::root, |(parent, _)| parent));
-        } else {
-            self.tries.remove(&path);
+            self.later.insert(parent);
         }
         may
+    }
+
+    /// What was put off too often gets another chance.
+    pub fn forget_tries(&mut self) {
+        self.tries.clear();
     }
 
     /// True if a file is to be looked at again soon.

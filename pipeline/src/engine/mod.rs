@@ -219,7 +219,9 @@ impl Engine {
             Event::StageFinished { ticket, result } => self.handle_stage_finished(ticket, result),
             Event::Opened { ticket, result } => self.handle_opened(ticket, result),
             Event::Reused { owner, bytes } => self.handle_reused(owner, bytes),
-            Event::Served { conn, frames, bytes, stale } => self.handle_served(conn, frames, bytes, stale),
+            Event::Served { conn, frames, bytes, stale } => {
+                self.handle_served(now, conn, frames, bytes, stale)
+            }
         }
         self.advance(now);
     }

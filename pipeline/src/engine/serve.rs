@@ -1,10 +1,11 @@
 //! Contents, both ways: what peers ask for is read within their credit, what they send is matched
 //! with what was asked.
 
-use super::Engine;
 use super::effect::{DigestOrder, Effect};
 use super::gossip::BYE_PROTOCOL;
 use super::session::Serving;
+use super::wake::Wake;
+use super::{Engine, RESCAN_AFTER};
 use bytes::Bytes;
 use dunlin_core::limits::{
     BULK_CREDIT, CHUNK_BYTES_MAX, FETCH_BYTES_IN_FLIGHT, SERVE_QUEUE_MAX, SERVES_IN_FLIGHT,
@@ -12,6 +13,7 @@ use dunlin_core::limits::{
 use dunlin_core::message::{Bulk, Message, Part, Want, WantItem};
 use dunlin_core::path::RelPath;
 use dunlin_transport::{Command, ConnId, Lane};
+use std::time::Instant;
 
 impl Engine {
     /// Sessions that can be asked for contents, least burdened first, with the bytes each may be asked for.
@@ -56,13 +58,14 @@ impl Engine {
 
     pub(super) fn handle_served(
         &mut self,
+        now: Instant,
         conn: ConnId,
         frames: Vec<Bytes>,
         bytes: u64,
         stale: Option<RelPath>,
     ) {
         if let Some(path) = stale {
-            self.rescan_around(path);
+            self.look_again(now, path);
             if let Some(session) = self.sessions.get_mut(&conn) {
                 session.status_sent = None;
             }
@@ -76,6 +79,15 @@ impl Engine {
         self.progress.bytes_sent += bytes;
         for frame in frames {
             self.effects.push_back(Effect::Net(Command::Send { conn, lane: Lane::Bulk, frame }));
+        }
+    }
+
+    /// A file is not what the ledger says: it is read again, but not for ever if it never holds still.
+    fn look_again(&mut self, now: Instant, path: RelPath) {
+        if self.local.rescan_later(path.clone()) {
+            self.wakes.arm(Wake::Rescan, now, RESCAN_AFTER);
+        } else {
+            self.note_problem(path.to_string(), "it changes all the time".to_owned());
         }
     }
 
