@@ -525,7 +525,7 @@ impl Engine {
     fn retry_later(&mut self, now: Instant) {
         let is_left = self.ledger.dirty > 0 && self.remote.is_idle() && self.fetch.is_idle();
         if is_left && !self.wakes.is_armed(Wake::Retry) {
-            let pause = RETRY_AFTER.saturating_mul(1 << self.remote.idle_tries().min(6));
+            let pause = RETRY_AFTER.saturating_mul(1 << self.remote.idle_tries().min(3));
             self.wakes.arm(Wake::Retry, now, pause);
         }
     }
