@@ -290,9 +290,25 @@ impl Planner<'_, '_> {
             // A directory that is to be where this very thing is can only be made once it has gone.
             return Ok(!nodes.is_empty());
         };
+        if !self.is_dir_at_home(&nodes, dir)? {
+            // It has to come home first, and may be waiting for this very thing to go.
+            return Ok(true);
+        }
         let home = Home { nodes, path: RelPath::root(), dir: Some(dir) };
         let Some(shown) = self.main_of(&home, place, node)? else { return Ok(false) };
         Ok(self.edit.view().disk_row(&Spot { dir, name: shown.name })?.is_some())
+    }
+
+    /// True if a directory stands where the tree wants it.
+    fn is_dir_at_home(&self, nodes: &[NodeId], dir: DirId) -> Result<bool, JobError> {
+        let Some(first) = nodes.first() else { return Ok(false) };
+        let Some(place) = self.edit.node(first)?.and_then(|node| node.at) else { return Ok(true) };
+        let parents = group(&self.edit, &place.parent)?;
+        let home = Home { dir: self.standing_dir(&parents)?, nodes: parents, path: RelPath::root() };
+        let (Some(parent), Some(shown)) = (home.dir, self.main_of(&home, &place, first)?) else {
+            return Ok(false);
+        };
+        Ok(self.edit.view().dir_spot(dir)? == Some(Spot { dir: parent, name: shown.name }))
     }
 
     /// The directory on disk that stands for one of these nodes.
