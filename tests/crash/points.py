@@ -16,7 +16,13 @@ CALLS = [
 # The calls around which an order can be wrong; half of the sample is theirs, however rare they are.
 DECISIVE = {'fsync', 'fdatasync', 'syncfs', 'rename', 'renameat', 'renameat2', 'unlink', 'unlinkat', 'linkat', 'ftruncate', 'msync'}
 
-Point = collections.namedtuple('Point', 'story call number')
+
+
+class Point(collections.namedtuple('Point', 'story call number')):
+    """The number-th call of that name in a story; printed as `--only` takes it."""
+
+    def __str__(self):
+        return f'{self.story}:{self.call}:{self.number}'
 
 
 def parse(text):

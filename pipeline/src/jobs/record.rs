@@ -345,8 +345,14 @@ impl Recorder<'_, '_> {
         cut: Option<Cut>,
     ) -> Result<(), JobError> {
         let view = self.signer.edit.view();
-        let (Some(old), Some(spot)) = (view.located(&row.node, row.shown_as)?, self.spot(path)?) else {
-            return Ok(());
+        let Some(spot) = self.spot(path)? else { return Ok(()) };
+        let Some(old) = view.located(&row.node, row.shown_as)? else {
+            // It counts as gone already, since something else took its place: here it is new.
+            let target = match &row.body {
+                Body::Symlink(target) => Some(target.clone()),
+                _ => None,
+            };
+            return found(stat, target, cut).map_or(Ok(()), |found| self.appeared(path, found));
         };
         let Some(current) = view.disk_row(&old)? else { return Ok(()) };
         if let Some(covered) = view.disk_row(&spot)?.filter(|_| spot != old) {

@@ -150,7 +150,7 @@ def changing(stage):
     writer.start()
     try:
         for _ in range(stage.size(5, 30)):
-            ended = device.sync(left, right)
+            ended = device.run('--json', 'sync', left, right, patience_s=60)
             check(ended.code in (program.IN_SYNC, program.SOME_FAILED), f'the run ends: {ended.describe()}')
             if os.path.exists(os.path.join(right, 'growing.log')):
                 data = open(os.path.join(right, 'growing.log'), 'rb').read()

@@ -245,7 +245,8 @@ impl Planner<'_, '_> {
                 return Ok(false);
             }
             self.mark(&other)?;
-            if self.is_blocked(&other, &row.node)? {
+            // What is wanted below the very directory that it is in the way of never gets there by itself.
+            if one.state.body == Body::Directory || self.is_blocked(&other, &row.node)? {
                 self.step_aside(place, home, path, row)?;
             }
             return Ok(false);
