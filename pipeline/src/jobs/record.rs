@@ -276,7 +276,15 @@ impl Recorder<'_, '_> {
     fn twins(&mut self, spot: &Spot, row: &DiskRow) -> Result<Vec<NodeId>, JobError> {
         let shown = self.slot(spot.dir, &spot.name)?;
         let this = shown.into_iter().find(|s| s.node == row.node && s.role == Role::Main);
-        Ok(this.map(|s| s.twins).unwrap_or_default())
+        let mut twins = this.map(|s| s.twins).unwrap_or_default();
+        // A twin that has a file of its own on this disk is not what was changed here.
+        let view = self.signer.edit.view();
+        for at in (0..twins.len()).rev() {
+            if view.located(&twins[at], ShownAs::Main)?.is_some() {
+                twins.remove(at);
+            }
+        }
+        Ok(twins)
     }
 
     fn delete_all(&mut self, nodes: &[NodeId]) -> Result<(), JobError> {

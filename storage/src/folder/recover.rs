@@ -7,7 +7,7 @@ use super::apply::{ApplyFailed, hash_of, write_row};
 use super::cut::is_racy;
 use super::fs::{self, Folder, FsError, Standing};
 use super::intent::{Intent, IntentStep, RowAfter};
-use crate::disk::StatSig;
+use crate::disk::{DiskRow, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::decode;
 use crate::store::tables::{Store, StoreError, Table};
@@ -71,6 +71,14 @@ fn recover_step(
             Ok(false) if step.before.is_none() && is_torn(after, &stat) => {
                 set_aside(folder, &path);
                 edit.remove_disk_row(&spot)?;
+            }
+            // Something else stands where ours was lost: the user's, and nobody deleted ours.
+            Ok(false) if step.before.is_none() => {
+                let row = edit.view().disk_row(&spot)?;
+                let is_ours = |row: &DiskRow| (row.node, row.shown_as) == (after.node, after.shown_as);
+                if row.is_some_and(|row| is_ours(&row) && row.stat.ino != stat.ino) {
+                    edit.remove_disk_row(&spot)?;
+                }
             }
             Ok(false) | Err(_) => {}
         },
