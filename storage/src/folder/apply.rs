@@ -62,7 +62,9 @@ pub fn apply(
     if replaces {
         folder.sync_all().map_err(ApplyFailed::Sync)?;
     }
-    record(store, &mut batch, intent.filter(|_| replaces), now)?;
+    // Where nothing was placed there is nothing that a later sync has to cover.
+    let is_over = replaces || batch.iter().all(|ready| ready.outcome != Some(Outcome::Done));
+    record(store, &mut batch, intent.filter(|_| is_over), now)?;
     for ready in &batch {
         if let Some(name) = ready.staged.as_deref().filter(|_| ready.outcome != Some(Outcome::Done)) {
             // A leftover is swept at the next start at the latest.
