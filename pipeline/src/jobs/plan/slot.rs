@@ -137,8 +137,10 @@ impl Planner<'_, '_> {
         if !node.live || is_waiting || node.at.as_ref().is_some_and(is_here) {
             return Ok(true);
         }
-        let spot = slot.home.dir.map(|dir| Spot { dir, name: name.clone() });
-        spot.map_or(Ok(false), |spot| self.is_left_over(&spot, row))
+        let Some(dir) = slot.home.dir else { return Ok(false) };
+        let spot = Spot { dir, name: name.clone() };
+        let is_own = node.at.is_some_and(|at| at.name == *name && slot.home.nodes.contains(&at.parent));
+        Ok(!is_own && !self.belongs_elsewhere(slot, &spot, row)?)
     }
 
     fn mend_one(&mut self, slot: &mut Slot<'_>, one: &Shown) -> Result<bool, JobError> {
