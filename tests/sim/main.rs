@@ -33,9 +33,10 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| args.iter().any(|a| a == name);
-    let value =
-        |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).and_then(number);
-    if let Some(seed) = args.iter().find_map(number).filter(|_| !has("--seeds") && !has("--start")) {
+    let value = |name: &str| {
+        args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).and_then(|a| number(a))
+    };
+    if let Some(seed) = args.iter().find_map(|a| number(a)).filter(|_| !has("--seeds") && !has("--start")) {
         return one(seed, has("--trace"));
     }
     if has("--canaries") {
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
     many(value("--start").unwrap_or(0), seeds)
 }
 
-fn number(text: &String) -> Option<u64> {
+fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
         None => text.parse().ok(),

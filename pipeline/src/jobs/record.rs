@@ -11,6 +11,7 @@ use dunlin_core::content::{Body, Kind, Meta};
 use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{self as ledger, Event};
+use dunlin_core::limits::PATH_DEPTH_MAX;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Role, Shown, group, slot};
@@ -276,7 +277,15 @@ impl Recorder<'_, '_> {
     fn twins(&mut self, spot: &Spot, row: &DiskRow) -> Result<Vec<NodeId>, JobError> {
         let shown = self.slot(spot.dir, &spot.name)?;
         let this = shown.into_iter().find(|s| s.node == row.node && s.role == Role::Main);
-        Ok(this.map(|s| s.twins).unwrap_or_default())
+        let mut twins = this.map(|s| s.twins).unwrap_or_default();
+        // A twin that has a file of its own on this disk is not what was changed here.
+        let view = self.signer.edit.view();
+        for at in (0..twins.len()).rev() {
+            if view.located(&twins[at], ShownAs::Main)?.is_some() {
+                twins.remove(at);
+            }
+        }
+        Ok(twins)
     }
 
     fn delete_all(&mut self, nodes: &[NodeId]) -> Result<(), JobError> {
@@ -355,6 +364,10 @@ impl Recorder<'_, '_> {
             return found(stat, target, cut).map_or(Ok(()), |found| self.appeared(path, found));
         };
         let Some(current) = view.disk_row(&old)? else { return Ok(()) };
+        if self.is_below(spot.dir, current.dir)? {
+            // Another directory has its old name by now, and its row with it; this one is inside, and new.
+            return found(stat, None, cut).map_or(Ok(()), |found| self.create(&spot, found));
+        }
         if let Some(covered) = view.disk_row(&spot)?.filter(|_| spot != old) {
             // It took the place of something else, which is gone by that.
             self.gone(&covered)?;
@@ -389,6 +402,22 @@ impl Recorder<'_, '_> {
             Some(found) => self.changed(path, found),
             None => Ok(()),
         }
+    }
+
+    /// True if a directory is `above` or lies below it.
+    fn is_below(&self, dir: DirId, above: Option<DirId>) -> Result<bool, JobError> {
+        let Some(above) = above else { return Ok(false) };
+        let mut here = dir;
+        for _ in 0..PATH_DEPTH_MAX {
+            if here == above {
+                return Ok(true);
+            }
+            match self.signer.edit.view().dir_spot(here)? {
+                Some(spot) => here = spot.dir,
+                None => break,
+            }
+        }
+        Ok(false)
     }
 
     /// A person dealt with a conflict copy: its version is superseded by what the main file holds.

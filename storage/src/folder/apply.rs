@@ -19,7 +19,7 @@ use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::id::ContentHash;
-use dunlin_core::path::RelPath;
+use dunlin_core::path::{Name, RelPath};
 use std::collections::BTreeSet;
 
 /// What a step has to go on with.
@@ -62,7 +62,9 @@ pub fn apply(
     if replaces {
         folder.sync_all().map_err(ApplyFailed::Sync)?;
     }
-    record(store, &mut batch, intent.filter(|_| replaces), now)?;
+    // Where nothing was placed there is nothing that a later sync has to cover.
+    let is_over = replaces || batch.iter().all(|ready| ready.outcome != Some(Outcome::Done));
+    record(store, &mut batch, intent.filter(|_| is_over), now)?;
     for ready in &batch {
         if let Some(name) = ready.staged.as_deref().filter(|_| ready.outcome != Some(Outcome::Done)) {
             // A leftover is swept at the next start at the latest.
@@ -105,6 +107,16 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
         {
             ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
             continue;
+        }
+        // A row in a directory that is to go is a change that was recorded since: it would be left without one.
+        if let Operation::RemoveDir { expect: DiskRow { dir: Some(dir), .. }, .. } = operation {
+            let rows = view.all_disk_rows(*dir)?;
+            let is_left =
+                |(name, _): &(Name, DiskRow)| at.join(name.clone()).is_ok_and(|p| !freed.contains(&p));
+            if rows.iter().any(is_left) {
+                ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
+                continue;
+            }
         }
         match operation {
             Operation::Remove { at, .. } | Operation::RemoveDir { at, .. } => drop(freed.insert(at.clone())),

@@ -7,7 +7,7 @@ use super::apply::{ApplyFailed, hash_of, write_row};
 use super::cut::is_racy;
 use super::fs::{self, Folder, FsError, Standing};
 use super::intent::{Intent, IntentStep, RowAfter};
-use crate::disk::StatSig;
+use crate::disk::{DiskRow, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::decode;
 use crate::store::tables::{Store, StoreError, Table};
@@ -55,8 +55,8 @@ fn recover_step(
         return Ok(edit.commit()?);
     };
     match (&step.after, found) {
-        (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, step, stat) {
-            Ok(true) => {
+        (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, step, stat).unwrap_or(false) {
+            true => {
                 // A move: what stands here stands no more where its row is.
                 if let Some(old) =
                     edit.view().located(&after.node, after.shown_as)?.filter(|old| *old != spot)
@@ -68,11 +68,19 @@ fn recover_step(
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
             // it is neither shown nor taken for the user's. If something stood there before, what is
             // there may be the user's: the scan decides.
-            Ok(false) if step.before.is_none() && is_torn(after, &stat) => {
+            false if step.before.is_none() && is_torn(after, &stat) => {
                 set_aside(folder, &path);
                 edit.remove_disk_row(&spot)?;
             }
-            Ok(false) | Err(_) => {}
+            // Something else stands where ours was lost: the user's, and nobody deleted ours.
+            false if step.before.is_none() => {
+                let row = edit.view().disk_row(&spot)?;
+                let is_ours = |row: &DiskRow| (row.node, row.shown_as) == (after.node, after.shown_as);
+                if row.is_some_and(|row| is_ours(&row) && row.stat.ino != stat.ino) {
+                    edit.remove_disk_row(&spot)?;
+                }
+            }
+            false => {}
         },
         (None, Err(FsError::NotFound)) => edit.remove_disk_row(&spot)?,
         // New, placed and lost again with the power: it was never here, so nobody has deleted it.

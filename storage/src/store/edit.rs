@@ -102,18 +102,17 @@ impl<'a> Edit<'a> {
         {
             self.forget(spot, &old)?;
         }
-        if let Some(other) = self.view().located(&row.node, row.shown_as)?.filter(|other| other != spot) {
-            self.mark_left_over(&other, row)?;
-        }
+        let other = self.view().located(&row.node, row.shown_as)?.filter(|other| other != spot);
         self.put(Table::Disk, &spot_key(spot), row)?;
         self.put(Table::Located, &located_key(&row.node, row.shown_as), spot)?;
         if let Some(dir) = row.dir {
             self.put(Table::Dirs, &dir_key(dir), spot)?;
         }
-        Ok(())
+        // The directory that holds the other row may be this very one.
+        other.map_or(Ok(()), |other| self.mark_left_over(&other, row))
     }
 
-    /// A row is about to be written for what has one already: the other one is left over, and its spot has
+    /// A row was written for what had one already: the other one is left over, and its spot has
     /// to be looked at.
     fn mark_left_over(&mut self, spot: &Spot, row: &DiskRow) -> Result<(), StoreError> {
         let view = self.view();

@@ -173,7 +173,9 @@ impl<'a> View<'a> {
     /// The node that a directory on disk shows.
     pub fn node_of_dir(&self, dir: DirId) -> Result<Option<NodeId>, StoreError> {
         if dir == DirId::ROOT {
-            let founding = self.entry(&EntryId(self.folder()?.0))?;
+            // A store that was never set up has no root either.
+            let Some(folder) = self.meta::<FolderId>(Meta::Folder)? else { return Ok(None) };
+            let founding = self.entry(&EntryId(folder.0))?;
             return Ok(founding.map(|row| Dot { chain: row.chain, seq: 0, index: 0 }));
         }
         let Some(spot) = self.dir_spot(dir)? else { return Ok(None) };

@@ -137,8 +137,10 @@ impl Planner<'_, '_> {
         if !node.live || is_waiting || node.at.as_ref().is_some_and(is_here) {
             return Ok(true);
         }
-        let spot = slot.home.dir.map(|dir| Spot { dir, name: name.clone() });
-        spot.map_or(Ok(false), |spot| self.is_left_over(&spot, row))
+        let Some(dir) = slot.home.dir else { return Ok(false) };
+        let spot = Spot { dir, name: name.clone() };
+        let is_own = node.at.is_some_and(|at| at.name == *name && slot.home.nodes.contains(&at.parent));
+        Ok(!is_own && !self.belongs_elsewhere(slot, &spot, row)?)
     }
 
     fn mend_one(&mut self, slot: &mut Slot<'_>, one: &Shown) -> Result<bool, JobError> {
@@ -291,9 +293,25 @@ impl Planner<'_, '_> {
             // A directory that is to be where this very thing is can only be made once it has gone.
             return Ok(!nodes.is_empty());
         };
+        if !self.is_dir_at_home(&nodes, dir)? {
+            // It has to come home first, and may be waiting for this very thing to go.
+            return Ok(true);
+        }
         let home = Home { nodes, path: RelPath::root(), dir: Some(dir) };
         let Some(shown) = self.main_of(&home, place, node)? else { return Ok(false) };
         Ok(self.edit.view().disk_row(&Spot { dir, name: shown.name })?.is_some())
+    }
+
+    /// True if a directory stands where the tree wants it.
+    fn is_dir_at_home(&self, nodes: &[NodeId], dir: DirId) -> Result<bool, JobError> {
+        let Some(first) = nodes.first() else { return Ok(false) };
+        let Some(place) = self.edit.node(first)?.and_then(|node| node.at) else { return Ok(true) };
+        let parents = group(&self.edit, &place.parent)?;
+        let home = Home { dir: self.standing_dir(&parents)?, nodes: parents, path: RelPath::root() };
+        let (Some(parent), Some(shown)) = (home.dir, self.main_of(&home, &place, first)?) else {
+            return Ok(false);
+        };
+        Ok(self.edit.view().dir_spot(dir)? == Some(Spot { dir: parent, name: shown.name }))
     }
 
     /// The directory on disk that stands for one of these nodes.
