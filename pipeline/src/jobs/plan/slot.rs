@@ -148,8 +148,7 @@ impl Planner<'_, '_> {
         let spot = slot.home.dir.map(|dir| Spot { dir, name: one.name.clone() });
         let here = spot.as_ref().map(|s| self.edit.view().disk_row(s)).transpose()?.flatten();
         if let (Some(spot), Some(row)) = (&spot, &here) {
-            let is_taken_over = row.body == one.state.body && slot.wanted(row).is_none();
-            if is_it(row, one) || is_taken_over && slot.strays.contains_key(spot) {
+            if is_it(row, one) || self.is_free_for(slot, one, spot, row)? {
                 slot.strays.remove(spot);
                 return self.mend_in_place(slot, path, one, row);
             }
@@ -166,6 +165,22 @@ impl Planner<'_, '_> {
             }
             None => self.put_new(slot.place, path, one),
         }
+    }
+
+    /// True if what stands where `one` should holds the same and is wanted nowhere else: it is taken for it.
+    /// What is wanted elsewhere will be moved there, in this very plan perhaps, and be missing here unnoticed.
+    fn is_free_for(
+        &self,
+        slot: &Slot<'_>,
+        one: &Shown,
+        spot: &Spot,
+        row: &DiskRow,
+    ) -> Result<bool, JobError> {
+        if row.body != one.state.body || slot.wanted(row).is_some() || !slot.strays.contains_key(spot) {
+            return Ok(false);
+        }
+        let elsewhere = self.wanted_elsewhere(row, slot.home, slot.place)?;
+        Ok(elsewhere.is_none() || self.is_left_over(spot, row)?)
     }
 
     /// Where a thing stands now; or equal bytes that are wanted nowhere.
