@@ -209,6 +209,9 @@ impl Planner<'_, '_> {
             && row.places == one.places;
         let expect = row.clone();
         let operation = if row.stat.kind == Kind::Directory {
+            if row.node != one.node {
+                self.mark_inside(one, row.dir)?;
+            }
             let is_same = row.meta.mode == one.state.meta.mode;
             match (is_same, is_noted) {
                 (true, true) => return Ok(true),
@@ -330,7 +333,7 @@ impl Planner<'_, '_> {
     }
 
     /// The directory on disk that stands for one of these nodes.
-    fn standing_dir(&self, nodes: &[NodeId]) -> Result<Option<DirId>, JobError> {
+    pub(super) fn standing_dir(&self, nodes: &[NodeId]) -> Result<Option<DirId>, JobError> {
         for node in nodes {
             if self.edit.node(node)?.is_some_and(|node| node.at.is_none()) {
                 return Ok(Some(DirId::ROOT));
@@ -400,30 +403,45 @@ impl Planner<'_, '_> {
     fn put_new(&mut self, place: &Place, at: RelPath, one: &Shown) -> Result<bool, JobError> {
         if one.state.body == Body::Directory {
             self.push_shown(place, Operation::MakeDir { at }, one, None);
-            let nodes: Vec<NodeId> = std::iter::once(one.node).chain(one.twins.iter().copied()).collect();
-            for node in nodes {
-                self.mark_children_elsewhere(&node)?;
-            }
+            self.mark_inside(one, None)?;
             return Ok(true);
         }
         self.put(place, at, one, None)?;
         Ok(true)
     }
 
-    /// Children that stand in another directory have to come along.
-    fn mark_children_elsewhere(&mut self, dir: &NodeId) -> Result<(), JobError> {
+    /// A directory on disk shows `one` from now on. Its mark says nothing of what is in it: a child may stand in
+    /// another directory, or have been one with the child of a twin that is gone.
+    fn mark_inside(&mut self, one: &Shown, dir: Option<DirId>) -> Result<(), JobError> {
+        let inside = dir.map(|dir| self.edit.view().all_disk_rows(dir)).transpose()?.unwrap_or_default();
+        for (name, _) in inside {
+            self.mark_unless_marked(&Place { parent: one.node, name })?;
+        }
+        for node in std::iter::once(&one.node).chain(&one.twins) {
+            self.mark_children(node)?;
+        }
+        Ok(())
+    }
+
+    fn mark_children(&mut self, dir: &NodeId) -> Result<(), JobError> {
         let mut after = None;
         loop {
             let page = self.edit.children(dir, after.as_ref(), PAGE)?;
-            for (name, child) in &page {
-                if self.edit.view().located(child, ShownAs::Main)?.is_some() {
-                    self.mark(&Place { parent: *dir, name: name.clone() })?;
-                }
+            for (name, _) in &page {
+                self.mark_unless_marked(&Place { parent: *dir, name: name.clone() })?;
             }
             match page.last() {
                 Some(last) if page.len() == PAGE => after = Some(last.clone()),
                 _ => return Ok(()),
             }
+        }
+    }
+
+    /// A new mark counts as a change; one that is there does as well, unless a step under way takes it off.
+    fn mark_unless_marked(&mut self, place: &Place) -> Result<(), JobError> {
+        match self.edit.view().dirty_generation(place)? {
+            Some(_) if !self.busy.contains(place) => Ok(()),
+            _ => self.mark(place),
         }
     }
 
