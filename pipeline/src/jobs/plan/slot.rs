@@ -150,7 +150,7 @@ impl Planner<'_, '_> {
         if let (Some(spot), Some(row)) = (&spot, &here) {
             if is_it(row, one) || self.is_free_for(slot, one, spot, row)? {
                 slot.strays.remove(spot);
-                return self.mend_in_place(slot, path, one, row);
+                return self.mend_in_place(slot, path, one, spot, row);
             }
         }
         if let Some(row) = here
@@ -201,12 +201,14 @@ impl Planner<'_, '_> {
         slot: &Slot<'_>,
         at: RelPath,
         one: &Shown,
+        spot: &Spot,
         row: &DiskRow,
     ) -> Result<bool, JobError> {
         let is_noted = row.node == one.node
             && row.shown_as == shown_as(one.role)
             && row.versions == one.versions
-            && row.places == one.places;
+            && row.places == one.places
+            && !self.is_left_over(spot, row)?;
         let expect = row.clone();
         let operation = if row.stat.kind == Kind::Directory {
             if row.node != one.node {
