@@ -253,6 +253,10 @@ impl Recorder<'_, '_> {
         row.meta = found.meta;
         row.stat = found.stat;
         row.racy = found.racy;
+        if is_same {
+            self.signer.edit.put_disk_row_again(&spot, &row)?;
+            return Ok(put_chunks(&mut self.signer.edit, &row)?);
+        }
         self.put_row(&spot, &row)
     }
 

@@ -11,7 +11,7 @@ pub use super::intent::RowAfter;
 use super::intent::{Intent, IntentStep};
 use super::stage::stage_name;
 pub use super::step::{ApplyFailed, Operation, Outcome, Refusal, Source, Step};
-use crate::disk::{DiskRow, StatSig};
+use crate::disk::{DiskRow, Spot, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::{ChunkPlace, encode};
 use crate::store::tables::{Store, StoreError};
@@ -20,6 +20,7 @@ use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::id::ContentHash;
 use dunlin_core::path::{Name, RelPath};
+use dunlin_core::tree::view::group;
 use std::collections::BTreeSet;
 
 /// What a step has to go on with.
@@ -88,6 +89,8 @@ pub fn settle(folder: &Folder, store: &dyn Store) -> Result<(), ApplyFailed> {
 
 /// A step that makes something new counts on a spot without a row. If there is one, a local change was
 /// recorded since the plan was made; were its row written over, its deletion would go unseen.
+/// And it counts on the directory at its path: a content can be long in coming, and another directory may
+/// have that path by then.
 fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError> {
     let tx = store.read()?;
     let view = View(&*tx);
@@ -103,7 +106,7 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
         if is_new
             && !freed.contains(at)
             && let Some(spot) = view.spot_of(at)?
-            && view.disk_row(&spot)?.is_some()
+            && (view.disk_row(&spot)?.is_some() || !is_home(&view, &freed, &ready.step, &spot)?)
         {
             ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
             continue;
@@ -125,6 +128,16 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
         }
     }
     Ok(())
+}
+
+/// True if the directory of a spot shows the one that the step's place is in, or will be another by then.
+fn is_home(view: &View<'_>, freed: &BTreeSet<RelPath>, step: &Step, spot: &Spot) -> Result<bool, StoreError> {
+    let (Some(place), Some(node)) = (&step.place, view.node_of_dir(spot.dir)?) else { return Ok(true) };
+    if node == place.parent || freed.iter().any(|path| step.operation.at().starts_with(path)) {
+        return Ok(true);
+    }
+    let twins = group(view, &node).map_err(|fault| StoreError::Failed(fault.to_string()))?;
+    Ok(twins.contains(&place.parent))
 }
 
 fn is_risky(operation: &Operation) -> bool {
@@ -502,7 +515,7 @@ fn record_one(edit: &mut Edit<'_>, ready: &Ready, now: Timestamp) -> Result<bool
 /// Writes the row of something that stands there now.
 pub(super) fn write_row(
     edit: &mut Edit<'_>,
-    spot: &crate::disk::Spot,
+    spot: &Spot,
     after: &RowAfter,
     stat: StatSig,
     racy: bool,

@@ -75,8 +75,7 @@ fn recover_step(
             // Something else stands where ours was lost: the user's, and nobody deleted ours.
             false if step.before.is_none() => {
                 let row = edit.view().disk_row(&spot)?;
-                let is_ours = |row: &DiskRow| (row.node, row.shown_as) == (after.node, after.shown_as);
-                if row.is_some_and(|row| is_ours(&row) && row.stat.ino != stat.ino) {
+                if row.is_some_and(|row| is_written(&row, after) && row.stat.ino != stat.ino) {
                     edit.remove_disk_row(&spot)?;
                 }
             }
@@ -86,13 +85,19 @@ fn recover_step(
         // New, placed and lost again with the power: it was never here, so nobody has deleted it.
         (Some(after), Err(FsError::NotFound)) if step.before.is_none() => {
             let row = edit.view().disk_row(&spot)?;
-            if row.is_some_and(|row| row.node == after.node && row.shown_as == after.shown_as) {
+            if row.is_some_and(|row| is_written(&row, after)) {
                 edit.remove_disk_row(&spot)?;
             }
         }
         _ => {}
     }
     Ok(edit.commit()?)
+}
+
+/// True if the row says what the step wrote. One that says more is of a user's change, and that was durable
+/// before it was recorded: whatever became of it is his doing.
+fn is_written(row: &DiskRow, after: &RowAfter) -> bool {
+    (row.node, row.shown_as) == (after.node, after.shown_as) && row.versions == after.versions
 }
 
 /// The staged name of a step holds the new content before the exchange and the old one after it. The

@@ -127,6 +127,15 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
+    /// Says again what stands at a spot, as it was found there unchanged. If the thing has a row elsewhere that
+    /// counts, this one stays left over.
+    pub fn put_disk_row_again(&mut self, spot: &Spot, row: &DiskRow) -> Result<(), StoreError> {
+        match self.view().located(&row.node, row.shown_as)? {
+            Some(other) if other != *spot => self.put(Table::Disk, &spot_key(spot), row),
+            _ => self.put_disk_row(spot, row),
+        }
+    }
+
     /// Nothing stands at a spot any more.
     pub fn remove_disk_row(&mut self, spot: &Spot) -> Result<(), StoreError> {
         if let Some(old) = self.view().disk_row(spot)? {

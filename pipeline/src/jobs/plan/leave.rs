@@ -4,7 +4,7 @@
 use super::{Home, JobError, Planner};
 use crate::jobs::ledger_state::label_of;
 use crate::jobs::record::shown_as;
-use dunlin_core::content::Kind;
+use dunlin_core::content::{Body, Kind};
 use dunlin_core::id::NodeId;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::name::copies_begin;
@@ -142,6 +142,10 @@ impl Planner<'_, '_> {
     pub(super) fn clear_below_dead(&mut self, place: &Place) -> Result<bool, JobError> {
         let Some(spot) = self.edit.view().located(&place.parent, ShownAs::Main)? else { return Ok(true) };
         let Some(DiskRow { dir: Some(dir), .. }) = self.edit.view().disk_row(&spot)? else { return Ok(true) };
+        if self.is_to_be_taken_over(&place.parent, &spot)? {
+            // What is in it may be wanted there, and is looked at once it is.
+            return Ok(false);
+        }
         let Some(path) = self.edit.view().dir_path(dir)? else { return Ok(true) };
         let home = Home { nodes: vec![place.parent], path, dir: Some(dir) };
         let mut is_settled = true;
@@ -149,6 +153,16 @@ impl Planner<'_, '_> {
             is_settled &= self.clear_one(place, &home, &spot, &row)?;
         }
         Ok(is_settled)
+    }
+
+    /// True if a dead directory stands where a living one is shown.
+    fn is_to_be_taken_over(&self, dead: &NodeId, spot: &Spot) -> Result<bool, JobError> {
+        let Some(at) = self.edit.node(dead)?.and_then(|node| node.at) else { return Ok(false) };
+        let nodes = group(&self.edit, &at.parent)?;
+        let home = Home { dir: self.standing_dir(&nodes)?, nodes, path: RelPath::root() };
+        let shown = self.shown_at(&home, &at)?;
+        let is_there = |one: &Shown| one.name == spot.name && one.state.body == Body::Directory;
+        Ok(home.dir == Some(spot.dir) && shown.iter().any(is_there))
     }
 
     /// What stands at a name and at the names of its conflict copies.

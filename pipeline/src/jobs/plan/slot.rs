@@ -148,10 +148,9 @@ impl Planner<'_, '_> {
         let spot = slot.home.dir.map(|dir| Spot { dir, name: one.name.clone() });
         let here = spot.as_ref().map(|s| self.edit.view().disk_row(s)).transpose()?.flatten();
         if let (Some(spot), Some(row)) = (&spot, &here) {
-            let is_taken_over = row.body == one.state.body && slot.wanted(row).is_none();
-            if is_it(row, one) || is_taken_over && slot.strays.contains_key(spot) {
+            if is_it(row, one) || self.is_free_for(slot, one, spot, row)? {
                 slot.strays.remove(spot);
-                return self.mend_in_place(slot, path, one, row);
+                return self.mend_in_place(slot, path, one, spot, row);
             }
         }
         if let Some(row) = here
@@ -166,6 +165,22 @@ impl Planner<'_, '_> {
             }
             None => self.put_new(slot.place, path, one),
         }
+    }
+
+    /// True if what stands where `one` should holds the same and is wanted nowhere else: it is taken for it.
+    /// What is wanted elsewhere will be moved there, in this very plan perhaps, and be missing here unnoticed.
+    fn is_free_for(
+        &self,
+        slot: &Slot<'_>,
+        one: &Shown,
+        spot: &Spot,
+        row: &DiskRow,
+    ) -> Result<bool, JobError> {
+        if row.body != one.state.body || slot.wanted(row).is_some() || !slot.strays.contains_key(spot) {
+            return Ok(false);
+        }
+        let elsewhere = self.wanted_elsewhere(row, slot.home, slot.place)?;
+        Ok(elsewhere.is_none() || self.is_left_over(spot, row)?)
     }
 
     /// Where a thing stands now; or equal bytes that are wanted nowhere.
@@ -186,14 +201,19 @@ impl Planner<'_, '_> {
         slot: &Slot<'_>,
         at: RelPath,
         one: &Shown,
+        spot: &Spot,
         row: &DiskRow,
     ) -> Result<bool, JobError> {
         let is_noted = row.node == one.node
             && row.shown_as == shown_as(one.role)
             && row.versions == one.versions
-            && row.places == one.places;
+            && row.places == one.places
+            && !self.is_left_over(spot, row)?;
         let expect = row.clone();
         let operation = if row.stat.kind == Kind::Directory {
+            if row.node != one.node {
+                self.mark_inside(one, row.dir)?;
+            }
             let is_same = row.meta.mode == one.state.meta.mode;
             match (is_same, is_noted) {
                 (true, true) => return Ok(true),
@@ -315,7 +335,7 @@ impl Planner<'_, '_> {
     }
 
     /// The directory on disk that stands for one of these nodes.
-    fn standing_dir(&self, nodes: &[NodeId]) -> Result<Option<DirId>, JobError> {
+    pub(super) fn standing_dir(&self, nodes: &[NodeId]) -> Result<Option<DirId>, JobError> {
         for node in nodes {
             if self.edit.node(node)?.is_some_and(|node| node.at.is_none()) {
                 return Ok(Some(DirId::ROOT));
@@ -385,30 +405,45 @@ impl Planner<'_, '_> {
     fn put_new(&mut self, place: &Place, at: RelPath, one: &Shown) -> Result<bool, JobError> {
         if one.state.body == Body::Directory {
             self.push_shown(place, Operation::MakeDir { at }, one, None);
-            let nodes: Vec<NodeId> = std::iter::once(one.node).chain(one.twins.iter().copied()).collect();
-            for node in nodes {
-                self.mark_children_elsewhere(&node)?;
-            }
+            self.mark_inside(one, None)?;
             return Ok(true);
         }
         self.put(place, at, one, None)?;
         Ok(true)
     }
 
-    /// Children that stand in another directory have to come along.
-    fn mark_children_elsewhere(&mut self, dir: &NodeId) -> Result<(), JobError> {
+    /// A directory on disk shows `one` from now on. Its mark says nothing of what is in it: a child may stand in
+    /// another directory, or have been one with the child of a twin that is gone.
+    fn mark_inside(&mut self, one: &Shown, dir: Option<DirId>) -> Result<(), JobError> {
+        let inside = dir.map(|dir| self.edit.view().all_disk_rows(dir)).transpose()?.unwrap_or_default();
+        for (name, _) in inside {
+            self.mark_unless_marked(&Place { parent: one.node, name })?;
+        }
+        for node in std::iter::once(&one.node).chain(&one.twins) {
+            self.mark_children(node)?;
+        }
+        Ok(())
+    }
+
+    fn mark_children(&mut self, dir: &NodeId) -> Result<(), JobError> {
         let mut after = None;
         loop {
             let page = self.edit.children(dir, after.as_ref(), PAGE)?;
-            for (name, child) in &page {
-                if self.edit.view().located(child, ShownAs::Main)?.is_some() {
-                    self.mark(&Place { parent: *dir, name: name.clone() })?;
-                }
+            for (name, _) in &page {
+                self.mark_unless_marked(&Place { parent: *dir, name: name.clone() })?;
             }
             match page.last() {
                 Some(last) if page.len() == PAGE => after = Some(last.clone()),
                 _ => return Ok(()),
             }
+        }
+    }
+
+    /// A new mark counts as a change; one that is there does as well, unless a step under way takes it off.
+    fn mark_unless_marked(&mut self, place: &Place) -> Result<(), JobError> {
+        match self.edit.view().dirty_generation(place)? {
+            Some(_) if !self.busy.contains(place) => Ok(()),
+            _ => self.mark(place),
         }
     }
 

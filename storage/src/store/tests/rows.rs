@@ -214,6 +214,23 @@ fn a_spot_that_another_took_over_takes_nothing_along() {
 }
 
 #[test]
+fn a_row_that_is_left_over_stays_so_when_it_is_seen_again() {
+    let store = MemoryStore::default();
+    let mut edit = Edit::new(store.write().unwrap()).unwrap();
+    let (old, new) = (spot(DirId::ROOT, "old"), spot(DirId::ROOT, "new"));
+    let thing = row(1, ShownAs::Main, None);
+    edit.put_disk_row_again(&old, &thing).unwrap();
+    assert_eq!(edit.view().located(&dot(1), ShownAs::Main).unwrap(), Some(old.clone()));
+    edit.put_disk_row(&new, &thing).unwrap();
+    edit.put_disk_row_again(&old, &DiskRow { racy: true, ..thing }).unwrap();
+    assert!(edit.view().disk_row(&old).unwrap().unwrap().racy);
+    assert_eq!(edit.view().located(&dot(1), ShownAs::Main).unwrap(), Some(new.clone()));
+    // What was left over goes, and the other is still known.
+    edit.remove_disk_row(&old).unwrap();
+    assert_eq!(edit.view().located(&dot(1), ShownAs::Main).unwrap(), Some(new));
+}
+
+#[test]
 fn a_mark_that_was_renewed_is_not_cleared() {
     let store = MemoryStore::default();
     let place = Place { parent: dot(0), name: name("a") };
