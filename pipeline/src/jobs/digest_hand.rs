@@ -32,6 +32,8 @@ pub struct DigestHand {
 impl DigestHand {
     /// Carries out an order. `now` is asked just before each file is read.
     pub fn obey(&self, order: DigestOrder, now: &dyn Fn() -> Timestamp) -> Event {
+        // Since the last order the user may have moved or removed the directory that was open.
+        self.folder.forget_dir();
         match order {
             DigestOrder::Cut(files) => {
                 let cut_one = |(ticket, path): (u64, RelPath)| {

@@ -36,6 +36,8 @@ impl FolderHand {
     pub fn obey(&self, order: FolderOrder, now: Timestamp, seen: &mut dyn FnMut(Vec<Seen>)) -> Event {
         let (folder, store) = (&*self.folder, &*self.store);
         let failed = |error: &dyn std::fmt::Display| Event::Failed(error.to_string());
+        // Since the last order the user may have moved or removed the directory that was open.
+        folder.forget_dir();
         match order {
             FolderOrder::Recover => match recover(folder, store, now) {
                 Ok(intents) => Event::Recovered { intents },

@@ -119,7 +119,14 @@ impl Recorder<'_, '_> {
                 self.changed(&path, found)
             }
             Seen::Gone { path, row } => self.gone_from(&path, &row),
-            Seen::MovedTo { path, row, stat, .. } => self.moved(&path, &row, stat, cut),
+            Seen::MovedTo { path, row, stat, .. } => {
+                let target = match &row.body {
+                    Body::Symlink(target) => Some(target.clone()),
+                    _ => None,
+                };
+                let Some(found) = found(stat, target, cut) else { return Ok(()) };
+                self.moved(&path, &row, found)
+            }
         }
     }
 
@@ -164,10 +171,36 @@ impl Recorder<'_, '_> {
             }
             self.gone(&row)?;
         }
+        if let Some(row) = self.moved_row(&spot, &found)? {
+            return self.moved(path, &row, found);
+        }
         match self.adopt_if_wanted(&spot, found)? {
             Some(found) => self.create(&spot, found),
             None => Ok(()),
         }
+    }
+
+    /// The row of a directory that is shown here, stands elsewhere by its row, and is the very one that was found.
+    ///
+    /// A look at this part alone cannot see that it left its old place. Taken for a second one it would be
+    /// removed as a twin of the first, which is not there any more.
+    fn moved_row(&mut self, spot: &Spot, found: &Found) -> Result<Option<DiskRow>, JobError> {
+        if found.body != Body::Directory {
+            return Ok(None);
+        }
+        for shown in self.slot(spot.dir, &spot.name)? {
+            for node in std::iter::once(&shown.node).chain(&shown.twins) {
+                let view = self.signer.edit.view();
+                let Some(old) = view.located(node, ShownAs::Main)? else { continue };
+                let row = view.disk_row(&old)?.filter(|row| row.node == *node && row.dir.is_some());
+                if let Some(row) = row
+                    && (row.stat.dev, row.stat.ino) == (found.stat.dev, found.stat.ino)
+                {
+                    return Ok(Some(row));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Takes what stands there for what the ledger wants there, if it is that; else gives it back.
@@ -350,27 +383,17 @@ impl Recorder<'_, '_> {
         Ok(())
     }
 
-    fn moved(
-        &mut self,
-        path: &RelPath,
-        row: &DiskRow,
-        stat: StatSig,
-        cut: Option<Cut>,
-    ) -> Result<(), JobError> {
+    fn moved(&mut self, path: &RelPath, row: &DiskRow, found: Found) -> Result<(), JobError> {
         let view = self.signer.edit.view();
         let Some(spot) = self.spot(path)? else { return Ok(()) };
         let Some(old) = view.located(&row.node, row.shown_as)? else {
             // It counts as gone already, since something else took its place: here it is new.
-            let target = match &row.body {
-                Body::Symlink(target) => Some(target.clone()),
-                _ => None,
-            };
-            return found(stat, target, cut).map_or(Ok(()), |found| self.appeared(path, found));
+            return self.appeared(path, found);
         };
         let Some(current) = view.disk_row(&old)? else { return Ok(()) };
         if self.is_below(spot.dir, current.dir)? {
             // Another directory has its old name by now, and its row with it; this one is inside, and new.
-            return found(stat, None, cut).map_or(Ok(()), |found| self.create(&spot, found));
+            return self.create(&spot, found);
         }
         if let Some(covered) = view.disk_row(&spot)?.filter(|_| spot != old) {
             // It took the place of something else, which is gone by that.
@@ -378,9 +401,7 @@ impl Recorder<'_, '_> {
         }
         if let ShownAs::Copy(version) = current.shown_as {
             self.signer.edit.remove_disk_row(&old)?;
-            if let Some(found) = found(stat, None, cut) {
-                self.create(&spot, found)?;
-            }
+            self.create(&spot, found)?;
             return self.resolve(&current.node, version);
         }
         if let Some(replaced) = self.signer.edit.view().disk_row(&spot)? {
@@ -399,13 +420,10 @@ impl Recorder<'_, '_> {
         self.signer.edit.move_disk_row(&old, &spot)?;
         // Its node may be dead by now: then it has to go from where it stands, and no place of the tree says so.
         self.signer.edit.mark_dirty(&Place { parent, name })?;
-        let row = DiskRow { places: vec![dot], stat, ..current };
+        let row = DiskRow { places: vec![dot], stat: found.stat, ..current };
         self.put_row(&spot, &row)?;
         self.groups.clear();
-        match found(stat, None, cut) {
-            Some(found) => self.changed(path, found),
-            None => Ok(()),
-        }
+        self.changed(path, found)
     }
 
     /// True if a directory is `above` or lies below it.

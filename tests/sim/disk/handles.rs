@@ -59,7 +59,13 @@ impl SimDir {
 
     fn enter(&self, changes: bool) -> Result<MutexGuard<'_, State>, FsError> {
         let state = self.disk.call(changes)?;
-        if state.birth_of(self.ino) == self.birth { Ok(state) } else { Err(FsError::NotFound) }
+        self.check(&state)?;
+        Ok(state)
+    }
+
+    /// Refuses if the number is another inode's by now.
+    fn check(&self, state: &State) -> Result<(), FsError> {
+        if state.birth_of(self.ino) == self.birth { Ok(()) } else { Err(FsError::NotFound) }
     }
 
     fn file(&self, state: &State, ino: u64) -> File {
@@ -148,6 +154,7 @@ impl DirHandle for SimDir {
     fn rename_new(&self, name: &[u8], to: &dyn DirHandle, new: &[u8]) -> Result<(), FsError> {
         let to = SimDir::of(to)?;
         let mut state = self.enter(true)?;
+        to.check(&state)?;
         if new.len() > NAME_BYTES_MAX {
             return Err(FsError::NameTooLong);
         }
@@ -160,7 +167,9 @@ impl DirHandle for SimDir {
 
     fn exchange(&self, name: &[u8], with: &dyn DirHandle, other: &[u8]) -> Result<(), FsError> {
         let with = SimDir::of(with)?;
-        self.enter(true)?.exchange((self.ino, name), (with.ino, other))
+        let mut state = self.enter(true)?;
+        with.check(&state)?;
+        state.exchange((self.ino, name), (with.ino, other))
     }
 
     fn remove_dir(&self, name: &[u8]) -> Result<(), FsError> {
