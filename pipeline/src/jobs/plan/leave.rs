@@ -9,7 +9,7 @@ use dunlin_core::id::NodeId;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::name::copies_begin;
 use dunlin_core::tree::node::{Node, Place, TreeRead};
-use dunlin_core::tree::view::{Shown, group, slot};
+use dunlin_core::tree::view::{Shown, group, slot, subgroup};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_storage::folder::apply::{Operation, Step};
 
@@ -138,8 +138,22 @@ impl Planner<'_, '_> {
         Ok(())
     }
 
-    /// The directory of a place is dead: what still stands there goes, the directory itself later.
+    /// The directory of a place is dead: what still stands there goes, the directory itself later. What was shown
+    /// at a name depended on all directories that were one: those that live may have to show something else.
     pub(super) fn clear_below_dead(&mut self, place: &Place) -> Result<bool, JobError> {
+        let is_settled = self.clear_standing(place)?;
+        if is_settled && let Some(at) = self.edit.node(&place.parent)?.and_then(|node| node.at) {
+            let parents = group(&self.edit, &at.parent)?;
+            for parent in subgroup(&self.edit, &parents, &at.name)? {
+                if !self.edit.children_named(&parent, &place.name)?.is_empty() {
+                    self.mark_unless_marked(&Place { parent, name: place.name.clone() })?;
+                }
+            }
+        }
+        Ok(is_settled)
+    }
+
+    fn clear_standing(&mut self, place: &Place) -> Result<bool, JobError> {
         let Some(spot) = self.edit.view().located(&place.parent, ShownAs::Main)? else { return Ok(true) };
         let Some(DiskRow { dir: Some(dir), .. }) = self.edit.view().disk_row(&spot)? else { return Ok(true) };
         if self.is_to_be_taken_over(&place.parent, &spot)? {

@@ -147,11 +147,11 @@ impl Planner<'_, '_> {
         let Ok(path) = slot.home.path.join(one.name.clone()) else { return Ok(true) };
         let spot = slot.home.dir.map(|dir| Spot { dir, name: one.name.clone() });
         let here = spot.as_ref().map(|s| self.edit.view().disk_row(s)).transpose()?.flatten();
-        if let (Some(spot), Some(row)) = (&spot, &here) {
-            if is_it(row, one) || self.is_free_for(slot, one, spot, row)? {
-                slot.strays.remove(spot);
-                return self.mend_in_place(slot, path, one, spot, row);
-            }
+        if let (Some(spot), Some(row)) = (&spot, &here)
+            && (is_it(row, one) || self.is_free_for(slot, one, spot, row)?)
+        {
+            slot.strays.remove(spot);
+            return self.mend_in_place(slot, path, one, spot, row);
         }
         if let Some(row) = here
             && !self.freed.contains(&path)
@@ -440,7 +440,7 @@ impl Planner<'_, '_> {
     }
 
     /// A new mark counts as a change; one that is there does as well, unless a step under way takes it off.
-    fn mark_unless_marked(&mut self, place: &Place) -> Result<(), JobError> {
+    pub(super) fn mark_unless_marked(&mut self, place: &Place) -> Result<(), JobError> {
         match self.edit.view().dirty_generation(place)? {
             Some(_) if !self.busy.contains(place) => Ok(()),
             _ => self.mark(place),
