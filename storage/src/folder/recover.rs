@@ -75,8 +75,7 @@ fn recover_step(
             // Something else stands where ours was lost: the user's, and nobody deleted ours.
             false if step.before.is_none() => {
                 let row = edit.view().disk_row(&spot)?;
-                let is_ours = |row: &DiskRow| (row.node, row.shown_as) == (after.node, after.shown_as);
-                if row.is_some_and(|row| is_ours(&row) && row.stat.ino != stat.ino) {
+                if row.is_some_and(|row| is_as_placed(&row, after) && row.stat.ino != stat.ino) {
                     edit.remove_disk_row(&spot)?;
                 }
             }
@@ -86,7 +85,7 @@ fn recover_step(
         // New, placed and lost again with the power: it was never here, so nobody has deleted it.
         (Some(after), Err(FsError::NotFound)) if step.before.is_none() => {
             let row = edit.view().disk_row(&spot)?;
-            if row.is_some_and(|row| row.node == after.node && row.shown_as == after.shown_as) {
+            if row.is_some_and(|row| is_as_placed(&row, after)) {
                 edit.remove_disk_row(&spot)?;
             }
         }
@@ -105,6 +104,12 @@ fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) {
         let kept = hash.to_string();
         let _ = folder.stage().rename_new(staged.as_bytes(), folder.history(), kept.as_bytes());
     }
+}
+
+/// True if the row says of a thing what the step left there. Had a user's edit been recorded since then, it would
+/// have been synced before, name and all: no power loss takes that, so a user did.
+fn is_as_placed(row: &DiskRow, after: &RowAfter) -> bool {
+    row.node == after.node && row.shown_as == after.shown_as && row.body == after.body
 }
 
 /// True if what stands at `path` is what was to be put there.
