@@ -395,14 +395,15 @@ impl Planner<'_, '_> {
         Ok(true)
     }
 
-    /// Children that stand in another directory have to come along.
+    /// Children that stand in another directory have to come along, and those that are being put there just now.
     fn mark_children_elsewhere(&mut self, dir: &NodeId) -> Result<(), JobError> {
         let mut after = None;
         loop {
             let page = self.edit.children(dir, after.as_ref(), PAGE)?;
             for (name, child) in &page {
-                if self.edit.view().located(child, ShownAs::Main)?.is_some() {
-                    self.mark(&Place { parent: *dir, name: name.clone() })?;
+                let at = Place { parent: *dir, name: name.clone() };
+                if self.busy.contains(&at) || self.edit.view().located(child, ShownAs::Main)?.is_some() {
+                    self.mark(&at)?;
                 }
             }
             match page.last() {
