@@ -430,7 +430,9 @@ impl Planner<'_, '_> {
         loop {
             let page = self.edit.children(dir, after.as_ref(), PAGE)?;
             for (name, _) in &page {
-                self.mark_unless_marked(&Place { parent: *dir, name: name.clone() })?;
+                let at = Place { parent: *dir, name: name.clone() };
+                // What is being put there just now takes an older mark with it.
+                if self.busy.contains(&at) { self.mark(&at)? } else { self.mark_unless_marked(&at)? }
             }
             match page.last() {
                 Some(last) if page.len() == PAGE => after = Some(last.clone()),
