@@ -357,6 +357,10 @@ impl Engine {
         for expected in self.fetch.take_all_expected(conn, None) {
             self.fetch.give_back(expected, None);
         }
+        // What the others were asked for in vain already has nobody left to ask.
+        if !self.sources().is_empty() {
+            self.give_up_hopeless();
+        }
         if session.stage != Stage::Closing {
             let reason = reason.to_string();
             self.effects.push_back(Effect::Tell(Notice::Disconnected { peer: session.peer, reason }));

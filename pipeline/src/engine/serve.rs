@@ -132,7 +132,8 @@ impl Engine {
         }
     }
 
-    fn give_up_hopeless(&mut self) {
+    /// Contents that no connected member has wait until something changes.
+    pub(super) fn give_up_hopeless(&mut self) {
         let sources: Vec<ConnId> = self.sources().into_iter().map(|(conn, _)| conn).collect();
         for waiting in self.fetch.take_hopeless(&sources) {
             self.set_stuck(Some(waiting.place), super::Stuck::ForNow);
