@@ -27,8 +27,8 @@ const LOCAL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 pub fn run(home: &Home, args: Sync, screen: &mut Screen) -> Result<Exit, CommandError> {
-    let is_pair = args.dirs.len() == 2 && !are_members_apart(home, &args.dirs)?;
-    if is_pair {
+    if args.dirs.len() == 2 {
+        refuse_different_folders(home, &args.dirs)?;
         return run_pair(home, &args.dirs, screen);
     }
     if args.dirs.len() > 1 && args.dirs.iter().any(|dir| !is_replica(home, dir)) {
@@ -43,27 +43,23 @@ fn is_replica(home: &Home, dir: &PathBuf) -> bool {
     std::fs::canonicalize(dir).is_ok_and(|root| home.replica(&root).exists())
 }
 
-/// Two folders that are shared already and are not the same one are brought in sync each with its members.
-fn are_members_apart(home: &Home, dirs: &[PathBuf]) -> Result<bool, CommandError> {
+/// Two directories that are different folders already cannot become one.
+fn refuse_different_folders(home: &Home, dirs: &[PathBuf]) -> Result<(), CommandError> {
     let mut folders = Vec::new();
     for dir in dirs {
-        let Ok(root) = std::fs::canonicalize(dir) else { return Ok(false) };
-        let replica = home.replica(&root);
-        if !replica.exists() {
-            return Ok(false);
+        // What is not there, or is no folder yet, can become part of the other's.
+        let Ok(root) = std::fs::canonicalize(dir) else { return Ok(()) };
+        if !home.replica(&root).exists() {
+            return Ok(());
         }
         folders.push(folder_of(home, &root)?);
     }
-    let is_apart = folders.windows(2).any(|two| two[0] != two[1]);
-    if is_apart {
-        return Err(CommandError::usage(format!(
-            "{} and {} are different folders already",
-            shown(&dirs[0]),
-            shown(&dirs[1])
-        ))
-        .hint("copy files over by hand, or give each its own: dunlin sync DIR"));
+    if folders.windows(2).all(|two| two[0] == two[1]) {
+        return Ok(());
     }
-    Ok(false)
+    let text = format!("{} and {} are different folders already", shown(&dirs[0]), shown(&dirs[1]));
+    Err(CommandError::usage(text)
+        .hint("copy files over by hand, or bring each in sync alone: dunlin sync DIR"))
 }
 
 fn folder_of(home: &Home, root: &std::path::Path) -> Result<FolderId, CommandError> {
