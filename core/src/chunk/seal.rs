@@ -6,20 +6,12 @@
 
 use crate::id::ContentHash;
 use crate::limits::CHUNK_BYTES_MAX;
-use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
+use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
+use std::borrow::Cow;
 use thiserror::Error;
 
 /// Smaller inputs are not worth a try: a sixteenth of them is less than a table entry.
 const TRY_FROM: usize = 64;
-
-/// How a chunk was put into the output.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sealed {
-    /// As an LZ4 block.
-    Lz4,
-    /// As it is.
-    Raw,
-}
 
 /// Why a received chunk was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -35,90 +27,44 @@ pub enum OpenError {
     WrongHash,
 }
 
-/// Seals many chunks with one compression table (16 KiB).
-pub struct Sealer {
-    table: CompressTable,
-}
-
-impl Default for Sealer {
-    fn default() -> Self {
-        Self { table: CompressTable::large() }
+/// Appends `plain` to `out` as an LZ4 block, if that saves at least a sixteenth. If not, `out` is left as
+/// it was: the plain bytes are sent from where they are.
+///
+/// There is no probe before: on incompressible bytes LZ4 takes ever longer steps by itself. Nor can a
+/// short output be one, since `lz4_flex` refuses any that the worst case would not fit into.
+pub fn compress(plain: &[u8], out: &mut Vec<u8>) -> bool {
+    if plain.len() < TRY_FROM {
+        return false;
     }
+    let start = out.len();
+    out.resize(start + get_maximum_output_size(plain.len()), 0);
+    let packed = compress_into(plain, &mut out[start..]).ok().filter(|len| *len <= plain.len() / 16 * 15);
+    out.truncate(start + packed.unwrap_or(0));
+    packed.is_some()
 }
 
-impl Sealer {
-    /// Appends `plain` to `out`, compressed if that saves at least a sixteenth.
-    ///
-    /// There is no probe before: on incompressible bytes LZ4 takes ever longer steps by itself. Nor can
-    /// a short output be one, since `lz4_flex` refuses any that the worst case would not fit into.
-    pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Sealed {
-        let start = out.len();
-        if plain.len() >= TRY_FROM {
-            out.resize(start + get_maximum_output_size(plain.len()), 0);
-            let packed = compress_into_with_table(plain, &mut out[start..], &mut self.table);
-            if let Ok(len) = packed
-                && len <= plain.len() / 16 * 15
-            {
-                out.truncate(start + len);
-                return Sealed::Lz4;
-            }
-            out.truncate(start);
-        }
-        out.extend_from_slice(plain);
-        Sealed::Raw
-    }
-}
-
-/// Seals one chunk, see [`Sealer::seal`]; only copies unless `try_lz4`. True if it was compressed.
-pub fn seal(plain: &[u8], try_lz4: bool, out: &mut Vec<u8>) -> bool {
-    if try_lz4 {
-        return Sealer::default().seal(plain, out) == Sealed::Lz4;
-    }
-    out.extend_from_slice(plain);
-    false
-}
-
-/// Replaces `out` by the plain bytes of a received chunk, if they are what `size` (from the manifest)
-/// and `hash` say; on an error `out` is empty.
-pub fn open_into(
-    payload: &[u8],
+/// The plain bytes of a received chunk, if they are what `size` (from the manifest) and `hash` say.
+pub fn open<'a>(
+    payload: &'a [u8],
     lz4: bool,
     size: usize,
     hash: &ContentHash,
-    out: &mut Vec<u8>,
-) -> Result<(), OpenError> {
-    out.clear();
-    let opened = fill(payload, lz4, size, out)
-        .and_then(|()| if ContentHash::of(out) == *hash { Ok(()) } else { Err(OpenError::WrongHash) });
-    if opened.is_err() {
-        out.clear();
-    }
-    opened
-}
-
-/// The same as [`open_into`] with a new buffer.
-pub fn open(payload: &[u8], lz4: bool, size: usize, hash: &ContentHash) -> Result<Vec<u8>, OpenError> {
-    let mut plain = Vec::new();
-    open_into(payload, lz4, size, hash, &mut plain)?;
-    Ok(plain)
-}
-
-fn fill(payload: &[u8], lz4: bool, size: usize, out: &mut Vec<u8>) -> Result<(), OpenError> {
+) -> Result<Cow<'a, [u8]>, OpenError> {
     if size > CHUNK_BYTES_MAX {
         return Err(OpenError::TooLarge);
     }
-    if !lz4 {
-        if payload.len() != size {
-            return Err(OpenError::WrongSize);
-        }
-        out.extend_from_slice(payload);
-        return Ok(());
+    let plain = if lz4 {
+        // A new buffer, all zero: a match offset that points outside of what this block has written
+        // finds nothing of another chunk (RUSTSEC-2026-0041).
+        let mut plain = vec![0; size];
+        let len = decompress_into(payload, &mut plain).map_err(|_| OpenError::WrongSize)?;
+        plain.truncate(len);
+        Cow::Owned(plain)
+    } else {
+        Cow::Borrowed(payload)
+    };
+    if plain.len() != size {
+        return Err(OpenError::WrongSize);
     }
-    // `out` is empty, so that all of it is zeroed: a match offset that points outside of what this
-    // block has written finds nothing of another chunk (RUSTSEC-2026-0041).
-    out.resize(size, 0);
-    match decompress_into(payload, out) {
-        Ok(len) if len == size => Ok(()),
-        _ => Err(OpenError::WrongSize),
-    }
+    if ContentHash::of(&plain) == *hash { Ok(plain) } else { Err(OpenError::WrongHash) }
 }

@@ -79,15 +79,17 @@ impl DigestHand {
         let tx = self.store.read()?;
         let chunk = Chunk { hash: content.hash, len: content.size as u32 };
         // A file that lies about its chunks is found by the scan.
-        let bytes = read_chunk(&self.folder, &View(&*tx), &chunk.hash, chunk.len, &mut None)?;
-        Ok(bytes.or_else(|| read_history(&self.folder, content, 0, &chunk)))
+        let mut bytes = Vec::new();
+        let is_here = read_chunk(&self.folder, &View(&*tx), &chunk, &mut bytes, &mut None)?
+            || read_history(&self.folder, content, 0, &chunk, &mut bytes);
+        Ok(is_here.then_some(bytes))
     }
 
     fn open(&self, piece: &PieceOrder) -> Result<Vec<u8>, PieceError> {
         let payload = &piece.frame[piece.payload_at..];
         let plain =
             open(payload, piece.lz4, piece.size as usize, &piece.hash).map_err(|_| PieceError::Wrong)?;
-        let Some((ticket, index)) = piece.stage else { return Ok(plain) };
+        let Some((ticket, index)) = piece.stage else { return Ok(plain.into_owned()) };
         let stage = self.stages.lock().unwrap_or_else(|e| e.into_inner()).get(&ticket).cloned();
         let stage = stage.ok_or_else(|| PieceError::Unwritable("the staged file is gone".to_owned()))?;
         stage.write(index, &plain).map_err(|e| PieceError::Unwritable(e.to_string()))?;

@@ -81,17 +81,18 @@ impl FolderHand {
         let (stage, missing) = Stage::open(&self.folder, content, manifest)?;
         let mut lacking = Vec::new();
         let mut reused = 0;
+        let mut bytes = Vec::new();
         let tx = self.store.read()?;
         let view = View(&*tx);
         for index in missing {
             let chunk = stage.chunk(index);
             // A file that lies about its chunks is found by the scan.
-            match read_chunk(&self.folder, &view, &chunk.hash, chunk.len, &mut None)? {
-                Some(bytes) => {
-                    stage.write(index, &bytes)?;
-                    reused += bytes.len() as u64;
-                }
-                None => lacking.push(index),
+            bytes.clear();
+            if read_chunk(&self.folder, &view, &chunk, &mut bytes, &mut None)? {
+                stage.write(index, &bytes)?;
+                reused += bytes.len() as u64;
+            } else {
+                lacking.push(index);
             }
         }
         self.stages.lock().unwrap_or_else(|e| e.into_inner()).insert(ticket, Arc::new(stage));

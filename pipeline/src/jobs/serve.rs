@@ -3,7 +3,7 @@
 use super::JobError;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::{Chunk, ManifestRoot};
-use dunlin_core::chunk::seal::seal;
+use dunlin_core::chunk::seal::compress;
 use dunlin_core::content::{Body, Content};
 use dunlin_core::id::{ContentHash, NodeId, VersionId};
 use dunlin_core::message::{BULK_HEAD, Bulk, Part, Unavailable, WantItem};
@@ -34,29 +34,35 @@ pub fn serve(
     let tx = store.read()?;
     let view = View(&*tx);
     let mut stale = None;
-    let plain = match content_of(&view, &want.node, &want.version)? {
-        Some(content) => part(folder, &view, &want.node, &content, want.part, &mut stale)?,
-        None => None,
+    // Read behind the room for its head, so that bytes that stay plain are not copied again.
+    let mut frame = vec![0; BULK_HEAD];
+    let is_here = match content_of(&view, &want.node, &want.version)? {
+        Some(content) => part(folder, &view, &want.node, &content, want.part, &mut frame, &mut stale)?,
+        None => false,
     };
     let chunk = match want.part {
         Part::Chunks { first, .. } => first,
         Part::Manifest | Part::Segment { .. } => 0,
     };
-    let mut frame = vec![0; BULK_HEAD];
-    let Some(plain) = plain else {
-        frame.copy_from_slice(&Bulk::Unavailable { request, item, reason: Unavailable::NotHere }.encode());
-        return Ok(Served { frames: vec![frame.into()], bytes: 0, stale });
-    };
-    let lz4 = seal(&plain, is_worth_a_try(&plain), &mut frame);
-    let head = Bulk::Piece { request, item, chunk, size: plain.len() as u32, lz4 };
-    frame[..BULK_HEAD].copy_from_slice(&head.encode());
-    Ok(Served { frames: vec![frame.into()], bytes: plain.len() as u64, stale })
+    if !is_here {
+        let head = Bulk::Unavailable { request, item, reason: Unavailable::NotHere }.encode();
+        return Ok(Served { frames: vec![head.to_vec().into()], bytes: 0, stale });
+    }
+    let plain = &frame[BULK_HEAD..];
+    let size = plain.len() as u32;
+    let mut packed = vec![0; BULK_HEAD];
+    let lz4 = is_worth_a_try(plain) && compress(plain, &mut packed);
+    if lz4 {
+        frame = packed;
+    }
+    frame[..BULK_HEAD].copy_from_slice(&Bulk::Piece { request, item, chunk, size, lz4 }.encode());
+    Ok(Served { frames: vec![frame.into()], bytes: u64::from(size), stale })
 }
 
 /// A cheap look before LZ4 is tried on a whole chunk: does its first piece shrink at all?
 fn is_worth_a_try(plain: &[u8]) -> bool {
     const LOOK: usize = 8192;
-    plain.len() <= LOOK || seal(&plain[..LOOK], true, &mut Vec::with_capacity(LOOK))
+    plain.len() <= LOOK || compress(&plain[..LOOK], &mut Vec::new())
 }
 
 /// The content that a version of a node says; current or superseded.
@@ -73,46 +79,48 @@ fn content_of(view: &View<'_>, node: &NodeId, version: &VersionId) -> Result<Opt
     }))
 }
 
+/// Appends a part of a content to `out`; false if it is not here.
 fn part(
     folder: &Folder,
     view: &View<'_>,
     node: &NodeId,
     content: &Content,
     part: Part,
+    out: &mut Vec<u8>,
     stale: &mut Option<RelPath>,
-) -> Result<Option<Vec<u8>>, JobError> {
-    match (part, content.manifest) {
-        (Part::Manifest, Some(hash)) => Ok(view.manifest_part(&hash)?),
+) -> Result<bool, JobError> {
+    let stored = match (part, content.manifest) {
+        (Part::Manifest, Some(hash)) => view.manifest_part(&hash)?,
         (Part::Segment { index }, Some(hash)) => {
             let root = view.manifest_part(&hash)?.and_then(|bytes| ManifestRoot::decode(&bytes).ok());
             match root.and_then(|r| r.segments.get(index as usize).copied()) {
-                Some(segment) => Ok(view.manifest_part(&segment.hash)?),
-                None => Ok(None),
+                Some(segment) => view.manifest_part(&segment.hash)?,
+                None => None,
             }
         }
         (Part::Chunks { first: 0, .. }, None) => {
             let chunk = Chunk { hash: content.hash, len: content.size as u32 };
-            match read_chunk(folder, view, &chunk.hash, chunk.len, stale)? {
-                Some(bytes) => Ok(Some(bytes)),
-                None => read_whole_file(folder, view, node, content, &chunk, 0),
-            }
+            return Ok(read_chunk(folder, view, &chunk, out, stale)?
+                || read_whole_file(folder, view, node, content, &chunk, 0, out)?);
         }
         (Part::Chunks { first, .. }, Some(hash)) => {
-            let Some(chunk) = view.manifest_chunk(&hash, first)? else { return Ok(None) };
-            if let Some(bytes) = read_chunk(folder, view, &chunk.hash, chunk.len, stale)? {
-                return Ok(Some(bytes));
+            let Some(chunk) = view.manifest_chunk(&hash, first)? else { return Ok(false) };
+            if read_chunk(folder, view, &chunk, out, stale)? {
+                return Ok(true);
             }
             let manifest = view.manifest(&hash)?;
-            match manifest.and_then(|m| m.offsets().nth(first as usize)) {
-                Some(offset) => read_whole_file(folder, view, node, content, &chunk, offset),
-                None => Ok(None),
-            }
+            return match manifest.and_then(|m| m.offsets().nth(first as usize)) {
+                Some(offset) => read_whole_file(folder, view, node, content, &chunk, offset, out),
+                None => Ok(false),
+            };
         }
-        _ => Ok(None),
-    }
+        _ => None,
+    };
+    out.extend_from_slice(stored.as_deref().unwrap_or_default());
+    Ok(stored.is_some())
 }
 
-/// Reads a chunk from where the whole content should be: the node's own files, or history.
+/// Appends a chunk from where the whole content should be: the node's own files, or history.
 fn read_whole_file(
     folder: &Folder,
     view: &View<'_>,
@@ -120,50 +128,65 @@ fn read_whole_file(
     content: &Content,
     chunk: &Chunk,
     offset: u64,
-) -> Result<Option<Vec<u8>>, JobError> {
+    out: &mut Vec<u8>,
+) -> Result<bool, JobError> {
     for spot in view.located_all(node)? {
         let holds = view.disk_row(&spot)?.is_some_and(|row| row.body == Body::File(*content));
         if let Some(path) = view.path_of(&spot)?.filter(|_| holds)
             && let Ok((dir, name)) = folder.parent(&path)
-            && let Some(bytes) = read_verified(&*dir, name.as_bytes(), offset, chunk)
+            && read_verified(&*dir, name.as_bytes(), offset, chunk, out)
         {
-            return Ok(Some(bytes));
+            return Ok(true);
         }
     }
-    Ok(read_history(folder, content, offset, chunk))
+    Ok(read_history(folder, content, offset, chunk, out))
 }
 
-/// Reads a chunk of a content that was displaced.
-pub fn read_history(folder: &Folder, content: &Content, offset: u64, chunk: &Chunk) -> Option<Vec<u8>> {
-    read_verified(folder.history(), content.hash.to_string().as_bytes(), offset, chunk)
+/// Appends a chunk of a content that was displaced; false if it is not there.
+pub fn read_history(
+    folder: &Folder,
+    content: &Content,
+    offset: u64,
+    chunk: &Chunk,
+    out: &mut Vec<u8>,
+) -> bool {
+    read_verified(folder.history(), content.hash.to_string().as_bytes(), offset, chunk, out)
 }
 
-/// The bytes, if they are there and have the right hash.
-fn read_verified(dir: &dyn DirHandle, name: &[u8], offset: u64, chunk: &Chunk) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; chunk.len as usize];
-    let read = dir.open_read(name).and_then(|file| file.read_at(&mut bytes, offset));
-    (read == Ok(bytes.len()) && ContentHash::of(&bytes) == chunk.hash).then_some(bytes)
+/// Appends the bytes, if they are there and have the right hash; else leaves `out` as it was.
+fn read_verified(dir: &dyn DirHandle, name: &[u8], offset: u64, chunk: &Chunk, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    out.resize(start + chunk.len as usize, 0);
+    let read = dir.open_read(name).and_then(|file| file.read_at(&mut out[start..], offset));
+    let is_right = read == Ok(chunk.len as usize) && ContentHash::of(&out[start..]) == chunk.hash;
+    if !is_right {
+        out.truncate(start);
+    }
+    is_right
 }
 
-/// Reads a chunk from the file that is said to hold it; `None` if it does not (any more).
+/// Appends a chunk from the file that is said to hold it; false if it does not (any more), and then
+/// `stale` names the file.
 pub fn read_chunk(
     folder: &Folder,
     view: &View<'_>,
-    hash: &ContentHash,
-    len: u32,
+    chunk: &Chunk,
+    out: &mut Vec<u8>,
     stale: &mut Option<RelPath>,
-) -> Result<Option<Vec<u8>>, JobError> {
-    if len == 0 {
-        return Ok(Some(Vec::new()));
+) -> Result<bool, JobError> {
+    if chunk.len == 0 {
+        return Ok(true);
     }
-    let Some(place) = view.chunk_place(hash)?.filter(|p| p.len == len) else { return Ok(None) };
-    let Some(spot) = view.located(&place.node, place.shown_as)? else { return Ok(None) };
-    let Some(path) = view.path_of(&spot)? else { return Ok(None) };
-    let chunk = Chunk { hash: *hash, len };
+    let Some(place) = view.chunk_place(&chunk.hash)?.filter(|p| p.len == chunk.len) else {
+        return Ok(false);
+    };
+    let Some(spot) = view.located(&place.node, place.shown_as)? else { return Ok(false) };
+    let Some(path) = view.path_of(&spot)? else { return Ok(false) };
     let found = folder.parent(&path).ok();
-    let bytes = found.and_then(|(dir, name)| read_verified(&*dir, name.as_bytes(), place.offset, &chunk));
-    if bytes.is_none() {
+    let is_here =
+        found.is_some_and(|(dir, name)| read_verified(&*dir, name.as_bytes(), place.offset, chunk, out));
+    if !is_here {
         *stale = Some(path);
     }
-    Ok(bytes)
+    Ok(is_here)
 }
