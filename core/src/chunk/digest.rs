@@ -1,8 +1,10 @@
-//! Everything that is said of a content, computed in one pass over its bytes.
+//! Everything that is said of a content, computed in one pass over its bytes; or, for fixed chunks, piece
+//! by piece in any order.
 //!
 //! Each byte is hashed twice, once for the whole file and once for its chunk: a chunk's hash starts at
 //! the chunk, so no part of one BLAKE3 tree can stand in the other.
 
+use super::block::BlockHash;
 use super::cutter::Cutter;
 use super::manifest::{Chunk, Manifest};
 use super::strategy::Strategy;
@@ -16,6 +18,33 @@ pub struct Digest {
     pub content: Content,
     /// The list of chunks; `None` under [`Strategy::Single`], where the only chunk is the whole.
     pub manifest: Option<Manifest>,
+}
+
+/// One chunk of a content that is cut into fixed chunks, with its part in the whole's hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FixedChunk {
+    chunk: Chunk,
+    block: BlockHash,
+}
+
+impl FixedChunk {
+    /// Of `bytes` at `offset` in a content of `size` bytes.
+    pub fn of(bytes: &[u8], offset: u64, size: u64) -> Self {
+        Self { chunk: Chunk::of(bytes), block: BlockHash::of(bytes, offset, size) }
+    }
+}
+
+impl Digest {
+    /// Of a content of `size` bytes from all its chunks, in order, which all but the last have
+    /// `chunk_size` bytes; there is one at least.
+    pub fn of_fixed(chunk_size: u32, size: u64, chunks: &[FixedChunk]) -> Self {
+        let blocks: Vec<BlockHash> = chunks.iter().map(|chunk| chunk.block).collect();
+        let chunks = chunks.iter().map(|chunk| chunk.chunk).collect();
+        let manifest = Manifest { strategy: Strategy::Fixed { size: chunk_size }, size, chunks };
+        let content =
+            Content { size, hash: BlockHash::join(&blocks), manifest: Some(manifest.encode().hash) };
+        Self { content, manifest: Some(manifest) }
+    }
 }
 
 /// Digests a stream of bytes.

@@ -13,7 +13,7 @@ use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Body, Content, Timestamp};
 use dunlin_core::ledger::chain::verify_entry;
 use dunlin_core::path::RelPath;
-use dunlin_storage::folder::cut::cut;
+use dunlin_storage::folder::cut::{ForEach, cut};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -30,14 +30,14 @@ pub struct DigestHand {
 }
 
 impl DigestHand {
-    /// Carries out an order. `now` is asked just before each file is read.
-    pub fn obey(&self, order: DigestOrder, now: &dyn Fn() -> Timestamp) -> Event {
+    /// Carries out an order. `now` is asked just before each file is read, `for_each` reads large ones.
+    pub fn obey(&self, order: DigestOrder, now: &dyn Fn() -> Timestamp, for_each: ForEach<'_>) -> Event {
         // Since the last order the user may have moved or removed the directory that was open.
         self.folder.forget_dir();
         match order {
             DigestOrder::Cut(files) => {
                 let cut_one = |(ticket, path): (u64, RelPath)| {
-                    (ticket, cut(&self.folder, &path, self.previous_strategy(&path), now()))
+                    (ticket, cut(&self.folder, &path, self.previous_strategy(&path), now(), for_each))
                 };
                 Event::Cut(files.into_iter().map(cut_one).collect())
             }

@@ -7,6 +7,7 @@ use crate::engine::effect::DigestOrder;
 use crate::engine::event::Event;
 use crate::jobs::digest_hand::DigestHand;
 use crossbeam_channel::Sender;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
 
@@ -34,7 +35,11 @@ impl Digest {
         let (hand, done) = (self.hand.clone(), self.done.clone());
         self.pool.spawn(move || {
             // If the engine is gone there is nobody to tell.
-            let _ = done.send(hand.obey(order, &now));
+            let _ = done.send(hand.obey(order, &now, &for_each));
         });
     }
+}
+
+fn for_each(count: usize, job: &(dyn Fn(usize) + Sync)) {
+    (0..count).into_par_iter().for_each(job);
 }

@@ -2,14 +2,20 @@
 
 use super::fs::{self, Folder, FsError, Standing};
 use crate::disk::StatSig;
-use dunlin_core::chunk::digest::{Digest, Digester};
+use dunlin_core::chunk::digest::{Digest, Digester, FixedChunk};
 use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Kind, Timestamp};
+use dunlin_core::limits::CHUNK_BYTES_MAX;
 use dunlin_core::path::RelPath;
+use std::sync::OnceLock;
 use thiserror::Error;
 
 /// Bytes read at a time.
 const READ_SIZE: usize = 1024 * 1024;
+/// A binary of this size is worth several threads.
+const PARALLEL_FROM: u64 = 4 * 1024 * 1024;
+/// Bytes of a file that several threads read at a time; a multiple of the largest chunk.
+const READ_WINDOW: usize = 8 * CHUNK_BYTES_MAX;
 /// A file that changes while it is read is read again so often.
 const TRIES: usize = 3;
 /// A change so soon after another may leave the same time: two ticks of a 100 Hz kernel clock, or two
@@ -58,12 +64,18 @@ pub fn is_racy(stat: &StatSig, now: Timestamp) -> bool {
     nanos(now) - nanos(changed) < window
 }
 
-/// Reads and cuts the file at `path`; `previous` is how its last version was cut.
+/// Does a job for each number below the first argument, in any order, several at a time if there are
+/// threads for it, and returns when all are done.
+pub type ForEach<'a> = &'a dyn Fn(usize, &(dyn Fn(usize) + Sync));
+
+/// Reads and cuts the file at `path`; `previous` is how its last version was cut, `for_each` reads a
+/// large binary.
 pub fn cut(
     folder: &Folder,
     path: &RelPath,
     previous: Option<Strategy>,
     now: Timestamp,
+    for_each: ForEach<'_>,
 ) -> Result<Cut, CutError> {
     let fs_error = |e: FsError| {
         if e == FsError::NotFound { CutError::Vanished } else { CutError::Unreadable(e) }
@@ -80,23 +92,34 @@ pub fn cut(
         let file = dir.open_read(name.as_bytes()).map_err(fs_error)?;
         let before = file.stat().map_err(fs_error)?;
         buffer.resize(READ_SIZE.min(seen.size as usize + 1), 0);
-        let digest = digest(&*file, &mut buffer, seen.size, previous).map_err(fs_error)?;
+        let digest = digest(&*file, &mut buffer, seen.size, previous, for_each).map_err(fs_error)?;
         let after = file.stat().map_err(fs_error)?;
-        if before == Standing::Node(seen) && after == before && digest.content.size == seen.size {
+        if let Some(digest) = digest
+            && before == Standing::Node(seen)
+            && after == before
+        {
             return Ok(Cut { stat: seen, digest, racy: is_racy(&seen, now) });
         }
     }
     Err(CutError::Unstable)
 }
 
+/// `None`: the file ended before `size` bytes.
 fn digest(
     file: &dyn fs::FileHandle,
     buffer: &mut [u8],
     size: u64,
     previous: Option<Strategy>,
-) -> Result<Digest, FsError> {
+    for_each: ForEach<'_>,
+) -> Result<Option<Digest>, FsError> {
     let mut read = file.read_at(buffer, 0)?;
-    let mut digester = Digester::new(Strategy::choose(size, &buffer[..read], previous));
+    let strategy = Strategy::choose(size, &buffer[..read], previous);
+    if let Strategy::Fixed { size: chunk_size } = strategy
+        && size >= PARALLEL_FROM
+    {
+        return digest_fixed(file, size, chunk_size, for_each);
+    }
+    let mut digester = Digester::new(strategy);
     let mut offset = 0;
     while read > 0 {
         digester.push(&buffer[..read]);
@@ -106,5 +129,47 @@ fn digest(
         }
         read = file.read_at(buffer, offset)?;
     }
-    Ok(digester.finish())
+    let digest = digester.finish();
+    Ok((digest.content.size == size).then_some(digest))
+}
+
+/// Several threads read side by side in one window of the file after the other, so that a disk with
+/// heads need not seek.
+fn digest_fixed(
+    file: &dyn fs::FileHandle,
+    size: u64,
+    chunk_size: u32,
+    for_each: ForEach<'_>,
+) -> Result<Option<Digest>, FsError> {
+    let step = u64::from(chunk_size);
+    let mut chunks = Vec::with_capacity(size.div_ceil(step) as usize);
+    for window in (0..size).step_by(READ_WINDOW) {
+        let window_end = size.min(window + READ_WINDOW as u64);
+        let count = (window_end - window).div_ceil(step) as usize;
+        let results: Vec<OnceLock<_>> = (0..count).map(|_| OnceLock::new()).collect();
+        for_each(count, &|number| {
+            let offset = window + number as u64 * step;
+            // Each number comes once, so the place is free.
+            let _ = results[number].set(read_chunk(file, offset, step.min(size - offset) as usize, size));
+        });
+        for result in results {
+            match result.into_inner() {
+                Some(Ok(Some(chunk))) => chunks.push(chunk),
+                Some(Err(error)) => return Err(error),
+                Some(Ok(None)) | None => return Ok(None),
+            }
+        }
+    }
+    Ok(Some(Digest::of_fixed(chunk_size, size, &chunks)))
+}
+
+fn read_chunk(
+    file: &dyn fs::FileHandle,
+    offset: u64,
+    len: usize,
+    size: u64,
+) -> Result<Option<FixedChunk>, FsError> {
+    let mut bytes = vec![0; len];
+    let read = file.read_at(&mut bytes, offset)?;
+    Ok((read == len).then(|| FixedChunk::of(&bytes, offset, size)))
 }

@@ -251,7 +251,9 @@ impl World {
         }
         let disk = self.devices[device].disk.clone();
         let now = move || timestamp(disk.state().clock);
-        let Some(event) = self.work_on(device, |life| life.digest.obey(order, &now))? else { return Ok(()) };
+        let Some(event) = self.work_on(device, |life| life.digest.obey(order, &now, &one_by_one))? else {
+            return Ok(());
+        };
         let delay = self.work();
         self.schedule(delay, What::Answer(device, epoch, event));
         Ok(())
@@ -300,4 +302,9 @@ fn describe_folder_order(order: &FolderOrder) -> String {
         FolderOrder::StageOpen { ticket, .. } => format!("opens stage {ticket}"),
         FolderOrder::StageFinish { ticket } => format!("finishes stage {ticket}"),
     }
+}
+
+/// One thread does what several do in life.
+fn one_by_one(count: usize, job: &(dyn Fn(usize) + Sync)) {
+    (0..count).for_each(job);
 }

@@ -1,7 +1,7 @@
 //! What a digest says of a content, and when a binary is cut again.
 
 use super::{KIB, MIB, fixed_manifest, noise, text};
-use crate::chunk::digest::{Digest, Digester, recut_by_content};
+use crate::chunk::digest::{Digest, Digester, FixedChunk, recut_by_content};
 use crate::chunk::manifest::{Chunk, Manifest};
 use crate::chunk::strategy::Strategy;
 use crate::id::ContentHash;
@@ -58,6 +58,27 @@ fn pieces_do_not_show_in_the_digest() {
     let by_content = Strategy::Cdc { average: 64 * 1024 };
     let hash = |piece| digest(by_content, &content, piece).content;
     assert!([1000, 65_536, 262_145].iter().all(|piece| hash(*piece) == hash(MIB)));
+}
+
+#[test]
+fn fixed_chunks_in_any_order_say_the_same() {
+    let chunk = 256 * KIB;
+    for len in [1, chunk - 1, chunk, chunk + 1, 2 * chunk, 3 * chunk, 5 * chunk + 7, 8 * chunk, 13 * chunk] {
+        let content = noise(len, 8);
+        let mut chunks: Vec<FixedChunk> = (0..len.div_ceil(chunk))
+            .rev()
+            .map(|index| {
+                let at = index * chunk;
+                FixedChunk::of(&content[at..len.min(at + chunk)], at as u64, len as u64)
+            })
+            .collect();
+        chunks.reverse();
+        let pieces = Digest::of_fixed(chunk as u32, len as u64, &chunks);
+        let stream = digest(FIXED, &content, MIB);
+        assert_eq!(pieces.content, stream.content, "{len} bytes");
+        assert_eq!(pieces.manifest, stream.manifest, "{len} bytes");
+        assert_eq!(pieces.content.hash, ContentHash::of(&content), "{len} bytes");
+    }
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! A large file, read by several threads and staged chunk by chunk, on the real file system.
+
+use dunlin_core::chunk::digest::{Digest, Digester};
+use dunlin_core::chunk::strategy::Strategy;
+use dunlin_core::content::Timestamp;
+use dunlin_core::id::ContentHash;
+use dunlin_core::path::RelPath;
+use dunlin_storage::folder::cut::cut;
+use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::stage::{Stage, StageError, stage_name};
+use std::path::Path;
+use std::sync::Arc;
+
+const KIB: usize = 1024;
+/// Not a multiple of the chunk, the read window or anything else.
+const LEN: usize = 33 * 1024 * KIB + 12_345;
+const FIXED: Strategy = Strategy::Fixed { size: 256 * 1024 };
+const TEXT: Strategy = Strategy::Cdc { average: 64 * 1024 };
+
+#[test]
+fn threads_say_of_a_binary_what_one_reader_says() {
+    let (dir, folder) = folder();
+    for len in [4 * 1024 * KIB, 4 * 1024 * KIB + 1, LEN] {
+        let bytes = noise(len);
+        std::fs::write(dir.path().join("f"), &bytes).unwrap();
+        let path = RelPath::parse(b"f").unwrap();
+        let now = Timestamp { secs: i64::MAX, nanos: 0 };
+        let cut = cut(&folder, &path, None, now, &by_two_threads).unwrap();
+        let alone = digest(FIXED, &bytes);
+        assert_eq!(cut.digest.content, alone.content, "{len} bytes");
+        assert_eq!(cut.digest.manifest, alone.manifest, "{len} bytes");
+        assert_eq!(cut.digest.content.hash, ContentHash::of(&bytes), "{len} bytes");
+    }
+}
+
+#[test]
+fn a_staged_file_goes_on_after_a_cut_and_is_checked_as_a_whole() {
+    let bytes = noise(3 * 256 * KIB + 99);
+    for strategy in [FIXED, TEXT] {
+        let (dir, folder) = folder();
+        let digest = digest(strategy, &bytes);
+        let manifest = Arc::new(digest.manifest.unwrap());
+        let offsets: Vec<u64> = manifest.offsets().collect();
+        let put = |stage: &Stage, index: u32| {
+            let at = offsets[index as usize] as usize;
+            stage.write(index, &bytes[at..at + stage.chunk(index).len as usize]).unwrap();
+        };
+        let all: Vec<u32> = (0..manifest.chunks.len() as u32).collect();
+        let (stage, missing) = Stage::open(&folder, digest.content, manifest.clone()).unwrap();
+        assert_eq!(missing, all);
+        all.iter().rev().step_by(2).for_each(|index| put(&stage, *index));
+        drop(stage);
+        let (stage, missing) = Stage::open(&folder, digest.content, manifest.clone()).unwrap();
+        let left: Vec<u32> = all.iter().rev().skip(1).step_by(2).rev().copied().collect();
+        assert_eq!(missing, left);
+        left.iter().for_each(|index| put(&stage, *index));
+        assert_eq!(stage.finish(), Ok(()));
+        let staged = dir.path().join(".dunlin/stage").join(stage_name(&digest.content.hash));
+        assert!(std::fs::read(staged).unwrap() == bytes);
+
+        let mut lying = digest.content;
+        lying.hash = ContentHash::of(b"another whole");
+        let (stage, missing) = Stage::open(&folder, lying, manifest.clone()).unwrap();
+        missing.iter().for_each(|index| put(&stage, *index));
+        assert_eq!(stage.finish(), Err(StageError::WrongWhole), "{strategy:?}");
+    }
+}
+
+fn folder() -> (tempfile::TempDir, Folder) {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::open(Path::new(dir.path())).unwrap();
+    (dir, folder)
+}
+
+fn by_two_threads(count: usize, job: &(dyn Fn(usize) + Sync)) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..count).step_by(2).for_each(job));
+        (1..count).step_by(2).for_each(job);
+    });
+}
+
+fn digest(strategy: Strategy, bytes: &[u8]) -> Digest {
+    let mut digester = Digester::new(strategy);
+    digester.push(bytes);
+    digester.finish()
+}
+
+/// Incompressible bytes, always the same (xorshift64*).
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = vec![0; 1];
+    while bytes.len() < len {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        bytes.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
