@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use dunlin_core::identity::Identity;
 use dunlin_transport::driver::{self, Waker};
 use dunlin_transport::limits::BULK_CREDIT;
+use dunlin_transport::noise::cipher::Cipher;
 use dunlin_transport::statistics::Board;
 use dunlin_transport::{Command, ConnId, Event, Lane, PskId};
 use std::error::Error;
@@ -156,7 +157,8 @@ fn send(addr: SocketAddr, gib: f64) -> Outcome {
     while !matches!(device.next()?, Event::Frame { .. }) {}
     print("sent", all, began, cpu);
     if let Some(figures) = device.board.of(conn) {
-        println!("{figures:?}");
+        let cipher = figures.cipher.map_or("unknown", Cipher::name);
+        println!("cipher {cipher}, congestion gated cubic, MTU {}, {figures:?}", figures.mtu);
     }
     Ok(())
 }

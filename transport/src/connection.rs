@@ -160,7 +160,13 @@ impl Connection {
             sent_bytes: stats.udp_tx.bytes,
             received_bytes: stats.udp_rx.bytes,
             mtu: stats.path.current_mtu,
+            cipher: self.proven().map(|proven| proven.cipher),
         }
+    }
+
+    /// What the handshake has proven, once it is over.
+    fn proven(&self) -> Option<Proven> {
+        self.quic.crypto_session().peer_identity()?.downcast().ok().map(|proven| *proven)
     }
 
     /// Something came for it.
@@ -272,12 +278,11 @@ impl Connection {
     }
 
     fn connected(&mut self, now: Instant, events: &mut Events) {
-        let session = self.quic.crypto_session();
-        let proven = session.peer_identity().and_then(|proven| proven.downcast::<Proven>().ok());
         let mut binding = [0; 32];
+        let session = self.quic.crypto_session();
         let exported = session.export_keying_material(&mut binding, b"dunlin binding", b"");
         // Our session finishes only with a proven peer and its exporter key.
-        let proven = proven.expect("a finished handshake has proven the peer");
+        let proven = self.proven().expect("a finished handshake has proven the peer");
         exported.expect("a finished handshake exports keys");
         self.state = State::Open { peer: proven.peer, key_update_at: now + KEY_UPDATE_EVERY };
         if self.outbound.is_some() {

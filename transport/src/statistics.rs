@@ -1,6 +1,7 @@
 //! Figures of running connections, for people. Nothing decides by them.
 
 use crate::ConnId;
+use crate::noise::cipher::Cipher;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub struct Statistics {
     pub received_bytes: u64,
     /// Bytes of the largest datagram in use.
     pub mtu: u16,
+    /// What protects the packets.
+    pub cipher: Option<Cipher>,
 }
 
 /// The latest figures of all connections, shared between the driver and whoever asks.

@@ -15,6 +15,14 @@ pub enum Cipher {
 }
 
 impl Cipher {
+    /// As the specifications call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cipher::Aes => "AES-256-GCM",
+            Cipher::ChaCha => "ChaCha20-Poly1305",
+        }
+    }
+
     /// From the byte that names it on the wire.
     pub(crate) fn from_byte(byte: u8) -> Option<Cipher> {
         match byte {

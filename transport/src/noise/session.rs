@@ -38,6 +38,8 @@ pub(crate) struct Proven {
     pub peer: PeerId,
     /// The key that opened the handshake.
     pub psk: PskId,
+    /// What protects the packets after it.
+    pub cipher: Cipher,
 }
 
 /// Which end this is.
@@ -308,7 +310,7 @@ impl crypto::Session for Session {
 
     fn peer_identity(&self) -> Option<Box<dyn Any>> {
         let psk = self.psks.get(*self.matched.get()?)?.id;
-        Some(Box::new(Proven { peer: self.peer?, psk }))
+        Some(Box::new(Proven { peer: self.peer?, psk, cipher: self.cipher }))
     }
 
     fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
