@@ -6,13 +6,16 @@ use super::{Dir, DirHandle, File, FileHandle, FsError, RootHandle, Standing};
 use crate::disk::StatSig;
 use dunlin_core::content::{Kind, Meta, Timestamp};
 use dunlin_core::path::RelPath;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps};
 use rustix::fs::{
-    fchmod, fstat, fsync, ftruncate, futimens, mkdirat, openat, openat2, readlinkat, renameat_with, statat,
-    symlinkat, syncfs, unlinkat, utimensat,
+    Advice, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps,
+};
+use rustix::fs::{
+    fadvise, fchmod, fstat, fsync, ftruncate, futimens, mkdirat, openat, openat2, readlinkat, renameat_with,
+    statat, symlinkat, syncfs, unlinkat, utimensat,
 };
 use rustix::io::{Errno, pread, pwrite};
 use std::any::Any;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -214,6 +217,12 @@ impl FileHandle for KernelFile {
             }
         }
         Ok(())
+    }
+
+    /// Linux begins to write what it is told is not needed soon; what is not on the disk yet it keeps.
+    fn write_back(&self, offset: u64, len: u64) {
+        // A hint: where it is refused, the sync does all.
+        let _ = fadvise(&self.fd, offset, NonZeroU64::new(len), Advice::DontNeed);
     }
 
     fn set_len(&self, len: u64) -> Result<(), FsError> {
