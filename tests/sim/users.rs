@@ -106,7 +106,11 @@ impl User {
         for dir in self.dirs(disk) {
             for (name, ino) in &disk.now[&dir].names {
                 let is_own = dir == ROOT && name == CONTROL_DIR.as_bytes();
-                let is_torn = self.is_alone && disk.now[ino].is_ours && disk.now[ino].kind != Kind::Directory;
+                let is_torn = self.is_alone
+                    && match disk.now[ino].kind {
+                        Kind::Directory => disk.holds_torn(*ino),
+                        Kind::File | Kind::Symlink => disk.now[ino].is_ours,
+                    };
                 if !is_own && !is_torn && kind.is_none_or(|k| disk.now[ino].kind == k) {
                     spots.push(((dir, name.clone()), *ino));
                 }

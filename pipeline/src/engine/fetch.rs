@@ -314,6 +314,13 @@ impl Fetch {
         }
     }
 
+    /// True if a large content waits that all of these sessions were asked for in vain. What came of it, or was
+    /// still being looked at, may have been the last that could.
+    pub fn is_hopeless(&self, sources: &[(ConnId, u64)]) -> bool {
+        let is_tried = |tried: &BTreeSet<u64>| sources.iter().all(|(conn, _)| tried.contains(&conn.0));
+        self.transfers.values().any(|t| t.is_asking() && !t.tried().is_empty() && is_tried(t.tried()))
+    }
+
     /// Takes out every step whose content none of these sessions can give.
     pub fn take_hopeless(&mut self, sources: &[ConnId]) -> Vec<Waiting> {
         let hopeless = |tried: &BTreeSet<u64>| sources.iter().all(|c| tried.contains(&c.0));

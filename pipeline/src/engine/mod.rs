@@ -272,7 +272,13 @@ impl Engine {
 
     fn advance_fetch(&mut self) -> bool {
         let sources = self.sources();
-        let Some(want) = self.fetch.poll(&sources) else { return false };
+        let Some(want) = self.fetch.poll(&sources) else {
+            let is_hopeless = self.fetch.is_hopeless(&sources);
+            if is_hopeless {
+                self.give_up_hopeless();
+            }
+            return is_hopeless;
+        };
         match want {
             FetchWant::Reuse { owner, content } => {
                 self.effects.push_back(Effect::Digest(DigestOrder::Reuse { owner, content }));
@@ -420,7 +426,10 @@ impl Engine {
         let (conn, expected) = self.opening.remove(&ticket).expect("each opened piece was ordered");
         match result {
             Ok(bytes) => self.take_piece(expected, bytes),
-            Err(PieceError::Wrong) => self.fetch.give_back(expected, Some(conn)),
+            Err(PieceError::Wrong) => {
+                self.fetch.give_back(expected, Some(conn));
+                self.give_up_hopeless();
+            }
             Err(PieceError::Unwritable(why)) => {
                 self.fetch.release(u64::from(expected.size.max(1)));
                 self.transfer_failed(expected.owner, why);

@@ -169,7 +169,7 @@ impl Recorder<'_, '_> {
             if row.stat.kind == found.stat.kind {
                 return self.changed(path, found);
             }
-            self.gone(&row)?;
+            self.gone(spot.clone())?;
         }
         if let Some(row) = self.moved_row(&spot, &found)? {
             return self.moved(path, &row, found);
@@ -335,29 +335,28 @@ impl Recorder<'_, '_> {
         Ok(())
     }
 
-    /// The row's thing is gone from a path. If a row says that it stands elsewhere as well, it was moved and
-    /// only the old row is wrong.
+    /// The row's thing is gone from a path, or from where it was moved to since that was seen.
     fn gone_from(&mut self, path: &RelPath, row: &DiskRow) -> Result<(), JobError> {
         let view = self.signer.edit.view();
-        let located = view.located(&row.node, row.shown_as)?;
-        if let Some(spot) = self.spot(path)?
-            && located.as_ref() != Some(&spot)
-            && view.disk_row(&spot)?.is_some_and(|r| (r.node, r.shown_as) == (row.node, row.shown_as))
-        {
-            return Ok(self.signer.edit.remove_disk_row(&spot)?);
-        }
-        self.gone(row)
+        let is_it = |r: &DiskRow| (r.node, r.shown_as) == (row.node, row.shown_as);
+        let here = match self.spot(path)? {
+            Some(spot) if view.disk_row(&spot)?.as_ref().is_some_and(is_it) => Some(spot),
+            _ => view.located(&row.node, row.shown_as)?,
+        };
+        here.map_or(Ok(()), |spot| self.gone(spot))
     }
 
-    /// The row's thing is gone, and what was in it.
-    fn gone(&mut self, row: &DiskRow) -> Result<(), JobError> {
-        let Some(spot) = self.signer.edit.view().located(&row.node, row.shown_as)? else { return Ok(()) };
+    /// What a row says stands at a spot is gone, and what was in it.
+    fn gone(&mut self, spot: Spot) -> Result<(), JobError> {
         let mut open = vec![(spot, false)];
         while let Some((spot, is_empty)) = open.pop() {
-            let Some(row) = self.signer.edit.view().disk_row(&spot)? else { continue };
-            if let (Some(dir), false) = (row.dir, is_empty) {
+            let view = self.signer.edit.view();
+            let Some(row) = view.disk_row(&spot)? else { continue };
+            if let (Some(dir), false) = (row.dir, is_empty)
+                && view.dir_spot(dir)?.as_ref() == Some(&spot)
+            {
                 open.push((spot, true));
-                let inside = self.signer.edit.view().all_disk_rows(dir)?;
+                let inside = view.all_disk_rows(dir)?;
                 open.extend(inside.into_iter().map(|(name, _)| (Spot { dir, name }, false)));
                 continue;
             }
@@ -367,6 +366,13 @@ impl Recorder<'_, '_> {
     }
 
     fn gone_one(&mut self, spot: &Spot, row: &DiskRow) -> Result<(), JobError> {
+        let view = self.signer.edit.view();
+        if let Some(other) = view.located(&row.node, row.shown_as)?.filter(|other| other != spot)
+            && view.disk_row(&other)?.is_some_and(|r| (r.node, r.shown_as) == (row.node, row.shown_as))
+        {
+            // It stands elsewhere as well: it was moved, and only this row was wrong.
+            return Ok(self.signer.edit.remove_disk_row(spot)?);
+        }
         let twins = self.twins(spot, row)?;
         self.signer.edit.remove_disk_row(spot)?;
         if let ShownAs::Copy(version) = row.shown_as {
@@ -395,29 +401,26 @@ impl Recorder<'_, '_> {
             // Another directory has its old name by now, and its row with it; this one is inside, and new.
             return self.create(&spot, found);
         }
-        if let Some(covered) = view.disk_row(&spot)?.filter(|_| spot != old) {
-            // It took the place of something else, which is gone by that.
-            self.gone(&covered)?;
+        if spot == old {
+            return self.changed(path, found);
         }
+        let others = self.twins(&old, &current)?;
+        // If it took the place of something else, that is gone by it, with all that was in it but this.
+        self.signer.edit.remove_disk_row(&old)?;
+        self.gone(spot.clone())?;
         if let ShownAs::Copy(version) = current.shown_as {
-            self.signer.edit.remove_disk_row(&old)?;
             self.create(&spot, found)?;
             return self.resolve(&current.node, version);
         }
-        if let Some(replaced) = self.signer.edit.view().disk_row(&spot)? {
-            self.gone(&replaced)?;
-        }
         let Some(parent) = self.node_of(spot.dir)? else { return Ok(()) };
-        let mut others = self.twins(&old, &current)?;
         let (node, base, name) = (current.node, current.places.clone(), spot.name.clone());
         let dot = self.signer.push(Event::Moved { node, base, parent, name: name.clone() })?;
-        for other in others.drain(..) {
+        for other in others {
             if let Some(twin) = self.signer.edit.node(&other)? {
                 let base = twin.place.iter().map(|head| head.id).collect();
                 self.signer.push(Event::Moved { node: other, base, parent, name: name.clone() })?;
             }
         }
-        self.signer.edit.move_disk_row(&old, &spot)?;
         // Its node may be dead by now: then it has to go from where it stands, and no place of the tree says so.
         self.signer.edit.mark_dirty(&Place { parent, name })?;
         let row = DiskRow { places: vec![dot], stat: found.stat, ..current };

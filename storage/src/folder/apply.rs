@@ -50,16 +50,7 @@ pub fn apply(
     if canary::is(Bug::RowBeforeRename) {
         record_unplaced(folder, store, &batch)?;
     }
-    for ready in batch.iter_mut().filter(|r| r.outcome.is_none()) {
-        match place(folder, ready) {
-            Ok(stat) => {
-                ready.stat = stat;
-                ready.outcome = Some(Outcome::Done);
-            }
-            Err(Trouble::Step(outcome)) => ready.outcome = Some(outcome),
-            Err(Trouble::Disk(error)) => return Err(ApplyFailed::Sync(error)),
-        }
-    }
+    place_all(folder, &mut batch)?;
     if replaces {
         folder.sync_all().map_err(ApplyFailed::Sync)?;
     }
@@ -98,12 +89,7 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
     for ready in batch.iter_mut().filter(|r| r.outcome.is_none()) {
         let operation = &ready.step.operation;
         let at = operation.at();
-        let is_new = match operation {
-            Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => over.is_none(),
-            Operation::MakeDir { .. } | Operation::Move { .. } => true,
-            _ => false,
-        };
-        if is_new
+        if operation.is_new()
             && !freed.contains(at)
             && let Some(spot) = view.spot_of(at)?
             && (view.disk_row(&spot)?.is_some() || !is_home(&view, &freed, &ready.step, &spot)?)
@@ -121,11 +107,7 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
                 continue;
             }
         }
-        match operation {
-            Operation::Remove { at, .. } | Operation::RemoveDir { at, .. } => drop(freed.insert(at.clone())),
-            Operation::Move { from, .. } => drop(freed.insert(from.clone())),
-            _ => {}
-        }
+        freed.extend(operation.frees().cloned());
     }
     Ok(())
 }
@@ -240,6 +222,35 @@ impl From<Outcome> for Trouble {
     }
 }
 
+/// Carries out what was not refused. Where a step was to take something away and did not, what counts on it
+/// must not happen: a directory that is made would be taken for the old one, and what is put into it as well.
+fn place_all(folder: &Folder, batch: &mut [Ready]) -> Result<(), ApplyFailed> {
+    let mut not_freed: BTreeSet<RelPath> = BTreeSet::new();
+    for ready in batch.iter_mut() {
+        let operation = &ready.step.operation;
+        if ready.outcome.is_none() {
+            let is_taken =
+                operation.is_new() && not_freed.iter().any(|path| operation.at().starts_with(path));
+            let result = match is_taken {
+                true => Err(Outcome::Refused(Refusal::NotAsExpected).into()),
+                false => place(folder, ready),
+            };
+            match result {
+                Ok(stat) => {
+                    ready.stat = stat;
+                    ready.outcome = Some(Outcome::Done);
+                }
+                Err(Trouble::Step(outcome)) => ready.outcome = Some(outcome),
+                Err(Trouble::Disk(error)) => return Err(ApplyFailed::Sync(error)),
+            }
+        }
+        if ready.outcome != Some(Outcome::Done) {
+            not_freed.extend(ready.step.operation.frees().cloned());
+        }
+    }
+    Ok(())
+}
+
 fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Trouble> {
     let meta = ready.step.row.as_ref().map(|row| row.meta).unwrap_or_default();
     let operation = &ready.step.operation;
@@ -300,7 +311,10 @@ fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Trouble> {
         // It was placed, and a user was there already: he changed or took away the new thing, not the old.
         _ if matches!(
             operation,
-            Operation::PutFile { .. } | Operation::PutLink { .. } | Operation::Move { .. }
+            Operation::PutFile { .. }
+                | Operation::PutLink { .. }
+                | Operation::Move { .. }
+                | Operation::SetMeta { .. }
         ) =>
         {
             Ok(Some(unlike_any(&ready.step)))
@@ -315,11 +329,19 @@ fn is_placed(stat: &StatSig, operation: &Operation, meta: &Meta) -> bool {
         Operation::PutFile { .. } => stat.kind == Kind::File && stat.mtime == meta.mtime,
         Operation::PutLink { .. } => stat.kind == Kind::Symlink,
         Operation::MakeDir { .. } => stat.kind == Kind::Directory,
-        Operation::Move { expect, .. }
-        | Operation::SetMeta { expect, .. }
-        | Operation::Adopt { expect, .. } => stat.ino == expect.stat.ino,
+        Operation::SetMeta { expect, .. } => {
+            is_untouched(stat, &StatSig { mtime: meta.mtime, mode: stat.mode, ..expect.stat })
+        }
+        Operation::Move { expect, .. } | Operation::Adopt { expect, .. } => is_untouched(stat, &expect.stat),
         Operation::Remove { .. } | Operation::RemoveDir { .. } => false,
     }
+}
+
+/// True if it is that very thing, and nobody wrote into it or gave it another mode; a rename changes nothing else
+/// than the change time. What is in a directory is no matter of its own.
+fn is_untouched(stat: &StatSig, before: &StatSig) -> bool {
+    let is_same_file = (stat.size, stat.mtime, stat.mode) == (before.size, before.mtime, before.mode);
+    (stat.kind, stat.ino) == (before.kind, before.ino) && (is_same_file || stat.kind == Kind::Directory)
 }
 
 /// A stat that nothing on a disk has, so that the next scan looks at whatever stands there.
@@ -501,11 +523,11 @@ fn record_one(edit: &mut Edit<'_>, ready: &Ready, now: Timestamp) -> Result<bool
         edit.remove_disk_row(&spot)?;
         return Ok(true);
     };
-    // Whoever did not read the bytes knows no better than the row did whether they changed unseen.
     let was_racy = match &ready.step.operation {
-        Operation::Adopt { expect, .. }
-        | Operation::SetMeta { expect, .. }
-        | Operation::Move { expect, .. } => expect.racy,
+        // Whoever did not read the bytes knows no better than the row did whether they changed unseen.
+        Operation::Adopt { expect, .. } | Operation::Move { expect, .. } => expect.racy,
+        // The time of a write between the look and the setting of the time is gone with it.
+        Operation::SetMeta { .. } => true,
         _ => false,
     };
     write_row(edit, &spot, after, stat, was_racy || is_racy(&stat, now))?;

@@ -7,7 +7,7 @@ use super::apply::{ApplyFailed, hash_of, write_row};
 use super::cut::is_racy;
 use super::fs::{self, Folder, FsError, Standing};
 use super::intent::{Intent, IntentStep, RowAfter};
-use crate::disk::{DiskRow, StatSig};
+use crate::disk::{DiskRow, Spot, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::decode;
 use crate::store::tables::{Store, StoreError, Table};
@@ -19,29 +19,61 @@ use dunlin_core::tree::node::TreeWrite;
 /// Deals with every open intent; gives their number.
 pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64, ApplyFailed> {
     let intents = View(&*store.read()?).intents()?;
-    for (number, bytes) in &intents {
+    let mut lost_dirs = Vec::new();
+    for (_, bytes) in &intents {
         let intent: Intent = decode(Table::Intents, bytes)?;
         for step in &intent.steps {
-            recover_step(folder, store, step, now)?;
+            lost_dirs.extend(recover_step(folder, store, step, now)?);
         }
-        let mut edit = Edit::new(store.write()?)?;
-        edit.remove_intent(*number)?;
-        edit.commit()?;
     }
+    let mut edit = Edit::new(store.write()?)?;
+    // A directory was made before what is in it.
+    for path in lost_dirs.iter().rev() {
+        forget_dir(&mut edit, path)?;
+    }
+    for (number, _) in &intents {
+        edit.remove_intent(*number)?;
+    }
+    edit.commit()?;
     sweep(folder);
     folder.sync_all().map_err(ApplyFailed::Sync)?;
     Ok(intents.len() as u64)
 }
 
+/// Takes back the row of what was placed and lost, if the step wrote it; that of a directory stays until what was
+/// in it has been dealt with, and then true is given.
+fn forget_lost(
+    edit: &mut Edit<'_>,
+    spot: &Spot,
+    row: Option<DiskRow>,
+    after: &RowAfter,
+) -> Result<bool, StoreError> {
+    match row.filter(|row| is_written(row, after)) {
+        Some(DiskRow { dir: Some(_), .. }) => Ok(true),
+        Some(_) => edit.remove_disk_row(spot).map(|()| false),
+        None => Ok(false),
+    }
+}
+
+/// A directory was made and lost again with the power, and what dunlin put into it as well. If there are rows
+/// left, they are of a user's: it was durable before they were recorded, and somebody has taken it away since.
+fn forget_dir(edit: &mut Edit<'_>, path: &RelPath) -> Result<(), StoreError> {
+    let Some(spot) = edit.view().spot_of(path)? else { return Ok(()) };
+    let Some(DiskRow { dir: Some(dir), .. }) = edit.view().disk_row(&spot)? else { return Ok(()) };
+    if edit.view().all_disk_rows(dir)?.is_empty() {
+        edit.remove_disk_row(&spot)?;
+    }
+    Ok(())
+}
+
+/// Gives the path of a directory that was lost.
 fn recover_step(
     folder: &Folder,
     store: &dyn Store,
     step: &IntentStep,
     now: Timestamp,
-) -> Result<(), ApplyFailed> {
-    let Ok(path) = RelPath::from_names(step.path.clone()) else {
-        return Ok(());
-    };
+) -> Result<Option<RelPath>, ApplyFailed> {
+    let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(None) };
     let found = folder.parent(&path).and_then(|(dir, name)| dir.stat(name.as_bytes()));
     if let Some(staged) = &step.staged {
         keep_unless_ours(folder, staged, step);
@@ -52,8 +84,10 @@ fn recover_step(
         edit.mark_dirty(place).map_err(|fault| StoreError::Failed(fault.to_string()))?;
     }
     let Some(spot) = edit.view().spot_of(&path)? else {
-        return Ok(edit.commit()?);
+        edit.commit()?;
+        return Ok(None);
     };
+    let mut lost_dir = None;
     match (&step.after, found) {
         (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, step, stat).unwrap_or(false) {
             true => {
@@ -74,10 +108,8 @@ fn recover_step(
             }
             // Something else stands where ours was lost: the user's, and nobody deleted ours.
             false if step.before.is_none() => {
-                let row = edit.view().disk_row(&spot)?;
-                if row.is_some_and(|row| is_written(&row, after) && row.stat.ino != stat.ino) {
-                    edit.remove_disk_row(&spot)?;
-                }
+                let row = edit.view().disk_row(&spot)?.filter(|row| row.stat.ino != stat.ino);
+                lost_dir = forget_lost(&mut edit, &spot, row, after)?.then_some(path);
             }
             false => {}
         },
@@ -85,13 +117,12 @@ fn recover_step(
         // New, placed and lost again with the power: it was never here, so nobody has deleted it.
         (Some(after), Err(FsError::NotFound)) if step.before.is_none() => {
             let row = edit.view().disk_row(&spot)?;
-            if row.is_some_and(|row| is_written(&row, after)) {
-                edit.remove_disk_row(&spot)?;
-            }
+            lost_dir = forget_lost(&mut edit, &spot, row, after)?.then_some(path);
         }
         _ => {}
     }
-    Ok(edit.commit()?)
+    edit.commit()?;
+    Ok(lost_dir)
 }
 
 /// True if the row says what the step wrote. One that says more is of a user's change, and that was durable

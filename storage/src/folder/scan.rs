@@ -174,7 +174,8 @@ pub fn scan(
     if marker.is_none() || folder.marker() != marker {
         return Err(ScanError::RootLost);
     }
-    let scopes = &outermost(scopes)[..];
+    let scopes: Vec<RelPath> = scopes.iter().map(|scope| standing(folder, scope)).collect();
+    let scopes = &outermost(&scopes)[..];
     let mut scan = Scan {
         folder,
         store,
@@ -191,6 +192,17 @@ pub fn scan(
     scan.report_gone(marker)?;
     scan.flush();
     Ok(scan.report)
+}
+
+/// The scope, or what is left of the way to it: where it is gone, only a look at what held it can say so.
+fn standing(folder: &Folder, scope: &RelPath) -> RelPath {
+    let mut scope = scope.clone();
+    while matches!(folder.dir(&scope), Err(FsError::NotFound | FsError::InTheWay))
+        && let Some((parent, _)) = scope.split_last()
+    {
+        scope = parent;
+    }
+    scope
 }
 
 /// The scopes that lie in no other, so that nothing is seen twice; everything if there are none.

@@ -99,6 +99,24 @@ impl Operation {
             | Operation::RemoveDir { at, .. } => at,
         }
     }
+
+    /// True if it counts on a free path.
+    pub fn is_new(&self) -> bool {
+        match self {
+            Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => over.is_none(),
+            Operation::MakeDir { .. } | Operation::Move { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The path at which nothing stands once it is done.
+    pub fn frees(&self) -> Option<&RelPath> {
+        match self {
+            Operation::Remove { at, .. } | Operation::RemoveDir { at, .. } => Some(at),
+            Operation::Move { from, .. } => Some(from),
+            _ => None,
+        }
+    }
 }
 
 /// An operation and what is known once it is done.

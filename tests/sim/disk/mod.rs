@@ -144,6 +144,8 @@ pub struct State {
     failing: Option<(FsError, u32)>,
     pub calls: u64,
     pub displaced: Vec<Displaced>,
+    /// Files of dunlin's that the last power loss has torn.
+    pub torn: BTreeSet<u64>,
     pub deeds: Vec<Deed>,
     /// Broken rules that the disk itself noticed.
     pub broken: Vec<String>,
@@ -175,6 +177,7 @@ impl Disk {
             failing: None,
             calls: 0,
             displaced: Vec::new(),
+            torn: BTreeSet::new(),
             deeds: Vec::new(),
             broken: Vec::new(),
             faults: Faults::default(),

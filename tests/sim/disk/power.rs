@@ -26,6 +26,7 @@ impl State {
                 apply(&mut image, &record);
             }
         }
+        self.torn.clear();
         for ino in std::mem::take(&mut self.marked) {
             let (Some(new), Some(old)) = (self.now.get(&ino), image.get_mut(&ino)) else { continue };
             let is_fresh = !known.contains(&ino);
@@ -35,6 +36,9 @@ impl State {
                 (old.mode, old.mtime, old.ctime) = (new.mode, new.mtime, new.ctime);
             }
             old.is_ours = new.is_ours;
+            if old.is_ours && *new.bytes != bytes {
+                self.torn.insert(ino);
+            }
             if *old.bytes != bytes {
                 old.set_bytes(bytes);
             }
@@ -50,6 +54,13 @@ impl State {
         self.free.clear();
         self.released.clear();
         torn
+    }
+}
+
+impl State {
+    /// True if a file that the last power loss has torn is below a directory.
+    pub fn holds_torn(&self, dir: u64) -> bool {
+        self.torn.iter().any(|ino| is_inside(&self.now, *ino, dir))
     }
 }
 
