@@ -86,7 +86,7 @@ pub const APPLY_BATCH: usize = 512;
 /// Bytes of small contents in one batch of steps.
 pub const APPLY_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Content bytes asked for and not yet applied or staged, all peers together (P-16).
-pub const FETCH_BYTES_IN_FLIGHT: u64 = 24 * 1024 * 1024;
+pub const FETCH_BYTES_IN_FLIGHT: u64 = 16 * 1024 * 1024;
 /// Plain bytes asked for with one request.
 pub const WANT_BYTES: u64 = 4 * 1024 * 1024;
 /// Large files fetched at a time.
