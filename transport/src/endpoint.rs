@@ -26,8 +26,7 @@ use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
 use quinn_proto::congestion::ControllerFactory;
 use quinn_proto::{
-    ClientConfig, ConnectError, ConnectionEvent, ConnectionHandle, ConnectionId, DatagramEvent, EcnCodepoint,
-    Transmit,
+    ClientConfig, ConnectError, ConnectionHandle, ConnectionId, DatagramEvent, EcnCodepoint, Transmit,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -62,8 +61,6 @@ struct Entry {
     connection: Connection,
     deadline: Option<Instant>,
     is_active: bool,
-    /// Bytes of datagrams that came since it was last moved on.
-    fresh: usize,
 }
 
 /// One datagram that came, and how.
@@ -209,7 +206,7 @@ impl Endpoint {
         self.next_id += 1;
         self.by_id.insert(id, handle.0);
         let connection = Connection::new(now, id, quic, outbound, &self.pool);
-        self.connections.insert(handle.0, Entry { connection, deadline: None, is_active: false, fresh: 0 });
+        self.connections.insert(handle.0, Entry { connection, deadline: None, is_active: false });
         self.activate(handle.0);
     }
 
@@ -220,14 +217,15 @@ impl Endpoint {
             return;
         }
         self.clock.set(now);
-        let len = data.len();
         let first = is_initial(&data).then(|| data.clone());
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         match self.quic.handle(now, remote, local_ip, ecn, data, &mut scratch) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some(entry) = self.connections.get_mut(&handle.0) {
+                    entry.connection.handle_event(event);
+                }
                 self.activate(handle.0);
-                self.handle_event(now, handle.0, event, len);
             }
             Some(DatagramEvent::NewConnection(incoming)) => {
                 scratch.clear();
@@ -241,18 +239,6 @@ impl Endpoint {
             Some(DatagramEvent::Response(_)) | None => {}
         }
         self.scratch = scratch;
-    }
-
-    /// A connection got a datagram of `len` bytes. Frames are put together while their bytes are still in the
-    /// processor's cache, and before QUIC has many pieces to sort.
-    fn handle_event(&mut self, now: Instant, handle: usize, event: ConnectionEvent, len: usize) {
-        let Some(entry) = self.connections.get_mut(&handle) else { return };
-        entry.connection.handle_event(event);
-        entry.fresh += len;
-        if entry.fresh >= READ_EVERY {
-            // What is left is seen to later, since the connection is active.
-            self.advance(now, handle);
-        }
     }
 
     /// Somebody who has a key begins a handshake.
@@ -359,7 +345,6 @@ impl Endpoint {
     fn advance(&mut self, now: Instant, handle: usize) -> Left {
         self.exchange(handle);
         let Some(entry) = self.connections.get_mut(&handle) else { return Left::Nothing };
-        entry.fresh = 0;
         let was_handshaking = entry.connection.is_handshaking();
         let left = entry.connection.advance(now, &mut self.events);
         let peer = entry.connection.peer().filter(|_| was_handshaking);

@@ -32,9 +32,6 @@ pub const SEND_WINDOW_MIN: u64 = MIB as u64;
 pub const WRITE_PIECE: usize = 64 * KIB;
 /// Pieces handed to QUIC at once.
 pub const WRITE_PIECES: usize = 32;
-/// Bytes that a connection receives before its frames are put together: a full batch of coalesced datagrams, which
-/// is far from leaving the processor's cache.
-pub const READ_EVERY: usize = 64_000;
 /// Bytes read from one stream before another has its turn.
 pub const READ_PER_TURN: usize = MIB;
 
