@@ -223,15 +223,19 @@ impl From<Outcome> for Trouble {
 }
 
 /// Carries out what was not refused. Where a step was to take something away and did not, what counts on it
-/// must not happen: a directory that is made would be taken for the old one, and what is put into it as well.
+/// must not happen: a directory that is made would be taken for the old one, and what is put into it as well;
+/// one that a user takes away just then would be gone with a row in it.
 fn place_all(folder: &Folder, batch: &mut [Ready]) -> Result<(), ApplyFailed> {
     let mut not_freed: BTreeSet<RelPath> = BTreeSet::new();
     for ready in batch.iter_mut() {
         let operation = &ready.step.operation;
         if ready.outcome.is_none() {
-            let is_taken =
-                operation.is_new() && not_freed.iter().any(|path| operation.at().starts_with(path));
-            let result = match is_taken {
+            let at = operation.at();
+            let counts_on = |path: &RelPath| match operation {
+                Operation::RemoveDir { .. } => path.starts_with(at),
+                _ => operation.is_new() && at.starts_with(path),
+            };
+            let result = match not_freed.iter().any(counts_on) {
                 true => Err(Outcome::Refused(Refusal::NotAsExpected).into()),
                 false => place(folder, ready),
             };
@@ -286,7 +290,11 @@ fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Trouble> {
             old_dir.rename_new(old_name.as_bytes(), &*dir, name.as_bytes()).map_err(refuse)?;
             folder.forget_dir();
         }
-        Operation::Remove { expect, .. } => {
+        Operation::Remove { expect, stays, .. } => {
+            if let Some((path, row)) = stays {
+                let (dir, name) = folder.parent(path).map_err(refuse)?;
+                check(dir.stat(name.as_bytes()), row)?;
+            }
             check(dir.stat(name.as_bytes()), expect)?;
             let temp = history_name(expect);
             displace(folder, &*dir, name.as_bytes(), &temp, expect)?;
@@ -558,6 +566,7 @@ pub(super) fn write_row(
         places: after.places.clone(),
         stat,
         racy: stat.kind == Kind::File && racy,
+        twins: after.twins.clone(),
     };
     edit.put_disk_row(spot, &row)?;
     put_chunks(edit, &row)
