@@ -66,5 +66,6 @@ fn row(number: usize) -> DiskRow {
         places: vec![node],
         stat: StatSig { dev: 1, ino, size: 1000, mode: 0o644, mtime: time, ctime: time, kind },
         racy: false,
+        twins: Vec::new(),
     }
 }

@@ -97,4 +97,7 @@ pub struct DiskRow {
     /// the same stat: the next scan reads it again (P-18).
     #[n(8)]
     pub racy: bool,
+    /// For a directory: the other nodes that it shows. What is in it was put there for all of them.
+    #[n(9)]
+    pub twins: Vec<NodeId>,
 }

@@ -385,6 +385,9 @@ impl Engine {
                     } else {
                         self.free(place);
                     }
+                    if let Operation::Remove { stays: Some((other, _)), .. } = &step.operation {
+                        self.rescan_around(other.clone());
+                    }
                     self.rescan_around(path);
                 }
                 Outcome::Failed(error) => {

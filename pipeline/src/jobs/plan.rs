@@ -14,7 +14,7 @@ use dunlin_core::id::{NodeId, PeerId, VersionId};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Shown, group, slot};
-use dunlin_storage::disk::{DirId, Spot};
+use dunlin_storage::disk::{DirId, ShownAs, Spot};
 use dunlin_storage::folder::apply::{Operation, Step};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
@@ -113,6 +113,15 @@ struct Home {
     nodes: Vec<NodeId>,
     path: RelPath,
     dir: Option<DirId>,
+    /// More directories on disk that show nodes of the group: what is in them comes over or goes, and then they do.
+    others: Vec<DirId>,
+}
+
+impl Home {
+    /// Every directory on disk that shows one of the nodes.
+    fn dirs(&self) -> impl Iterator<Item = DirId> {
+        self.dir.into_iter().chain(self.others.iter().copied())
+    }
 }
 
 struct Planner<'a, 'b> {
@@ -179,17 +188,17 @@ impl Planner<'_, '_> {
         // The whole name down from the root is what the group's members agree on.
         let Some(node) = self.edit.node(first)? else { return Ok(None) };
         let Some(place) = node.at else {
-            return Ok(Some(Home { nodes, path: RelPath::root(), dir: Some(DirId::ROOT) }));
+            return self.new_home(nodes, RelPath::root(), Some(DirId::ROOT)).map(Some);
         };
         let Some(parent) = self.home_of(&place.parent)? else { return Ok(None) };
-        let Some(shown) = self.main_of(&parent, &place, first)? else { return Ok(None) };
+        let Some(shown) = self.main_of(&parent.nodes, &place, first)? else { return Ok(None) };
         let Ok(path) = parent.path.join(shown.name.clone()) else { return Ok(None) };
         if let Some(dir) = parent.dir
             && let Some(row) = self.edit.view().disk_row(&Spot { dir, name: shown.name.clone() })?
             && row.dir.is_some()
             && nodes.contains(&row.node)
         {
-            return Ok(Some(Home { nodes, path, dir: row.dir }));
+            return self.new_home(nodes, path, row.dir).map(Some);
         }
         // It is on its way: made by this plan, or by one that is under way.
         if !self.made.contains(&path) {
@@ -198,17 +207,35 @@ impl Planner<'_, '_> {
             }
             self.mend(&place, &parent)?;
         }
-        let is_made = self.made.contains(&path);
-        Ok(is_made.then_some(Home { nodes, path, dir: None }))
+        match self.made.contains(&path) {
+            true => self.new_home(nodes, path, None).map(Some),
+            false => Ok(None),
+        }
     }
 
-    fn shown_at(&self, home: &Home, place: &Place) -> Result<Vec<Shown>, JobError> {
+    fn new_home(&self, nodes: Vec<NodeId>, path: RelPath, dir: Option<DirId>) -> Result<Home, JobError> {
+        let mut others = Vec::new();
+        for node in &nodes {
+            others.extend(self.dir_of(node)?.filter(|other| Some(*other) != dir));
+        }
+        Ok(Home { nodes, path, dir, others })
+    }
+
+    /// The directory on disk that counts for a node.
+    fn dir_of(&self, node: &NodeId) -> Result<Option<DirId>, JobError> {
+        let view = self.edit.view();
+        let Some(spot) = view.located(node, ShownAs::Main)? else { return Ok(None) };
+        Ok(view.disk_row(&spot)?.and_then(|row| row.dir))
+    }
+
+    /// What is shown because of a place in a group of directories.
+    fn shown_at(&self, group: &[NodeId], place: &Place) -> Result<Vec<Shown>, JobError> {
         let labels = &self.labels;
-        Ok(slot(&self.edit, &home.nodes, &place.name, &|peer| label_of(labels, peer))?)
+        Ok(slot(&self.edit, group, &place.name, &|peer| label_of(labels, peer))?)
     }
 
-    fn main_of(&self, home: &Home, place: &Place, node: &NodeId) -> Result<Option<Shown>, JobError> {
-        let shown = self.shown_at(home, place)?;
+    fn main_of(&self, group: &[NodeId], place: &Place, node: &NodeId) -> Result<Option<Shown>, JobError> {
+        let shown = self.shown_at(group, place)?;
         Ok(shown.into_iter().find(|s| s.node == *node || s.twins.contains(node)))
     }
 

@@ -229,6 +229,7 @@ impl Recorder<'_, '_> {
             places: shown.places,
             stat: found.stat,
             racy: found.racy,
+            twins: if dir.is_some() { shown.twins } else { Vec::new() },
         };
         self.put_row(spot, &row)
     }
@@ -255,6 +256,7 @@ impl Recorder<'_, '_> {
             places: vec![dot],
             stat: found.stat,
             racy: found.racy,
+            twins: Vec::new(),
         };
         self.put_row(spot, &row)
     }

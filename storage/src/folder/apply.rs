@@ -20,6 +20,7 @@ use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::id::ContentHash;
 use dunlin_core::path::{Name, RelPath};
+use dunlin_core::tree::node::{TreeFault, TreeRead};
 use dunlin_core::tree::view::group;
 use std::collections::BTreeSet;
 
@@ -112,14 +113,19 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
     Ok(())
 }
 
-/// True if the directory of a spot shows the one that the step's place is in, or will be another by then.
+/// True if the directory of a spot shows the one that the step's place is in, or will be another by then. One
+/// that died since shows nothing any more, whatever the row still says.
 fn is_home(view: &View<'_>, freed: &BTreeSet<RelPath>, step: &Step, spot: &Spot) -> Result<bool, StoreError> {
     let (Some(place), Some(node)) = (&step.place, view.node_of_dir(spot.dir)?) else { return Ok(true) };
-    if node == place.parent || freed.iter().any(|path| step.operation.at().starts_with(path)) {
+    let fault = |fault: TreeFault| StoreError::Failed(fault.to_string());
+    let is_itself = node == place.parent && view.node(&node).map_err(fault)?.is_some_and(|node| node.live);
+    if is_itself || freed.iter().any(|path| step.operation.at().starts_with(path)) {
         return Ok(true);
     }
-    let twins = group(view, &node).map_err(|fault| StoreError::Failed(fault.to_string()))?;
-    Ok(twins.contains(&place.parent))
+    let row = view.dir_spot(spot.dir)?.map(|above| view.disk_row(&above)).transpose()?.flatten();
+    let twins = row.map(|row| row.twins).unwrap_or_default();
+    let wanted = group(view, &place.parent).map_err(fault)?;
+    Ok(wanted.contains(&node) || twins.iter().any(|twin| wanted.contains(twin)))
 }
 
 fn is_risky(operation: &Operation) -> bool {
@@ -223,15 +229,19 @@ impl From<Outcome> for Trouble {
 }
 
 /// Carries out what was not refused. Where a step was to take something away and did not, what counts on it
-/// must not happen: a directory that is made would be taken for the old one, and what is put into it as well.
+/// must not happen: a directory that is made would be taken for the old one, and what is put into it as well;
+/// one that a user takes away just then would be gone with a row in it.
 fn place_all(folder: &Folder, batch: &mut [Ready]) -> Result<(), ApplyFailed> {
     let mut not_freed: BTreeSet<RelPath> = BTreeSet::new();
     for ready in batch.iter_mut() {
         let operation = &ready.step.operation;
         if ready.outcome.is_none() {
-            let is_taken =
-                operation.is_new() && not_freed.iter().any(|path| operation.at().starts_with(path));
-            let result = match is_taken {
+            let at = operation.at();
+            let counts_on = |path: &RelPath| match operation {
+                Operation::RemoveDir { .. } => path.starts_with(at),
+                _ => operation.is_new() && at.starts_with(path),
+            };
+            let result = match not_freed.iter().any(counts_on) {
                 true => Err(Outcome::Refused(Refusal::NotAsExpected).into()),
                 false => place(folder, ready),
             };
@@ -252,88 +262,102 @@ fn place_all(folder: &Folder, batch: &mut [Ready]) -> Result<(), ApplyFailed> {
 }
 
 fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Trouble> {
-    let meta = ready.step.row.as_ref().map(|row| row.meta).unwrap_or_default();
     let operation = &ready.step.operation;
     let (dir, name) = folder.parent(operation.at()).map_err(refuse)?;
-    match operation {
+    let Some(expected) = carry_out(folder, ready, &*dir, name.as_bytes())? else { return Ok(None) };
+    match (dir.stat(name.as_bytes()), operation) {
+        (Ok(Standing::Node(stat)), _) if is_untouched(&stat, &expected) => Ok(Some(stat)),
+        (_, Operation::MakeDir { .. } | Operation::Adopt { .. }) => {
+            Err(Outcome::Refused(Refusal::ChangedMeanwhile).into())
+        }
+        // It was placed, and a user was there already: he changed or took away the new thing, not the old.
+        _ => Ok(Some(unlike_any(&ready.step))),
+    }
+}
+
+/// Does it; gives the stat that it should have by that, but for the change time. `None`: nothing stands there.
+fn carry_out(
+    folder: &Folder,
+    ready: &Ready,
+    dir: &dyn DirHandle,
+    name: &[u8],
+) -> Result<Option<StatSig>, Trouble> {
+    let meta = ready.step.row.as_ref().map(|row| row.meta).unwrap_or_default();
+    match &ready.step.operation {
         Operation::MakeDir { .. } => {
-            match dir.make_dir(name.as_bytes()) {
+            match dir.make_dir(name) {
                 Ok(()) | Err(FsError::Exists) => {}
                 Err(error) => return Err(Outcome::Failed(error).into()),
             }
-            let made = dir.open_dir(name.as_bytes()).map_err(refuse)?;
+            let made = dir.open_dir(name).map_err(refuse)?;
             made.set_meta(&meta).map_err(Outcome::Failed)?;
+            Ok(Some(look(dir, name)?))
         }
         Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => {
             // Every put was staged, or has its outcome already.
             let staged = ready.staged.as_deref().ok_or(Outcome::Failed(FsError::NotFound))?;
+            let stat = look(folder.stage(), staged.as_bytes())?;
             match over {
-                None => {
-                    folder.stage().rename_new(staged.as_bytes(), &*dir, name.as_bytes()).map_err(refuse)?
-                }
-                Some(row) => replace(folder, &*dir, name.as_bytes(), staged, row)?,
+                None => folder.stage().rename_new(staged.as_bytes(), dir, name).map_err(refuse)?,
+                Some(row) => replace(folder, dir, name, staged, row)?,
             }
+            Ok(Some(stat))
         }
         Operation::SetMeta { expect, .. } => {
-            let file = dir.open_read(name.as_bytes()).map_err(refuse)?;
+            let file = dir.open_read(name).map_err(refuse)?;
             check(file.stat(), expect)?;
             file.set_meta(&meta).map_err(Outcome::Failed)?;
+            let mode = (expect.stat.mode & !0o777) | meta.mode;
+            Ok(Some(StatSig { mtime: meta.mtime, mode, ..expect.stat }))
         }
-        Operation::Adopt { expect, .. } => check(dir.stat(name.as_bytes()), expect)?,
+        Operation::Adopt { expect, .. } => {
+            check(dir.stat(name), expect)?;
+            Ok(Some(expect.stat))
+        }
         Operation::Move { from, expect, .. } => {
             let (old_dir, old_name) = folder.parent(from).map_err(refuse)?;
             check(old_dir.stat(old_name.as_bytes()), expect)?;
-            old_dir.rename_new(old_name.as_bytes(), &*dir, name.as_bytes()).map_err(refuse)?;
+            old_dir.rename_new(old_name.as_bytes(), dir, name).map_err(refuse)?;
             folder.forget_dir();
+            Ok(Some(expect.stat))
         }
-        Operation::Remove { expect, .. } => {
-            check(dir.stat(name.as_bytes()), expect)?;
-            let temp = history_name(expect);
-            displace(folder, &*dir, name.as_bytes(), &temp, expect)?;
-            return Ok(None);
+        Operation::Remove { expect, stays, .. } => {
+            if let Some((path, row)) = stays {
+                let (dir, name) = folder.parent(path).map_err(refuse)?;
+                check(dir.stat(name.as_bytes()), row)?;
+            }
+            check(dir.stat(name), expect)?;
+            displace(folder, dir, name, &history_name(expect), expect)?;
+            Ok(None)
         }
         Operation::RemoveDir { expect, .. } => {
-            folder.forget_dir();
-            match check(dir.stat(name.as_bytes()), expect) {
-                Ok(()) => {}
-                Err(_) if dir.stat(name.as_bytes()) == Err(FsError::NotFound) => return Ok(None),
-                Err(outcome) => return Err(outcome.into()),
-            }
-            match dir.remove_dir(name.as_bytes()) {
-                Ok(()) | Err(FsError::NotFound) => return Ok(None),
-                Err(FsError::NotEmpty) => return Err(Outcome::Refused(Refusal::NotAsExpected).into()),
-                Err(error) => return Err(Outcome::Failed(error).into()),
-            }
+            remove_dir(folder, dir, name, expect)?;
+            Ok(None)
         }
-    }
-    match dir.stat(name.as_bytes()) {
-        Ok(Standing::Node(stat)) if is_placed(&stat, operation, &meta) => Ok(Some(stat)),
-        // It was placed, and a user was there already: he changed or took away the new thing, not the old.
-        _ if matches!(
-            operation,
-            Operation::PutFile { .. }
-                | Operation::PutLink { .. }
-                | Operation::Move { .. }
-                | Operation::SetMeta { .. }
-        ) =>
-        {
-            Ok(Some(unlike_any(&ready.step)))
-        }
-        _ => Err(Outcome::Refused(Refusal::ChangedMeanwhile).into()),
     }
 }
 
-/// True if what stands there now is what was just placed, as far as its stat tells.
-fn is_placed(stat: &StatSig, operation: &Operation, meta: &Meta) -> bool {
-    match operation {
-        Operation::PutFile { .. } => stat.kind == Kind::File && stat.mtime == meta.mtime,
-        Operation::PutLink { .. } => stat.kind == Kind::Symlink,
-        Operation::MakeDir { .. } => stat.kind == Kind::Directory,
-        Operation::SetMeta { expect, .. } => {
-            is_untouched(stat, &StatSig { mtime: meta.mtime, mode: stat.mode, ..expect.stat })
-        }
-        Operation::Move { expect, .. } | Operation::Adopt { expect, .. } => is_untouched(stat, &expect.stat),
-        Operation::Remove { .. } | Operation::RemoveDir { .. } => false,
+/// What stands at a name.
+fn look(dir: &dyn DirHandle, name: &[u8]) -> Result<StatSig, Outcome> {
+    match dir.stat(name) {
+        Ok(Standing::Node(stat)) => Ok(stat),
+        Ok(Standing::Special) => Err(Outcome::Refused(Refusal::NotAsExpected)),
+        Err(error) => Err(refuse(error)),
+    }
+}
+
+/// Takes an empty directory away; one that is gone already has been.
+fn remove_dir(folder: &Folder, dir: &dyn DirHandle, name: &[u8], expect: &DiskRow) -> Result<(), Outcome> {
+    folder.forget_dir();
+    match check(dir.stat(name), expect) {
+        Ok(()) => {}
+        Err(_) if dir.stat(name) == Err(FsError::NotFound) => return Ok(()),
+        Err(outcome) => return Err(outcome),
+    }
+    match dir.remove_dir(name) {
+        Ok(()) | Err(FsError::NotFound) => Ok(()),
+        Err(FsError::NotEmpty) => Err(Outcome::Refused(Refusal::NotAsExpected)),
+        Err(error) => Err(Outcome::Failed(error)),
     }
 }
 
@@ -558,6 +582,7 @@ pub(super) fn write_row(
         places: after.places.clone(),
         stat,
         racy: stat.kind == Kind::File && racy,
+        twins: after.twins.clone(),
     };
     edit.put_disk_row(spot, &row)?;
     put_chunks(edit, &row)

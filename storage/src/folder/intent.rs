@@ -59,4 +59,7 @@ pub struct RowAfter {
     /// For a directory that has rows already: their id.
     #[n(6)]
     pub dir: Option<DirId>,
+    /// For a directory: the other nodes that it shows.
+    #[n(7)]
+    pub twins: Vec<NodeId>,
 }

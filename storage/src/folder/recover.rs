@@ -125,10 +125,11 @@ fn recover_step(
     Ok(lost_dir)
 }
 
-/// True if the row says what the step wrote. One that says more is of a user's change, and that was durable
-/// before it was recorded: whatever became of it is his doing.
+/// True if the row says what the step put there. One with other bytes is of a user's change, and that was durable
+/// before it was recorded: whatever became of it is his doing. Versions and metadata say nothing: dunlin notes and
+/// sets them without a sync of what it has put.
 fn is_written(row: &DiskRow, after: &RowAfter) -> bool {
-    (row.node, row.shown_as) == (after.node, after.shown_as) && row.versions == after.versions
+    (row.node, row.shown_as, &row.body) == (after.node, after.shown_as, &after.body)
 }
 
 /// The staged name of a step holds the new content before the exchange and the old one after it. The

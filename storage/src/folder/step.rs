@@ -75,6 +75,8 @@ pub enum Operation {
         at: RelPath,
         /// What stands there.
         expect: DiskRow,
+        /// Where the same thing stands and stays, if it is live; it must be there.
+        stays: Option<(RelPath, DiskRow)>,
     },
     /// Take an empty directory away.
     RemoveDir {

@@ -1,15 +1,15 @@
 //! What has to leave its place: for another one, or for good. Nothing is removed that is wanted elsewhere,
 //! and a directory goes only once nothing with a row is in it.
 
+use super::slot::is_it;
 use super::{Home, JobError, Planner};
-use crate::jobs::ledger_state::label_of;
 use crate::jobs::record::shown_as;
 use dunlin_core::content::{Body, Kind};
 use dunlin_core::id::NodeId;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::name::copies_begin;
 use dunlin_core::tree::node::{Node, Place, TreeRead};
-use dunlin_core::tree::view::{Shown, group, slot, subgroup};
+use dunlin_core::tree::view::{Shown, group};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_storage::folder::apply::{Operation, Step};
 
@@ -28,8 +28,7 @@ impl Planner<'_, '_> {
         }
         if let ShownAs::Copy(_) = row.shown_as {
             // A conflict copy goes with its main file, if it is shown there still.
-            let (nodes, labels) = (group(&self.edit, &at.parent)?, &self.labels);
-            let shown = slot(&self.edit, &nodes, &at.name, &|peer| label_of(labels, peer))?;
+            let shown = self.shown_at(&group(&self.edit, &at.parent)?, &at)?;
             let is_it = |s: &Shown| s.node == row.node && shown_as(s.role) == row.shown_as;
             return Ok(Some(at).filter(|_| shown.iter().any(is_it)));
         }
@@ -61,7 +60,7 @@ impl Planner<'_, '_> {
         if row.stat.kind == Kind::Directory {
             return self.remove_dir(place, path, row);
         }
-        self.push_removal(place, path, row);
+        self.push_removal(place, path, row)?;
         Ok(true)
     }
 
@@ -87,10 +86,31 @@ impl Planner<'_, '_> {
     }
 
     /// Plans to take a file or link away, to history.
-    pub(super) fn push_removal(&mut self, place: &Place, path: RelPath, row: &DiskRow) {
+    pub(super) fn push_removal(
+        &mut self,
+        place: &Place,
+        path: RelPath,
+        row: &DiskRow,
+    ) -> Result<(), JobError> {
+        let stays = self.what_stays(&path, row)?;
         self.freed.insert(path.clone());
-        let operation = Operation::Remove { at: path, expect: row.clone() };
+        let operation = Operation::Remove { at: path, expect: row.clone(), stays };
         self.push(place, Step::new(operation, None, Some(place.clone())), None);
+        Ok(())
+    }
+
+    /// Where a live thing stands as well, so that this one is too many. A user may have just moved that one
+    /// here, and then no look at it has been taken yet.
+    fn what_stays(&self, path: &RelPath, row: &DiskRow) -> Result<Option<(RelPath, DiskRow)>, JobError> {
+        let Some(node) = self.edit.node(&row.node)?.filter(|node| node.live) else { return Ok(None) };
+        let Some(at) = node.at else { return Ok(None) };
+        let nodes = group(&self.edit, &at.parent)?;
+        let shown = self.shown_at(&nodes, &at)?;
+        let one = shown.iter().find(|one| is_it(row, one));
+        let (Some(one), Some(dir)) = (one, self.standing_dir(&nodes)?) else { return Ok(None) };
+        let spot = Spot { dir, name: one.name.clone() };
+        let row = self.edit.view().disk_row(&spot)?.filter(|row| is_it(row, one));
+        Ok(self.path_of(&spot)?.filter(|other| other != path).zip(row))
     }
 
     /// A directory goes once nothing with a row is in it.
@@ -133,27 +153,13 @@ impl Planner<'_, '_> {
         if row.stat.kind == Kind::Directory {
             self.remove_dir(place, at, row)?;
         } else {
-            self.push_removal(place, at, row);
+            self.push_removal(place, at, row)?;
         }
         Ok(())
     }
 
-    /// The directory of a place is dead: what still stands there goes, the directory itself later. What was shown
-    /// at a name depended on all directories that were one: those that live may have to show something else.
+    /// The directory of a place is dead: what still stands there goes, the directory itself later.
     pub(super) fn clear_below_dead(&mut self, place: &Place) -> Result<bool, JobError> {
-        let is_settled = self.clear_standing(place)?;
-        if is_settled && let Some(at) = self.edit.node(&place.parent)?.and_then(|node| node.at) {
-            let parents = group(&self.edit, &at.parent)?;
-            for parent in subgroup(&self.edit, &parents, &at.name)? {
-                if !self.edit.children_named(&parent, &place.name)?.is_empty() {
-                    self.mark_unless_marked(&Place { parent, name: place.name.clone() })?;
-                }
-            }
-        }
-        Ok(is_settled)
-    }
-
-    fn clear_standing(&mut self, place: &Place) -> Result<bool, JobError> {
         let Some(spot) = self.edit.view().located(&place.parent, ShownAs::Main)? else { return Ok(true) };
         let Some(DiskRow { dir: Some(dir), .. }) = self.edit.view().disk_row(&spot)? else { return Ok(true) };
         if self.is_to_be_taken_over(&place.parent, &spot)? {
@@ -161,7 +167,7 @@ impl Planner<'_, '_> {
             return Ok(false);
         }
         let Some(path) = self.edit.view().dir_path(dir)? else { return Ok(true) };
-        let home = Home { nodes: vec![place.parent], path, dir: Some(dir) };
+        let home = Home { nodes: vec![place.parent], path, dir: Some(dir), others: Vec::new() };
         let mut is_settled = true;
         for (spot, row) in self.standing_at(dir, &place.name)? {
             is_settled &= self.clear_one(place, &home, &spot, &row)?;
@@ -173,10 +179,9 @@ impl Planner<'_, '_> {
     fn is_to_be_taken_over(&self, dead: &NodeId, spot: &Spot) -> Result<bool, JobError> {
         let Some(at) = self.edit.node(dead)?.and_then(|node| node.at) else { return Ok(false) };
         let nodes = group(&self.edit, &at.parent)?;
-        let home = Home { dir: self.standing_dir(&nodes)?, nodes, path: RelPath::root() };
-        let shown = self.shown_at(&home, &at)?;
+        let shown = self.shown_at(&nodes, &at)?;
         let is_there = |one: &Shown| one.name == spot.name && one.state.body == Body::Directory;
-        Ok(home.dir == Some(spot.dir) && shown.iter().any(is_there))
+        Ok(self.standing_dir(&nodes)? == Some(spot.dir) && shown.iter().any(is_there))
     }
 
     /// What stands at a name and at the names of its conflict copies.

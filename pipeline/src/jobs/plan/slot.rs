@@ -12,9 +12,9 @@ use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::name::{conflict_name, copies_begin};
 use dunlin_core::tree::node::{Place, TreeRead};
 use dunlin_core::tree::view::{Role, Shown, group};
-use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
+use dunlin_storage::disk::{DirId, DiskRow, Spot};
 use dunlin_storage::folder::apply::{Operation, RowAfter, Source, Step};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Children looked at in one read.
 const PAGE: usize = 512;
@@ -55,7 +55,7 @@ impl Planner<'_, '_> {
     }
 
     fn mend_slot(&mut self, place: &Place, home: &Home) -> Result<bool, JobError> {
-        let shown = self.shown_at(home, place)?;
+        let shown = self.shown_at(&home.nodes, place)?;
         let mut slot = Slot { place, home, shown, strays: BTreeMap::new() };
         self.find_strays(&mut slot)?;
         let mut is_settled = true;
@@ -86,7 +86,7 @@ impl Planner<'_, '_> {
     fn find_strays(&self, slot: &mut Slot<'_>) -> Result<(), JobError> {
         let view = self.edit.view();
         let mut standing: Vec<(Spot, DiskRow)> = Vec::new();
-        if let Some(dir) = slot.home.dir {
+        for dir in slot.home.dirs() {
             let main = Spot { dir, name: slot.place.name.clone() };
             if let Some(row) = view.disk_row(&main)?
                 && !self.belongs_elsewhere(slot, &main, &row)?
@@ -95,8 +95,9 @@ impl Planner<'_, '_> {
             }
             let copies = view.disk_rows_with_prefix(dir, &copies_begin(&slot.place.name))?;
             for (name, row) in copies {
-                if self.may_stray(slot, &name, &row)? {
-                    standing.push((Spot { dir, name }, row));
+                let spot = Spot { dir, name };
+                if self.may_stray(slot, &spot, &row)? {
+                    standing.push((spot, row));
                 }
             }
         }
@@ -123,24 +124,22 @@ impl Planner<'_, '_> {
             return Ok(false);
         }
         let nodes = group(&self.edit, &at.parent)?;
-        let home = Home { dir: self.standing_dir(&nodes)?, nodes, path: RelPath::root() };
-        let shown = self.shown_at(&home, &at)?;
-        Ok(home.dir == Some(spot.dir) && shown.iter().any(|one| one.name == spot.name && is_it(row, one)))
+        let shown = self.shown_at(&nodes, &at)?;
+        Ok(self.standing_dir(&nodes)? == Some(spot.dir)
+            && shown.iter().any(|one| one.name == spot.name && is_it(row, one)))
     }
 
     /// False for what has a place of its own and is dealt with there: a copy that a person touched is such a
     /// thing. What waits aside for this slot, and what is dead, is dealt with here.
-    fn may_stray(&self, slot: &Slot<'_>, name: &Name, row: &DiskRow) -> Result<bool, JobError> {
+    fn may_stray(&self, slot: &Slot<'_>, spot: &Spot, row: &DiskRow) -> Result<bool, JobError> {
         let Some(node) = self.edit.node(&row.node)? else { return Ok(true) };
         let is_here = |at: &Place| at.name == slot.place.name && slot.home.nodes.contains(&at.parent);
-        let is_waiting = *name == name_aside(slot.place, &row.node);
-        if !node.live || is_waiting || node.at.as_ref().is_some_and(is_here) {
+        if !node.live || node.at.as_ref().is_some_and(is_here) {
             return Ok(true);
         }
-        let Some(dir) = slot.home.dir else { return Ok(false) };
-        let spot = Spot { dir, name: name.clone() };
-        let is_own = node.at.is_some_and(|at| at.name == *name && slot.home.nodes.contains(&at.parent));
-        Ok(!is_own && !self.belongs_elsewhere(slot, &spot, row)?)
+        let is_own = node.at.is_some_and(|at| at.name == spot.name && slot.home.nodes.contains(&at.parent));
+        let is_waiting = spot.name == name_aside(slot.place, &row.node);
+        Ok(!is_own && (is_waiting || !self.belongs_elsewhere(slot, spot, row)?))
     }
 
     fn mend_one(&mut self, slot: &mut Slot<'_>, one: &Shown) -> Result<bool, JobError> {
@@ -208,11 +207,12 @@ impl Planner<'_, '_> {
             && row.shown_as == shown_as(one.role)
             && row.versions == one.versions
             && row.places == one.places
+            && (row.dir.is_none() || row.twins == one.twins)
             && !self.is_left_over(spot, row)?;
         let expect = row.clone();
         let operation = if row.stat.kind == Kind::Directory {
-            if row.node != one.node {
-                self.mark_inside(one, row.dir)?;
+            if (row.node, &row.twins) != (one.node, &one.twins) {
+                self.mark_inside(one, Some(row))?;
             }
             let is_same = row.meta.mode == one.state.meta.mode;
             match (is_same, is_noted) {
@@ -281,7 +281,7 @@ impl Planner<'_, '_> {
             return Ok(false);
         }
         if one.state.body == Body::Directory || self.find_source(slot, one).is_some() {
-            self.push_removal(place, path, row);
+            self.push_removal(place, path, row)?;
             return Ok(false);
         }
         self.put(place, path, one, Some(row.clone()))?;
@@ -317,8 +317,7 @@ impl Planner<'_, '_> {
             // It has to come home first, and may be waiting for this very thing to go.
             return Ok(true);
         }
-        let home = Home { nodes, path: RelPath::root(), dir: Some(dir) };
-        let Some(shown) = self.main_of(&home, place, node)? else { return Ok(false) };
+        let Some(shown) = self.main_of(&nodes, place, node)? else { return Ok(false) };
         Ok(self.edit.view().disk_row(&Spot { dir, name: shown.name })?.is_some())
     }
 
@@ -327,10 +326,8 @@ impl Planner<'_, '_> {
         let Some(first) = nodes.first() else { return Ok(false) };
         let Some(place) = self.edit.node(first)?.and_then(|node| node.at) else { return Ok(true) };
         let parents = group(&self.edit, &place.parent)?;
-        let home = Home { dir: self.standing_dir(&parents)?, nodes: parents, path: RelPath::root() };
-        let (Some(parent), Some(shown)) = (home.dir, self.main_of(&home, &place, first)?) else {
-            return Ok(false);
-        };
+        let (dir_above, shown) = (self.standing_dir(&parents)?, self.main_of(&parents, &place, first)?);
+        let (Some(parent), Some(shown)) = (dir_above, shown) else { return Ok(false) };
         Ok(self.edit.view().dir_spot(dir)? == Some(Spot { dir: parent, name: shown.name }))
     }
 
@@ -340,9 +337,7 @@ impl Planner<'_, '_> {
             if self.edit.node(node)?.is_some_and(|node| node.at.is_none()) {
                 return Ok(Some(DirId::ROOT));
             }
-            if let Some(spot) = self.edit.view().located(node, ShownAs::Main)?
-                && let Some(DiskRow { dir: Some(dir), .. }) = self.edit.view().disk_row(&spot)?
-            {
+            if let Some(dir) = self.dir_of(node)? {
                 return Ok(Some(dir));
             }
         }
@@ -367,6 +362,7 @@ impl Planner<'_, '_> {
             versions: row.versions.clone(),
             places: row.places.clone(),
             dir: row.dir,
+            twins: row.twins.clone(),
         };
         let operation = Operation::Move { from: path.clone(), at, expect: row.clone() };
         self.freed.insert(path);
@@ -392,8 +388,12 @@ impl Planner<'_, '_> {
         after.body = row.body.clone();
         after.meta = row.meta;
         after.dir = row.dir;
+        after.twins = row.twins.clone();
         if is_it(&row, one) {
             after.versions = row.versions.clone();
+        }
+        if row.dir.is_some() {
+            after.node = row.node;
         }
         let operation = Operation::Move { from: from.clone(), at, expect: row };
         self.push(place, Step::new(operation, Some(after), Some(place.clone())), None);
@@ -412,14 +412,19 @@ impl Planner<'_, '_> {
         Ok(true)
     }
 
-    /// A directory on disk shows `one` from now on. Its mark says nothing of what is in it: a child may stand in
-    /// another directory, or have been one with the child of a twin that is gone.
-    fn mark_inside(&mut self, one: &Shown, dir: Option<DirId>) -> Result<(), JobError> {
-        let inside = dir.map(|dir| self.edit.view().all_disk_rows(dir)).transpose()?.unwrap_or_default();
+    /// A directory on disk shows other nodes from now on than its row says, if there is one. What is shown at a
+    /// name of it depends on all of them: those that came brought things, and those that went took theirs along.
+    fn mark_inside(&mut self, one: &Shown, before: Option<&DiskRow>) -> Result<(), JobError> {
+        let inside = match before.and_then(|row| row.dir) {
+            Some(dir) => self.edit.view().all_disk_rows(dir)?,
+            None => Vec::new(),
+        };
         for (name, _) in inside {
             self.mark_unless_marked(&Place { parent: one.node, name })?;
         }
-        for node in std::iter::once(&one.node).chain(&one.twins) {
+        let showed = before.into_iter().flat_map(|row| std::iter::once(&row.node).chain(&row.twins));
+        let shows = std::iter::once(&one.node).chain(&one.twins);
+        for node in showed.chain(shows).collect::<BTreeSet<_>>() {
             self.mark_children(node)?;
         }
         Ok(())
@@ -488,7 +493,7 @@ fn name_aside(place: &Place, node: &NodeId) -> Name {
 }
 
 /// True if the row is this very thing: the node or, for what stands for several nodes, one of them.
-fn is_it(row: &DiskRow, one: &Shown) -> bool {
+pub(super) fn is_it(row: &DiskRow, one: &Shown) -> bool {
     let is_kind = (row.stat.kind == Kind::Directory) == (one.state.body == Body::Directory);
     let is_node = row.node == one.node || one.role == Role::Main && one.twins.contains(&row.node);
     is_kind && is_node && row.shown_as == shown_as(one.role)
@@ -503,5 +508,6 @@ fn row_after(one: &Shown) -> RowAfter {
         versions: one.versions.clone(),
         places: one.places.clone(),
         dir: None,
+        twins: if one.state.body == Body::Directory { one.twins.clone() } else { Vec::new() },
     }
 }

@@ -38,6 +38,7 @@ fn row(node: u64, shown_as: ShownAs, dir: Option<DirId>) -> DiskRow {
         places: vec![dot(node)],
         stat: StatSig { dev: 1, ino: node, size: 3, mode: 0o644, mtime: time, ctime: time, kind },
         racy: false,
+        twins: Vec::new(),
     }
 }
 
