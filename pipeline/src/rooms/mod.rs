@@ -20,6 +20,7 @@ use crate::wiring::Wiring;
 use crossbeam_channel::{Receiver, Sender};
 use digest::Digest;
 use dunlin_storage::folder::fs::{Folder, FsError};
+use dunlin_storage::folder::lookout::Nobody;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use dunlin_transport::driver::{self, Waker};
@@ -110,7 +111,12 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         done: wiring.done.to.clone(),
     };
     let hands = folder::Hands {
-        hand: FolderHand { folder: folder.clone(), store: store.clone(), stages: stages.clone() },
+        hand: FolderHand {
+            folder: folder.clone(),
+            store: store.clone(),
+            stages: stages.clone(),
+            lookout: Arc::new(Nobody),
+        },
         seen: wiring.seen.to,
         done: wiring.done.to.clone(),
     };
