@@ -22,6 +22,7 @@ pub enum Command {
     Sync(Sync),
     Share(Share),
     Join(Join),
+    Serve(Serve),
     Status(Status),
     Log(Log),
     Id(Id),
@@ -93,6 +94,15 @@ pub struct Join {
     /// seconds to wait for a member with --once (60)
     #[argh(option, default = "60")]
     pub wait: u64,
+}
+
+/// keep all folders of this device in step, until Ctrl-C or SIGTERM
+#[derive(FromArgs)]
+#[argh(subcommand, name = "serve")]
+pub struct Serve {
+    /// address to listen on, as 0.0.0.0:27272, if there is one folder only; may be given again
+    #[argh(option)]
+    pub listen: Vec<SocketAddr>,
 }
 
 /// show this device and its folders

@@ -5,11 +5,13 @@ pub mod id;
 pub mod join;
 pub mod log;
 pub mod scan;
+pub mod serve;
 pub mod share;
 pub mod status;
 pub mod sync;
 
 use crate::error::CommandError;
+use crate::home::ReplicaDir;
 use crate::replica::Replica;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -19,19 +21,29 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 /// The port that dunlin listens on where nobody says otherwise.
 const PORT: u16 = 27272;
 
-/// Where to listen: as asked, or on every address at the usual port, or at any port if that is taken.
-fn listen_addrs(asked: &[SocketAddr]) -> Vec<SocketAddr> {
+/// Where to listen: as asked, or on every address at the port where the folder was found before, or else at
+/// the usual one, or at any if that is taken.
+fn listen_addrs(asked: &[SocketAddr], last_port: Option<u16>) -> Vec<SocketAddr> {
     if !asked.is_empty() {
         return asked.to_vec();
     }
     let at = |ip: IpAddr, port| SocketAddr::new(ip, port);
     let v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    let port = if UdpSocket::bind(at(v4, PORT)).is_ok() { PORT } else { 0 };
+    let is_free = |port: &u16| UdpSocket::bind(at(v4, *port)).is_ok();
+    let port = last_port.into_iter().chain([PORT]).find(is_free).unwrap_or(0);
     let has_v6 = UdpSocket::bind(at(v6, 0)).is_ok();
     let mut addrs = vec![at(v4, port)];
     addrs.extend(has_v6.then(|| at(v6, 0)));
     addrs
+}
+
+/// Remembers the port of these sockets: other members look for the folder there.
+fn keep_port(dir: &ReplicaDir, bound: &[SocketAddr]) -> Result<(), CommandError> {
+    match bound.iter().find(|addr| addr.is_ipv4()).or(bound.first()) {
+        Some(addr) if dir.port() != Some(addr.port()) => dir.set_port(addr.port()),
+        _ => Ok(()),
+    }
 }
 
 /// The addresses at which other machines may find these sockets.

@@ -4,6 +4,7 @@
 //! HOME/identity              32 bytes, mode 0600: the device's Ed25519 seed
 //! HOME/replicas/ID/root      the root's path, as bytes
 //! HOME/replicas/ID/key       "device", or "local" for a further replica of a folder on this device
+//! HOME/replicas/ID/port      the port at which other members found it last, in decimal
 //! HOME/replicas/ID/store/    LMDB
 //! ```
 //! ID is made from the root's canonical path. An identity that cannot be read is never replaced.
@@ -25,6 +26,7 @@ pub struct Home {
 }
 
 /// Where one replica's state is, and what it belongs to.
+#[derive(Clone)]
 pub struct ReplicaDir {
     /// The root, canonical.
     pub root: PathBuf,
@@ -120,6 +122,16 @@ impl ReplicaDir {
         let key = if is_local_copy { "local" } else { "device" };
         replace(&self.dir.join("key"), key.as_bytes())?;
         replace(&self.dir.join("root"), self.root.as_os_str().as_bytes())
+    }
+
+    /// The port at which it listened last.
+    pub fn port(&self) -> Option<u16> {
+        fs::read_to_string(self.dir.join("port")).ok()?.trim().parse().ok().filter(|port| *port != 0)
+    }
+
+    /// Remembers that.
+    pub fn set_port(&self, port: u16) -> Result<(), CommandError> {
+        replace(&self.dir.join("port"), port.to_string().as_bytes())
     }
 
     /// The identity under which it signs: the device's, or one that is derived from it for a further

@@ -67,6 +67,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Sync(args) => command::sync::run(&home, args, &mut screen),
         Command::Share(args) => command::share::run(&home, args, &mut screen),
         Command::Join(args) => command::join::run(&home, args, &mut screen),
+        Command::Serve(args) => command::serve::run(&home, &args, &mut screen),
         Command::Scan(args) => command::scan::run(&home, args, &mut screen),
         Command::Status(args) => command::status::run(&home, &args, &screen),
         Command::Log(args) => command::log::run(&home, &args, &screen),

@@ -85,9 +85,17 @@ impl Interrupt {
     }
 }
 
-/// Shows what the runs tell until all have ended; gives their reports in the same order. If one fails the
-/// others are stopped.
-pub fn watch(runs: Vec<(String, Running)>, screen: &mut Screen) -> Vec<(String, Report)> {
+/// Whether runs need each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Together {
+    /// If one fails the others are stopped.
+    Yes,
+    /// Each goes on without the others.
+    No,
+}
+
+/// Shows what the runs tell until all have ended; gives their reports in the same order.
+pub fn watch(runs: Vec<(String, Running)>, together: Together, screen: &mut Screen) -> Vec<(String, Report)> {
     let mut open: Vec<bool> = runs.iter().map(|_| true).collect();
     while open.contains(&true) {
         let channels: Vec<(usize, &Receiver<Notice>)> =
@@ -101,7 +109,8 @@ pub fn watch(runs: Vec<(String, Running)>, screen: &mut Screen) -> Vec<(String, 
         match ready.recv(channel) {
             Ok(notice) => {
                 screen.notice(run, &runs[run].0, &notice);
-                if matches!(&notice, Notice::Ended(ended) if *ended != Ended::InSync) {
+                let has_failed = matches!(&notice, Notice::Ended(ended) if *ended != Ended::InSync);
+                if has_failed && together == Together::Yes {
                     runs.iter().for_each(|(_, other)| other.stop());
                 }
             }

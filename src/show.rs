@@ -37,6 +37,11 @@ impl Screen {
         }
     }
 
+    /// Trouble that does not end the command.
+    pub fn trouble(&self, text: &str, value: &Value) {
+        if self.json { line(&value.to_string()) } else { self.aside(text) }
+    }
+
     /// Something that a run tells; `run` is its number, `name` its name for people.
     pub fn notice(&mut self, run: usize, name: &str, notice: &Notice) {
         match notice {
@@ -141,6 +146,10 @@ fn as_text(name: &str, notice: &Notice) -> Option<String> {
         Notice::Refused { text } => format!("{name}: refused: {}", clean(text)),
         Notice::Problem(problem) => format!("{name}: {}: {}", problem.path, problem.what),
         Notice::InSync { peer } => format!("{name}: in sync with {}", peer.short()),
+        Notice::Watching { directories, watched } if watched < directories => format!(
+            "{name}: {watched} of {directories} directories are watched; changes in the others are found within a minute or so"
+        ),
+        Notice::Watching { .. } => return None,
         Notice::Listening { .. } | Notice::Unreachable { .. } | Notice::Progress(_) | Notice::Ended(_) => {
             return None;
         }
@@ -165,6 +174,9 @@ fn as_json(name: &str, notice: &Notice) -> Option<Value> {
         }
         Notice::Problem(problem) => {
             json!({ "event": "problem", "folder": name, "path": problem.path, "what": problem.what })
+        }
+        Notice::Watching { directories, watched } => {
+            json!({ "event": "watching", "folder": name, "directories": directories, "watched": watched })
         }
         Notice::InSync { peer } => json!({ "event": "in-sync", "folder": name, "peer": peer.to_string() }),
         Notice::Progress(_) | Notice::Ended(_) => return None,

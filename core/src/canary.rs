@@ -22,6 +22,10 @@ pub enum Bug {
     CyclesUnchecked = 18,
     /// Lamport times are not checked.
     LamportUnchecked = 29,
+    /// What a hint is about counts as gone without a look.
+    HintBelieved = 46,
+    /// A moved file is not read though its row was read in the racy window.
+    RacyMoveUnread = 47,
 }
 
 #[cfg(feature = "canary")]

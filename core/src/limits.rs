@@ -62,6 +62,18 @@ pub const STORE_READERS_MAX: u32 = 64;
 /// Vanished things that a scan can match with new places; beyond, a move is a deletion and a creation.
 /// About 200 bytes each.
 pub const SCAN_VANISHED_MAX: usize = 200_000;
+/// Names compared by one piece of the background scanner's pass: a few milliseconds of stats.
+pub const SURVEY_NAMES: usize = 2048;
+/// Differences that such a pass keeps until its end; beyond, a whole scan follows. About 100 bytes each.
+pub const SURVEY_DIFFER_MAX: usize = 8192;
+/// Hints that the watcher keeps until the engine takes them; beyond, everything may have changed. About 100
+/// bytes each.
+pub const HINTS_MAX: usize = 16_384;
+/// Names that wait for their look; beyond, the directories that hold them wait instead, and beyond that the
+/// whole folder. About 200 bytes each.
+pub const LOOKS_WAITING_MAX: usize = 16_384;
+/// Files that are remembered because they were made or kept changing a short while ago. About 150 bytes each.
+pub const RESTLESS_MAX: usize = 1024;
 /// Observations that wait to be cut or recorded; the scan waits beyond. About 300 bytes each.
 pub const SEEN_QUEUE_MAX: usize = 8192;
 /// Files being cut at a time; each holds at most one read buffer of 1 MiB.
@@ -108,6 +120,7 @@ pub const SESSIONS_MAX: usize = 64;
 /// Places that cannot be mended now and are tried again later.
 pub const STUCK_MAX: usize = 65_536;
 
+const _: () = assert!(SURVEY_DIFFER_MAX <= LOOKS_WAITING_MAX);
 const _: () = assert!(APPLY_BATCH <= STEPS_IN_FLIGHT && PLAN_BATCH <= STEPS_IN_FLIGHT);
 const _: () = assert!(WANT_BYTES <= FETCH_BYTES_IN_FLIGHT && CHUNK_BYTES_MAX as u64 <= WANT_BYTES);
 const _: () = assert!(RECORD_BATCH <= ENTRY_EVENTS_MAX && RECORD_BATCH <= SEEN_QUEUE_MAX);

@@ -131,6 +131,13 @@ pub enum Notice {
         /// Why, in words.
         why: String,
     },
+    /// The whole folder was looked at, and so much of it is watched from now on.
+    Watching {
+        /// Directories, the root included.
+        directories: u64,
+        /// How many of them are watched; changes in the others show within a minute.
+        watched: u64,
+    },
     /// New figures, at most ten times a second.
     Progress(Progress),
     /// Trouble with one file.

@@ -6,6 +6,7 @@
 //! | `folder` | engine → folder room | 64 | nobody: one scan, one apply, one settle, a stage order for each transfer |
 //! | `done` | hands → engine | 1024 | the hands, while the engine works; the engine never waits for a hand |
 //! | `seen` | folder room → engine | 2 | the scan, while the engine has no room for more |
+//! | `hints` | watcher → engine | 1 | nobody: it is a bell, and one ring is enough; the hints lie in a bounded basket |
 //! | `net events` | driver → engine | 256 | nobody: the driver keeps what does not fit and reads no further |
 //! | `net commands` | engine → driver | 4096 | the engine, for as long as the driver takes for one turn; the driver never blocks |
 //! | `notices` | engine → people | 1024 | nobody: figures are dropped when nobody reads |
@@ -40,6 +41,8 @@ pub struct Wiring {
     pub done: Link<Event>,
     /// What the scan sees, and its end.
     pub seen: Link<Event>,
+    /// Rings when there are hints.
+    pub hints: Link<()>,
     /// What the transport reports.
     pub net_events: Link<NetEvent>,
     /// What the transport is told.
@@ -58,6 +61,7 @@ impl Wiring {
             folder: link(64),
             done: link(1024),
             seen: link(2),
+            hints: link(1),
             net_events: link(256),
             net_commands: link(4096),
             notices: link(1024),

@@ -1,11 +1,11 @@
 //! `join INVITE DIR`: takes part in a folder. Cut short, the same command goes on where it was.
 
-use super::{known_addrs, listen_addrs};
+use super::{keep_port, known_addrs, listen_addrs};
 use crate::args::Join;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
 use crate::replica::{Replica, check_root, shown, wall_ms};
-use crate::run::{Interrupt, Plan, exit_of, launch, watch};
+use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::{Invite, InviteError};
@@ -25,6 +25,7 @@ pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, Command
     let invite = read_invite(&args.invite)?;
     let root = check_root(home, &args.dir, true)?;
     let dir = home.replica(&root);
+    let state = dir.clone();
     let replica = if dir.exists() {
         let replica = Replica::open(home, dir)?;
         if replica.folder != invite.folder {
@@ -50,10 +51,11 @@ pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, Command
     let patience = Duration::from_secs(args.wait);
     let goal = if args.once { Goal::InSync { alone_max: Some(patience) } } else { Goal::Serve };
     let join = (!is_admitted).then_some(invite);
-    let listen = listen_addrs(&args.listen);
+    let listen = listen_addrs(&args.listen, state.port());
     let running = launch(&replica, Plan { listen, dial: dial.into_iter().collect(), join, goal })?;
     let interrupt = Interrupt::stops(&[&running])?;
-    let reports = watch(vec![(shown(&root), running)], screen);
+    keep_port(&state, &wait_listening(&running)?)?;
+    let reports = watch(vec![(shown(&root), running)], Together::Yes, screen);
     screen.report("join", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came() && args.once)
 }

@@ -4,7 +4,7 @@ use crate::args::Scan;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
 use crate::replica::{Replica, check_root, shown};
-use crate::run::{Interrupt, Plan, exit_of, launch, watch};
+use crate::run::{Interrupt, Plan, Together, exit_of, launch, watch};
 use crate::show::Screen;
 use dunlin_pipeline::service::Goal;
 
@@ -20,7 +20,7 @@ pub fn run(home: &Home, args: Scan, screen: &mut Screen) -> Result<Exit, Command
     let plan = Plan { listen: Vec::new(), dial: Vec::new(), join: None, goal: Goal::Recorded };
     let running = launch(&replica, plan)?;
     let interrupt = Interrupt::stops(&[&running])?;
-    let reports = watch(vec![(shown(&root), running)], screen);
+    let reports = watch(vec![(shown(&root), running)], Together::Yes, screen);
     screen.report("scan", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
 }

@@ -1,11 +1,11 @@
 //! `share DIR`: makes a directory a folder, prints an invite, and serves the folder until stopped.
 
-use super::{known_addrs, listen_addrs, reachable_addrs};
+use super::{keep_port, known_addrs, listen_addrs, reachable_addrs};
 use crate::args::{Share, parse_span};
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, random};
 use crate::replica::{Replica, check_root, shown, wall_ms};
-use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
+use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
@@ -25,6 +25,7 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     }
     let root = check_root(home, &args.dir, false)?;
     let dir = home.replica(&root);
+    let state = dir.clone();
     let replica = if dir.exists() { Replica::open(home, dir)? } else { Replica::found(home, dir)? };
     may_invite(&replica)?;
     forget_stale_invites(&*replica.store, wall_ms())?;
@@ -32,10 +33,12 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     invite(&*replica.store, &replica.identity, *seed, role, not_after_ms, args.uses, wall_ms())?;
     let goal = if args.once { Goal::InSync { alone_max: None } } else { Goal::Serve };
     let dial = known_addrs(&replica)?.into_iter().collect();
-    let listen = listen_addrs(&args.listen);
+    let listen = listen_addrs(&args.listen, state.port());
     let running = launch(&replica, Plan { listen, dial, join: None, goal })?;
     let interrupt = Interrupt::stops(&[&running])?;
-    let addrs = reachable_addrs(&wait_listening(&running)?);
+    let bound = wait_listening(&running)?;
+    keep_port(&state, &bound)?;
+    let addrs = reachable_addrs(&bound);
     let link = link(&replica, seed, not_after_ms, &addrs)?;
     let text = format!(
         "{} is shared. On the other device type:\n\n  dunlin join {link} DIR\n\n\
@@ -52,7 +55,7 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     if addrs.is_empty() {
         screen.warn("this machine has no address that others could reach; is it on a network?");
     }
-    let reports = watch(vec![(shown(&root), running)], screen);
+    let reports = watch(vec![(shown(&root), running)], Together::Yes, screen);
     screen.report("share", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came() && args.once)
 }

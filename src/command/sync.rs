@@ -6,7 +6,7 @@ use crate::args::Sync;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, random};
 use crate::replica::{Replica, check_root, shown, wall_ms};
-use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
+use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::Invite;
@@ -100,7 +100,7 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
     let addrs = wait_listening(&first)?;
     let second = launch(&guest, plan(addrs, pass))?;
     let interrupt = Interrupt::stops(&[&first, &second])?;
-    let mut reports = watch(vec![(host_name, first), (guest_name, second)], screen);
+    let mut reports = watch(vec![(host_name, first), (guest_name, second)], Together::Yes, screen);
     if reports[0].0 != shown(&dirs[0]) {
         reports.reverse();
     }
@@ -140,12 +140,12 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
     for replica in &replicas {
         let mut dial = known_addrs(replica)?;
         dial.extend(&args.peer);
-        let listen = listen_addrs(&args.listen);
+        let listen = listen_addrs(&args.listen, home.replica(&replica.root).port());
         let plan = Plan { listen, dial: dial.into_iter().collect(), join: None, goal };
         runs.push((shown(&replica.root), launch(replica, plan)?));
     }
     let interrupt = Interrupt::stops(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>())?;
-    let reports = watch(runs, screen);
+    let reports = watch(runs, Together::Yes, screen);
     screen.report("sync", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
 }

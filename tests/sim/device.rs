@@ -6,6 +6,7 @@ use crate::canary::Durable;
 use crate::disk::Disk;
 use crate::disk::handles::SimRoot;
 use crate::users::User;
+use crate::watcher::Watcher;
 use dunlin_core::id::ChainId;
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
@@ -18,6 +19,7 @@ use dunlin_pipeline::jobs::ledger_hand::LedgerHand;
 use dunlin_pipeline::jobs::ledger_state::ledger_state;
 use dunlin_pipeline::service::Goal;
 use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::lookout::Nobody;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -41,6 +43,7 @@ pub struct Device {
     pub dial: Vec<SocketAddr>,
     pub invite: Option<Invite>,
     pub user: User,
+    pub watcher: Watcher,
     /// This device's clock less the true one, nanoseconds.
     pub clock_offset: i128,
     /// Counts its processes.
@@ -99,7 +102,12 @@ impl Device {
                 store: store.clone(),
                 identity: self.identity.clone(),
             },
-            folder: FolderHand { folder: folder.clone(), store: store.clone(), stages: stages.clone() },
+            folder: FolderHand {
+                folder: folder.clone(),
+                store: store.clone(),
+                stages: stages.clone(),
+                lookout: Arc::new(Nobody),
+            },
             digest: DigestHand { folder, store, stages },
             ledger_queue: VecDeque::new(),
             folder_queue: VecDeque::new(),

@@ -11,6 +11,7 @@ mod plan;
 mod random;
 mod trace;
 mod users;
+mod watcher;
 mod world;
 
 use canary::Plant;

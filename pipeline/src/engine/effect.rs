@@ -16,6 +16,7 @@ use dunlin_core::message::{JoinRequest, WantItem};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::Step;
+use dunlin_storage::folder::scope::Scope;
 use dunlin_transport::{Command, ConnId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -105,9 +106,11 @@ pub enum LedgerOrder {
 pub enum FolderOrder {
     /// Finish or undo what a crash interrupted; sweep the staging area.
     Recover,
-    /// Look for changes below these paths; an empty list means the whole folder.
+    /// Look for changes there; an empty list means the whole folder.
     /// Answered by any number of `Seen` and one `ScanDone`.
-    Scan(Vec<RelPath>),
+    Scan(Vec<Scope>),
+    /// Compare a piece of the folder with its rows, from this directory on.
+    Survey(Option<RelPath>),
     /// Carry out steps in their order.
     Apply(Vec<Step>),
     /// Make everything that was placed durable.

@@ -1,5 +1,6 @@
 //! Everything that can happen to the engine: what the senses report and what the hands answer.
 
+use super::hint::Hint;
 use crate::jobs::admit::Admitted;
 use crate::jobs::plan::Plan;
 use crate::jobs::record::Recorded;
@@ -14,6 +15,7 @@ use dunlin_core::path::RelPath;
 use dunlin_storage::folder::apply::{Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scan::{ScanReport, Seen};
+use dunlin_storage::folder::survey::Survey;
 use dunlin_transport::ConnId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,12 +67,15 @@ pub enum Event {
         /// Intents that were finished or undone.
         intents: u64,
     },
-    /// Something may have changed below these paths, or anywhere if there are none.
-    Dirty(Vec<RelPath>),
+    /// The watcher's hints, in the order in which things seem to have happened; none: anything may have
+    /// changed anywhere.
+    Dirty(Vec<Hint>),
     /// A batch of what the scan saw.
     Seen(Vec<Seen>),
     /// The scan is over.
     ScanDone(Result<ScanReport, String>),
+    /// The answer to `Survey`.
+    Surveyed(Result<Survey, String>),
     /// The answer to `Apply`.
     Applied(Vec<(Step, Outcome)>),
     /// The answer to `Settle`.

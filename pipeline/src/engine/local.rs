@@ -4,10 +4,13 @@
 //! parallel. Knows nothing of peers.
 
 use crate::jobs::record::Observed;
-use dunlin_core::limits::{CUT_BATCH_BYTES, CUT_BATCH_FILES, CUTS_IN_FLIGHT, RECORD_BATCH, SEEN_QUEUE_MAX};
+use dunlin_core::limits::{
+    CUT_BATCH_BYTES, CUT_BATCH_FILES, CUTS_IN_FLIGHT, LOOKS_WAITING_MAX, RECORD_BATCH, SEEN_QUEUE_MAX,
+};
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scan::Seen;
+use dunlin_storage::folder::scope::{Reach, Scope};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How often a file that changes under the reader is looked at again before it counts as busy.
@@ -15,8 +18,8 @@ const UNSTABLE_TRIES: u8 = 8;
 
 /// What the local side wants done next.
 pub enum LocalWant {
-    /// Scan below these paths; empty: everything.
-    Scan(Vec<RelPath>),
+    /// Look there; empty: everywhere.
+    Scan(Vec<Scope>),
     /// Cut these files.
     Cut(Vec<(u64, RelPath)>),
     /// Record these changes.
@@ -47,7 +50,7 @@ enum CutState {
 /// The local side's state.
 #[derive(Default)]
 pub struct Local {
-    rescan: BTreeSet<RelPath>,
+    rescan: BTreeMap<RelPath, Reach>,
     later: BTreeSet<RelPath>,
     tries: BTreeMap<RelPath, u8>,
     rescan_all: bool,
@@ -65,11 +68,16 @@ impl Local {
     /// Asks for a scan of everything.
     pub fn rescan_all(&mut self) {
         self.rescan_all = true;
+        self.rescan.clear();
     }
 
-    /// Asks for a scan below `path`.
-    pub fn rescan(&mut self, path: RelPath) {
-        self.rescan.insert(path);
+    /// Asks for a look.
+    pub fn rescan(&mut self, scope: Scope) {
+        let reach = self.rescan.entry(scope.path).or_insert(scope.reach);
+        *reach = (*reach).max(scope.reach);
+        if self.rescan.len() > LOOKS_WAITING_MAX {
+            self.rescan_all();
+        }
     }
 
     /// Asks for a look at the directory that holds `path` at the next [`Local::rescan_now`]; false if it
@@ -101,7 +109,9 @@ impl Local {
 
     /// What was put off is wanted now.
     pub fn rescan_now(&mut self) {
-        self.rescan.append(&mut self.later);
+        for path in std::mem::take(&mut self.later) {
+            self.rescan(Scope { path, reach: Reach::Listing });
+        }
     }
 
     /// True once the whole folder has been looked at and recorded.
@@ -170,10 +180,11 @@ impl Local {
     pub fn poll(&mut self, may_scan: bool, may_record: bool) -> Option<LocalWant> {
         if may_scan && !self.is_busy() && (self.rescan_all || !self.rescan.is_empty()) {
             self.scanning = true;
-            let paths = if self.rescan_all { Vec::new() } else { self.rescan.iter().cloned().collect() };
-            self.rescan_all = false;
-            self.rescan.clear();
-            return Some(LocalWant::Scan(paths));
+            let wanted = std::mem::take(&mut self.rescan);
+            let is_whole = std::mem::take(&mut self.rescan_all);
+            let wanted = if is_whole { BTreeMap::new() } else { wanted };
+            let scopes = wanted.into_iter().map(|(path, reach)| Scope { path, reach }).collect();
+            return Some(LocalWant::Scan(scopes));
         }
         if let Some(batch) = self.next_cut_batch() {
             return Some(LocalWant::Cut(batch));

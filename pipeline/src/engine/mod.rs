@@ -8,32 +8,40 @@
 //! Sub-machines never call each other: they return small enums, and the methods of [`Engine`] pass
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
 //! contents, `session` is one connection; `gossip` and `serve` route between sessions and the rest;
-//! `calm` says when a one-shot run is over.
+//! `quiet` says when a hint is worth a look and `background` when to look without one, `watch` has it
+//! done; `calm` says when a one-shot run is over.
 
+mod background;
 mod calm;
 pub mod effect;
 pub mod event;
 mod fetch;
 pub mod gossip;
+pub mod hint;
 mod local;
+mod quiet;
 mod remote;
 mod serve;
 mod session;
 mod transfer;
 mod wake;
+mod watch;
 
 use crate::service::{Ended, Goal, Notice, Problem, Progress, Report};
+use background::Background;
 use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::{Operation, Outcome, Source, Step};
+use dunlin_storage::folder::scope::Scope;
 use dunlin_transport::{Command, ConnId};
 use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder, PieceOrder};
 use event::{Event, LedgerState, PieceError};
 use fetch::{Expected, Fetch, FetchWant, Piece, Waiting};
 use local::{Local, LocalWant};
+use quiet::Quiet;
 use remote::{Remote, RemoteWant, Stuck};
 use session::Session;
 use std::collections::{BTreeMap, VecDeque};
@@ -72,6 +80,10 @@ pub struct Engine {
     config: Config,
     ledger: LedgerState,
     local: Local,
+    quiet: Quiet,
+    background: Background,
+    /// Hints are due and wait for the end of a look.
+    is_look_due: bool,
     remote: Remote,
     fetch: Fetch,
     sessions: BTreeMap<ConnId, Session>,
@@ -100,6 +112,9 @@ impl Engine {
             config,
             ledger: LedgerState::default(),
             local: Local::default(),
+            quiet: Quiet::default(),
+            background: Background::default(),
+            is_look_due: false,
             remote: Remote::default(),
             fetch: Fetch::default(),
             sessions: BTreeMap::new(),
@@ -167,6 +182,8 @@ impl Engine {
                 }
                 Wake::Retry => self.remote.retry(),
                 Wake::Rescan => self.local.rescan_now(),
+                Wake::Look => self.look(now),
+                Wake::Survey => self.survey(now),
                 Wake::NobodyThere => self.nobody_there(),
                 Wake::Farewell => self.end_now(),
             }
@@ -181,8 +198,8 @@ impl Engine {
             Event::Stop => self.stop(now, Ended::Stopped),
             Event::Failed(text) => self.stop(now, Ended::Failed(text)),
             Event::Recovered { .. } => self.local.rescan_all(),
-            Event::Dirty(paths) if paths.is_empty() => self.local.rescan_all(),
-            Event::Dirty(paths) => paths.into_iter().for_each(|path| self.local.rescan(path)),
+            Event::Dirty(hints) => self.handle_dirty(now, hints),
+            Event::Surveyed(result) => self.handle_surveyed(now, result),
             Event::Seen(batch) => {
                 self.progress.scanned += batch.len() as u64;
                 self.local.handle_seen(batch);
@@ -231,6 +248,7 @@ impl Engine {
         if self.ended.is_some() {
             return;
         }
+        self.take_turns(now);
         while self.advance_local() || self.advance_remote() || self.advance_fetch() {}
         self.advance_sessions();
         self.retry_later(now);
@@ -248,7 +266,7 @@ impl Engine {
         let may_record = self.ledger.members.contains_key(&self.config.identity.peer_id());
         let Some(want) = self.local.poll(!self.remote.is_changing_folder(), may_record) else { return false };
         self.effects.push_back(match want {
-            LocalWant::Scan(paths) => Effect::Folder(FolderOrder::Scan(paths)),
+            LocalWant::Scan(scopes) => Effect::Folder(FolderOrder::Scan(scopes)),
             LocalWant::Cut(files) => Effect::Digest(DigestOrder::Cut(files)),
             LocalWant::Record(observed) => Effect::Ledger(LedgerOrder::Record(observed)),
         });
@@ -311,11 +329,11 @@ impl Engine {
         self.local.handle_scan_done();
         match result {
             Ok(report) => {
+                self.note_coverage(now, &report);
                 for problem in report.problems {
                     self.note_problem(problem.path, problem.kind.to_string());
                 }
-                self.conflicts = report.conflict_copies;
-                report.moved_dirs.into_iter().for_each(|dir| self.local.rescan(dir));
+                report.moved_dirs.into_iter().for_each(|dir| self.local.rescan(Scope::tree(dir)));
                 self.remote.want_plan();
             }
             Err(text) => self.stop(now, Ended::Failed(text)),
@@ -334,8 +352,12 @@ impl Engine {
                 self.wakes.arm(Wake::Rescan, now, RESCAN_AFTER);
             } else {
                 self.note_problem(unread.path.to_string(), unread.error.to_string());
+                if unread.error.is_passing() && self.config.goal == Goal::Serve {
+                    self.quiet.unread(now, unread.path);
+                }
             }
         }
+        self.await_look(now);
     }
 
     fn handle_planned(&mut self, plan: crate::jobs::plan::Plan) {
@@ -544,7 +566,7 @@ impl Engine {
 
     /// The disk is not as the plan thought: look at the directory that holds `path`.
     fn rescan_around(&mut self, path: RelPath) {
-        self.local.rescan(path.split_last().map_or_else(RelPath::root, |(parent, _)| parent));
+        self.local.rescan(Scope::tree(path.split_last().map_or_else(RelPath::root, |(parent, _)| parent)));
     }
 
     fn note_problem(&mut self, path: String, what: String) {

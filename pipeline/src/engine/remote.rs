@@ -199,6 +199,11 @@ impl Remote {
         self.applying > 0
     }
 
+    /// True if a plan or steps wait for their turn at the folder.
+    pub fn awaits_folder(&self) -> bool {
+        self.plan_wanted && !self.planning || !self.steps.is_empty() && self.applying == 0
+    }
+
     /// True while steps are carried out or wait for it.
     fn is_applying(&self) -> bool {
         self.applying > 0 || !self.steps.is_empty()

@@ -14,6 +14,10 @@ pub enum Wake {
     Retry,
     /// Look again at files that were busy.
     Rescan,
+    /// Look at what hints are about.
+    Look,
+    /// Go on with the background scanner's pass, or begin one.
+    Survey,
     /// A one-shot run has found nobody for too long.
     NobodyThere,
     /// A session that is closing gets no more time.

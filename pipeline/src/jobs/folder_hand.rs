@@ -10,9 +10,11 @@ use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::{Content, Timestamp};
 use dunlin_storage::folder::apply::{apply, settle};
 use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::lookout::Lookout;
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::folder::scan::{Seen, scan};
 use dunlin_storage::folder::stage::Stage;
+use dunlin_storage::folder::survey::survey;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeMap;
@@ -29,6 +31,8 @@ pub struct FolderHand {
     pub store: Arc<dyn Store>,
     /// Shared with the digest hand, which fills them.
     pub stages: Stages,
+    /// Watches what is looked at.
+    pub lookout: Arc<dyn Lookout>,
 }
 
 impl FolderHand {
@@ -44,7 +48,11 @@ impl FolderHand {
                 Err(error) => failed(&error),
             },
             FolderOrder::Scan(scopes) => {
-                Event::ScanDone(scan(folder, store, &scopes, seen).map_err(|e| e.to_string()))
+                Event::ScanDone(scan(folder, store, &*self.lookout, &scopes, seen).map_err(|e| e.to_string()))
+            }
+            FolderOrder::Survey(from) => {
+                let found = survey(folder, store, &*self.lookout, from.as_ref());
+                Event::Surveyed(found.map_err(|e| e.to_string()))
             }
             FolderOrder::Apply(steps) => match apply(folder, store, steps, now) {
                 Ok(results) => Event::Applied(results),

@@ -124,7 +124,13 @@ impl Recorder<'_, '_> {
                     Body::Symlink(target) => Some(target.clone()),
                     _ => None,
                 };
-                let Some(found) = found(stat, target, cut) else { return Ok(()) };
+                let found = match (stat.kind, cut) {
+                    (Kind::File, None) => self.unread(&row, stat)?,
+                    (_, cut) => {
+                        let Some(found) = found(stat, target, cut) else { return Ok(()) };
+                        found
+                    }
+                };
                 self.moved(&path, &row, found)
             }
         }
@@ -389,6 +395,21 @@ impl Recorder<'_, '_> {
             self.groups.clear();
         }
         Ok(())
+    }
+
+    /// A file that moved and was not read: it holds what its row says. Where the change time differs, a look
+    /// at its bytes is still owed (`storage::folder::scan`).
+    fn unread(&self, row: &DiskRow, stat: StatSig) -> Result<Found, JobError> {
+        let view = self.signer.edit.view();
+        let current = match view.located(&row.node, row.shown_as)? {
+            Some(spot) => view.disk_row(&spot)?,
+            None => None,
+        };
+        // The row may have been written anew since the scan; never go back behind it.
+        let current = current.as_ref().unwrap_or(row);
+        let meta = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
+        let racy = row.stat.ctime != stat.ctime || row.stat != current.stat;
+        Ok(Found { body: current.body.clone(), meta, stat, racy })
     }
 
     fn moved(&mut self, path: &RelPath, row: &DiskRow, found: Found) -> Result<(), JobError> {

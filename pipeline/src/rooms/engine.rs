@@ -1,6 +1,7 @@
 //! The engine's room: passes events in and orders out, and sleeps in between.
 
 use super::digest::Digest;
+use super::watch::Basket;
 use crate::engine::effect::{Effect, FolderOrder, LedgerOrder};
 use crate::engine::event::{Event, LedgerState};
 use crate::engine::{Config, Engine};
@@ -8,6 +9,7 @@ use crate::service::{Notice, Report};
 use crossbeam_channel::{Receiver, Sender, never, select};
 use dunlin_transport::driver::Waker;
 use dunlin_transport::{Command, Event as NetEvent};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The room sleeps no longer than this without a deadline.
@@ -20,6 +22,8 @@ pub struct Room {
     pub folder: Sender<FolderOrder>,
     pub done: Receiver<Event>,
     pub seen: Receiver<Event>,
+    pub hints: Receiver<()>,
+    pub basket: Arc<Basket>,
     pub net_events: Receiver<NetEvent>,
     pub net_commands: Sender<Command>,
     pub waker: Waker,
@@ -51,6 +55,7 @@ impl Room {
                     Some(event.map_or_else(|_| Event::Failed("the network room is gone".to_owned()), Event::Net))
                 }
                 recv(seen) -> event => event.ok(),
+                recv(self.hints) -> _ => Some(Event::Dirty(self.basket.take())),
                 recv(self.stop) -> _ => Some(Event::Stop),
                 default(sleep) => None,
             };

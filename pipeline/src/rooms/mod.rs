@@ -8,6 +8,7 @@ mod digest;
 mod engine;
 mod folder;
 mod ledger;
+mod watch;
 
 use crate::engine::Config;
 use crate::jobs::JobError;
@@ -15,11 +16,13 @@ use crate::jobs::digest_hand::DigestHand;
 use crate::jobs::folder_hand::{FolderHand, Stages};
 use crate::jobs::ledger_hand::LedgerHand;
 use crate::jobs::ledger_state::{count_conflicts, ledger_state};
-use crate::service::{Ended, Notice, Progress, Report, Setup};
+use crate::service::{Ended, Goal, Notice, Progress, Report, Setup};
 use crate::wiring::Wiring;
 use crossbeam_channel::{Receiver, Sender};
 use digest::Digest;
 use dunlin_storage::folder::fs::{Folder, FsError};
+use dunlin_storage::folder::lookout::{Lookout, Nobody};
+use dunlin_storage::store::lmdb::network_fs;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use dunlin_transport::driver::{self, Waker};
@@ -27,6 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use thiserror::Error;
+use watch::{Basket, Watch};
 
 /// Why a run could not begin.
 #[derive(Debug, Error)]
@@ -91,6 +95,8 @@ impl Running {
 /// Starts a run.
 pub fn start(setup: Setup) -> Result<Running, StartError> {
     let wiring = Wiring::new();
+    let basket = Arc::new(Basket::new(&setup.root, wiring.hints.to));
+    let lookout = lookout_of(&setup, &basket);
     let folder = Arc::new(Folder::open(&setup.root)?);
     let store = setup.store.clone();
     let (folder_id, chain) = identity_of(&*store)?;
@@ -110,7 +116,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         done: wiring.done.to.clone(),
     };
     let hands = folder::Hands {
-        hand: FolderHand { folder: folder.clone(), store: store.clone(), stages: stages.clone() },
+        hand: FolderHand { folder: folder.clone(), store: store.clone(), stages: stages.clone(), lookout },
         seen: wiring.seen.to,
         done: wiring.done.to.clone(),
     };
@@ -131,6 +137,8 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         folder: wiring.folder.to,
         done: wiring.done.from,
         seen: wiring.seen.from,
+        hints: wiring.hints.from,
+        basket,
         net_events: wiring.net_events.from,
         net_commands: wiring.net_commands.to,
         waker,
@@ -145,6 +153,16 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     ];
     let engine = spawn("dunlin-engine", move || room.run(config, state))?;
     Ok(Running { notices: wiring.notices.from, stop: wiring.stop.to, store: setup.store, engine, others })
+}
+
+/// Only who goes on watches; on a file system whose changes may come from elsewhere nobody can.
+fn lookout_of(setup: &Setup, basket: &Arc<Basket>) -> Arc<dyn Lookout> {
+    let is_local = network_fs(&setup.root).is_ok_and(|kind| kind.is_none());
+    if setup.goal == Goal::Serve && is_local {
+        Arc::new(Watch::new(basket.clone()))
+    } else {
+        Arc::new(Nobody)
+    }
 }
 
 fn identity_of(store: &dyn Store) -> Result<(dunlin_core::id::FolderId, dunlin_core::id::ChainId), JobError> {

@@ -3,11 +3,22 @@
 //! A first walk notes what vanished; a second reports everything, each directory before what is in
 //! it, and finds moves by inode. A deletion is believed only if a second look agrees and the root
 //! still has its marker (INV-5).
+//!
+//! # What a move need not read (P-18)
+//! A file found under a new name is the one that left its old name if device, inode, size and
+//! modification time agree, and if its row was not read in the racy window. A rename sets the change
+//! time, so that time cannot tell whether somebody wrote and put the modification time back in between.
+//! The move is believed at once and nothing is read; the new row counts as racy where the change time
+//! differs, so that the next look at it, in no hurry, reads the bytes. What is in a directory that moved
+//! keeps even its change time, and is not read at all.
 
 use super::fs::{self, Folder, FsError, Standing};
+use super::lookout::Lookout;
+use super::scope::{Reach, Scope, outermost};
 use crate::disk::{DirId, DiskRow, ShownAs, StatSig};
 use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::Kind;
 use dunlin_core::limits::SCAN_VANISHED_MAX;
 use dunlin_core::path::{Name, RelPath};
@@ -74,8 +85,10 @@ impl Seen {
     /// True if its content must be read to know more.
     pub fn needs_reading(&self) -> bool {
         match self {
-            Seen::Appeared { stat, .. } | Seen::Changed { stat, .. } | Seen::MovedTo { stat, .. } => {
-                stat.kind == Kind::File
+            Seen::Appeared { stat, .. } | Seen::Changed { stat, .. } => stat.kind == Kind::File,
+            Seen::MovedTo { row, stat, .. } => {
+                let is_racy = row.racy && !canary::is(Bug::RacyMoveUnread);
+                stat.kind == Kind::File && (is_racy || !is_same_file(&row.stat, stat))
             }
             Seen::Gone { .. } => false,
         }
@@ -129,6 +142,12 @@ pub struct ScanReport {
     pub conflict_copies: u64,
     /// Directories that moved: what is missing in them shows at a look at their new place.
     pub moved_dirs: Vec<RelPath>,
+    /// True if it looked at the whole folder.
+    pub is_whole: bool,
+    /// Directories that were listed, the root included.
+    pub directories: u64,
+    /// How many of them are watched from now on.
+    pub watched: u64,
 }
 
 /// Why a scan stopped: the folder as a whole is not there.
@@ -151,11 +170,15 @@ type Vanished = BTreeMap<(u64, u64, RelPath), DiskRow>;
 struct Scan<'a> {
     folder: &'a Folder,
     store: &'a dyn Store,
+    lookout: &'a dyn Lookout,
     report: ScanReport,
     /// What is gone from its row's path.
     vanished: Vanished,
-    /// What was in a directory that is gone; it may have moved with it, or out of it before.
-    inside: Vanished,
+    /// Directories among them.
+    vanished_dirs: Vec<(RelPath, DirId)>,
+    /// What was in a directory that is gone; it may have moved with it, or out of it before. Filled when it
+    /// is asked for first: for a directory that moved as a whole it is not.
+    inside: Option<Vanished>,
     /// Where something of another kind stands now. Reported last, so that what stood there can turn up
     /// elsewhere first.
     replaced: Vec<RelPath>,
@@ -163,60 +186,48 @@ struct Scan<'a> {
     sink: &'a mut dyn FnMut(Vec<Seen>),
 }
 
-/// Looks below `scopes` (everything if empty).
+/// A directory that was found.
+struct Below {
+    path: RelPath,
+    /// The id of its rows, if it has any.
+    dir: Option<DirId>,
+    /// It was not there at the last look, or it was another one.
+    came: bool,
+}
+
+/// Looks at `scopes` (everything if there are none); each directory is watched before it is listed.
 pub fn scan(
     folder: &Folder,
     store: &dyn Store,
-    scopes: &[RelPath],
+    lookout: &dyn Lookout,
+    scopes: &[Scope],
     sink: &mut dyn FnMut(Vec<Seen>),
 ) -> Result<ScanReport, ScanError> {
     let marker = View(&*store.read()?).marker()?;
     if marker.is_none() || folder.marker() != marker {
         return Err(ScanError::RootLost);
     }
-    let scopes: Vec<RelPath> = scopes.iter().map(|scope| standing(folder, scope)).collect();
-    let scopes = &outermost(&scopes)[..];
     let mut scan = Scan {
         folder,
         store,
+        lookout,
         report: ScanReport::default(),
         vanished: BTreeMap::new(),
-        inside: BTreeMap::new(),
+        vanished_dirs: Vec::new(),
+        inside: None,
         replaced: Vec::new(),
         batch: Vec::new(),
         sink,
     };
-    scan.note_vanished(scopes)?;
-    scan.report_all(scopes)?;
+    lookout.watch(&[]);
+    let scopes = scan.standing(scopes)?;
+    scan.report.is_whole = scopes.iter().any(Scope::is_everything);
+    scan.note_vanished(&scopes)?;
+    scan.report_all(&scopes)?;
     scan.report_replaced()?;
     scan.report_gone(marker)?;
     scan.flush();
     Ok(scan.report)
-}
-
-/// The scope, or what is left of the way to it: where it is gone, only a look at what held it can say so.
-fn standing(folder: &Folder, scope: &RelPath) -> RelPath {
-    let mut scope = scope.clone();
-    while matches!(folder.dir(&scope), Err(FsError::NotFound | FsError::InTheWay))
-        && let Some((parent, _)) = scope.split_last()
-    {
-        scope = parent;
-    }
-    scope
-}
-
-/// The scopes that lie in no other, so that nothing is seen twice; everything if there are none.
-fn outermost(scopes: &[RelPath]) -> Vec<RelPath> {
-    let mut sorted = scopes.to_vec();
-    // Whatever lies below a path comes right after it.
-    sorted.sort();
-    let mut outermost: Vec<RelPath> = Vec::new();
-    for scope in sorted {
-        if !outermost.last().is_some_and(|last| scope.starts_with(last)) {
-            outermost.push(scope);
-        }
-    }
-    if outermost.is_empty() { vec![RelPath::root()] } else { outermost }
 }
 
 impl Scan<'_> {
@@ -231,77 +242,156 @@ impl Scan<'_> {
         Ok(View(&*self.store.read()?).dir_at(path)?)
     }
 
-    /// First walk, along the rows: what is no more at its row's path, or is something else now.
-    fn note_vanished(&mut self, scopes: &[RelPath]) -> Result<(), ScanError> {
-        let mut open: Vec<(RelPath, DirId)> = Vec::new();
+    fn row_at(&self, path: &RelPath) -> Result<Option<DiskRow>, ScanError> {
+        let tx = self.store.read()?;
+        let view = View(&*tx);
+        Ok(match view.spot_of(path)? {
+            Some(spot) => view.disk_row(&spot)?,
+            None => None,
+        })
+    }
+
+    /// The scopes as they can be looked at: what is in a directory that nobody has seen yet is seen with it,
+    /// and where the way to a scope is gone, only a look at what held it can say so.
+    fn standing(&self, scopes: &[Scope]) -> Result<Vec<Scope>, ScanError> {
+        let mut standing = Vec::new();
         for scope in scopes {
-            open.extend(self.dir_at(scope)?.map(|dir| (scope.clone(), dir)));
+            let mut scope = scope.clone();
+            while let Some((parent, _)) = scope.path.split_last() {
+                let is_gone = |dir| matches!(dir, Err(FsError::NotFound | FsError::InTheWay));
+                if self.dir_at(&parent)?.is_none() {
+                    scope = Scope::tree(parent);
+                } else if is_gone(self.folder.dir(&parent)) {
+                    scope = Scope::name(parent);
+                } else {
+                    break;
+                }
+            }
+            standing.push(scope);
         }
-        while let Some((path, dir)) = open.pop() {
-            let handle = match self.folder.dir(&path) {
-                Ok(handle) => handle,
-                Err(FsError::NotFound) => continue,
-                // What cannot be looked into is not gone.
-                Err(_) => continue,
+        Ok(outermost(&standing))
+    }
+
+    /// First walk, along the rows: what is no more at its row's path, or is something else now.
+    fn note_vanished(&mut self, scopes: &[Scope]) -> Result<(), ScanError> {
+        for Scope { path, reach } in scopes {
+            let dir = match path.split_last() {
+                None => Some(DirId::ROOT),
+                Some(_) if canary::is(Bug::HintBelieved) && *reach == Reach::Name => {
+                    self.believe_hint(path)?;
+                    None
+                }
+                Some((parent, name)) => match (self.folder.dir(&parent), self.row_at(path)?) {
+                    (Ok(handle), Some(row)) => self.note_one(&*handle, path.clone(), name, row),
+                    // What cannot be looked into is not gone.
+                    _ => None,
+                },
             };
-            for (name, row) in self.rows(Some(dir))? {
-                let Ok(at) = path.join(name.clone()) else { continue };
-                let is_there = match handle.stat(name.as_bytes()) {
-                    Ok(Standing::Node(stat)) => is_same_thing(&row, &stat),
-                    Ok(Standing::Special) | Err(FsError::NotFound) => false,
-                    Err(_) => true,
-                };
-                match row.dir {
-                    Some(below) if is_there => open.push((at, below)),
-                    _ if !is_there && self.vanished.len() < SCAN_VANISHED_MAX => {
-                        self.note_inside(&at, row.dir)?;
-                        self.vanished.insert((row.stat.dev, row.stat.ino, at), row);
-                    }
-                    _ => {}
+            let mut open: Vec<(RelPath, DirId)> = Vec::new();
+            open.extend(dir.filter(|_| *reach > Reach::Name).map(|dir| (path.clone(), dir)));
+            while let Some((path, dir)) = open.pop() {
+                let Ok(handle) = self.folder.dir(&path) else { continue };
+                for (name, row) in self.rows(Some(dir))? {
+                    let Ok(at) = path.join(name.clone()) else { continue };
+                    let below = self.note_one(&*handle, at.clone(), &name, row);
+                    open.extend(below.filter(|_| *reach == Reach::Tree).map(|below| (at, below)));
                 }
             }
         }
         Ok(())
     }
 
-    fn note_inside(&mut self, path: &RelPath, dir: Option<DirId>) -> Result<(), ScanError> {
-        let mut open: Vec<(RelPath, Option<DirId>)> = vec![(path.clone(), dir)];
+    /// Notes a row's thing if it is gone; if it is a directory that is there, gives the id of its rows.
+    fn note_one(
+        &mut self,
+        handle: &dyn fs::DirHandle,
+        at: RelPath,
+        name: &Name,
+        row: DiskRow,
+    ) -> Option<DirId> {
+        let is_there = match handle.stat(name.as_bytes()) {
+            Ok(Standing::Node(stat)) => is_same_thing(&row, &stat),
+            Ok(Standing::Special) | Err(FsError::NotFound) => false,
+            Err(_) => true,
+        };
+        if is_there {
+            return row.dir;
+        }
+        if self.vanished.len() < SCAN_VANISHED_MAX {
+            self.vanished_dirs.extend(row.dir.map(|dir| (at.clone(), dir)));
+            self.vanished.insert((row.stat.dev, row.stat.ino, at), row);
+        }
+        None
+    }
+
+    /// A planted bug: reports as gone what may well be there.
+    fn believe_hint(&mut self, path: &RelPath) -> Result<(), ScanError> {
+        if let Some(row) = self.row_at(path)? {
+            self.emit(Seen::Gone { path: path.clone(), row });
+        }
+        Ok(())
+    }
+
+    /// What was in directories that are gone, by their rows.
+    fn rows_inside(&self) -> Result<Vanished, ScanError> {
+        let mut inside = Vanished::new();
+        let mut open = self.vanished_dirs.clone();
         while let Some((path, dir)) = open.pop() {
-            for (name, row) in self.rows(dir)? {
+            for (name, row) in self.rows(Some(dir))? {
                 let Ok(at) = path.join(name) else { continue };
-                if self.inside.len() < SCAN_VANISHED_MAX {
-                    open.extend(row.dir.map(|below| (at.clone(), Some(below))));
-                    self.inside.insert((row.stat.dev, row.stat.ino, at), row);
+                if inside.len() < SCAN_VANISHED_MAX {
+                    open.extend(row.dir.map(|below| (at.clone(), below)));
+                    inside.insert((row.stat.dev, row.stat.ino, at), row);
                 }
             }
         }
-        Ok(())
+        Ok(inside)
     }
 
     /// Second walk, along the disk.
-    fn report_all(&mut self, scopes: &[RelPath]) -> Result<(), ScanError> {
-        let mut open: Vec<(RelPath, Option<DirId>)> = Vec::new();
-        for scope in scopes.iter().rev() {
-            open.push((scope.clone(), self.dir_at(scope)?));
-        }
-        self.walk(open)
-    }
-
-    fn walk(&mut self, mut open: Vec<(RelPath, Option<DirId>)>) -> Result<(), ScanError> {
-        while let Some((path, dir)) = open.pop() {
-            let listing = match self.folder.dir(&path).and_then(|handle| Ok((fs::list(&*handle)?, handle))) {
-                Ok(found) => found,
-                Err(error) if path.is_root() => return Err(ScanError::Root(error)),
-                Err(FsError::NotFound) => continue,
-                Err(error) => {
-                    self.trouble(path.to_string(), ScanTrouble::Unreadable(error));
-                    continue;
+    fn report_all(&mut self, scopes: &[Scope]) -> Result<(), ScanError> {
+        for Scope { path, reach } in scopes {
+            let below = match path.split_last() {
+                None => Some(Below { path: path.clone(), dir: Some(DirId::ROOT), came: false }),
+                Some((parent, name)) => {
+                    let Ok(handle) = self.folder.dir(&parent) else { continue };
+                    let row = self.row_at(path)?;
+                    self.report_name(&*handle, path.clone(), name, row)?
                 }
             };
-            let below = self.report_dir(&path, dir, listing.0, &*listing.1)?;
+            let Some(below) = below else { continue };
+            match reach {
+                Reach::Name if !below.came => {}
+                Reach::Listing if !below.came => {
+                    let found = self.list(below)?;
+                    self.walk(found.into_iter().filter(|below| below.came).collect())?;
+                }
+                _ => self.walk(vec![below])?,
+            }
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, mut open: Vec<Below>) -> Result<(), ScanError> {
+        open.reverse();
+        while let Some(next) = open.pop() {
+            let below = self.list(next)?;
             open.extend(below.into_iter().rev());
         }
         Ok(())
+    }
+
+    /// Watches a directory, then reports what is in it; gives the directories in it.
+    fn list(&mut self, Below { path, dir, .. }: Below) -> Result<Vec<Below>, ScanError> {
+        self.report.directories += 1;
+        self.report.watched += self.lookout.watch(std::slice::from_ref(&path)) as u64;
+        match self.folder.dir(&path).and_then(|handle| Ok((fs::list(&*handle)?, handle))) {
+            Ok((listing, handle)) => return self.report_dir(&path, dir, listing, &*handle),
+            Err(error) if path.is_root() => return Err(ScanError::Root(error)),
+            Err(FsError::NotFound) => {}
+            Err(error) => self.trouble(path.to_string(), ScanTrouble::Unreadable(error)),
+        }
+        Ok(Vec::new())
     }
 
     fn report_dir(
@@ -310,42 +400,47 @@ impl Scan<'_> {
         dir: Option<DirId>,
         listing: fs::Listing,
         handle: &dyn fs::DirHandle,
-    ) -> Result<Vec<(RelPath, Option<DirId>)>, ScanError> {
+    ) -> Result<Vec<Below>, ScanError> {
         for name in listing.unusable {
             self.trouble(format!("{path}/{name}"), ScanTrouble::Name);
         }
-        let rows: BTreeMap<Name, DiskRow> = self.rows(dir)?.into_iter().collect();
+        let mut rows: BTreeMap<Name, DiskRow> = self.rows(dir)?.into_iter().collect();
         let mut below = Vec::new();
         for name in listing.names {
-            self.report.looked_at += 1;
-            let Ok(at) = path.join(name.clone()) else {
-                self.trouble(format!("{path}/{name}"), ScanTrouble::TooDeep);
-                continue;
-            };
-            let stat = match handle.stat(name.as_bytes()) {
-                Ok(Standing::Node(stat)) => stat,
-                Ok(Standing::Special) => {
-                    self.trouble(at.to_string(), ScanTrouble::Special);
-                    continue;
-                }
-                Err(_) => continue,
-            };
-            let target = match stat.kind {
-                Kind::Symlink => handle.read_link(name.as_bytes()).ok(),
-                _ => None,
-            };
-            let row = rows.get(&name);
-            if row.is_some_and(|row| !is_same_thing(row, &stat)) {
-                self.replaced.push(at);
-                continue;
-            }
-            let row = row.cloned();
-            let inside = self.report_one(at.clone(), row, stat, target);
-            if stat.kind == Kind::Directory {
-                below.push((at, inside));
+            match path.join(name.clone()) {
+                Ok(at) => below.extend(self.report_name(handle, at, &name, rows.remove(&name))?),
+                Err(_) => self.trouble(format!("{path}/{name}"), ScanTrouble::TooDeep),
             }
         }
         Ok(below)
+    }
+
+    /// Reports what stands at a name; if it is a directory, gives it.
+    fn report_name(
+        &mut self,
+        handle: &dyn fs::DirHandle,
+        at: RelPath,
+        name: &Name,
+        row: Option<DiskRow>,
+    ) -> Result<Option<Below>, ScanError> {
+        self.report.looked_at += 1;
+        let stat = match handle.stat(name.as_bytes()) {
+            Ok(Standing::Node(stat)) => stat,
+            Ok(Standing::Special) => {
+                self.trouble(at.to_string(), ScanTrouble::Special);
+                return Ok(None);
+            }
+            Err(_) => return Ok(None),
+        };
+        let target = match stat.kind {
+            Kind::Symlink => handle.read_link(name.as_bytes()).ok(),
+            _ => None,
+        };
+        if row.as_ref().is_some_and(|row| !is_same_thing(row, &stat)) {
+            self.replaced.push(at);
+            return Ok(None);
+        }
+        self.report_one(at, row, stat, target)
     }
 
     /// What took the place of something of another kind, with all that is in it.
@@ -360,58 +455,63 @@ impl Scan<'_> {
                 Kind::Symlink => dir.read_link(name.as_bytes()).ok(),
                 _ => None,
             };
-            let inside = self.report_one(path.clone(), None, stat, target);
-            if stat.kind == Kind::Directory {
-                self.walk(vec![(path, inside)])?;
-            }
+            let below = self.report_one(path.clone(), None, stat, target)?;
+            self.walk(below.into_iter().collect())?;
         }
         Ok(())
     }
 
-    /// Reports one thing; for a directory gives the id of its rows, if it has any.
+    /// Reports one thing; if it is a directory, gives it.
     fn report_one(
         &mut self,
         path: RelPath,
         row: Option<DiskRow>,
         stat: StatSig,
         target: Option<Vec<u8>>,
-    ) -> Option<DirId> {
+    ) -> Result<Option<Below>, ScanError> {
+        let is_directory = stat.kind == Kind::Directory;
+        let below = |path: &RelPath, dir, came| is_directory.then(|| Below { path: path.clone(), dir, came });
         let Some(row) = row else {
-            let Some((from, row)) = self.take_vanished(&stat) else {
+            let Some((from, row)) = self.take_vanished(&stat)? else {
+                let found = below(&path, None, true);
                 self.emit(Seen::Appeared { path, stat, target });
-                return None;
+                return Ok(found);
             };
-            let dir = row.dir;
-            self.report.moved_dirs.extend(dir.map(|_| path.clone()));
+            self.report.moved_dirs.extend(row.dir.map(|_| path.clone()));
+            let found = below(&path, row.dir, true);
             self.emit(Seen::MovedTo { from, path, row, stat });
-            return dir;
+            return Ok(found);
         };
         self.report.conflict_copies += u64::from(row.shown_as != ShownAs::Main);
-        let dir = row.dir;
+        let found = below(&path, row.dir, row.stat.ino != stat.ino);
         if is_changed(&row, &stat) {
             self.emit(Seen::Changed { path, row, stat, target });
         }
-        dir
+        Ok(found)
     }
 
     /// The vanished thing that has turned up with this stat.
-    fn take_vanished(&mut self, stat: &StatSig) -> Option<(RelPath, DiskRow)> {
+    fn take_vanished(&mut self, stat: &StatSig) -> Result<Option<(RelPath, DiskRow)>, ScanError> {
         // An inode can be used again for another file, which then has times and a size of its own.
         let is_it = |row: &DiskRow| {
-            let is_same_file = row.stat.size == stat.size && row.stat.mtime == stat.mtime;
-            row.stat.kind == stat.kind && (stat.kind == Kind::Directory || is_same_file)
+            row.stat.kind == stat.kind && (stat.kind == Kind::Directory || is_same_file(&row.stat, stat))
         };
         let all = (stat.dev, stat.ino, RelPath::root())..;
         let find = |rows: &Vanished| {
             let same_number = rows.range(all.clone()).take_while(|(k, _)| (k.0, k.1) == (stat.dev, stat.ino));
             same_number.into_iter().find(|(_, row)| is_it(row)).map(|(key, _)| key.clone())
         };
-        let (key, rows) = match find(&self.vanished) {
-            Some(key) => (key, &mut self.vanished),
-            None => (find(&self.inside)?, &mut self.inside),
+        if let Some(key) = find(&self.vanished) {
+            return Ok(self.vanished.remove(&key).map(|row| (key.2, row)));
+        }
+        let mut inside = match self.inside.take() {
+            Some(inside) => inside,
+            None => self.rows_inside()?,
         };
-        let row = rows.remove(&key)?;
-        Some((key.2, row))
+        let key = find(&inside);
+        let found = key.and_then(|key| inside.remove(&key).map(|row| (key.2, row)));
+        self.inside = Some(inside);
+        Ok(found)
     }
 
     /// What vanished and turned up nowhere is gone, if a second look agrees.
@@ -461,11 +561,17 @@ impl Scan<'_> {
 
 /// True if what stands there can be a later state of the row's thing. A file that an editor replaced by
 /// rename has another inode and is the same thing all the same.
-fn is_same_thing(row: &DiskRow, stat: &StatSig) -> bool {
+pub(super) fn is_same_thing(row: &DiskRow, stat: &StatSig) -> bool {
     row.stat.kind == stat.kind
 }
 
-fn is_changed(row: &DiskRow, stat: &StatSig) -> bool {
+/// True if a file was not written since, as far as a move lets its stat tell.
+fn is_same_file(old: &StatSig, new: &StatSig) -> bool {
+    (old.dev, old.ino, old.size, old.mtime) == (new.dev, new.ino, new.size, new.mtime)
+}
+
+/// True if what stands there may differ from its row.
+pub(super) fn is_changed(row: &DiskRow, stat: &StatSig) -> bool {
     if stat.kind == Kind::Directory {
         return row.stat.ino != stat.ino || row.meta.mode != stat.mode & 0o777;
     }

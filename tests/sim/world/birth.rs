@@ -10,6 +10,7 @@ use crate::plan::Plan;
 use crate::random::Random;
 use crate::trace::Trace;
 use crate::users::User;
+use crate::watcher::Watcher;
 use dunlin_core::id::ChainId;
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
@@ -92,6 +93,7 @@ impl World {
             dial: (0..self.plan.devices).filter(|i| *i != index).map(addr).collect(),
             invite: None,
             user: User::new(index, self.random.fork(), &self.plan),
+            watcher: Watcher::default(),
             clock_offset: offset * 1_000_000_000,
             epoch: 0,
             life: None,

@@ -18,9 +18,9 @@ use crate::plan::Plan;
 use crate::random::Random;
 use crate::trace::Trace;
 use bytes::Bytes;
-use dunlin_core::path::RelPath;
 use dunlin_pipeline::engine::effect::DigestOrder;
 use dunlin_pipeline::engine::event::Event;
+use dunlin_pipeline::engine::hint::Hint;
 use dunlin_transport::{CloseReason, Lane};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -44,7 +44,7 @@ pub enum What {
     FolderTurn(usize, u64),
     Digest(usize, u64, DigestOrder),
     Wake(usize, u64),
-    Notice(usize, u64, Vec<RelPath>),
+    Notice(usize, u64, Vec<Hint>),
     Dial(wire::Dialling),
     Arrive { pipe: u64, from: usize, lane: Lane, frame: Bytes },
     Hang { pipe: u64, side: usize, reason: CloseReason },
@@ -169,7 +169,7 @@ impl World {
             What::FolderTurn(device, epoch) => self.folder_turn(device, epoch),
             What::Digest(device, epoch, order) => self.digest_turn(device, epoch, order),
             What::Wake(device, epoch) => self.wake(device, epoch),
-            What::Notice(device, epoch, paths) => self.tell(device, epoch, Event::Dirty(paths)),
+            What::Notice(device, epoch, hints) => self.tell(device, epoch, Event::Dirty(hints)),
             What::Dial(dialling) => self.dial_arrives(dialling),
             What::Arrive { pipe, from, lane, frame } => self.frame_arrives(pipe, from, lane, frame),
             What::Hang { pipe, side, reason } => self.hang_up(pipe, side, reason),

@@ -294,6 +294,7 @@ fn describe_folder_order(order: &FolderOrder) -> String {
         FolderOrder::Recover => "recovers".to_owned(),
         FolderOrder::Scan(paths) if paths.is_empty() => "scans all".to_owned(),
         FolderOrder::Scan(paths) => format!("scans {paths:?}"),
+        FolderOrder::Survey(from) => format!("surveys from {from:?}"),
         FolderOrder::Apply(steps) => {
             let steps: Vec<String> = steps.iter().map(super::describe::describe_step).collect();
             format!("applies {}", steps.join(", "))

@@ -1,8 +1,10 @@
 //! What goes wrong, and when it stops: deeds of users, cuts, crashes, failing disks; then the calm.
 
 use super::{CALM_MAX, Failure, MS, What, World};
+use crate::device::Device;
 use crate::disk::Fuse;
 use dunlin_core::path::{Name, RelPath};
+use dunlin_pipeline::engine::hint::{Hint, Sign};
 use dunlin_storage::folder::fs::FsError;
 
 /// A fault that is on the calendar.
@@ -115,13 +117,20 @@ impl World {
         }
         let epoch = self.devices[device].epoch;
         let delay = self.random.between(1, 1_500) * MS;
-        let scope = if self.random.percent(50) { Vec::new() } else { self.some_scopes(device) };
-        self.schedule(delay, What::Notice(device, epoch, scope));
+        // None at all would say that anything may have changed.
+        let hints = match self.random.below(4) {
+            0 => Some(Vec::new()),
+            1 => Some(self.some_scopes(device)),
+            _ => Some(self.true_hints(device)).filter(|hints| !hints.is_empty()),
+        };
+        if let Some(hints) = hints {
+            self.schedule(delay, What::Notice(device, epoch, hints));
+        }
         self.check_reach()
     }
 
     /// One or two directories to look at; the watcher need not be right.
-    fn some_scopes(&mut self, device: usize) -> Vec<RelPath> {
+    fn some_scopes(&mut self, device: usize) -> Vec<Hint> {
         let dirs: Vec<RelPath> = {
             let disk = self.devices[device].disk.state();
             let is_dir = |ino: &u64| disk.now[ino].kind == dunlin_core::content::Kind::Directory;
@@ -133,7 +142,14 @@ impl World {
             dirs.filter_map(|(names, _)| path(names)).chain([RelPath::root()]).collect()
         };
         let count = self.random.between(1, 2);
-        (0..count).filter_map(|_| self.random.pick(&dirs).cloned()).collect()
+        let picked = (0..count).filter_map(|_| self.random.pick(&dirs).cloned());
+        picked.map(|path| Hint { path, sign: Sign::Came }).collect()
+    }
+
+    /// What a watcher would say, more or less. What it says too late it says all the same.
+    fn true_hints(&mut self, device: usize) -> Vec<Hint> {
+        let Device { watcher, disk, .. } = &mut self.devices[device];
+        watcher.hints(&disk.state(), &mut self.random)
     }
 
     /// Now and then a user acts in the middle of the next piece of work.
@@ -172,7 +188,10 @@ impl World {
             self.after_deeds(device)?;
             self.start(device)?;
         }
-        self.notice_all();
+        // Where no hint comes the background scanner finds what is left.
+        if self.random.percent(60) {
+            self.notice_all();
+        }
         Ok(())
     }
 

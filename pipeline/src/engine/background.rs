@@ -1,0 +1,119 @@
+//! The background scanner's pace: how often it passes over the folder, and how it makes way.
+//!
+//! A pass is done in small pieces with pauses between them. It reports no change itself: what differs is
+//! looked at by a scan when the pass is over. Knows nothing of what is found.
+
+use dunlin_core::limits::SURVEY_DIFFER_MAX;
+use dunlin_core::path::RelPath;
+use dunlin_storage::folder::scope::Scope;
+use dunlin_storage::folder::survey::Survey;
+use std::time::{Duration, Instant};
+
+/// From the end of a pass to the next one, where every directory is watched.
+const EVERY_WATCHED: Duration = Duration::from_secs(3600);
+/// The same where some directory is not: changes there show by this alone.
+const EVERY_UNWATCHED: Duration = Duration::from_secs(60);
+/// A pass may be under way for one part in so many of the time at most.
+const SHARE: u32 = 10;
+/// A pause between two pieces is at least this long, and four times as long as the piece took.
+const PAUSE_LEAST: Duration = Duration::from_millis(20);
+/// While the folder is busy with other things a piece waits for so long.
+const GIVE_WAY: Duration = Duration::from_millis(500);
+
+/// How much of the folder is watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Coverage {
+    /// Directories, the root included.
+    pub directories: u64,
+    /// How many of them are watched.
+    pub watched: u64,
+}
+
+/// A pass that is under way.
+struct Pass {
+    next: Option<RelPath>,
+    differ: Vec<Scope>,
+    has_overflown: bool,
+    coverage: Coverage,
+    began: Instant,
+}
+
+/// What a finished pass leaves to do.
+pub enum Found {
+    /// Nothing, or these looks.
+    Differ(Vec<Scope>),
+    /// More than could be kept.
+    TooMuch,
+}
+
+/// The scanner's state.
+#[derive(Default)]
+pub struct Background {
+    pass: Option<Pass>,
+    /// When the piece under way was ordered.
+    piece: Option<Instant>,
+    coverage: Coverage,
+}
+
+impl Background {
+    /// What was watched at the end of the last pass.
+    pub fn coverage(&self) -> Coverage {
+        self.coverage
+    }
+
+    /// The whole folder was looked at in one go; gives the pause until the next pass.
+    pub fn handle_whole_scan(&mut self, coverage: Coverage) -> Duration {
+        self.pass = None;
+        self.coverage = coverage;
+        self.pause(Duration::ZERO)
+    }
+
+    /// The time has come: the directory with which the next piece begins, or how long to make way if the
+    /// folder is busy. `None` if a piece is under way.
+    pub fn poll(&mut self, now: Instant, is_busy: bool) -> Option<Result<Option<RelPath>, Duration>> {
+        if self.piece.is_some() {
+            return None;
+        }
+        if is_busy {
+            return Some(Err(GIVE_WAY));
+        }
+        self.piece = Some(now);
+        let fresh = || Pass {
+            next: None,
+            differ: Vec::new(),
+            has_overflown: false,
+            coverage: Coverage::default(),
+            began: now,
+        };
+        Some(Ok(self.pass.get_or_insert_with(fresh).next.clone()))
+    }
+
+    /// A piece is done; gives the pause until the next one, and what to look at if the pass is over.
+    pub fn handle_surveyed(&mut self, now: Instant, survey: Survey) -> (Duration, Option<Found>) {
+        let took = self.piece.take().map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        // A scan of everything came in between, and ended the pass.
+        let Some(mut pass) = self.pass.take() else { return (self.pause(Duration::ZERO), None) };
+        pass.coverage.directories += survey.directories;
+        pass.coverage.watched += survey.watched;
+        pass.differ.extend(survey.differ);
+        if pass.differ.len() > SURVEY_DIFFER_MAX {
+            pass.has_overflown = true;
+            pass.differ.clear();
+        }
+        if survey.next.is_some() {
+            pass.next = survey.next;
+            self.pass = Some(pass);
+            return (PAUSE_LEAST.max(took * 4), None);
+        }
+        self.coverage = pass.coverage;
+        let found = if pass.has_overflown { Found::TooMuch } else { Found::Differ(pass.differ) };
+        (self.pause(now.saturating_duration_since(pass.began)), Some(found))
+    }
+
+    /// From the end of a pass that took so long to the next one.
+    fn pause(&self, took: Duration) -> Duration {
+        let is_watched = self.coverage.watched == self.coverage.directories;
+        let pause = if is_watched { EVERY_WATCHED } else { EVERY_UNWATCHED };
+        pause.max(took * SHARE)
+    }
+}

@@ -1,0 +1,225 @@
+//! When to look at what the hints are about: at once where a writer is done, later where somebody still
+//! writes. Knows times and names and nothing else; a look that was not worth while costs one stat.
+//!
+//! # The rules
+//! A file that was closed, and whatever came whole, is looked at after [`DONE_AFTER`]: long enough that the
+//! rest of a burst comes along. What left its name waits [`MOVE_AFTER`]: it may turn up elsewhere, or come
+//! back at the end of an editor's dance (the old file becomes a backup, the new one is written, the backup
+//! goes). Both ends of a move wait for the same moment, so that one look sees both; but what was made a
+//! moment ago and is now renamed is a save, and is looked at as if it were closed. A file that is being
+//! written waits until it is quiet for [`QUIET_LEAST`], twice as long each time it turns out to go on, up
+//! to [`QUIET_MOST`], but never longer than [`WAIT_MOST`] in all.
+
+use super::hint::{Hint, Sign};
+use dunlin_core::limits::{LOOKS_WAITING_MAX, RESTLESS_MAX};
+use dunlin_core::path::RelPath;
+use dunlin_storage::folder::scope::{Reach, Scope};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// From the end of a writer to the look.
+const DONE_AFTER: Duration = Duration::from_millis(4);
+/// From a name's loss to the look.
+const MOVE_AFTER: Duration = Duration::from_millis(100);
+/// From a change of mode or times to the look.
+const TOUCH_AFTER: Duration = Duration::from_millis(20);
+/// How long a file must be quiet while its writer has it open.
+const QUIET_LEAST: Duration = Duration::from_millis(250);
+/// See [`QUIET_LEAST`].
+const QUIET_MOST: Duration = Duration::from_secs(8);
+/// A file that is never quiet is looked at all the same after this time.
+const WAIT_MOST: Duration = Duration::from_secs(16);
+/// What was made so short a while ago was made to be renamed.
+const NEW_FOR: Duration = Duration::from_secs(10);
+
+/// A name that waits for its look.
+struct Waiting {
+    due: Instant,
+    /// Hints that it is being written put the look off to this time at most.
+    latest: Instant,
+    reach: Reach,
+    why: Why,
+}
+
+/// What the look is for.
+#[derive(Clone, PartialEq, Eq)]
+enum Why {
+    /// It is whole.
+    Done,
+    /// It is being written.
+    Open,
+    /// It is gone, and nobody knows where it went.
+    Gone,
+    /// It is gone to a name that waits until the same moment.
+    MovedAway,
+    /// It came from a name that waits until the same moment.
+    MovedHere(RelPath),
+}
+
+/// A file that kept changing.
+struct Restless {
+    quiet: Duration,
+    until: Instant,
+}
+
+/// The names that wait.
+#[derive(Default)]
+pub struct Quiet {
+    waiting: BTreeMap<RelPath, Waiting>,
+    /// No name is due before this.
+    next: Option<Instant>,
+    made: BTreeMap<RelPath, Instant>,
+    restless: BTreeMap<RelPath, Restless>,
+    overflown: bool,
+}
+
+impl Quiet {
+    /// Takes a hint in.
+    pub fn stir(&mut self, now: Instant, hint: Hint) {
+        let Hint { path, sign } = hint;
+        match sign {
+            Sign::Made => {
+                if self.made.len() >= RESTLESS_MAX {
+                    self.made.clear();
+                }
+                self.made.insert(path.clone(), now);
+                self.put_off(now, path);
+            }
+            Sign::Written => self.put_off(now, path),
+            Sign::Closed => self.set(path, now + DONE_AFTER, Reach::Name, Why::Done),
+            Sign::Touched if self.waiting.contains_key(&path) => {}
+            Sign::Touched => self.set(path, now + TOUCH_AFTER, Reach::Name, Why::Done),
+            Sign::Gone => self.set(path, now + MOVE_AFTER, Reach::Name, Why::Gone),
+            Sign::Came => self.set(path, now + DONE_AFTER, Reach::Tree, Why::Done),
+            Sign::Moved { from } => {
+                let is_save = self.made.remove(&from).is_some_and(|at| now < at + NEW_FOR);
+                let due = now + if is_save { DONE_AFTER } else { MOVE_AFTER };
+                self.set(from.clone(), due, Reach::Name, Why::MovedAway);
+                self.set(path, due, Reach::Tree, Why::MovedHere(from));
+            }
+        }
+        if self.waiting.len() > LOOKS_WAITING_MAX {
+            self.coarsen();
+        }
+    }
+
+    /// A file could not be read, since somebody writes it: it waits for quiet.
+    pub fn unread(&mut self, now: Instant, path: RelPath) {
+        self.put_off(now, path);
+    }
+
+    /// When the next name is due, or earlier.
+    pub fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// True, once, if there were more names than can be kept: the whole folder is to be looked at.
+    pub fn take_overflow(&mut self) -> bool {
+        std::mem::take(&mut self.overflown)
+    }
+
+    /// Takes what is due.
+    pub fn take_due(&mut self, now: Instant) -> Vec<Scope> {
+        let mut due: BTreeSet<RelPath> =
+            self.waiting.iter().filter(|(_, w)| w.due <= now).map(|(path, _)| path.clone()).collect();
+        self.add_origins(&mut due);
+        let mut scopes = Vec::with_capacity(due.len());
+        for path in due {
+            let Some(waiting) = self.waiting.remove(&path) else { continue };
+            if waiting.why == Why::Open {
+                self.grow_restless(now, &path);
+            }
+            scopes.push(Scope { path, reach: waiting.reach });
+        }
+        self.next = self.waiting.values().map(|w| w.due).min();
+        scopes
+    }
+
+    /// A look below a directory finds what moved into it: where that may have come from is looked at too.
+    fn add_origins(&self, due: &mut BTreeSet<RelPath>) {
+        let is_tree = |path: &&RelPath| self.waiting.get(*path).is_some_and(|w| w.reach == Reach::Tree);
+        let trees: Vec<RelPath> = due.iter().filter(is_tree).cloned().collect();
+        if trees.is_empty() {
+            return;
+        }
+        for (path, waiting) in &self.waiting {
+            match &waiting.why {
+                Why::Gone => drop(due.insert(path.clone())),
+                Why::MovedHere(from) if trees.iter().any(|tree| path.starts_with(tree)) => {
+                    due.extend([path.clone(), from.clone()]);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn quiet_of(&self, now: Instant, path: &RelPath) -> Duration {
+        self.restless.get(path).filter(|r| now < r.until).map_or(QUIET_LEAST, |r| r.quiet)
+    }
+
+    /// It was looked at though it may go on: the next time it has to be quiet for longer.
+    fn grow_restless(&mut self, now: Instant, path: &RelPath) {
+        let quiet = (self.quiet_of(now, path) * 2).min(QUIET_MOST);
+        if self.restless.len() >= RESTLESS_MAX {
+            self.restless.clear();
+        }
+        self.restless.insert(path.clone(), Restless { quiet, until: now + quiet * 4 });
+    }
+
+    fn put_off(&mut self, now: Instant, path: RelPath) {
+        let quiet = self.quiet_of(now, &path);
+        let due = match self.waiting.get_mut(&path) {
+            Some(Waiting { why: Why::MovedHere(_), .. }) => return,
+            Some(waiting) => {
+                if matches!(waiting.why, Why::Gone | Why::MovedAway) {
+                    // Something else is there now, and its writer is not done.
+                    waiting.latest = now + WAIT_MOST;
+                }
+                waiting.why = Why::Open;
+                waiting.due = (now + quiet).min(waiting.latest);
+                waiting.due
+            }
+            None => {
+                let (due, latest) = (now + quiet, now + WAIT_MOST);
+                self.waiting.insert(path, Waiting { due, latest, reach: Reach::Name, why: Why::Open });
+                due
+            }
+        };
+        self.note_due(due);
+    }
+
+    /// Sets a name's look to `due`. It reaches no less far than one that was wanted before.
+    fn set(&mut self, path: RelPath, due: Instant, reach: Reach, why: Why) {
+        let old = self.waiting.get(&path).map_or(reach, |old| old.reach);
+        let waiting = Waiting { due, latest: due, reach: reach.max(old), why };
+        self.waiting.insert(path, waiting);
+        self.note_due(due);
+    }
+
+    fn note_due(&mut self, due: Instant) {
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+    }
+
+    /// Too many names: the directories that hold them wait instead; if that is no help, everything is due.
+    fn coarsen(&mut self) {
+        for (path, old) in std::mem::take(&mut self.waiting) {
+            let parent = path.split_last().map_or_else(RelPath::root, |(parent, _)| parent);
+            let (path, reach) = match old.reach {
+                Reach::Tree => (path, Reach::Tree),
+                _ => (parent, Reach::Listing),
+            };
+            let Waiting { due, latest, .. } = old;
+            let merged = self.waiting.entry(path).or_insert(Waiting { due, latest, reach, why: Why::Done });
+            merged.due = merged.due.min(due);
+            merged.reach = merged.reach.max(reach);
+        }
+        if self.waiting.len() > LOOKS_WAITING_MAX / 2 {
+            self.waiting.clear();
+            self.overflown = true;
+            self.next = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

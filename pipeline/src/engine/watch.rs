@@ -1,0 +1,108 @@
+//! From hints to looks: takes the watcher's hints in, has the folder looked at when they are due, and lets
+//! the background scanner pass over what no hint is about.
+
+use super::Engine;
+use super::background::{Coverage, Found};
+use super::effect::{Effect, FolderOrder};
+use super::hint::Hint;
+use super::wake::Wake;
+use crate::service::{Ended, Goal, Notice};
+use dunlin_storage::folder::scan::ScanReport;
+use dunlin_storage::folder::scope::Scope;
+use dunlin_storage::folder::survey::Survey;
+use std::time::{Duration, Instant};
+
+/// A look waits for so long while a step that was planned before it has its turn.
+const TURN: Duration = Duration::from_millis(10);
+
+impl Engine {
+    /// Hints have come; none: anything may have changed.
+    pub(super) fn handle_dirty(&mut self, now: Instant, hints: Vec<Hint>) {
+        if hints.is_empty() {
+            return self.local.rescan_all();
+        }
+        hints.into_iter().for_each(|hint| self.quiet.stir(now, hint));
+        self.await_look(now);
+    }
+
+    /// Some hints are due. They wait until the last look is over and recorded, so that more of them come
+    /// together.
+    pub(super) fn look(&mut self, now: Instant) {
+        self.is_look_due = self.local.is_wanted();
+        if self.is_look_due {
+            return;
+        }
+        if self.quiet.take_overflow() {
+            self.local.rescan_all();
+        }
+        self.quiet.take_due(now).into_iter().for_each(|scope| self.local.rescan(scope));
+        self.await_look(now);
+    }
+
+    /// The last look may be over: the next one comes at once, or, if a step waits, after its turn; so
+    /// neither a busy user nor a busy peer keeps the other waiting.
+    pub(super) fn take_turns(&mut self, now: Instant) {
+        if self.is_look_due && !self.local.is_wanted() {
+            self.is_look_due = false;
+            let pause = if self.remote.awaits_folder() { TURN } else { Duration::ZERO };
+            self.wakes.arm(Wake::Look, now, pause);
+        }
+    }
+
+    /// Arms the wake-up for the next hint.
+    pub(super) fn await_look(&mut self, now: Instant) {
+        if let Some(next) = self.quiet.next() {
+            self.wakes.arm(Wake::Look, now, next.saturating_duration_since(now));
+        }
+    }
+
+    /// A scan has ended without trouble.
+    pub(super) fn note_coverage(&mut self, now: Instant, report: &ScanReport) {
+        if !report.is_whole {
+            return;
+        }
+        self.conflicts = report.conflict_copies;
+        if self.config.goal == Goal::Serve {
+            let coverage = Coverage { directories: report.directories, watched: report.watched };
+            let pause = self.background.handle_whole_scan(coverage);
+            self.wakes.disarm(Wake::Survey);
+            self.wakes.arm(Wake::Survey, now, pause);
+            self.tell_coverage();
+        }
+    }
+
+    /// The background scanner's time has come.
+    pub(super) fn survey(&mut self, now: Instant) {
+        let is_busy = self.local.is_wanted() || self.remote.is_changing_folder() || self.stopping;
+        match self.background.poll(now, is_busy) {
+            Some(Ok(from)) => self.effects.push_back(Effect::Folder(FolderOrder::Survey(from))),
+            Some(Err(pause)) => self.wakes.arm(Wake::Survey, now, pause),
+            None => {}
+        }
+    }
+
+    pub(super) fn handle_surveyed(&mut self, now: Instant, result: Result<Survey, String>) {
+        let survey = match result {
+            Ok(survey) => survey,
+            Err(text) => return self.stop(now, Ended::Failed(text)),
+        };
+        let before = self.background.coverage();
+        let (pause, found) = self.background.handle_surveyed(now, survey);
+        self.wakes.arm(Wake::Survey, now, pause);
+        match found {
+            Some(Found::Differ(scopes)) => {
+                scopes.into_iter().for_each(|scope: Scope| self.local.rescan(scope))
+            }
+            Some(Found::TooMuch) => self.local.rescan_all(),
+            None => return,
+        }
+        if self.background.coverage() != before {
+            self.tell_coverage();
+        }
+    }
+
+    fn tell_coverage(&mut self) {
+        let Coverage { directories, watched } = self.background.coverage();
+        self.effects.push_back(Effect::Tell(Notice::Watching { directories, watched }));
+    }
+}

@@ -1,0 +1,70 @@
+//! `serve`: keeps all folders of this device in step until it is asked to stop.
+//!
+//! Each folder is a run of its own, with sockets of its own: a folder that fails stops alone.
+
+use super::{keep_port, known_addrs, listen_addrs};
+use crate::args::Serve;
+use crate::error::{CommandError, Exit};
+use crate::home::{Home, ReplicaDir};
+use crate::replica::{Replica, shown};
+use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
+use crate::show::Screen;
+use dunlin_pipeline::Running;
+use dunlin_pipeline::service::Goal;
+use serde_json::json;
+
+/// Runs the command.
+pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, CommandError> {
+    let dirs = home.replicas()?;
+    if dirs.is_empty() {
+        return Err(CommandError::usage("there is no folder on this device yet")
+            .hint("dunlin share DIR makes one; dunlin join INVITE DIR takes part in one"));
+    }
+    let mut runs = Vec::new();
+    let mut first_error = None;
+    for dir in dirs {
+        let name = shown(&dir.root);
+        match start(home, dir, args) {
+            Ok(running) => runs.push((name, running)),
+            Err(error) => {
+                let value =
+                    json!({ "event": "folder", "folder": name, "error": error.text, "hint": error.hint });
+                screen.trouble(&format!("{name}: not served: {error}"), &value);
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    if runs.is_empty()
+        && let Some(error) = first_error
+    {
+        return Err(error);
+    }
+    let interrupt = Interrupt::stops(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>())?;
+    let folders: Vec<&String> = runs.iter().map(|(name, _)| name).collect();
+    let text =
+        format!("serving {}; Ctrl-C ends", folders.iter().map(|f| f.as_str()).collect::<Vec<_>>().join(", "));
+    screen.say(&text, &json!({ "event": "serving", "folders": folders }));
+    let reports = watch(runs, Together::No, screen);
+    screen.report("serve", &reports);
+    let exit = exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), false)?;
+    // Problems of single files were told as they came up; to be stopped is how a server ends well.
+    let is_whole = first_error.is_none();
+    Ok(if interrupt.came() && is_whole {
+        Exit::Done
+    } else if is_whole {
+        exit
+    } else {
+        Exit::Attention
+    })
+}
+
+fn start(home: &Home, dir: ReplicaDir, args: &Serve) -> Result<Running, CommandError> {
+    let last_port = dir.port();
+    let keeper = dir.clone();
+    let replica = Replica::open(home, dir)?;
+    let dial = known_addrs(&replica)?.into_iter().collect();
+    let listen = listen_addrs(&args.listen, last_port);
+    let running = launch(&replica, Plan { listen, dial, join: None, goal: Goal::Serve })?;
+    keep_port(&keeper, &wait_listening(&running)?)?;
+    Ok(running)
+}
