@@ -24,7 +24,7 @@ pub enum Bug {
     LamportUnchecked = 29,
     /// What a hint is about counts as gone without a look.
     HintBelieved = 46,
-    /// A moved file is not read though its row was read in the racy window.
+    /// A moved file is not read, then or later, though its row was read in the racy window.
     RacyMoveUnread = 47,
 }
 

@@ -63,6 +63,12 @@ impl Plant {
         match self {
             Plant::Product(Bug::LamportUnchecked) => plan.liars = 2,
             Plant::Product(Bug::CyclesUnchecked) => plan.shuffles = 70,
+            Plant::Product(Bug::RacyMoveUnread) => {
+                // Changes within one step of the disk's clock, and many of them.
+                plan.granularity = 1_000_000_000;
+                plan.storm_ms = plan.storm_ms.min(6_000);
+                plan.deeds = 150;
+            }
             Plant::Product(Bug::LocalClockInNames) => plan.clocks = 100_000,
             _ => {}
         }
