@@ -11,7 +11,7 @@ pub use super::intent::RowAfter;
 use super::intent::{Intent, IntentStep};
 use super::stage::stage_name;
 pub use super::step::{ApplyFailed, Operation, Outcome, Refusal, Source, Step};
-use crate::disk::{DiskRow, Spot, StatSig};
+use crate::disk::{DiskRow, ShownAs, Spot, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::{ChunkPlace, encode};
 use crate::store::tables::{Store, StoreError};
@@ -98,6 +98,14 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
             ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
             continue;
         }
+        // What was dead when the plan was made, and lives again, is wanted where it stands.
+        if let Operation::Remove { expect, stays: None, .. } = operation
+            && expect.shown_as == ShownAs::Main
+            && view.node(&expect.node).map_err(tree_failed)?.is_some_and(|node| node.live)
+        {
+            ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
+            continue;
+        }
         // A row in a directory that is to go is a change that was recorded since: it would be left without one.
         if let Operation::RemoveDir { expect: DiskRow { dir: Some(dir), .. }, .. } = operation {
             let rows = view.all_disk_rows(*dir)?;
@@ -117,15 +125,19 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
 /// that died since shows nothing any more, whatever the row still says.
 fn is_home(view: &View<'_>, freed: &BTreeSet<RelPath>, step: &Step, spot: &Spot) -> Result<bool, StoreError> {
     let (Some(place), Some(node)) = (&step.place, view.node_of_dir(spot.dir)?) else { return Ok(true) };
-    let fault = |fault: TreeFault| StoreError::Failed(fault.to_string());
-    let is_itself = node == place.parent && view.node(&node).map_err(fault)?.is_some_and(|node| node.live);
+    let is_itself =
+        node == place.parent && view.node(&node).map_err(tree_failed)?.is_some_and(|node| node.live);
     if is_itself || freed.iter().any(|path| step.operation.at().starts_with(path)) {
         return Ok(true);
     }
     let row = view.dir_spot(spot.dir)?.map(|above| view.disk_row(&above)).transpose()?.flatten();
     let twins = row.map(|row| row.twins).unwrap_or_default();
-    let wanted = group(view, &place.parent).map_err(fault)?;
+    let wanted = group(view, &place.parent).map_err(tree_failed)?;
     Ok(wanted.contains(&node) || twins.iter().any(|twin| wanted.contains(twin)))
+}
+
+fn tree_failed(fault: TreeFault) -> StoreError {
+    StoreError::Failed(fault.to_string())
 }
 
 fn is_risky(operation: &Operation) -> bool {

@@ -178,8 +178,7 @@ impl Planner<'_, '_> {
         if row.body != one.state.body || slot.wanted(row).is_some() || !slot.strays.contains_key(spot) {
             return Ok(false);
         }
-        let elsewhere = self.wanted_elsewhere(row, slot.home, slot.place)?;
-        Ok(elsewhere.is_none() || self.is_left_over(spot, row)?)
+        Ok(!self.is_wanted_elsewhere(row, slot.home, slot.place)? || self.is_left_over(spot, row)?)
     }
 
     /// Where a thing stands now; or equal bytes that are wanted nowhere.
@@ -262,7 +261,7 @@ impl Planner<'_, '_> {
             // It goes to its own name of this slot when that is looked at; if that is taken, aside.
             return self.step_aside_if_blocked(slot, path, row);
         }
-        if let Some(other) = self.wanted_elsewhere(row, home, place)? {
+        if let Some(other) = self.place_elsewhere(row, home, place)? {
             if self.busy.contains(&other) {
                 return Ok(false);
             }
