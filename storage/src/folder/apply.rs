@@ -18,7 +18,7 @@ use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
-use dunlin_core::id::ContentHash;
+use dunlin_core::id::{ContentHash, NodeId};
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{TreeFault, TreeRead};
 use dunlin_core::tree::view::group;
@@ -334,7 +334,7 @@ fn carry_out(
             Ok(Some(expect.stat))
         }
         Operation::Remove { expect, stays, .. } => {
-            if let Some((path, row)) = stays {
+            if let Some((path, row)) = stays.as_deref() {
                 let (dir, name) = folder.parent(path).map_err(refuse)?;
                 check(dir.stat(name.as_bytes()), row)?;
             }
@@ -578,8 +578,8 @@ pub(super) fn write_row(
     stat: StatSig,
     racy: bool,
 ) -> Result<(), StoreError> {
-    let known_dir = edit.view().disk_row(spot)?.and_then(|row| row.dir);
-    let dir = match (&after.body, after.dir.or(known_dir)) {
+    let known = edit.view().disk_row(spot)?.filter(|row| row.dir.is_some());
+    let dir = match (&after.body, after.dir.or(known.as_ref().and_then(|row| row.dir))) {
         (Body::Directory, Some(dir)) => Some(dir),
         (Body::Directory, None) => Some(edit.new_dir_id()?),
         _ => None,
@@ -594,10 +594,21 @@ pub(super) fn write_row(
         places: after.places.clone(),
         stat,
         racy: stat.kind == Kind::File && racy,
-        twins: after.twins.clone(),
+        twins: known
+            .filter(|row| row.dir == dir)
+            .map_or_else(|| after.twins.clone(), |row| twins_of(row, after)),
     };
     edit.put_disk_row(spot, &row)?;
     put_chunks(edit, &row)
+}
+
+/// A plan that was made since has put things in order for the nodes that the row says.
+fn twins_of(row: DiskRow, after: &RowAfter) -> Vec<NodeId> {
+    let shows: BTreeSet<NodeId> = row.twins.into_iter().chain([row.node]).collect();
+    match shows.contains(&after.node) {
+        true => shows.into_iter().filter(|node| *node != after.node).collect(),
+        false => after.twins.clone(),
+    }
 }
 
 /// Says that the row's file holds the chunks of its content.

@@ -98,7 +98,7 @@ impl Planner<'_, '_> {
         path: RelPath,
         row: &DiskRow,
     ) -> Result<(), JobError> {
-        let stays = self.what_stays(&path, row)?;
+        let stays = self.what_stays(&path, row)?.map(Box::new);
         self.freed.insert(path.clone());
         let operation = Operation::Remove { at: path, expect: row.clone(), stays };
         self.push(place, Step::new(operation, None, Some(place.clone())), None);
