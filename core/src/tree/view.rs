@@ -118,7 +118,7 @@ fn nodes_at(tree: &dyn TreeRead, parents: &[NodeId], name: &Name) -> Result<Vec<
 }
 
 /// Equal for the user: the same bytes, however they are cut into chunks.
-fn is_same(ours: &Body, theirs: &Body) -> bool {
+pub fn is_same(ours: &Body, theirs: &Body) -> bool {
     match (ours, theirs) {
         (Body::File(ours), Body::File(theirs)) => (ours.size, ours.hash) == (theirs.size, theirs.hash),
         _ => ours == theirs,

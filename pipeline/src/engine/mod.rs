@@ -407,8 +407,8 @@ impl Engine {
                     } else {
                         self.free(place);
                     }
-                    if let Operation::Remove { stays: Some((other, _)), .. } = &step.operation {
-                        self.rescan_around(other.clone());
+                    if let Operation::Remove { stays: Some(other), .. } = &step.operation {
+                        self.rescan_around(other.0.clone());
                     }
                     self.rescan_around(path);
                 }

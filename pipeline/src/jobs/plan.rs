@@ -194,10 +194,12 @@ impl Planner<'_, '_> {
         let Some(shown) = self.main_of(&parent.nodes, &place, first)? else { return Ok(None) };
         let Ok(path) = parent.path.join(shown.name.clone()) else { return Ok(None) };
         if let Some(dir) = parent.dir
-            && let Some(row) = self.edit.view().disk_row(&Spot { dir, name: shown.name.clone() })?
+            && let spot = (Spot { dir, name: shown.name.clone() })
+            && let Some(row) = self.edit.view().disk_row(&spot)?
             && row.dir.is_some()
             && nodes.contains(&row.node)
         {
+            self.note_group(&spot, &row, &nodes)?;
             return self.new_home(nodes, path, row.dir).map(Some);
         }
         // It is on its way: made by this plan, or by one that is under way.

@@ -7,14 +7,14 @@ use super::JobError;
 use super::ledger_state::label_of;
 use super::signer::Signer;
 use dunlin_core::canary::{self, Bug};
-use dunlin_core::content::{Body, Kind, Meta};
+use dunlin_core::content::{Body, Kind, Meta, State};
 use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{self as ledger, Event};
 use dunlin_core::limits::PATH_DEPTH_MAX;
 use dunlin_core::path::{Name, RelPath};
-use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
-use dunlin_core::tree::view::{Role, Shown, group, slot};
+use dunlin_core::tree::node::{Place, TreeRead, TreeWrite, Version};
+use dunlin_core::tree::view::{Role, Shown, group, is_same, slot};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::put_chunks;
 use dunlin_storage::folder::cut::Cut;
@@ -284,7 +284,7 @@ impl Recorder<'_, '_> {
             let twins = if is_same { Vec::new() } else { self.twins(&spot, &row)? };
             let dot = self.signer.push(Event::Written { node, base, body, meta })?;
             row.versions = vec![dot];
-            self.delete_all(&twins)?;
+            self.delete_all(&twins, &row.body)?;
         }
         if let (ShownAs::Copy(_), false) = (row.shown_as, row.meta == found.meta) {
             // A conflict copy is a view: its mode and time are those of its version, and come back.
@@ -318,11 +318,16 @@ impl Recorder<'_, '_> {
         Ok(row.versions.clone())
     }
 
-    /// Other nodes that the row's thing stands for.
+    /// Other nodes that the row's thing stands for. The ledger may know more of them by now, and other contents:
+    /// what was not on this disk has nobody changed here.
     fn twins(&mut self, spot: &Spot, row: &DiskRow) -> Result<Vec<NodeId>, JobError> {
         let shown = self.slot(spot.dir, &spot.name)?;
-        let this = shown.into_iter().find(|s| s.node == row.node && s.role == Role::Main);
-        let mut twins = this.map(|s| s.twins).unwrap_or_default();
+        let is_this =
+            |s: &Shown| s.node == row.node && s.role == Role::Main && is_same(&s.state.body, &row.body);
+        let mut twins = shown.into_iter().find(is_this).map(|s| s.twins).unwrap_or_default();
+        if row.dir.is_some() {
+            twins.retain(|twin| row.twins.contains(twin));
+        }
         // A twin that has a file of its own on this disk is not what was changed here.
         let view = self.signer.edit.view();
         for at in (0..twins.len()).rev() {
@@ -333,10 +338,13 @@ impl Recorder<'_, '_> {
         Ok(twins)
     }
 
-    fn delete_all(&mut self, nodes: &[NodeId]) -> Result<(), JobError> {
+    /// Deletes what of these nodes was shown as `body`; their conflict copies are things of their own.
+    fn delete_all(&mut self, nodes: &[NodeId], body: &Body) -> Result<(), JobError> {
         for node in nodes {
             if let Some(row) = self.signer.edit.node(node)? {
-                let base = row.content.iter().map(|head| head.id).collect();
+                let is_shown =
+                    |head: &&Version<State>| head.value.is_deleted() || is_same(&head.value.body, body);
+                let base = row.content.iter().filter(is_shown).map(|head| head.id).collect();
                 self.signer.push(Event::Deleted { node: *node, base })?;
             }
         }
@@ -390,7 +398,7 @@ impl Recorder<'_, '_> {
         {
             self.signer.push(Event::Deleted { node: row.node, base: row.versions.clone() })?;
         }
-        self.delete_all(&twins)?;
+        self.delete_all(&twins, &row.body)?;
         if row.stat.kind == Kind::Directory {
             self.groups.clear();
         }

@@ -11,14 +11,14 @@ pub use super::intent::RowAfter;
 use super::intent::{Intent, IntentStep};
 use super::stage::stage_name;
 pub use super::step::{ApplyFailed, Operation, Outcome, Refusal, Source, Step};
-use crate::disk::{DiskRow, Spot, StatSig};
+use crate::disk::{DiskRow, ShownAs, Spot, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::{ChunkPlace, encode};
 use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
-use dunlin_core::id::ContentHash;
+use dunlin_core::id::{ContentHash, NodeId};
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{TreeFault, TreeRead};
 use dunlin_core::tree::view::group;
@@ -98,6 +98,14 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
             ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
             continue;
         }
+        // What was dead when the plan was made, and lives again, is wanted where it stands.
+        if let Operation::Remove { expect, stays: None, .. } = operation
+            && expect.shown_as == ShownAs::Main
+            && view.node(&expect.node).map_err(tree_failed)?.is_some_and(|node| node.live)
+        {
+            ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
+            continue;
+        }
         // A row in a directory that is to go is a change that was recorded since: it would be left without one.
         if let Operation::RemoveDir { expect: DiskRow { dir: Some(dir), .. }, .. } = operation {
             let rows = view.all_disk_rows(*dir)?;
@@ -117,15 +125,19 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
 /// that died since shows nothing any more, whatever the row still says.
 fn is_home(view: &View<'_>, freed: &BTreeSet<RelPath>, step: &Step, spot: &Spot) -> Result<bool, StoreError> {
     let (Some(place), Some(node)) = (&step.place, view.node_of_dir(spot.dir)?) else { return Ok(true) };
-    let fault = |fault: TreeFault| StoreError::Failed(fault.to_string());
-    let is_itself = node == place.parent && view.node(&node).map_err(fault)?.is_some_and(|node| node.live);
+    let is_itself =
+        node == place.parent && view.node(&node).map_err(tree_failed)?.is_some_and(|node| node.live);
     if is_itself || freed.iter().any(|path| step.operation.at().starts_with(path)) {
         return Ok(true);
     }
     let row = view.dir_spot(spot.dir)?.map(|above| view.disk_row(&above)).transpose()?.flatten();
     let twins = row.map(|row| row.twins).unwrap_or_default();
-    let wanted = group(view, &place.parent).map_err(fault)?;
+    let wanted = group(view, &place.parent).map_err(tree_failed)?;
     Ok(wanted.contains(&node) || twins.iter().any(|twin| wanted.contains(twin)))
+}
+
+fn tree_failed(fault: TreeFault) -> StoreError {
+    StoreError::Failed(fault.to_string())
 }
 
 fn is_risky(operation: &Operation) -> bool {
@@ -322,7 +334,7 @@ fn carry_out(
             Ok(Some(expect.stat))
         }
         Operation::Remove { expect, stays, .. } => {
-            if let Some((path, row)) = stays {
+            if let Some((path, row)) = stays.as_deref() {
                 let (dir, name) = folder.parent(path).map_err(refuse)?;
                 check(dir.stat(name.as_bytes()), row)?;
             }
@@ -566,8 +578,8 @@ pub(super) fn write_row(
     stat: StatSig,
     racy: bool,
 ) -> Result<(), StoreError> {
-    let known_dir = edit.view().disk_row(spot)?.and_then(|row| row.dir);
-    let dir = match (&after.body, after.dir.or(known_dir)) {
+    let known = edit.view().disk_row(spot)?.filter(|row| row.dir.is_some());
+    let dir = match (&after.body, after.dir.or(known.as_ref().and_then(|row| row.dir))) {
         (Body::Directory, Some(dir)) => Some(dir),
         (Body::Directory, None) => Some(edit.new_dir_id()?),
         _ => None,
@@ -582,10 +594,21 @@ pub(super) fn write_row(
         places: after.places.clone(),
         stat,
         racy: stat.kind == Kind::File && racy,
-        twins: after.twins.clone(),
+        twins: known
+            .filter(|row| row.dir == dir)
+            .map_or_else(|| after.twins.clone(), |row| twins_of(row, after)),
     };
     edit.put_disk_row(spot, &row)?;
     put_chunks(edit, &row)
+}
+
+/// A plan that was made since has put things in order for the nodes that the row says.
+fn twins_of(row: DiskRow, after: &RowAfter) -> Vec<NodeId> {
+    let shows: BTreeSet<NodeId> = row.twins.into_iter().chain([row.node]).collect();
+    match shows.contains(&after.node) {
+        true => shows.into_iter().filter(|node| *node != after.node).collect(),
+        false => after.twins.clone(),
+    }
 }
 
 /// Says that the row's file holds the chunks of its content.

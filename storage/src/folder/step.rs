@@ -76,7 +76,7 @@ pub enum Operation {
         /// What stands there.
         expect: DiskRow,
         /// Where the same thing stands and stays, if it is live; it must be there.
-        stays: Option<(RelPath, DiskRow)>,
+        stays: Option<Box<(RelPath, DiskRow)>>,
     },
     /// Take an empty directory away.
     RemoveDir {

@@ -14,25 +14,31 @@ use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_storage::folder::apply::{Operation, Step};
 
 impl Planner<'_, '_> {
-    /// The place where a row's thing should stand, if that is not here.
-    pub(super) fn wanted_elsewhere(
+    /// The place of a row's live thing, if it is another one. The plan of that place moves it or takes it away,
+    /// nobody else: what is shown there can change again before a step is carried out.
+    pub(super) fn place_elsewhere(
         &self,
         row: &DiskRow,
         home: &Home,
         place: &Place,
     ) -> Result<Option<Place>, JobError> {
         let Some(node) = self.edit.node(&row.node)? else { return Ok(None) };
-        let Some(at) = node.at.filter(|_| node.live) else { return Ok(None) };
-        if home.nodes.contains(&at.parent) && at.name == place.name {
-            return Ok(None);
-        }
-        if let ShownAs::Copy(_) = row.shown_as {
-            // A conflict copy goes with its main file, if it is shown there still.
-            let shown = self.shown_at(&group(&self.edit, &at.parent)?, &at)?;
-            let is_it = |s: &Shown| s.node == row.node && shown_as(s.role) == row.shown_as;
-            return Ok(Some(at).filter(|_| shown.iter().any(is_it)));
-        }
-        Ok(Some(at))
+        let is_other = |at: &Place| !home.nodes.contains(&at.parent) || at.name != place.name;
+        Ok(node.at.filter(|at| node.live && is_other(at)))
+    }
+
+    /// True if a row's thing is shown because of another place.
+    pub(super) fn is_wanted_elsewhere(
+        &self,
+        row: &DiskRow,
+        home: &Home,
+        place: &Place,
+    ) -> Result<bool, JobError> {
+        let Some(at) = self.place_elsewhere(row, home, place)? else { return Ok(false) };
+        let is_it = |s: &Shown| s.node == row.node && shown_as(s.role) == row.shown_as;
+        // A conflict copy goes with its main file, if it is shown there still.
+        Ok(row.shown_as == ShownAs::Main
+            || self.shown_at(&group(&self.edit, &at.parent)?, &at)?.iter().any(is_it))
     }
 
     /// Two rows can say that they are one thing: the one that is not known as its spot is left over.
@@ -48,7 +54,7 @@ impl Planner<'_, '_> {
         spot: &Spot,
         row: &DiskRow,
     ) -> Result<bool, JobError> {
-        if let Some(other) = self.wanted_elsewhere(row, home, place)?
+        if let Some(other) = self.place_elsewhere(row, home, place)?
             && !self.is_left_over(spot, row)?
         {
             return self.leave_to(&other, row);
@@ -92,7 +98,7 @@ impl Planner<'_, '_> {
         path: RelPath,
         row: &DiskRow,
     ) -> Result<(), JobError> {
-        let stays = self.what_stays(&path, row)?;
+        let stays = self.what_stays(&path, row)?.map(Box::new);
         self.freed.insert(path.clone());
         let operation = Operation::Remove { at: path, expect: row.clone(), stays };
         self.push(place, Step::new(operation, None, Some(place.clone())), None);
@@ -106,11 +112,17 @@ impl Planner<'_, '_> {
         let Some(at) = node.at else { return Ok(None) };
         let nodes = group(&self.edit, &at.parent)?;
         let shown = self.shown_at(&nodes, &at)?;
-        let one = shown.iter().find(|one| is_it(row, one));
-        let (Some(one), Some(dir)) = (one, self.standing_dir(&nodes)?) else { return Ok(None) };
-        let spot = Spot { dir, name: one.name.clone() };
-        let row = self.edit.view().disk_row(&spot)?.filter(|row| is_it(row, one));
-        Ok(self.path_of(&spot)?.filter(|other| other != path).zip(row))
+        let Some(one) = shown.iter().find(|one| is_it(row, one)) else { return Ok(None) };
+        let home = self.standing_dir(&nodes)?.map(|dir| Spot { dir, name: one.name.clone() });
+        let own = self.edit.view().located(&row.node, row.shown_as)?;
+        for spot in home.into_iter().chain(own) {
+            let row = self.edit.view().disk_row(&spot)?.filter(|row| is_it(row, one));
+            let found = self.path_of(&spot)?.filter(|other| other != path).zip(row);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// A directory goes once nothing with a row is in it.

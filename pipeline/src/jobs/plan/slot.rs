@@ -178,8 +178,7 @@ impl Planner<'_, '_> {
         if row.body != one.state.body || slot.wanted(row).is_some() || !slot.strays.contains_key(spot) {
             return Ok(false);
         }
-        let elsewhere = self.wanted_elsewhere(row, slot.home, slot.place)?;
-        Ok(elsewhere.is_none() || self.is_left_over(spot, row)?)
+        Ok(!self.is_wanted_elsewhere(row, slot.home, slot.place)? || self.is_left_over(spot, row)?)
     }
 
     /// Where a thing stands now; or equal bytes that are wanted nowhere.
@@ -207,13 +206,11 @@ impl Planner<'_, '_> {
             && row.shown_as == shown_as(one.role)
             && row.versions == one.versions
             && row.places == one.places
-            && (row.dir.is_none() || row.twins == one.twins)
             && !self.is_left_over(spot, row)?;
         let expect = row.clone();
         let operation = if row.stat.kind == Kind::Directory {
-            if (row.node, &row.twins) != (one.node, &one.twins) {
-                self.mark_inside(one, Some(row))?;
-            }
+            let nodes: Vec<NodeId> = std::iter::once(one.node).chain(one.twins.iter().copied()).collect();
+            self.note_group(spot, row, &nodes)?;
             let is_same = row.meta.mode == one.state.meta.mode;
             match (is_same, is_noted) {
                 (true, true) => return Ok(true),
@@ -262,7 +259,7 @@ impl Planner<'_, '_> {
             // It goes to its own name of this slot when that is looked at; if that is taken, aside.
             return self.step_aside_if_blocked(slot, path, row);
         }
-        if let Some(other) = self.wanted_elsewhere(row, home, place)? {
+        if let Some(other) = self.place_elsewhere(row, home, place)? {
             if self.busy.contains(&other) {
                 return Ok(false);
             }
@@ -405,27 +402,38 @@ impl Planner<'_, '_> {
     fn put_new(&mut self, place: &Place, at: RelPath, one: &Shown) -> Result<bool, JobError> {
         if one.state.body == Body::Directory {
             self.push_shown(place, Operation::MakeDir { at }, one, None);
-            self.mark_inside(one, None)?;
+            for node in std::iter::once(&one.node).chain(&one.twins) {
+                self.mark_children(node)?;
+            }
             return Ok(true);
         }
         self.put(place, at, one, None)?;
         Ok(true)
     }
 
-    /// A directory on disk shows other nodes from now on than its row says, if there is one. What is shown at a
-    /// name of it depends on all of them: those that came brought things, and those that went took theirs along.
-    fn mark_inside(&mut self, one: &Shown, before: Option<&DiskRow>) -> Result<(), JobError> {
-        let inside = match before.and_then(|row| row.dir) {
-            Some(dir) => self.edit.view().all_disk_rows(dir)?,
-            None => Vec::new(),
+    /// Compares the nodes that a directory on disk shows with those that its row says. What is shown at a name of it
+    /// depends on all of them: those that came brought things, those that went took theirs along. So all that
+    /// is in it, and all that either shows, is looked at, and the row is true before anything of that is done.
+    pub(super) fn note_group(
+        &mut self,
+        spot: &Spot,
+        row: &DiskRow,
+        nodes: &[NodeId],
+    ) -> Result<(), JobError> {
+        let showed: BTreeSet<NodeId> = row.twins.iter().copied().chain([row.node]).collect();
+        let shows: BTreeSet<NodeId> = nodes.iter().copied().collect();
+        let (Some(dir), Some(first)) = (row.dir.filter(|_| showed != shows), nodes.first()) else {
+            return Ok(());
         };
-        for (name, _) in inside {
-            self.mark_unless_marked(&Place { parent: one.node, name })?;
+        for (name, _) in self.edit.view().all_disk_rows(dir)? {
+            self.mark_unless_marked(&Place { parent: *first, name })?;
         }
-        let showed = before.into_iter().flat_map(|row| std::iter::once(&row.node).chain(&row.twins));
-        let shows = std::iter::once(&one.node).chain(&one.twins);
-        for node in showed.chain(shows).collect::<BTreeSet<_>>() {
+        for node in showed.union(&shows) {
             self.mark_children(node)?;
+        }
+        if shows.contains(&row.node) {
+            let twins = shows.into_iter().filter(|node| *node != row.node).collect();
+            self.edit.put_disk_row_again(spot, &DiskRow { twins, ..row.clone() })?;
         }
         Ok(())
     }
