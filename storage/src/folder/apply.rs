@@ -9,16 +9,17 @@ use super::cut::is_racy;
 use super::fs::{DirHandle, Folder, FsError, Standing};
 pub use super::intent::RowAfter;
 use super::intent::{Intent, IntentStep};
+use super::row::write_row;
 use super::stage::stage_name;
 pub use super::step::{ApplyFailed, Operation, Outcome, Refusal, Source, Step};
 use crate::disk::{DiskRow, ShownAs, Spot, StatSig};
 use crate::store::edit::Edit;
-use crate::store::rows::{ChunkPlace, encode};
+use crate::store::rows::encode;
 use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
-use dunlin_core::id::{ContentHash, NodeId};
+use dunlin_core::id::ContentHash;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{TreeFault, TreeRead};
 use dunlin_core::tree::view::group;
@@ -568,63 +569,4 @@ fn record_one(edit: &mut Edit<'_>, ready: &Ready, now: Timestamp) -> Result<bool
     };
     write_row(edit, &spot, after, stat, was_racy || is_racy(&stat, now))?;
     Ok(true)
-}
-
-/// Writes the row of something that stands there now.
-pub(super) fn write_row(
-    edit: &mut Edit<'_>,
-    spot: &Spot,
-    after: &RowAfter,
-    stat: StatSig,
-    racy: bool,
-) -> Result<(), StoreError> {
-    let known = edit.view().disk_row(spot)?.filter(|row| row.dir.is_some());
-    let dir = match (&after.body, after.dir.or(known.as_ref().and_then(|row| row.dir))) {
-        (Body::Directory, Some(dir)) => Some(dir),
-        (Body::Directory, None) => Some(edit.new_dir_id()?),
-        _ => None,
-    };
-    let row = DiskRow {
-        node: after.node,
-        shown_as: after.shown_as,
-        dir,
-        body: after.body.clone(),
-        meta: after.meta,
-        versions: after.versions.clone(),
-        places: after.places.clone(),
-        stat,
-        racy: stat.kind == Kind::File && racy,
-        twins: known
-            .filter(|row| row.dir == dir)
-            .map_or_else(|| after.twins.clone(), |row| twins_of(row, after)),
-    };
-    edit.put_disk_row(spot, &row)?;
-    put_chunks(edit, &row)
-}
-
-/// A plan that was made since has put things in order for the nodes that the row says.
-fn twins_of(row: DiskRow, after: &RowAfter) -> Vec<NodeId> {
-    let shows: BTreeSet<NodeId> = row.twins.into_iter().chain([row.node]).collect();
-    match shows.contains(&after.node) {
-        true => shows.into_iter().filter(|node| *node != after.node).collect(),
-        false => after.twins.clone(),
-    }
-}
-
-/// Says that the row's file holds the chunks of its content.
-pub fn put_chunks(edit: &mut Edit<'_>, row: &DiskRow) -> Result<(), StoreError> {
-    let Body::File(content) = &row.body else {
-        return Ok(());
-    };
-    let place = |offset, len| ChunkPlace { node: row.node, shown_as: row.shown_as, offset, len };
-    let Some(hash) = &content.manifest else {
-        return edit.put_chunk_place(&content.hash, &place(0, content.size as u32));
-    };
-    let Some(manifest) = edit.view().manifest(hash)? else {
-        return Ok(());
-    };
-    for (chunk, offset) in manifest.chunks.iter().zip(manifest.offsets()) {
-        edit.put_chunk_place(&chunk.hash, &place(offset, chunk.len))?;
-    }
-    Ok(())
 }

@@ -9,6 +9,7 @@ pub mod fs;
 pub mod intent;
 pub mod lookout;
 pub mod recover;
+pub mod row;
 pub mod scan;
 pub mod scope;
 pub mod stage;
