@@ -63,13 +63,17 @@ impl Oracle {
     }
 
     /// The power went: bytes that a user had been writing are torn, and what was neither synced nor
-    /// recorded may be gone.
+    /// recorded may be gone; so may what a user took away elsewhere and the power cut back to a staged copy,
+    /// which recovery sweeps (seed 3052).
     pub fn lose_power(&mut self, torn: Vec<Hash>, disks: &[&State]) {
         self.allowed.extend(torn);
         let there: BTreeSet<Hash> = disks.iter().flat_map(|d| d.reachable(false)).collect();
-        let is_excused = |hash: &Hash| !self.recorded.contains(hash) || self.superseded.contains(hash);
-        let lost: Vec<Hash> =
-            self.must.iter().filter(|h| !there.contains(*h) && is_excused(h)).copied().collect();
+        let kept: BTreeSet<Hash> = disks.iter().flat_map(|d| d.reachable(true)).collect();
+        let is_gone = |hash: &Hash| match self.superseded.contains(hash) {
+            true => !kept.contains(hash),
+            false => !self.recorded.contains(hash) && !there.contains(hash),
+        };
+        let lost: Vec<Hash> = self.must.iter().filter(|hash| is_gone(hash)).copied().collect();
         for hash in lost {
             self.must.remove(&hash);
             self.wanted.remove(&hash);
