@@ -7,6 +7,7 @@ pub mod apply;
 pub mod cut;
 pub mod fs;
 pub mod intent;
+mod place;
 pub mod recover;
 pub mod scan;
 pub mod stage;
