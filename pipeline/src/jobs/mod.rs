@@ -10,6 +10,8 @@ pub mod plan;
 pub mod record;
 pub mod serve;
 mod signer;
+#[cfg(test)]
+mod tests;
 
 use dunlin_core::ledger::chain::LedgerFault;
 use dunlin_core::tree::node::TreeFault;

@@ -5,7 +5,9 @@
 //! name taken, is refused, and the scan looks at it.
 
 mod leave;
+mod marks;
 mod slot;
+mod way;
 
 use super::JobError;
 use super::ledger_state::{label_of, labels};

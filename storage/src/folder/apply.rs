@@ -6,20 +6,20 @@
 //! [`settle`] has made it so. What is displaced is hashed and goes to history.
 
 use super::cut::is_racy;
-use super::fs::{DirHandle, Folder, FsError, Standing};
+use super::fs::{Folder, FsError, Standing};
 pub use super::intent::RowAfter;
 use super::intent::{Intent, IntentStep};
-use super::row::write_row;
+use super::place::{Trouble, place};
 use super::stage::stage_name;
 pub use super::step::{ApplyFailed, Operation, Outcome, Refusal, Source, Step};
 use crate::disk::{DiskRow, ShownAs, Spot, StatSig};
 use crate::store::edit::Edit;
-use crate::store::rows::encode;
+use crate::store::rows::{ChunkPlace, encode};
 use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
-use dunlin_core::id::ContentHash;
+use dunlin_core::id::NodeId;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{TreeFault, TreeRead};
 use dunlin_core::tree::view::group;
@@ -226,21 +226,6 @@ fn intent_step(ready: &Ready) -> IntentStep {
     }
 }
 
-/// Why a step was not carried out.
-enum Trouble {
-    /// The folder is as it was.
-    Step(Outcome),
-    /// What is the user's stands under a name of ours and cannot be put back now. The intent stays open,
-    /// and recovery deals with it.
-    Disk(FsError),
-}
-
-impl From<Outcome> for Trouble {
-    fn from(outcome: Outcome) -> Self {
-        Trouble::Step(outcome)
-    }
-}
-
 /// Carries out what was not refused. Where a step was to take something away and did not, what counts on it
 /// must not happen: a directory that is made would be taken for the old one, and what is put into it as well;
 /// one that a user takes away just then would be gone with a row in it.
@@ -256,7 +241,7 @@ fn place_all(folder: &Folder, batch: &mut [Ready]) -> Result<(), ApplyFailed> {
             };
             let result = match not_freed.iter().any(counts_on) {
                 true => Err(Outcome::Refused(Refusal::NotAsExpected).into()),
-                false => place(folder, ready),
+                false => place(folder, &ready.step, ready.staged.as_deref()),
             };
             match result {
                 Ok(stat) => {
@@ -272,242 +257,6 @@ fn place_all(folder: &Folder, batch: &mut [Ready]) -> Result<(), ApplyFailed> {
         }
     }
     Ok(())
-}
-
-fn place(folder: &Folder, ready: &Ready) -> Result<Option<StatSig>, Trouble> {
-    let operation = &ready.step.operation;
-    let (dir, name) = folder.parent(operation.at()).map_err(refuse)?;
-    let Some(expected) = carry_out(folder, ready, &*dir, name.as_bytes())? else { return Ok(None) };
-    match (dir.stat(name.as_bytes()), operation) {
-        (Ok(Standing::Node(stat)), _) if is_untouched(&stat, &expected) => Ok(Some(stat)),
-        (_, Operation::MakeDir { .. } | Operation::Adopt { .. }) => {
-            Err(Outcome::Refused(Refusal::ChangedMeanwhile).into())
-        }
-        // It was placed, and a user was there already: he changed or took away the new thing, not the old.
-        _ => Ok(Some(unlike_any(&ready.step))),
-    }
-}
-
-/// Does it; gives the stat that it should have by that, but for the change time. `None`: nothing stands there.
-fn carry_out(
-    folder: &Folder,
-    ready: &Ready,
-    dir: &dyn DirHandle,
-    name: &[u8],
-) -> Result<Option<StatSig>, Trouble> {
-    let meta = ready.step.row.as_ref().map(|row| row.meta).unwrap_or_default();
-    match &ready.step.operation {
-        Operation::MakeDir { .. } => {
-            match dir.make_dir(name) {
-                Ok(()) | Err(FsError::Exists) => {}
-                Err(error) => return Err(Outcome::Failed(error).into()),
-            }
-            let made = dir.open_dir(name).map_err(refuse)?;
-            made.set_meta(&meta).map_err(Outcome::Failed)?;
-            Ok(Some(look(dir, name)?))
-        }
-        Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => {
-            // Every put was staged, or has its outcome already.
-            let staged = ready.staged.as_deref().ok_or(Outcome::Failed(FsError::NotFound))?;
-            let stat = look(folder.stage(), staged.as_bytes())?;
-            match over {
-                None => folder.stage().rename_new(staged.as_bytes(), dir, name).map_err(refuse)?,
-                Some(row) => replace(folder, dir, name, staged, row)?,
-            }
-            Ok(Some(stat))
-        }
-        Operation::SetMeta { expect, .. } => {
-            let file = dir.open_read(name).map_err(refuse)?;
-            check(file.stat(), expect)?;
-            file.set_meta(&meta).map_err(Outcome::Failed)?;
-            let mode = (expect.stat.mode & !0o777) | meta.mode;
-            Ok(Some(StatSig { mtime: meta.mtime, mode, ..expect.stat }))
-        }
-        Operation::Adopt { expect, .. } => {
-            check(dir.stat(name), expect)?;
-            Ok(Some(expect.stat))
-        }
-        Operation::Move { from, expect, .. } => {
-            let (old_dir, old_name) = folder.parent(from).map_err(refuse)?;
-            check(old_dir.stat(old_name.as_bytes()), expect)?;
-            old_dir.rename_new(old_name.as_bytes(), dir, name).map_err(refuse)?;
-            folder.forget_dir();
-            Ok(Some(expect.stat))
-        }
-        Operation::Remove { expect, stays, .. } => {
-            if let Some((path, row)) = stays.as_deref() {
-                let (dir, name) = folder.parent(path).map_err(refuse)?;
-                check(dir.stat(name.as_bytes()), row)?;
-            }
-            check(dir.stat(name), expect)?;
-            displace(folder, dir, name, &history_name(expect), expect)?;
-            Ok(None)
-        }
-        Operation::RemoveDir { expect, .. } => {
-            remove_dir(folder, dir, name, expect)?;
-            Ok(None)
-        }
-    }
-}
-
-/// What stands at a name.
-fn look(dir: &dyn DirHandle, name: &[u8]) -> Result<StatSig, Outcome> {
-    match dir.stat(name) {
-        Ok(Standing::Node(stat)) => Ok(stat),
-        Ok(Standing::Special) => Err(Outcome::Refused(Refusal::NotAsExpected)),
-        Err(error) => Err(refuse(error)),
-    }
-}
-
-/// Takes an empty directory away; one that is gone already has been.
-fn remove_dir(folder: &Folder, dir: &dyn DirHandle, name: &[u8], expect: &DiskRow) -> Result<(), Outcome> {
-    folder.forget_dir();
-    match check(dir.stat(name), expect) {
-        Ok(()) => {}
-        Err(_) if dir.stat(name) == Err(FsError::NotFound) => return Ok(()),
-        Err(outcome) => return Err(outcome),
-    }
-    match dir.remove_dir(name) {
-        Ok(()) | Err(FsError::NotFound) => Ok(()),
-        Err(FsError::NotEmpty) => Err(Outcome::Refused(Refusal::NotAsExpected)),
-        Err(error) => Err(Outcome::Failed(error)),
-    }
-}
-
-/// True if it is that very thing, and nobody wrote into it or gave it another mode; a rename changes nothing else
-/// than the change time. What is in a directory is no matter of its own.
-fn is_untouched(stat: &StatSig, before: &StatSig) -> bool {
-    let is_same_file = (stat.size, stat.mtime, stat.mode) == (before.size, before.mtime, before.mode);
-    (stat.kind, stat.ino) == (before.kind, before.ino) && (is_same_file || stat.kind == Kind::Directory)
-}
-
-/// A stat that nothing on a disk has, so that the next scan looks at whatever stands there.
-fn unlike_any(step: &Step) -> StatSig {
-    let body = step.row.as_ref().map(|row| &row.body);
-    let kind = match body {
-        Some(Body::Directory) => Kind::Directory,
-        Some(Body::Symlink(_)) => Kind::Symlink,
-        _ => Kind::File,
-    };
-    let never = Timestamp { secs: i64::MIN, nanos: 0 };
-    StatSig { dev: 0, ino: 0, size: u64::MAX, mode: 0, mtime: never, ctime: never, kind }
-}
-
-/// What is not where it should be is a matter for the scan; the rest for a later try.
-fn refuse(error: FsError) -> Outcome {
-    match error {
-        FsError::NotFound | FsError::Exists | FsError::InTheWay => Outcome::Refused(Refusal::NotAsExpected),
-        other => Outcome::Failed(other),
-    }
-}
-
-fn check(found: Result<Standing, FsError>, expect: &DiskRow) -> Result<(), Outcome> {
-    match found {
-        Ok(Standing::Node(stat)) if is_expected(&stat, expect) => Ok(()),
-        Ok(_) => Err(Outcome::Refused(Refusal::NotAsExpected)),
-        Err(error) => Err(refuse(error)),
-    }
-}
-
-fn is_expected(stat: &StatSig, expect: &DiskRow) -> bool {
-    match expect.stat.kind {
-        Kind::Directory => stat.kind == Kind::Directory && stat.ino == expect.stat.ino,
-        _ => *stat == expect.stat,
-    }
-}
-
-/// Exchanges the staged file with the old one and looks at what came out. A user's edit of the last
-/// moment is put back.
-fn replace(
-    folder: &Folder,
-    dir: &dyn DirHandle,
-    name: &[u8],
-    staged: &str,
-    row: &DiskRow,
-) -> Result<(), Trouble> {
-    check(dir.stat(name), row)?;
-    folder.stage().exchange(staged.as_bytes(), dir, name).map_err(refuse)?;
-    let kept = match came_out_as(folder.stage(), staged, row) {
-        true => keep(folder, staged, row).map_err(Outcome::Failed),
-        false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
-    };
-    kept.or_else(|outcome| {
-        folder.stage().exchange(staged.as_bytes(), dir, name).map_err(Trouble::Disk)?;
-        Err(outcome.into())
-    })
-}
-
-/// Moves a file to history and looks at what came out.
-fn displace(
-    folder: &Folder,
-    dir: &dyn DirHandle,
-    name: &[u8],
-    temp: &str,
-    row: &DiskRow,
-) -> Result<(), Trouble> {
-    let _ = folder.stage().unlink_own(temp);
-    dir.rename_new(name, folder.stage(), temp.as_bytes()).map_err(refuse)?;
-    let kept = match came_out_as(folder.stage(), temp, row) {
-        true => keep(folder, temp, row).map_err(Outcome::Failed),
-        false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
-    };
-    kept.or_else(|outcome| {
-        folder.stage().rename_new(temp.as_bytes(), dir, name).map_err(Trouble::Disk)?;
-        Err(outcome.into())
-    })
-}
-
-/// The change time has moved through the rename itself, so it is no evidence; inode, size and time are.
-/// In the racy window only the bytes are.
-fn came_out_as(dir: &dyn DirHandle, name: &str, row: &DiskRow) -> bool {
-    let Ok(Standing::Node(stat)) = dir.stat(name.as_bytes()) else {
-        return false;
-    };
-    let is_like = stat.ino == row.stat.ino
-        && stat.size == row.stat.size
-        && stat.mtime == row.stat.mtime
-        && stat.kind == row.stat.kind;
-    if !is_like {
-        return false;
-    }
-    match (&row.body, row.racy) {
-        (Body::File(content), true) => hash_of(dir, name).is_ok_and(|hash| hash == content.hash),
-        _ => true,
-    }
-}
-
-/// The hash of a file of dunlin's own.
-pub(super) fn hash_of(dir: &dyn DirHandle, name: &str) -> Result<ContentHash, FsError> {
-    let file = dir.open_read(name.as_bytes())?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1024 * 1024];
-    let mut offset = 0;
-    loop {
-        let read = file.read_at(&mut buffer, offset)?;
-        hasher.update(&buffer[..read]);
-        offset += read as u64;
-        if read < buffer.len() {
-            return Ok(ContentHash(*hasher.finalize().as_bytes()));
-        }
-    }
-}
-
-/// The name under which a displaced thing is kept.
-fn history_name(row: &DiskRow) -> String {
-    match &row.body {
-        Body::File(content) => content.hash.to_string(),
-        // What is there already under this name must be the same.
-        Body::Symlink(target) => format!("{}.link", ContentHash::of(target)),
-        Body::Directory | Body::Deleted => format!("{}.node", row.node.short()),
-    }
-}
-
-/// Brings a displaced thing from the stage to history; what is there already is the same content.
-fn keep(folder: &Folder, temp: &str, row: &DiskRow) -> Result<(), FsError> {
-    match folder.stage().rename_new(temp.as_bytes(), folder.history(), history_name(row).as_bytes()) {
-        Err(FsError::Exists) => folder.stage().unlink_own(temp),
-        other => other,
-    }
 }
 
 /// One transaction: the rows of all that was done, and the marks that are mended by it.
@@ -569,4 +318,63 @@ fn record_one(edit: &mut Edit<'_>, ready: &Ready, now: Timestamp) -> Result<bool
     };
     write_row(edit, &spot, after, stat, was_racy || is_racy(&stat, now))?;
     Ok(true)
+}
+
+/// Writes the row of something that stands there now.
+pub(super) fn write_row(
+    edit: &mut Edit<'_>,
+    spot: &Spot,
+    after: &RowAfter,
+    stat: StatSig,
+    racy: bool,
+) -> Result<(), StoreError> {
+    let known = edit.view().disk_row(spot)?.filter(|row| row.dir.is_some());
+    let dir = match (&after.body, after.dir.or(known.as_ref().and_then(|row| row.dir))) {
+        (Body::Directory, Some(dir)) => Some(dir),
+        (Body::Directory, None) => Some(edit.new_dir_id()?),
+        _ => None,
+    };
+    let row = DiskRow {
+        node: after.node,
+        shown_as: after.shown_as,
+        dir,
+        body: after.body.clone(),
+        meta: after.meta,
+        versions: after.versions.clone(),
+        places: after.places.clone(),
+        stat,
+        racy: stat.kind == Kind::File && racy,
+        twins: known
+            .filter(|row| row.dir == dir)
+            .map_or_else(|| after.twins.clone(), |row| twins_of(row, after)),
+    };
+    edit.put_disk_row(spot, &row)?;
+    put_chunks(edit, &row)
+}
+
+/// A plan that was made since has put things in order for the nodes that the row says.
+fn twins_of(row: DiskRow, after: &RowAfter) -> Vec<NodeId> {
+    let shows: BTreeSet<NodeId> = row.twins.into_iter().chain([row.node]).collect();
+    match shows.contains(&after.node) {
+        true => shows.into_iter().filter(|node| *node != after.node).collect(),
+        false => after.twins.clone(),
+    }
+}
+
+/// Says that the row's file holds the chunks of its content.
+pub fn put_chunks(edit: &mut Edit<'_>, row: &DiskRow) -> Result<(), StoreError> {
+    let Body::File(content) = &row.body else {
+        return Ok(());
+    };
+    let place = |offset, len| ChunkPlace { node: row.node, shown_as: row.shown_as, offset, len };
+    let Some(hash) = &content.manifest else {
+        return edit.put_chunk_place(&content.hash, &place(0, content.size as u32));
+    };
+    let Some(manifest) = edit.view().manifest(hash)? else {
+        return Ok(());
+    };
+    for (chunk, offset) in manifest.chunks.iter().zip(manifest.offsets()) {
+        edit.put_chunk_place(&chunk.hash, &place(offset, chunk.len))?;
+    }
+    Ok(())
 }

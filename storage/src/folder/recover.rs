@@ -3,11 +3,11 @@
 //! Idempotent: it only looks, renames into history, and writes rows; cut short, it begins again.
 //! Bytes that nobody knows are the user's.
 
-use super::apply::{ApplyFailed, hash_of};
+use super::apply::{ApplyFailed, write_row};
 use super::cut::is_racy;
 use super::fs::{self, Folder, FsError, Standing};
 use super::intent::{Intent, IntentStep, RowAfter};
-use super::row::write_row;
+use super::place::hash_of;
 use crate::disk::{DiskRow, Spot, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::decode;

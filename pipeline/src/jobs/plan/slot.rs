@@ -4,28 +4,26 @@
 //! nowhere, or put anew, in this order. Whatever of the slot is left over goes. Two things that are in
 //! each other's way are untangled over several plans: who cannot move yet waits.
 
+use super::way::name_aside;
 use super::{Home, JobError, Needed, Planner};
 use crate::jobs::record::shown_as;
 use dunlin_core::content::{Body, Kind};
 use dunlin_core::id::NodeId;
-use dunlin_core::path::{Name, RelPath};
-use dunlin_core::tree::name::{conflict_name, copies_begin};
+use dunlin_core::path::RelPath;
+use dunlin_core::tree::name::copies_begin;
 use dunlin_core::tree::node::{Place, TreeRead};
 use dunlin_core::tree::view::{Role, Shown, group};
-use dunlin_storage::disk::{DirId, DiskRow, Spot};
+use dunlin_storage::disk::{DiskRow, Spot};
 use dunlin_storage::folder::apply::{Operation, RowAfter, Source, Step};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Children looked at in one read.
-const PAGE: usize = 512;
+use std::collections::BTreeMap;
 
 /// A slot while it is mended.
-struct Slot<'p> {
-    place: &'p Place,
-    home: &'p Home,
-    shown: Vec<Shown>,
+pub(super) struct Slot<'p> {
+    pub(super) place: &'p Place,
+    pub(super) home: &'p Home,
+    pub(super) shown: Vec<Shown>,
     /// Things of this slot that stand on disk and are not in their right place.
-    strays: BTreeMap<Spot, DiskRow>,
+    pub(super) strays: BTreeMap<Spot, DiskRow>,
 }
 
 impl Slot<'_> {
@@ -37,7 +35,7 @@ impl Slot<'_> {
     }
 
     /// The thing that a row is, wherever it stands.
-    fn wanted(&self, row: &DiskRow) -> Option<&Shown> {
+    pub(super) fn wanted(&self, row: &DiskRow) -> Option<&Shown> {
         self.shown.iter().find(|one| is_it(row, one))
     }
 }
@@ -182,7 +180,7 @@ impl Planner<'_, '_> {
     }
 
     /// Where a thing stands now; or equal bytes that are wanted nowhere.
-    fn find_source(&self, slot: &Slot<'_>, one: &Shown) -> Option<(Spot, DiskRow)> {
+    pub(super) fn find_source(&self, slot: &Slot<'_>, one: &Shown) -> Option<(Spot, DiskRow)> {
         let is_free = |(spot, _): &(&Spot, &DiskRow)| {
             self.path_of(spot).is_ok_and(|path| path.is_some_and(|path| !self.freed.contains(&path)))
         };
@@ -246,127 +244,6 @@ impl Planner<'_, '_> {
         row.is_some_and(|row| row.body == one.state.body)
     }
 
-    /// Something else stands where `one` should: it goes where it is wanted, or is replaced.
-    fn make_way(
-        &mut self,
-        slot: &mut Slot<'_>,
-        path: RelPath,
-        row: &DiskRow,
-        one: &Shown,
-    ) -> Result<bool, JobError> {
-        let (place, home) = (slot.place, slot.home);
-        if slot.wanted(row).is_some() {
-            // It goes to its own name of this slot when that is looked at; if that is taken, aside.
-            return self.step_aside_if_blocked(slot, path, row);
-        }
-        if let Some(other) = self.place_elsewhere(row, home, place)? {
-            if self.busy.contains(&other) {
-                return Ok(false);
-            }
-            self.mark(&other)?;
-            // What is wanted below the very directory that it is in the way of never gets there by itself.
-            if one.state.body == Body::Directory || self.is_blocked(&other, &row.node)? {
-                self.step_aside(place, home, path, row)?;
-            }
-            return Ok(false);
-        }
-        if let Some(dir) = home.dir {
-            slot.strays.remove(&Spot { dir, name: one.name.clone() });
-        }
-        if row.stat.kind == Kind::Directory {
-            self.remove_dir(place, path, row)?;
-            return Ok(false);
-        }
-        if one.state.body == Body::Directory || self.find_source(slot, one).is_some() {
-            self.push_removal(place, path, row)?;
-            return Ok(false);
-        }
-        self.put(place, path, one, Some(row.clone()))?;
-        Ok(true)
-    }
-
-    fn step_aside_if_blocked(
-        &mut self,
-        slot: &Slot<'_>,
-        path: RelPath,
-        row: &DiskRow,
-    ) -> Result<bool, JobError> {
-        let target = slot.wanted(row).map(|one| one.name.clone());
-        let is_blocked = match (slot.home.dir, target) {
-            (Some(dir), Some(name)) => self.edit.view().disk_row(&Spot { dir, name })?.is_some(),
-            _ => false,
-        };
-        if is_blocked {
-            self.step_aside(slot.place, slot.home, path, row)?;
-        }
-        Ok(false)
-    }
-
-    /// True if something stands where `node` should, at `place`. Plans nothing: a directory that is not there
-    /// yet has nothing in the way.
-    fn is_blocked(&self, place: &Place, node: &NodeId) -> Result<bool, JobError> {
-        let nodes = group(&self.edit, &place.parent)?;
-        let Some(dir) = self.standing_dir(&nodes)? else {
-            // A directory that is to be where this very thing is can only be made once it has gone.
-            return Ok(!nodes.is_empty());
-        };
-        if !self.is_dir_at_home(&nodes, dir)? {
-            // It has to come home first, and may be waiting for this very thing to go.
-            return Ok(true);
-        }
-        let Some(shown) = self.main_of(&nodes, place, node)? else { return Ok(false) };
-        Ok(self.edit.view().disk_row(&Spot { dir, name: shown.name })?.is_some())
-    }
-
-    /// True if a directory stands where the tree wants it.
-    fn is_dir_at_home(&self, nodes: &[NodeId], dir: DirId) -> Result<bool, JobError> {
-        let Some(first) = nodes.first() else { return Ok(false) };
-        let Some(place) = self.edit.node(first)?.and_then(|node| node.at) else { return Ok(true) };
-        let parents = group(&self.edit, &place.parent)?;
-        let (dir_above, shown) = (self.standing_dir(&parents)?, self.main_of(&parents, &place, first)?);
-        let (Some(parent), Some(shown)) = (dir_above, shown) else { return Ok(false) };
-        Ok(self.edit.view().dir_spot(dir)? == Some(Spot { dir: parent, name: shown.name }))
-    }
-
-    /// The directory on disk that stands for one of these nodes.
-    pub(super) fn standing_dir(&self, nodes: &[NodeId]) -> Result<Option<DirId>, JobError> {
-        for node in nodes {
-            if self.edit.node(node)?.is_some_and(|node| node.at.is_none()) {
-                return Ok(Some(DirId::ROOT));
-            }
-            if let Some(dir) = self.dir_of(node)? {
-                return Ok(Some(dir));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Two things want each other's names: one waits under a name of its own. The scan would take a
-    /// name of dunlin's for the user's, so the row goes along.
-    fn step_aside(
-        &mut self,
-        place: &Place,
-        home: &Home,
-        path: RelPath,
-        row: &DiskRow,
-    ) -> Result<(), JobError> {
-        let Ok(at) = home.path.join(name_aside(place, &row.node)) else { return Ok(()) };
-        let after = RowAfter {
-            node: row.node,
-            shown_as: row.shown_as,
-            body: row.body.clone(),
-            meta: row.meta,
-            versions: row.versions.clone(),
-            places: row.places.clone(),
-            dir: row.dir,
-            twins: row.twins.clone(),
-        };
-        let operation = Operation::Move { from: path.clone(), at, expect: row.clone() };
-        self.freed.insert(path);
-        self.push(place, Step::new(operation, Some(after), Some(place.clone())), None);
-        Ok(())
-    }
-
     /// It stands elsewhere: a rename brings it, with all that is in it. What it holds is looked at next.
     fn bring(
         &mut self,
@@ -411,58 +288,7 @@ impl Planner<'_, '_> {
         Ok(true)
     }
 
-    /// Compares the nodes that a directory on disk shows with those that its row says. What is shown at a name of it
-    /// depends on all of them: those that came brought things, those that went took theirs along. So all that
-    /// is in it, and all that either shows, is looked at, and the row is true before anything of that is done.
-    pub(super) fn note_group(
-        &mut self,
-        spot: &Spot,
-        row: &DiskRow,
-        nodes: &[NodeId],
-    ) -> Result<(), JobError> {
-        let showed: BTreeSet<NodeId> = row.twins.iter().copied().chain([row.node]).collect();
-        let shows: BTreeSet<NodeId> = nodes.iter().copied().collect();
-        let (Some(dir), Some(first)) = (row.dir.filter(|_| showed != shows), nodes.first()) else {
-            return Ok(());
-        };
-        for (name, _) in self.edit.view().all_disk_rows(dir)? {
-            self.mark_unless_marked(&Place { parent: *first, name })?;
-        }
-        for node in showed.union(&shows) {
-            self.mark_children(node)?;
-        }
-        if shows.contains(&row.node) {
-            let twins = shows.into_iter().filter(|node| *node != row.node).collect();
-            self.edit.put_disk_row_again(spot, &DiskRow { twins, ..row.clone() })?;
-        }
-        Ok(())
-    }
-
-    fn mark_children(&mut self, dir: &NodeId) -> Result<(), JobError> {
-        let mut after = None;
-        loop {
-            let page = self.edit.children(dir, after.as_ref(), PAGE)?;
-            for (name, _) in &page {
-                let at = Place { parent: *dir, name: name.clone() };
-                // What is being put there just now takes an older mark with it.
-                if self.busy.contains(&at) { self.mark(&at)? } else { self.mark_unless_marked(&at)? }
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.clone()),
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    /// A new mark counts as a change; one that is there does as well, unless a step under way takes it off.
-    pub(super) fn mark_unless_marked(&mut self, place: &Place) -> Result<(), JobError> {
-        match self.edit.view().dirty_generation(place)? {
-            Some(_) if !self.busy.contains(place) => Ok(()),
-            _ => self.mark(place),
-        }
-    }
-
-    fn put(
+    pub(super) fn put(
         &mut self,
         place: &Place,
         at: RelPath,
@@ -493,11 +319,6 @@ impl Planner<'_, '_> {
     fn push_shown(&mut self, place: &Place, operation: Operation, one: &Shown, content: Option<Needed>) {
         self.push(place, Step::new(operation, Some(row_after(one)), Some(place.clone())), content);
     }
-}
-
-/// The name under which a thing waits that stands in the way of a place.
-fn name_aside(place: &Place, node: &NodeId) -> Name {
-    conflict_name(&place.name, "moving", 0, &node.short())
 }
 
 /// True if the row is this very thing: the node or, for what stands for several nodes, one of them.

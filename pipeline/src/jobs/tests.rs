@@ -1,0 +1,281 @@
+//! Decisions of record and plan over the store in memory, each with the bug that it is there for.
+//!
+//! Rows and events are put by hand; no file is touched.
+
+use super::admit::{Founding, found};
+use super::plan::{Plan, plan};
+use super::record::{Observed, record};
+use super::signer::Signer;
+use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
+use dunlin_core::id::{ContentHash, NodeId};
+use dunlin_core::identity::Identity;
+use dunlin_core::ledger::event::Event;
+use dunlin_core::path::{Name, RelPath};
+use dunlin_core::tree::node::{Node, Place, TreeRead};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
+use dunlin_storage::folder::apply::Operation;
+use dunlin_storage::folder::scan::Seen;
+use dunlin_storage::store::edit::Edit;
+use dunlin_storage::store::memory::MemoryStore;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use std::collections::BTreeSet;
+
+#[test]
+fn what_is_gone_is_signed_though_nothing_points_to_its_row() {
+    let device = Device::new();
+    let (node, row) = device.file(device.root(), "f", b"bytes");
+    device.edit(|edit| {
+        edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap();
+        edit.put_disk_row(&spot(DirId::ROOT, "g"), &row).unwrap();
+        edit.remove_disk_row(&spot(DirId::ROOT, "g")).unwrap();
+    });
+    device.record(Seen::Gone { path: path("f"), row });
+    assert!(!device.node(&node).live, "its deletion was not signed");
+}
+
+#[test]
+fn what_is_left_over_is_no_deletion() {
+    let device = Device::new();
+    let (node, row) = device.file(device.root(), "f", b"bytes");
+    device.edit(|edit| {
+        edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap();
+        edit.put_disk_row(&spot(DirId::ROOT, "g"), &row).unwrap();
+    });
+    device.record(Seen::Gone { path: path("f"), row });
+    assert!(device.node(&node).live, "it stands elsewhere, and was signed as deleted");
+    assert!(device.row(DirId::ROOT, "f").is_none(), "the row that is wrong is still there");
+}
+
+#[test]
+fn what_moved_from_a_directory_to_its_name_is_not_deleted_with_it() {
+    let device = Device::new();
+    let (dir, dir_row) = device.dir(device.root(), "x", DirId(7));
+    let (node, row) = device.file(dir, "f", b"bytes");
+    device.edit(|edit| {
+        edit.put_disk_row(&spot(DirId::ROOT, "x"), &dir_row).unwrap();
+        edit.put_disk_row(&spot(DirId(7), "f"), &row).unwrap();
+    });
+    // A link, so that nothing has to be read.
+    let link = Body::Symlink(b"target".to_vec());
+    let (linked, link_row) = device.create(dir, "l", link, None);
+    device.edit(|edit| edit.put_disk_row(&spot(DirId(7), "l"), &link_row).unwrap());
+    let stat = link_row.stat;
+    device.record(Seen::MovedTo { from: path("x/l"), path: path("x"), row: link_row, stat });
+    assert!(device.node(&linked).live, "what was moved is signed as deleted");
+    assert!(!device.node(&node).live && !device.node(&dir).live, "what it displaced is not");
+}
+
+#[test]
+fn a_twin_that_came_after_the_look_is_not_deleted() {
+    let device = Device::new();
+    let (node, row) = device.file(device.root(), "f", b"old");
+    let (twin, _) = device.file(device.root(), "f", b"new");
+    device.edit(|edit| edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap());
+    // The ledger's file holds what the other one holds by now; this disk still shows the old content.
+    let base = vec![node];
+    device.sign(Event::Written { node, base, body: file(b"new"), meta: meta() });
+    device.record(Seen::Gone { path: path("f"), row });
+    let heads = device.node(&twin).content;
+    assert_eq!(heads.len(), 1, "a file that was never on this disk was signed as deleted");
+    assert!(!heads[0].value.is_deleted());
+}
+
+#[test]
+fn a_directory_that_was_two_is_looked_at_when_one_leaves() {
+    let device = Device::new();
+    let (stays, row) = device.dir(device.root(), "x", DirId(7));
+    let (leaves, _) = device.dir(device.root(), "x", DirId(8));
+    let (file, file_row) = device.file(stays, "n", b"mine");
+    device.file(leaves, "n", b"theirs");
+    device.edit(|edit| {
+        let row = DiskRow { twins: vec![leaves], ..row.clone() };
+        edit.put_disk_row(&spot(DirId::ROOT, "x"), &row).unwrap();
+        edit.put_disk_row(&spot(DirId(7), "n"), &file_row).unwrap();
+    });
+    device.clean();
+    let (base, parent) = (device.node(&leaves).place.iter().map(|v| v.id).collect(), device.root());
+    device.sign(Event::Moved { node: leaves, base, parent, name: name("y") });
+    let before = device.generation(stays, "n");
+    device.plan();
+    assert_eq!(device.row(DirId::ROOT, "x").unwrap().twins, vec![], "the row still says that it is two");
+    assert!(before.is_none());
+    assert_eq!(device.node(&file).at, Some(Place { parent: stays, name: name("n") }));
+    assert!(device.generation(leaves, "n").is_some(), "what the other had is not looked at");
+}
+
+#[test]
+fn what_is_dead_goes_from_every_directory_of_a_group() {
+    let device = Device::new();
+    let (first, row) = device.dir(device.root(), "x", DirId(7));
+    let (second, second_row) = device.dir(device.root(), "x", DirId(8));
+    let (dead, dead_row) = device.file(second, "n", b"dead");
+    device.edit(|edit| {
+        let row = DiskRow { twins: vec![second], ..row.clone() };
+        edit.put_disk_row(&spot(DirId::ROOT, "x"), &row).unwrap();
+        edit.put_disk_row(&spot(DirId::ROOT, "z"), &second_row).unwrap();
+        edit.put_disk_row(&spot(DirId(8), "n"), &dead_row).unwrap();
+    });
+    device.sign(Event::Deleted { node: dead, base: vec![dead] });
+    device.clean();
+    device.mark(first, "n");
+    let plan = device.plan();
+    let is_it =
+        |operation: &Operation| matches!(operation, Operation::Remove { at, .. } if *at == path("z/n"));
+    assert!(
+        plan.items.iter().any(|item| is_it(&item.step.operation)),
+        "it would come along with the directory"
+    );
+}
+
+#[test]
+fn a_thing_too_many_goes_only_while_the_other_stands() {
+    let device = Device::new();
+    let (first, row) = device.file(device.root(), "f", b"same");
+    let (_, twin_row) = device.file(device.root(), "f", b"same");
+    device.edit(|edit| {
+        edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap();
+        edit.put_disk_row(&spot(DirId::ROOT, "g"), &twin_row).unwrap();
+    });
+    let plan = device.plan();
+    let removal = plan.items.iter().find_map(|item| match &item.step.operation {
+        Operation::Remove { at, stays, .. } => Some((at.clone(), stays.clone())),
+        _ => None,
+    });
+    let (at, stays) = removal.expect("the second file is not wanted");
+    let (other, other_row) = *stays.expect("nothing says which one stays");
+    assert_eq!((at, other, other_row.node), (path("g"), path("f"), first));
+}
+
+/// A device that founded a folder.
+struct Device {
+    store: MemoryStore,
+    identity: Identity,
+}
+
+impl Device {
+    fn new() -> Self {
+        let (store, identity) = (MemoryStore::default(), Identity::from_seed(&[7; 32]));
+        let founding = Founding {
+            label: "folder".to_owned(),
+            device: "device".to_owned(),
+            incarnation: 1,
+            nonce: [1; 16],
+            secret: [2; 32],
+            marker: [3; 16],
+            wall_ms: 0,
+        };
+        found(&store, &identity, founding).unwrap();
+        Self { store, identity }
+    }
+
+    fn edit(&self, change: impl FnOnce(&mut Edit<'_>)) {
+        let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
+        change(&mut edit);
+        edit.commit().unwrap();
+    }
+
+    fn sign(&self, event: Event) -> NodeId {
+        let edit = Edit::new(self.store.write().unwrap()).unwrap();
+        let mut signer = Signer::new(edit, &self.identity, 0).unwrap();
+        let dot = signer.push(event).unwrap();
+        signer.commit().unwrap();
+        dot
+    }
+
+    /// Creates a node; gives the row that its thing would have on disk.
+    fn create(&self, parent: NodeId, at: &str, body: Body, dir: Option<DirId>) -> (NodeId, DiskRow) {
+        let mode = if matches!(body, Body::Symlink(_)) { 0o777 } else { 0o644 };
+        let meta = Meta { mode, ..meta() };
+        let node = self.sign(Event::Created { parent, name: name(at), body: body.clone(), meta });
+        let kind = match &body {
+            Body::Directory => Kind::Directory,
+            Body::Symlink(_) => Kind::Symlink,
+            Body::File(_) | Body::Deleted => Kind::File,
+        };
+        let (mtime, ino) = (meta.mtime, node.seq);
+        let row = DiskRow {
+            node,
+            shown_as: ShownAs::Main,
+            dir,
+            body,
+            meta,
+            versions: vec![node],
+            places: vec![node],
+            stat: StatSig { dev: 1, ino, size: 1, mode, mtime, ctime: mtime, kind },
+            racy: false,
+            twins: Vec::new(),
+        };
+        (node, row)
+    }
+
+    fn file(&self, parent: NodeId, at: &str, bytes: &[u8]) -> (NodeId, DiskRow) {
+        self.create(parent, at, file(bytes), None)
+    }
+
+    fn dir(&self, parent: NodeId, at: &str, dir: DirId) -> (NodeId, DiskRow) {
+        self.create(parent, at, Body::Directory, Some(dir))
+    }
+
+    fn record(&self, seen: Seen) {
+        record(&self.store, &self.identity, vec![Observed { seen, cut: None }], 0).unwrap();
+    }
+
+    fn plan(&self) -> Plan {
+        plan(&self.store, 100, &BTreeSet::new(), None).unwrap()
+    }
+
+    fn root(&self) -> NodeId {
+        let tx = self.store.read().unwrap();
+        View(&*tx).node_of_dir(DirId::ROOT).unwrap().unwrap()
+    }
+
+    fn node(&self, node: &NodeId) -> Node {
+        let tx = self.store.read().unwrap();
+        View(&*tx).node(node).unwrap().unwrap()
+    }
+
+    fn row(&self, dir: DirId, at: &str) -> Option<DiskRow> {
+        let tx = self.store.read().unwrap();
+        View(&*tx).disk_row(&spot(dir, at)).unwrap()
+    }
+
+    fn mark(&self, parent: NodeId, at: &str) {
+        use dunlin_core::tree::node::TreeWrite;
+        self.edit(|edit| edit.mark_dirty(&Place { parent, name: name(at) }).unwrap());
+    }
+
+    fn generation(&self, parent: NodeId, at: &str) -> Option<u64> {
+        let tx = self.store.read().unwrap();
+        View(&*tx).dirty_generation(&Place { parent, name: name(at) }).unwrap()
+    }
+
+    /// Takes all marks off.
+    fn clean(&self) {
+        self.edit(|edit| {
+            for (place, generation) in edit.view().dirty(None, 100).unwrap() {
+                edit.clear_dirty(&place, generation).unwrap();
+            }
+        });
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::parse(text.as_bytes()).unwrap()
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::from_names(text.split('/').map(name).collect()).unwrap()
+}
+
+fn spot(dir: DirId, at: &str) -> Spot {
+    Spot { dir, name: name(at) }
+}
+
+fn file(bytes: &[u8]) -> Body {
+    Body::File(Content { size: bytes.len() as u64, hash: ContentHash::of(bytes), manifest: None })
+}
+
+fn meta() -> Meta {
+    Meta { mode: 0o644, mtime: Timestamp { secs: 1, nanos: 0 } }
+}

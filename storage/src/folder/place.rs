@@ -1,0 +1,261 @@
+//! One step of apply on the disk: look, change by one rename, look at what came out, and put it back if that
+//! is not what was meant. Knows no store and writes no row.
+
+use super::fs::{DirHandle, Folder, FsError, Standing};
+use super::step::{Operation, Outcome, Refusal, Step};
+use crate::disk::{DiskRow, StatSig};
+use dunlin_core::content::{Body, Kind, Timestamp};
+use dunlin_core::id::ContentHash;
+
+/// Why a step was not carried out.
+pub(super) enum Trouble {
+    /// The folder is as it was.
+    Step(Outcome),
+    /// What is the user's stands under a name of ours and cannot be put back now. The intent stays open,
+    /// and recovery deals with it.
+    Disk(FsError),
+}
+
+impl From<Outcome> for Trouble {
+    fn from(outcome: Outcome) -> Self {
+        Trouble::Step(outcome)
+    }
+}
+
+/// Carries out one step, whose new content has this name in the stage. Gives the stat of what stands there then.
+pub(super) fn place(folder: &Folder, step: &Step, staged: Option<&str>) -> Result<Option<StatSig>, Trouble> {
+    let operation = &step.operation;
+    let (dir, name) = folder.parent(operation.at()).map_err(refuse)?;
+    let Some(expected) = carry_out(folder, step, staged, &*dir, name.as_bytes())? else { return Ok(None) };
+    match (dir.stat(name.as_bytes()), operation) {
+        (Ok(Standing::Node(stat)), _) if is_untouched(&stat, &expected) => Ok(Some(stat)),
+        (_, Operation::MakeDir { .. } | Operation::Adopt { .. }) => {
+            Err(Outcome::Refused(Refusal::ChangedMeanwhile).into())
+        }
+        // It was placed, and a user was there already: he changed or took away the new thing, not the old.
+        _ => Ok(Some(unlike_any(step))),
+    }
+}
+
+/// Does it; gives the stat that it should have by that, but for the change time. `None`: nothing stands there.
+fn carry_out(
+    folder: &Folder,
+    step: &Step,
+    staged: Option<&str>,
+    dir: &dyn DirHandle,
+    name: &[u8],
+) -> Result<Option<StatSig>, Trouble> {
+    let meta = step.row.as_ref().map(|row| row.meta).unwrap_or_default();
+    match &step.operation {
+        Operation::MakeDir { .. } => {
+            match dir.make_dir(name) {
+                Ok(()) | Err(FsError::Exists) => {}
+                Err(error) => return Err(Outcome::Failed(error).into()),
+            }
+            let made = dir.open_dir(name).map_err(refuse)?;
+            made.set_meta(&meta).map_err(Outcome::Failed)?;
+            Ok(Some(look(dir, name)?))
+        }
+        Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => {
+            // Every put was staged, or has its outcome already.
+            let staged = staged.ok_or(Outcome::Failed(FsError::NotFound))?;
+            let stat = look(folder.stage(), staged.as_bytes())?;
+            match over {
+                None => folder.stage().rename_new(staged.as_bytes(), dir, name).map_err(refuse)?,
+                Some(row) => replace(folder, dir, name, staged, row)?,
+            }
+            Ok(Some(stat))
+        }
+        Operation::SetMeta { expect, .. } => {
+            let file = dir.open_read(name).map_err(refuse)?;
+            check(file.stat(), expect)?;
+            file.set_meta(&meta).map_err(Outcome::Failed)?;
+            let mode = (expect.stat.mode & !0o777) | meta.mode;
+            Ok(Some(StatSig { mtime: meta.mtime, mode, ..expect.stat }))
+        }
+        Operation::Adopt { expect, .. } => {
+            check(dir.stat(name), expect)?;
+            Ok(Some(expect.stat))
+        }
+        Operation::Move { from, expect, .. } => {
+            let (old_dir, old_name) = folder.parent(from).map_err(refuse)?;
+            check(old_dir.stat(old_name.as_bytes()), expect)?;
+            old_dir.rename_new(old_name.as_bytes(), dir, name).map_err(refuse)?;
+            folder.forget_dir();
+            Ok(Some(expect.stat))
+        }
+        Operation::Remove { expect, stays, .. } => {
+            if let Some((path, row)) = stays.as_deref() {
+                let (dir, name) = folder.parent(path).map_err(refuse)?;
+                check(dir.stat(name.as_bytes()), row)?;
+            }
+            check(dir.stat(name), expect)?;
+            displace(folder, dir, name, &history_name(expect), expect)?;
+            Ok(None)
+        }
+        Operation::RemoveDir { expect, .. } => {
+            remove_dir(folder, dir, name, expect)?;
+            Ok(None)
+        }
+    }
+}
+
+/// What stands at a name.
+fn look(dir: &dyn DirHandle, name: &[u8]) -> Result<StatSig, Outcome> {
+    match dir.stat(name) {
+        Ok(Standing::Node(stat)) => Ok(stat),
+        Ok(Standing::Special) => Err(Outcome::Refused(Refusal::NotAsExpected)),
+        Err(error) => Err(refuse(error)),
+    }
+}
+
+/// Takes an empty directory away; one that is gone already has been.
+fn remove_dir(folder: &Folder, dir: &dyn DirHandle, name: &[u8], expect: &DiskRow) -> Result<(), Outcome> {
+    folder.forget_dir();
+    match check(dir.stat(name), expect) {
+        Ok(()) => {}
+        Err(_) if dir.stat(name) == Err(FsError::NotFound) => return Ok(()),
+        Err(outcome) => return Err(outcome),
+    }
+    match dir.remove_dir(name) {
+        Ok(()) | Err(FsError::NotFound) => Ok(()),
+        Err(FsError::NotEmpty) => Err(Outcome::Refused(Refusal::NotAsExpected)),
+        Err(error) => Err(Outcome::Failed(error)),
+    }
+}
+
+/// True if it is that very thing, and nobody wrote into it or gave it another mode; a rename changes nothing else
+/// than the change time. What is in a directory is no matter of its own.
+fn is_untouched(stat: &StatSig, before: &StatSig) -> bool {
+    let is_same_file = (stat.size, stat.mtime, stat.mode) == (before.size, before.mtime, before.mode);
+    (stat.kind, stat.ino) == (before.kind, before.ino) && (is_same_file || stat.kind == Kind::Directory)
+}
+
+/// A stat that nothing on a disk has, so that the next scan looks at whatever stands there.
+fn unlike_any(step: &Step) -> StatSig {
+    let body = step.row.as_ref().map(|row| &row.body);
+    let kind = match body {
+        Some(Body::Directory) => Kind::Directory,
+        Some(Body::Symlink(_)) => Kind::Symlink,
+        _ => Kind::File,
+    };
+    let never = Timestamp { secs: i64::MIN, nanos: 0 };
+    StatSig { dev: 0, ino: 0, size: u64::MAX, mode: 0, mtime: never, ctime: never, kind }
+}
+
+/// What is not where it should be is a matter for the scan; the rest for a later try.
+fn refuse(error: FsError) -> Outcome {
+    match error {
+        FsError::NotFound | FsError::Exists | FsError::InTheWay => Outcome::Refused(Refusal::NotAsExpected),
+        other => Outcome::Failed(other),
+    }
+}
+
+fn check(found: Result<Standing, FsError>, expect: &DiskRow) -> Result<(), Outcome> {
+    match found {
+        Ok(Standing::Node(stat)) if is_expected(&stat, expect) => Ok(()),
+        Ok(_) => Err(Outcome::Refused(Refusal::NotAsExpected)),
+        Err(error) => Err(refuse(error)),
+    }
+}
+
+fn is_expected(stat: &StatSig, expect: &DiskRow) -> bool {
+    match expect.stat.kind {
+        Kind::Directory => stat.kind == Kind::Directory && stat.ino == expect.stat.ino,
+        _ => *stat == expect.stat,
+    }
+}
+
+/// Exchanges the staged file with the old one and looks at what came out. A user's edit of the last
+/// moment is put back.
+fn replace(
+    folder: &Folder,
+    dir: &dyn DirHandle,
+    name: &[u8],
+    staged: &str,
+    row: &DiskRow,
+) -> Result<(), Trouble> {
+    check(dir.stat(name), row)?;
+    folder.stage().exchange(staged.as_bytes(), dir, name).map_err(refuse)?;
+    let kept = match came_out_as(folder.stage(), staged, row) {
+        true => keep(folder, staged, row).map_err(Outcome::Failed),
+        false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
+    };
+    kept.or_else(|outcome| {
+        folder.stage().exchange(staged.as_bytes(), dir, name).map_err(Trouble::Disk)?;
+        Err(outcome.into())
+    })
+}
+
+/// Moves a file to history and looks at what came out.
+fn displace(
+    folder: &Folder,
+    dir: &dyn DirHandle,
+    name: &[u8],
+    temp: &str,
+    row: &DiskRow,
+) -> Result<(), Trouble> {
+    let _ = folder.stage().unlink_own(temp);
+    dir.rename_new(name, folder.stage(), temp.as_bytes()).map_err(refuse)?;
+    let kept = match came_out_as(folder.stage(), temp, row) {
+        true => keep(folder, temp, row).map_err(Outcome::Failed),
+        false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
+    };
+    kept.or_else(|outcome| {
+        folder.stage().rename_new(temp.as_bytes(), dir, name).map_err(Trouble::Disk)?;
+        Err(outcome.into())
+    })
+}
+
+/// The change time has moved through the rename itself, so it is no evidence; inode, size and time are.
+/// In the racy window only the bytes are.
+fn came_out_as(dir: &dyn DirHandle, name: &str, row: &DiskRow) -> bool {
+    let Ok(Standing::Node(stat)) = dir.stat(name.as_bytes()) else {
+        return false;
+    };
+    let is_like = stat.ino == row.stat.ino
+        && stat.size == row.stat.size
+        && stat.mtime == row.stat.mtime
+        && stat.kind == row.stat.kind;
+    if !is_like {
+        return false;
+    }
+    match (&row.body, row.racy) {
+        (Body::File(content), true) => hash_of(dir, name).is_ok_and(|hash| hash == content.hash),
+        _ => true,
+    }
+}
+
+/// The hash of a file of dunlin's own.
+pub(super) fn hash_of(dir: &dyn DirHandle, name: &str) -> Result<ContentHash, FsError> {
+    let file = dir.open_read(name.as_bytes())?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1024 * 1024];
+    let mut offset = 0;
+    loop {
+        let read = file.read_at(&mut buffer, offset)?;
+        hasher.update(&buffer[..read]);
+        offset += read as u64;
+        if read < buffer.len() {
+            return Ok(ContentHash(*hasher.finalize().as_bytes()));
+        }
+    }
+}
+
+/// The name under which a displaced thing is kept.
+fn history_name(row: &DiskRow) -> String {
+    match &row.body {
+        Body::File(content) => content.hash.to_string(),
+        // What is there already under this name must be the same.
+        Body::Symlink(target) => format!("{}.link", ContentHash::of(target)),
+        Body::Directory | Body::Deleted => format!("{}.node", row.node.short()),
+    }
+}
+
+/// Brings a displaced thing from the stage to history; what is there already is the same content.
+fn keep(folder: &Folder, temp: &str, row: &DiskRow) -> Result<(), FsError> {
+    match folder.stage().rename_new(temp.as_bytes(), folder.history(), history_name(row).as_bytes()) {
+        Err(FsError::Exists) => folder.stage().unlink_own(temp),
+        other => other,
+    }
+}
