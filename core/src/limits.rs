@@ -57,6 +57,17 @@ pub const INVITE_ADDRS_MAX: usize = 32;
 /// Items in one request for contents.
 pub const WANT_ITEMS_MAX: usize = 1024;
 
+/// Bytes of a text that is merged with others.
+pub const MERGE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Lines of such a text: what the search for differences costs grows faster than they do.
+pub const MERGE_LINES_MAX: usize = 128 * 1024;
+/// Lines that one side has added and taken away; whoever rewrote more has written another text.
+pub const MERGE_EDITS_MAX: u32 = 4096;
+/// Lines between the first and the last change that are repeated more than 63 times, both sides together.
+pub const MERGE_REPEATED_MAX: u32 = 16 * 1024;
+/// Common bases that a merge tries; histories that cross more often are left to people.
+pub const MERGE_BASES_MAX: usize = 4;
+
 /// Read transactions of one store at a time; each room holds one at most, each digest hand too.
 pub const STORE_READERS_MAX: u32 = 64;
 /// Vanished things that a scan can match with new places; beyond, a move is a deletion and a creation.

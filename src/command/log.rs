@@ -100,9 +100,10 @@ fn lines_of(view: &View<'_>, entry: &Entry, wanted: Option<&NodeId>) -> Result<V
         let dot = entry.dot(index);
         let node = match event {
             Event::Created { .. } => Some(dot),
-            Event::Written { node, .. } | Event::Moved { node, .. } | Event::Deleted { node, .. } => {
-                Some(*node)
-            }
+            Event::Written { node, .. }
+            | Event::Merged { node, .. }
+            | Event::Moved { node, .. }
+            | Event::Deleted { node, .. } => Some(*node),
             _ => None,
         };
         if wanted.is_some() && node.as_ref() != wanted {
@@ -116,6 +117,9 @@ fn lines_of(view: &View<'_>, entry: &Entry, wanted: Option<&NodeId>) -> Result<V
             Event::Founded { label, .. } => format!("founded the folder {}", clean(label)),
             Event::Created { name, body, .. } => format!("created {name}, {}", body_text(body)),
             Event::Written { node, body, .. } => format!("changed {}, {}", name(node)?, body_text(body)),
+            Event::Merged { node, base, body, .. } => {
+                format!("merged {} versions of {}, {}", base.len(), name(node)?, body_text(body))
+            }
             Event::Moved { node, name: new, .. } => format!("moved {} to {new}", name(node)?),
             Event::Deleted { node, .. } => format!("deleted {}", name(node)?),
             Event::MemberAdded { label, role, .. } => {
