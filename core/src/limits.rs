@@ -65,6 +65,15 @@ pub const MERGE_LINES_MAX: usize = 128 * 1024;
 pub const MERGE_EDITS_MAX: u32 = 4096;
 /// Lines between the first and the last change that are repeated more than 63 times, both sides together.
 pub const MERGE_REPEATED_MAX: u32 = 16 * 1024;
+/// Bytes of texts that are kept as bases, compressed; and the share of it that new files may fill, which come by
+/// thousands: what is changed is changed again.
+pub const LOOSE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// See [`LOOSE_BYTES_MAX`].
+pub const LOOSE_BYTES_OF_NEW: u64 = 8 * 1024 * 1024;
+/// Bytes of texts that are read again with one batch of observations.
+pub const TEXT_BATCH_BYTES: u64 = 8 * 1024 * 1024;
+/// Texts merged in one transaction.
+pub const MERGE_BATCH: usize = 16;
 /// Common bases that a merge tries; histories that cross more often are left to people.
 pub const MERGE_BASES_MAX: usize = 4;
 
@@ -125,6 +134,7 @@ const _: () = assert!(RECORD_BATCH <= ENTRY_EVENTS_MAX && RECORD_BATCH <= SEEN_Q
 const _: () = assert!(SINGLE_CHUNK_MAX as usize <= CHUNK_BYTES_MAX);
 const _: () = assert!(CDC_MIN < CDC_AVG && CDC_AVG < CDC_MAX && CDC_MAX <= CHUNK_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX + ENTRIES_MESSAGE_BYTES <= MESSAGE_BYTES_MAX);
+const _: () = assert!(LOOSE_BYTES_OF_NEW < LOOSE_BYTES_MAX && MERGE_BYTES_MAX < LOOSE_BYTES_MAX);
 const _: () = assert!(SEGMENT_CHUNKS_MAX * 40 < MANIFEST_PART_BYTES_MAX);
 
 /// The largest average of content-defined chunks; the smallest is [`CDC_AVG`].

@@ -7,7 +7,7 @@
 //!
 //! Sub-machines never call each other: they return small enums, and the methods of [`Engine`] pass
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
-//! contents, `session` is one connection; `gossip` and `serve` route between sessions and the rest;
+//! contents, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route between sessions and the rest;
 //! `calm` says when a one-shot run is over.
 
 mod calm;
@@ -16,6 +16,7 @@ pub mod event;
 mod fetch;
 pub mod gossip;
 mod local;
+mod merge;
 mod remote;
 mod serve;
 mod session;
@@ -34,6 +35,7 @@ use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder, PieceOrder};
 use event::{Event, LedgerState, PieceError};
 use fetch::{Expected, Fetch, FetchWant, Piece, Waiting};
 use local::{Local, LocalWant};
+use merge::Merging;
 use remote::{Remote, RemoteWant, Stuck};
 use session::Session;
 use std::collections::{BTreeMap, VecDeque};
@@ -74,6 +76,7 @@ pub struct Engine {
     local: Local,
     remote: Remote,
     fetch: Fetch,
+    merging: Merging,
     sessions: BTreeMap<ConnId, Session>,
     dialling: BTreeMap<u64, SocketAddr>,
     dial_failures: u32,
@@ -102,6 +105,7 @@ impl Engine {
             local: Local::default(),
             remote: Remote::default(),
             fetch: Fetch::default(),
+            merging: Merging::new(),
             sessions: BTreeMap::new(),
             dialling: BTreeMap::new(),
             dial_failures: 0,
@@ -166,6 +170,7 @@ impl Engine {
                     self.effects.push_back(Effect::Tell(Notice::Progress(self.progress)));
                 }
                 Wake::Retry => self.remote.retry(),
+                Wake::Merge => self.merging.want_by_all(),
                 Wake::Rescan => self.local.rescan_now(),
                 Wake::NobodyThere => self.nobody_there(),
                 Wake::Farewell => self.end_now(),
@@ -198,7 +203,9 @@ impl Engine {
                 }
                 self.set_ledger(state);
                 self.remote.want_plan();
+                self.merging.want();
             }
+            Event::Merged(merged, state) => self.handle_merged(now, merged, state),
             Event::Ledger(state) => self.set_ledger(state),
             Event::Verified { ticket, from, entries, bad } => {
                 self.handle_verified(ticket, from, entries, bad)
@@ -231,7 +238,7 @@ impl Engine {
         if self.ended.is_some() {
             return;
         }
-        while self.advance_local() || self.advance_remote() || self.advance_fetch() {}
+        while self.advance_local() || self.advance_remote() || self.advance_fetch() || self.advance_merge() {}
         self.advance_sessions();
         self.retry_later(now);
         self.check_calm(now);
@@ -394,6 +401,9 @@ impl Engine {
             }
         }
         self.progress.applied += done;
+        if done > 0 {
+            self.merging.want();
+        }
         self.remote.handle_applied(done);
     }
 
