@@ -22,6 +22,8 @@ pub enum Bug {
     CyclesUnchecked = 18,
     /// Lamport times are not checked.
     LamportUnchecked = 29,
+    /// Where two sides of a merge changed the same lines, one of them counts.
+    MergeKeepsOneSide = 42,
 }
 
 #[cfg(feature = "canary")]
