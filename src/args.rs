@@ -25,6 +25,7 @@ pub enum Command {
     Serve(Serve),
     Status(Status),
     Log(Log),
+    Conflicts(Conflicts),
     Id(Id),
     Scan(Scan),
     Debug(Debug),
@@ -124,6 +125,53 @@ pub struct Log {
     /// show at most so many events, the latest (100)
     #[argh(option, default = "100")]
     pub limit: usize,
+}
+
+/// list conflict copies, show how they differ, and resolve them
+#[derive(FromArgs)]
+#[argh(subcommand, name = "conflicts")]
+pub struct Conflicts {
+    #[argh(subcommand)]
+    pub action: ConflictsAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum ConflictsAction {
+    List(ConflictsList),
+    Diff(ConflictsDiff),
+    Resolve(ConflictsResolve),
+}
+
+/// list the conflict copies that are on this disk
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct ConflictsList {
+    /// only these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// show how a file and its conflict copies differ
+#[derive(FromArgs)]
+#[argh(subcommand, name = "diff")]
+pub struct ConflictsDiff {
+    /// the file, or one of its copies
+    #[argh(positional)]
+    pub path: PathBuf,
+}
+
+/// resolve a conflict; what is displaced goes to history
+#[derive(FromArgs)]
+#[argh(subcommand, name = "resolve")]
+pub struct ConflictsResolve {
+    /// the copy; or the file, for all of its copies
+    #[argh(positional)]
+    pub path: PathBuf,
+    /// winner: the file stays and the copy goes; copy: the file gets what the copy holds; both: the copy
+    /// becomes a file of its own
+    #[argh(option)]
+    pub keep: String,
 }
 
 /// show this device's identity

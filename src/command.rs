@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod conflicts;
 pub mod debug;
 pub mod id;
 pub mod join;

@@ -2,6 +2,7 @@
 
 use dunlin_pipeline::StartError;
 use dunlin_pipeline::jobs::JobError;
+use dunlin_pipeline::jobs::mend::MendError;
 use dunlin_storage::folder::fs::FsError;
 use dunlin_storage::store::lmdb::OpenError;
 use dunlin_storage::store::tables::StoreError;
@@ -96,6 +97,15 @@ impl From<JobError> for CommandError {
         match error {
             JobError::Store(error) => error.into(),
             other => CommandError::attention(other.to_string()),
+        }
+    }
+}
+
+impl From<MendError> for CommandError {
+    fn from(error: MendError) -> Self {
+        match error {
+            MendError::Job(error) => error.into(),
+            MendError::Apply(error) => CommandError::attention(error.to_string()),
         }
     }
 }

@@ -71,6 +71,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Scan(args) => command::scan::run(&home, args, &mut screen),
         Command::Status(args) => command::status::run(&home, &args, &screen),
         Command::Log(args) => command::log::run(&home, &args, &screen),
+        Command::Conflicts(args) => command::conflicts::run(&home, &args, &screen),
         Command::Id(_) => command::id::run(&home, &screen),
         Command::Debug(args) => command::debug::run(&home, &args, &screen),
     }

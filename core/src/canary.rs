@@ -26,6 +26,8 @@ pub enum Bug {
     HintBelieved = 46,
     /// A moved file is not read, then or later, though its row was read in the racy window.
     RacyMoveUnread = 47,
+    /// Where two sides of a merge changed the same lines, one of them counts.
+    MergeKeepsOneSide = 42,
 }
 
 #[cfg(feature = "canary")]

@@ -13,4 +13,5 @@ pub mod ledger;
 pub mod limits;
 pub mod message;
 pub mod path;
+pub mod text;
 pub mod tree;

@@ -57,6 +57,26 @@ pub const INVITE_ADDRS_MAX: usize = 32;
 /// Items in one request for contents.
 pub const WANT_ITEMS_MAX: usize = 1024;
 
+/// Bytes of a text that is merged with others.
+pub const MERGE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Lines of such a text: what the search for differences costs grows faster than they do.
+pub const MERGE_LINES_MAX: usize = 128 * 1024;
+/// Lines that one side has added and taken away; whoever rewrote more has written another text.
+pub const MERGE_EDITS_MAX: u32 = 4096;
+/// Lines between the first and the last change that are repeated more than 63 times, both sides together.
+pub const MERGE_REPEATED_MAX: u32 = 16 * 1024;
+/// Bytes of texts that are kept as bases, compressed; and the share of it that new files may fill, which come by
+/// thousands: what is changed is changed again.
+pub const LOOSE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// See [`LOOSE_BYTES_MAX`].
+pub const LOOSE_BYTES_OF_NEW: u64 = 8 * 1024 * 1024;
+/// Bytes of texts that are read again with one batch of observations.
+pub const TEXT_BATCH_BYTES: u64 = 8 * 1024 * 1024;
+/// Texts merged in one transaction.
+pub const MERGE_BATCH: usize = 16;
+/// Common bases that a merge tries; histories that cross more often are left to people.
+pub const MERGE_BASES_MAX: usize = 4;
+
 /// Read transactions of one store at a time; each room holds one at most, each digest hand too.
 pub const STORE_READERS_MAX: u32 = 64;
 /// Vanished things that a scan can match with new places; beyond, a move is a deletion and a creation.
@@ -91,6 +111,8 @@ pub const STEPS_IN_FLIGHT: usize = 4096;
 pub const FRUITLESS_PLANS_MAX: u32 = 16;
 /// Retries in a row that mend nothing before a one-shot run takes the folder for as good as it gets.
 pub const IDLE_TRIES_MAX: u32 = 7;
+/// Plans made at most to bring a folder in line without an engine; things that are in each other's way take a few.
+pub const MEND_PLANS_MAX: usize = 64;
 /// Steps asked for with one plan.
 pub const PLAN_BATCH: usize = 1024;
 /// Steps applied as one batch, under one intent.
@@ -127,6 +149,7 @@ const _: () = assert!(RECORD_BATCH <= ENTRY_EVENTS_MAX && RECORD_BATCH <= SEEN_Q
 const _: () = assert!(SINGLE_CHUNK_MAX as usize <= CHUNK_BYTES_MAX);
 const _: () = assert!(CDC_MIN < CDC_AVG && CDC_AVG < CDC_MAX && CDC_MAX <= CHUNK_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX + ENTRIES_MESSAGE_BYTES <= MESSAGE_BYTES_MAX);
+const _: () = assert!(LOOSE_BYTES_OF_NEW < LOOSE_BYTES_MAX && MERGE_BYTES_MAX < LOOSE_BYTES_MAX);
 const _: () = assert!(SEGMENT_CHUNKS_MAX * 40 < MANIFEST_PART_BYTES_MAX);
 
 /// The largest average of content-defined chunks; the smallest is [`CDC_AVG`].

@@ -63,7 +63,7 @@ pub fn run(home: &Home, args: &Log, screen: &Screen) -> Result<Exit, CommandErro
 }
 
 /// The folder that holds a path, and where in it; `None`: its root.
-fn find_folder(home: &Home, path: &Path) -> Result<(ReplicaDir, Option<RelPath>), CommandError> {
+pub(super) fn find_folder(home: &Home, path: &Path) -> Result<(ReplicaDir, Option<RelPath>), CommandError> {
     let full = std::path::absolute(path).map_err(|e| CommandError::usage(format!("{}: {e}", shown(path))))?;
     // What was deleted has no canonical path; its nearest directory that is there does.
     let there = full.ancestors().find(|dir| dir.is_dir()).map(Path::to_path_buf).unwrap_or_default();
@@ -100,9 +100,10 @@ fn lines_of(view: &View<'_>, entry: &Entry, wanted: Option<&NodeId>) -> Result<V
         let dot = entry.dot(index);
         let node = match event {
             Event::Created { .. } => Some(dot),
-            Event::Written { node, .. } | Event::Moved { node, .. } | Event::Deleted { node, .. } => {
-                Some(*node)
-            }
+            Event::Written { node, .. }
+            | Event::Merged { node, .. }
+            | Event::Moved { node, .. }
+            | Event::Deleted { node, .. } => Some(*node),
             _ => None,
         };
         if wanted.is_some() && node.as_ref() != wanted {
@@ -116,6 +117,9 @@ fn lines_of(view: &View<'_>, entry: &Entry, wanted: Option<&NodeId>) -> Result<V
             Event::Founded { label, .. } => format!("founded the folder {}", clean(label)),
             Event::Created { name, body, .. } => format!("created {name}, {}", body_text(body)),
             Event::Written { node, body, .. } => format!("changed {}, {}", name(node)?, body_text(body)),
+            Event::Merged { node, base, body, .. } => {
+                format!("merged {} versions of {}, {}", base.len(), name(node)?, body_text(body))
+            }
             Event::Moved { node, name: new, .. } => format!("moved {} to {new}", name(node)?),
             Event::Deleted { node, .. } => format!("deleted {}", name(node)?),
             Event::MemberAdded { label, role, .. } => {
@@ -156,7 +160,7 @@ fn body_text(body: &Body) -> String {
 }
 
 /// A time in UTC, as 2026-11-24 21:59.
-fn moment(wall_ms: i64) -> String {
+pub(super) fn moment(wall_ms: i64) -> String {
     let minute = wall_ms.div_euclid(60_000).rem_euclid(1440);
     format!("{} {:02}:{:02}", date(wall_ms), minute / 60, minute % 60)
 }

@@ -33,7 +33,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 14] = [
+    pub const ALL: [(u8, Plant, &'static str); 15] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (4, Plant::PlainRename, "plain rename over the target"),
@@ -46,6 +46,7 @@ impl Plant {
         (17, Plant::Product(Bug::DeleteWins), "an edit loses to a delete"),
         (18, Plant::Product(Bug::CyclesUnchecked), "move cycles unchecked"),
         (29, Plant::Product(Bug::LamportUnchecked), "Lamport times unchecked"),
+        (42, Plant::Product(Bug::MergeKeepsOneSide), "a merge keeps one side where two meet"),
         (46, Plant::Product(Bug::HintBelieved), "a hint counts as a look"),
         (47, Plant::Product(Bug::RacyMoveUnread), "a move hides a change in the racy window"),
     ];
@@ -62,6 +63,7 @@ impl Plant {
     pub fn adjust(self, plan: &mut Plan) {
         match self {
             Plant::Product(Bug::LamportUnchecked) => plan.liars = 2,
+            Plant::Product(Bug::MergeKeepsOneSide) => plan.texts = 60,
             Plant::Product(Bug::CyclesUnchecked) => plan.shuffles = 70,
             Plant::Product(Bug::RacyMoveUnread) => {
                 // Changes within one step of the disk's clock, and many of them.

@@ -62,6 +62,16 @@ impl Oracle {
         self.recorded.insert(hash);
     }
 
+    /// Contents became one text that holds what was done to each of them; they need not be seen any more, but it.
+    pub fn merge(&mut self, sides: &[Hash], merged: Hash) {
+        for side in sides.iter().filter(|side| **side != merged) {
+            self.wanted.remove(side);
+            self.superseded.insert(*side);
+        }
+        self.allowed.insert(merged);
+        self.wanted.insert(merged, "a merge".to_owned());
+    }
+
     /// The power went: bytes that a user had been writing are torn, and what was neither synced nor
     /// recorded may be gone; so may what a user took away elsewhere and the power cut back to a staged copy,
     /// which recovery sweeps (seed 3052).

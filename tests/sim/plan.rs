@@ -34,6 +34,8 @@ pub struct Plan {
     pub shuffles: u64,
     /// Entries that a liar sends in the founder's name.
     pub liars: u64,
+    /// Of the deeds so many in a hundred change a line of a text.
+    pub texts: u64,
 }
 
 impl Plan {
@@ -59,6 +61,7 @@ impl Plan {
             reuses_inodes: random.percent(50),
             shuffles: *random.pick(&[0, 0, 0, 40]).unwrap_or(&0),
             liars: if random.percent(10) { 1 } else { 0 },
+            texts: 0,
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct User {
     /// Bytes of large files, at most; 0: none.
     pub large: u64,
     shuffles: u64,
+    /// Of the deeds so many in a hundred change a line of a text.
+    texts: u64,
     /// True while dunlin does not run: what it had not synced may be torn, and nobody touches that.
     pub is_alone: bool,
 }
@@ -31,8 +33,8 @@ type Spot = (u64, Vec<u8>);
 
 impl User {
     pub fn new(device: usize, random: Random, plan: &Plan) -> Self {
-        let (large, shuffles) = (plan.large, plan.shuffles);
-        Self { device, random, written: 0, half: None, large, shuffles, is_alone: false }
+        let (large, shuffles, texts) = (plan.large, plan.shuffles, plan.texts);
+        Self { device, random, written: 0, half: None, large, shuffles, texts, is_alone: false }
     }
 
     /// Does one thing.
@@ -42,6 +44,9 @@ impl User {
         }
         if self.random.percent(self.shuffles) {
             return self.shuffle(disk);
+        }
+        if self.texts > 0 && self.random.percent(self.texts) {
+            return self.edit_line(disk);
         }
         match self.random.below(100) {
             0..25 => self.create(disk),
@@ -175,6 +180,43 @@ impl User {
         };
         self.say(disk, format!("edits {} ({} bytes)", show(&name), bytes.len()));
         self.put(disk, ino, bytes, false);
+    }
+
+    /// Changes, adds or takes away a line of a text, as people do who each work on a part of it.
+    fn edit_line(&mut self, disk: &mut State) {
+        let texts: Vec<(Spot, u64)> = self.spots(disk, Some(Kind::File));
+        let texts: Vec<_> = texts.into_iter().filter(|(_, ino)| is_long_text(&disk.now[ino].bytes)).collect();
+        let Some(((_, name), ino)) = self.random.pick(&texts).cloned() else { return self.create_text(disk) };
+        self.written += 1;
+        let new = format!("{}.{} says so\n", self.device, self.written).into_bytes();
+        let old = disk.now[&ino].bytes.to_vec();
+        let mut lines: Vec<Vec<u8>> =
+            old.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        let at = self.random.below(lines.len() as u64) as usize;
+        match self.random.below(4) {
+            0 => lines.insert(at, new),
+            1 => lines.insert(lines.len(), new),
+            // The line after it goes, and this one says who did it.
+            2 if at + 1 < lines.len() => {
+                lines[at] = new;
+                lines.remove(at + 1);
+            }
+            _ => lines[at] = new,
+        }
+        self.say(disk, format!("edits line {at} of {}", show(&name)));
+        self.put(disk, ino, lines.concat(), false);
+    }
+
+    fn create_text(&mut self, disk: &mut State) {
+        let dir = self.some_dir(disk);
+        let name = self.some_name(&FILES);
+        self.written += 1;
+        let lines: Vec<String> =
+            (0..24).map(|at| format!("{}.{} line {at}\n", self.device, self.written)).collect();
+        if let Ok(ino) = disk.make(dir, &name, Kind::File, 0o644, false) {
+            self.say(disk, format!("creates the text {}", show(&name)));
+            self.put(disk, ino, lines.concat().into_bytes(), true);
+        }
     }
 
     fn save_by_rename(&mut self, disk: &mut State) {
@@ -318,6 +360,11 @@ impl User {
             self.put(disk, ino, bytes, false);
         }
     }
+}
+
+/// True for a text in which two people can work without meeting.
+fn is_long_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.lines().count() >= 8)
 }
 
 fn show(name: &[u8]) -> String {

@@ -29,7 +29,7 @@ const CHAINS_MAX: usize = ENTRY_BODY_MAX / (1 + 34 + 1);
 const SEQ_MAX: u64 = LAMPORT_MAX;
 
 /// The last kind of event of this version; greater ones are carried as [`Event::Unknown`].
-const KIND_LAST: u32 = 8;
+const KIND_LAST: u32 = 9;
 
 /// The greatest encoding of all but the events, the entry's own chain included.
 const HEAD_BOUND: usize = 1024;
@@ -98,7 +98,7 @@ fn own_bound(event: &Event) -> usize {
     let rest = match event {
         Event::Founded { label, device, .. } => label.len() + device.len() + 32,
         Event::Created { name, body, .. } => name.as_bytes().len() + body_bound(body),
-        Event::Written { body, .. } => body_bound(body),
+        Event::Written { body, .. } | Event::Merged { body, .. } => body_bound(body),
         Event::Moved { name, .. } => name.as_bytes().len(),
         Event::Deleted { .. } => 0,
         Event::MemberAdded { label, .. } => label.len() + 40,
@@ -124,7 +124,9 @@ fn body_bound(body: &Body) -> usize {
 fn each_dot(event: &Event, see: &mut impl FnMut(&Dot)) {
     match event {
         Event::Created { parent, .. } => see(parent),
-        Event::Written { node, base, .. } | Event::Deleted { node, base } => {
+        Event::Written { node, base, .. }
+        | Event::Merged { node, base, .. }
+        | Event::Deleted { node, base } => {
             see(node);
             base.iter().for_each(see);
         }

@@ -50,6 +50,17 @@ pub enum Event {
         /// Mode and time.
         meta: Meta,
     },
+    /// Texts that were written at the same time are one again. Counts as `Written`; says that no person did it.
+    Merged {
+        /// The node.
+        node: NodeId,
+        /// All content versions that it unites.
+        base: Vec<VersionId>,
+        /// The merged text, a file.
+        body: Body,
+        /// Mode and time.
+        meta: Meta,
+    },
     /// A node went to another place.
     Moved {
         /// The node.

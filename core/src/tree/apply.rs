@@ -37,8 +37,8 @@ pub fn apply(
             let place = Place { parent: *parent, name: name.clone() };
             create(tree, place, State { body: body.clone(), meta: *meta }, dot, context)
         }
-        Event::Written { body: Body::Deleted, .. } => Ok(()),
-        Event::Written { node, base, body, meta } => {
+        Event::Written { body: Body::Deleted, .. } | Event::Merged { body: Body::Deleted, .. } => Ok(()),
+        Event::Written { node, base, body, meta } | Event::Merged { node, base, body, meta } => {
             write(tree, node, base, State { body: body.clone(), meta: *meta }, dot, context)
         }
         Event::Deleted { node, base } => write(tree, node, base, State::deleted(), dot, context),

@@ -4,6 +4,7 @@
 //! must come out the same for every other order that respects the pasts.
 
 mod cases;
+mod merge;
 mod names;
 mod orders;
 mod picture;

@@ -21,6 +21,7 @@ impl Engine {
             && !self.local.has_put_off()
             && self.remote.is_idle()
             && self.fetch.is_idle()
+            && !self.may_merge()
             && self.opening.is_empty()
             && self.remote.is_as_good_as_it_gets(self.ledger.dirty);
         Status {

@@ -55,6 +55,11 @@ pub enum LedgerOrder {
         /// Where the pass over the marks goes on.
         cursor: Option<Place>,
     },
+    /// Merge texts that were written at the same time, as far as their contents are here. Answered by `Merged`.
+    Merge {
+        /// Also those that none of which this device has written.
+        by_all: bool,
+    },
     /// Read entries that a peer lacks, in causal order.
     Load {
         /// For whom.

@@ -2,6 +2,7 @@
 
 use super::hint::Hint;
 use crate::jobs::admit::Admitted;
+use crate::jobs::merge::Merged;
 use crate::jobs::plan::Plan;
 use crate::jobs::record::Recorded;
 use bytes::Bytes;
@@ -26,6 +27,8 @@ pub enum Event {
     Ledger(LedgerState),
     /// Local changes were recorded; `state` is the ledger's state after it.
     Recorded(Recorded, LedgerState),
+    /// The answer to `Merge`; `state` is the ledger's state after it.
+    Merged(Merged, LedgerState),
     /// Entries of a peer were taken in, or not.
     Admitted {
         /// Who sent them.

@@ -278,6 +278,7 @@ impl Engine {
         self.remote.handle_admitted();
         if !admitted.accepted.is_empty() {
             self.remote.hope();
+            self.merging.want();
         }
         self.set_ledger(state);
         let frontier = self.ledger.frontier.clone();

@@ -7,9 +7,9 @@
 //!
 //! Sub-machines never call each other: they return small enums, and the methods of [`Engine`] pass
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
-//! contents, `session` is one connection; `gossip` and `serve` route between sessions and the rest;
-//! `quiet` says when a hint is worth a look and `background` when to look without one, `watch` has it
-//! done; `calm` says when a one-shot run is over.
+//! contents, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
+//! between sessions and the rest; `quiet` says when a hint is worth a look and `background` when to look
+//! without one, `watch` has it done; `calm` says when a one-shot run is over.
 
 mod background;
 mod calm;
@@ -19,6 +19,7 @@ mod fetch;
 pub mod gossip;
 pub mod hint;
 mod local;
+mod merge;
 mod quiet;
 mod remote;
 mod serve;
@@ -41,6 +42,7 @@ use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder, PieceOrder};
 use event::{Event, LedgerState, PieceError};
 use fetch::{Expected, Fetch, FetchWant, Piece, Waiting};
 use local::{Local, LocalWant};
+use merge::Merging;
 use quiet::Quiet;
 use remote::{Remote, RemoteWant, Stuck};
 use session::Session;
@@ -86,6 +88,7 @@ pub struct Engine {
     is_look_due: bool,
     remote: Remote,
     fetch: Fetch,
+    merging: Merging,
     sessions: BTreeMap<ConnId, Session>,
     dialling: BTreeMap<u64, SocketAddr>,
     dial_failures: u32,
@@ -117,6 +120,7 @@ impl Engine {
             is_look_due: false,
             remote: Remote::default(),
             fetch: Fetch::default(),
+            merging: Merging::new(),
             sessions: BTreeMap::new(),
             dialling: BTreeMap::new(),
             dial_failures: 0,
@@ -181,6 +185,7 @@ impl Engine {
                     self.effects.push_back(Effect::Tell(Notice::Progress(self.progress)));
                 }
                 Wake::Retry => self.remote.retry(),
+                Wake::Merge => self.merging.want_by_all(),
                 Wake::Rescan => self.local.rescan_now(),
                 Wake::Look => self.look(now),
                 Wake::Survey => self.survey(now),
@@ -215,7 +220,9 @@ impl Engine {
                 }
                 self.set_ledger(state);
                 self.remote.want_plan();
+                self.merging.want();
             }
+            Event::Merged(merged, state) => self.handle_merged(now, merged, state),
             Event::Ledger(state) => self.set_ledger(state),
             Event::Verified { ticket, from, entries, bad } => {
                 self.handle_verified(ticket, from, entries, bad)
@@ -249,7 +256,7 @@ impl Engine {
             return;
         }
         self.take_turns(now);
-        while self.advance_local() || self.advance_remote() || self.advance_fetch() {}
+        while self.advance_local() || self.advance_remote() || self.advance_fetch() || self.advance_merge() {}
         self.advance_sessions();
         self.retry_later(now);
         self.check_calm(now);
@@ -419,6 +426,9 @@ impl Engine {
             }
         }
         self.progress.applied += done;
+        if done > 0 {
+            self.merging.want();
+        }
         self.remote.handle_applied(done);
     }
 

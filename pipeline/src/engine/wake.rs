@@ -12,6 +12,8 @@ pub enum Wake {
     Progress,
     /// Try again what could not be done.
     Retry,
+    /// Merge what those who wrote it did not.
+    Merge,
     /// Look again at files that were busy.
     Rescan,
     /// Look at what hints are about.

@@ -102,7 +102,10 @@ fn take(edit: &mut Edit<'_>, accepted: &Accepted) -> Result<(), JobError> {
 /// The tree marks the places of a node that changed. Its file can stand elsewhere still, in a directory that
 /// is another node's by now; that spot has to be looked at as well.
 fn mark_where_it_stands(edit: &mut Edit<'_>, event: &Event) -> Result<(), JobError> {
-    let (Event::Written { node, .. } | Event::Moved { node, .. } | Event::Deleted { node, .. }) = event
+    let (Event::Written { node, .. }
+    | Event::Merged { node, .. }
+    | Event::Moved { node, .. }
+    | Event::Deleted { node, .. }) = event
     else {
         return Ok(());
     };

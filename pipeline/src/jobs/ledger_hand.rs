@@ -5,8 +5,10 @@
 use super::JobError;
 use super::admit::{add_member, admit};
 use super::ledger_state::{ledger_state, load};
+use super::merge::merge_texts;
 use super::plan::plan;
 use super::record::record;
+use super::texts::read_texts;
 use crate::engine::effect::LedgerOrder;
 use crate::engine::event::{Event, FoundManifest};
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
@@ -42,7 +44,8 @@ impl LedgerHand {
                 // What the user did, names and links included, may still be in memory only; one sync covers
                 // the whole batch.
                 self.folder.sync_all()?;
-                let recorded = record(store, &self.identity, observed, wall_ms)?;
+                let texts = read_texts(&self.folder, store, &observed)?;
+                let recorded = record(store, &self.identity, observed, &texts, wall_ms)?;
                 Some(Event::Recorded(recorded, ledger_state(store)?))
             }
             LedgerOrder::Admit { from, entries } => {
@@ -51,6 +54,10 @@ impl LedgerHand {
             }
             LedgerOrder::Plan { limit, busy, cursor } => {
                 Some(Event::Planned(plan(store, limit, &busy, cursor)?))
+            }
+            LedgerOrder::Merge { by_all } => {
+                let merged = merge_texts(&self.folder, store, &self.identity, by_all, wall_ms)?;
+                Some(Event::Merged(merged, ledger_state(store)?))
             }
             LedgerOrder::Load { conn, known, budget } => {
                 let (entries, known) = load(store, known, budget)?;

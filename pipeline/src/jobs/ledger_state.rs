@@ -9,7 +9,7 @@ use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::tree::name::is_copy_name;
 use dunlin_core::tree::node::TreeRead;
-use dunlin_storage::disk::ShownAs;
+use dunlin_storage::disk::{DiskRow, ShownAs, Spot};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeMap;
@@ -40,16 +40,24 @@ pub fn count_conflicts(store: &dyn Store) -> Result<u64, JobError> {
     let (mut count, mut after) = (0, None);
     loop {
         let page = view.disk_page(after.as_ref(), PAGE)?;
-        for (spot, row) in page.iter().filter(|(spot, _)| is_copy_name(&spot.name)) {
-            let at = view.node(&row.node)?.and_then(|node| node.at);
-            let is_own = row.shown_as == ShownAs::Main && at.is_some_and(|at| at.name == spot.name);
-            count += u64::from(!is_own);
+        for (spot, row) in &page {
+            count += u64::from(is_copy(&view, spot, row)?);
         }
         match page.last() {
             Some((spot, _)) if page.len() == PAGE => after = Some(spot.clone()),
             _ => return Ok(count),
         }
     }
+}
+
+/// True if it stands under the name of a conflict copy and no person has made it a file of its own.
+pub fn is_copy(view: &View<'_>, spot: &Spot, row: &DiskRow) -> Result<bool, JobError> {
+    if !is_copy_name(&spot.name) {
+        return Ok(false);
+    }
+    let at = view.node(&row.node)?.and_then(|node| node.at);
+    let is_own = row.shown_as == ShownAs::Main && at.is_some_and(|at| at.name == spot.name);
+    Ok(!is_own)
 }
 
 /// Labels of all who ever were members, for the names of conflict copies.

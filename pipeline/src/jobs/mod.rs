@@ -2,16 +2,21 @@
 //! source; times and keys are arguments.
 
 pub mod admit;
+pub mod conflicts;
 pub mod digest_hand;
 pub mod folder_hand;
 pub mod ledger_hand;
 pub mod ledger_state;
+pub mod mend;
+pub mod merge;
 pub mod plan;
 pub mod record;
+pub mod resolve;
 pub mod serve;
 mod signer;
 #[cfg(test)]
 mod tests;
+pub mod texts;
 
 use dunlin_core::ledger::chain::LedgerFault;
 use dunlin_core::tree::node::TreeFault;

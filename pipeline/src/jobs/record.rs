@@ -6,6 +6,7 @@
 use super::JobError;
 use super::ledger_state::label_of;
 use super::signer::Signer;
+use super::texts::{Text, keep_base};
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta, State};
 use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
@@ -40,11 +41,12 @@ pub struct Recorded {
     pub withheld: Vec<RelPath>,
 }
 
-/// Records observations, in their order.
+/// Records observations, in their order; `texts` are kept as bases of merges to come.
 pub fn record(
     store: &dyn Store,
     identity: &Identity,
     observed: Vec<Observed>,
+    texts: &[Text],
     wall_ms: i64,
 ) -> Result<Recorded, JobError> {
     let signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
@@ -58,6 +60,9 @@ pub fn record(
         } else {
             recorder.one_of_reader(one)?;
         }
+    }
+    if may_sign {
+        texts.iter().try_for_each(|text| keep_base(&mut recorder.signer.edit, text))?;
     }
     let withheld = recorder.withheld;
     Ok(Recorded { entries: recorder.signer.commit()?, withheld })

@@ -165,7 +165,7 @@ fn read_verified(dir: &dyn DirHandle, name: &[u8], offset: u64, chunk: &Chunk, o
     is_right
 }
 
-/// Appends a chunk from the file that is said to hold it; false if it does not (any more), and then
+/// Appends a chunk that is kept loose, or from the file that is said to hold it; false if it does not (any more), and then
 /// `stale` names the file.
 pub fn read_chunk(
     folder: &Folder,
@@ -175,6 +175,10 @@ pub fn read_chunk(
     stale: &mut Option<RelPath>,
 ) -> Result<bool, JobError> {
     if chunk.len == 0 {
+        return Ok(true);
+    }
+    if let Some(bytes) = view.loose_chunk(&chunk.hash)? {
+        out.extend_from_slice(&bytes);
         return Ok(true);
     }
     let Some(place) = view.chunk_place(&chunk.hash)?.filter(|p| p.len == chunk.len) else {

@@ -218,7 +218,7 @@ impl Device {
     }
 
     fn record(&self, seen: Seen) {
-        record(&self.store, &self.identity, vec![Observed { seen, cut: None }], 0).unwrap();
+        record(&self.store, &self.identity, vec![Observed { seen, cut: None }], &[], 0).unwrap();
     }
 
     fn plan(&self) -> Plan {

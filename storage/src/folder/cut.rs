@@ -5,8 +5,9 @@ use crate::disk::StatSig;
 use dunlin_core::chunk::digest::{Digest, Digester, FixedChunk};
 use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Kind, Timestamp};
-use dunlin_core::limits::CHUNK_BYTES_MAX;
+use dunlin_core::limits::{CHUNK_BYTES_MAX, MERGE_BYTES_MAX};
 use dunlin_core::path::RelPath;
+use dunlin_core::text::is_text;
 use std::sync::OnceLock;
 use thiserror::Error;
 
@@ -32,6 +33,8 @@ pub struct Cut {
     pub digest: Digest,
     /// It was read so soon after a change that another could go unseen.
     pub racy: bool,
+    /// It begins as a text does, and is small enough to be merged.
+    pub is_text: bool,
 }
 
 /// Why a file could not be read.
@@ -98,10 +101,21 @@ pub fn cut(
             && before == Standing::Node(seen)
             && after == before
         {
-            return Ok(Cut { stat: seen, digest, racy: is_racy(&seen, now) });
+            let is_text = is_mergeable(&digest, &buffer);
+            return Ok(Cut { stat: seen, digest, racy: is_racy(&seen, now), is_text });
         }
     }
     Err(CutError::Unstable)
+}
+
+/// True for a text that may be merged one day; `buffer` has what was read last.
+fn is_mergeable(digest: &Digest, buffer: &[u8]) -> bool {
+    let size = digest.content.size;
+    match &digest.manifest {
+        // A content of one chunk was read at once.
+        None => size > 0 && is_text(&buffer[..size as usize]),
+        Some(manifest) => size <= MERGE_BYTES_MAX && matches!(manifest.strategy, Strategy::Cdc { .. }),
+    }
 }
 
 /// `None`: the file ended before `size` bytes.

@@ -5,10 +5,12 @@ use super::tables::{StoreError, Table, WriteTx};
 use super::view::{View, tree_fault};
 use crate::disk::{DirId, DiskRow, Spot};
 use dunlin_core::chunk::manifest::EncodedManifest;
-use dunlin_core::content::State;
+use dunlin_core::chunk::seal::compress;
+use dunlin_core::content::{Kind, State};
 use dunlin_core::id::{ChainId, ContentHash, FolderId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::chain::Accepted;
 use dunlin_core::ledger::membership::is_membership;
+use dunlin_core::limits::LOOSE_BYTES_MAX;
 use dunlin_core::path::Name;
 use dunlin_core::tree::node::{Node, Place, TreeFault, TreeRead, TreeWrite, Version};
 use minicbor::bytes::ByteArray;
@@ -209,6 +211,84 @@ impl<'a> Edit<'a> {
         self.tx.delete(Table::Intents, &number.to_be_bytes())
     }
 
+    /// The heads of a file can never be merged, unless they are others by now.
+    pub fn settle_conflict(&mut self, node: &NodeId, heads: &[VersionId]) -> Result<(), StoreError> {
+        match self.view().conflict(node)? {
+            Some(row) if row.heads == heads => {
+                self.put(Table::Conflicts, &node.to_key(), &ConflictRow { is_settled: true, ..row })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Files with several heads are found by it, whatever they are: who merges looks at each once.
+    fn note_heads(&mut self, node: &Node) -> Result<(), StoreError> {
+        if node.kind != Kind::File {
+            return Ok(());
+        }
+        if node.content.len() < 2 {
+            return self.tx.delete(Table::Conflicts, &node.id.to_key());
+        }
+        let heads: Vec<VersionId> = node.content.iter().map(|head| head.id).collect();
+        match self.view().conflict(&node.id)? {
+            Some(row) if row.heads == heads => Ok(()),
+            _ => self.put(Table::Conflicts, &node.id.to_key(), &ConflictRow { heads, is_settled: false }),
+        }
+    }
+
+    /// Keeps a chunk of a text as a base.
+    pub fn put_loose_base(&mut self, hash: &ContentHash, plain: &[u8]) -> Result<(), StoreError> {
+        let key = loose_key(LooseKind::Base, hash);
+        if self.view().0.get(Table::Loose, &key)?.is_some() {
+            return Ok(());
+        }
+        let row = loose_row(plain, None);
+        self.add_loose_bytes(row.payload.len() as i64)?;
+        self.put(Table::Loose, &key, &row)?;
+        self.make_loose_room(&key)
+    }
+
+    /// Keeps a chunk of a merged text until its file holds it.
+    pub fn put_loose_merged(
+        &mut self,
+        hash: &ContentHash,
+        plain: &[u8],
+        merged: (NodeId, ContentHash),
+    ) -> Result<(), StoreError> {
+        self.put(Table::Loose, &loose_key(LooseKind::Merged, hash), &loose_row(plain, Some(merged)))
+    }
+
+    /// A merged text is in its file, or was overtaken: from now on its chunk is kept as a base.
+    pub fn loosen_merged(&mut self, hash: &ContentHash) -> Result<(), StoreError> {
+        if let Some(plain) = self.view().loose_chunk(hash)? {
+            self.tx.delete(Table::Loose, &loose_key(LooseKind::Merged, hash))?;
+            self.put_loose_base(hash, &plain)?;
+        }
+        Ok(())
+    }
+
+    fn add_loose_bytes(&mut self, bytes: i64) -> Result<(), StoreError> {
+        let sum = self.view().loose_bytes()?.saturating_add_signed(bytes);
+        self.put(Table::Meta, Meta::LooseBytes.key(), &sum)
+    }
+
+    /// Drops bases until the rest fits. Keys are hashes, so that whichever comes after the new one is as good as
+    /// any other.
+    fn make_loose_room(&mut self, new: &[u8]) -> Result<(), StoreError> {
+        while self.view().loose_bytes()? > LOOSE_BYTES_MAX {
+            let prefix = [LooseKind::Base as u8];
+            let mut next = self.view().0.scan(Table::Loose, &prefix, Some(new), 1)?;
+            if next.is_empty() {
+                next = self.view().0.scan(Table::Loose, &prefix, None, 1)?;
+            }
+            let Some((key, value)) = next.pop() else { return Ok(()) };
+            let row: LooseRow = decode(Table::Loose, &value)?;
+            self.add_loose_bytes(-(row.payload.len() as i64))?;
+            self.tx.delete(Table::Loose, &key)?;
+        }
+        Ok(())
+    }
+
     /// Remembers a peer.
     pub fn put_peer(&mut self, peer: &PeerId, row: &PeerRow) -> Result<(), StoreError> {
         self.put(Table::Peers, &peer.0, row)
@@ -248,7 +328,8 @@ impl TreeRead for Edit<'_> {
 
 impl TreeWrite for Edit<'_> {
     fn put_node(&mut self, node: &Node) -> Result<(), TreeFault> {
-        self.put(Table::Nodes, &node.id.to_key(), node).map_err(tree_fault)
+        self.put(Table::Nodes, &node.id.to_key(), node).map_err(tree_fault)?;
+        self.note_heads(node).map_err(tree_fault)
     }
 
     fn put_old_content(&mut self, node: &NodeId, version: &Version<State>) -> Result<(), TreeFault> {
@@ -277,4 +358,13 @@ impl TreeWrite for Edit<'_> {
         let generation = self.generation;
         self.put(Table::Dirty, &place_key(place), &generation).map_err(tree_fault)
     }
+}
+
+fn loose_row(plain: &[u8], merged: Option<(NodeId, ContentHash)>) -> LooseRow {
+    let mut payload = Vec::new();
+    let lz4 = compress(plain, &mut payload);
+    if !lz4 {
+        payload = plain.to_vec();
+    }
+    LooseRow { size: plain.len() as u32, lz4, payload, merged }
 }

@@ -2,7 +2,7 @@
 
 use super::tables::{StoreError, Table};
 use crate::disk::{DirId, ShownAs, Spot};
-use dunlin_core::id::{ChainId, EntryId, NodeId, PeerId, VersionId};
+use dunlin_core::id::{ChainId, ContentHash, EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::clock::Clock;
 use dunlin_core::path::Name;
 use dunlin_core::tree::node::Place;
@@ -27,6 +27,8 @@ pub enum Meta {
     NextIntent,
     /// Directories whose winning move is skipped.
     Skipped,
+    /// Bytes of the loose chunks that are kept as bases.
+    LooseBytes,
 }
 
 impl Meta {
@@ -41,6 +43,7 @@ impl Meta {
             Meta::NextDir => b"next dir",
             Meta::NextIntent => b"next intent",
             Meta::Skipped => b"skipped",
+            Meta::LooseBytes => b"loose bytes",
         }
     }
 }
@@ -108,6 +111,43 @@ pub struct PeerRow {
     /// Where it was reached, the latest first.
     #[n(1)]
     pub addrs: Vec<String>,
+}
+
+/// The heads of a file that has several.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ConflictRow {
+    /// Its content versions, by id.
+    #[n(0)]
+    pub heads: Vec<VersionId>,
+    /// They can never be merged.
+    #[n(1)]
+    pub is_settled: bool,
+}
+
+/// Why a chunk is kept that no file may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LooseKind {
+    /// A text as somebody had it: what changes of it may be merged upon. Goes when there is no more room.
+    Base = 0,
+    /// A merged text on its way to its file.
+    Merged = 1,
+}
+
+/// A chunk that no file may hold.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct LooseRow {
+    /// Plain bytes.
+    #[n(0)]
+    pub size: u32,
+    /// The payload is an LZ4 block.
+    #[n(1)]
+    pub lz4: bool,
+    /// The chunk.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub payload: Vec<u8>,
+    /// Of a merged text: the node, and the hash of the whole.
+    #[n(3)]
+    pub merged: Option<(NodeId, ContentHash)>,
 }
 
 /// An invite made here.
@@ -191,6 +231,11 @@ pub fn place_key(place: &Place) -> Vec<u8> {
 pub fn place_from_key(key: &[u8]) -> Option<Place> {
     let parent = NodeId::from_key(key.get(..NodeId::KEY_LEN)?)?;
     Some(Place { parent, name: Name::parse(&key[NodeId::KEY_LEN..]).ok()? })
+}
+
+/// Key of a loose chunk.
+pub fn loose_key(kind: LooseKind, hash: &ContentHash) -> Vec<u8> {
+    [&[kind as u8][..], &hash.0].concat()
 }
 
 /// Key of a directory.

@@ -40,11 +40,15 @@ pub enum Table {
     Intents,
     /// `PeerId` → what is known of a peer: addresses, last seen.
     Peers,
+    /// `NodeId` → its heads, for files that have several.
+    Conflicts,
+    /// Why it is kept ‖ chunk hash → a chunk that no file may hold.
+    Loose,
 }
 
 impl Table {
     /// All tables, in the order in which they are created.
-    pub const ALL: [Table; 16] = [
+    pub const ALL: [Table; 18] = [
         Table::Meta,
         Table::Entries,
         Table::Chains,
@@ -61,6 +65,8 @@ impl Table {
         Table::Manifests,
         Table::Intents,
         Table::Peers,
+        Table::Conflicts,
+        Table::Loose,
     ];
 }
 

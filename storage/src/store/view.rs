@@ -4,6 +4,7 @@ use super::rows::*;
 use super::tables::{ReadTx, Row, StoreError, Table};
 use crate::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_core::chunk::manifest::{Chunk, Manifest, ManifestRoot};
+use dunlin_core::chunk::seal::open;
 use dunlin_core::content::State;
 use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, FolderId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::chain::{Known, LedgerFault, LedgerRead};
@@ -299,6 +300,44 @@ impl<'a> View<'a> {
             first += segment.chunks;
         }
         Ok(None)
+    }
+
+    /// The heads of a file that has several.
+    pub fn conflict(&self, node: &NodeId) -> Result<Option<ConflictRow>, StoreError> {
+        self.row(Table::Conflicts, &node.to_key())
+    }
+
+    /// All files that have several heads, by node.
+    pub fn conflicts(&self) -> Result<Vec<(NodeId, ConflictRow)>, StoreError> {
+        let conflict = |(key, value): Row| {
+            let node = NodeId::from_key(&key).ok_or(StoreError::Malformed(Table::Conflicts))?;
+            Ok((node, decode(Table::Conflicts, &value)?))
+        };
+        self.all(Table::Conflicts, &[])?.into_iter().map(conflict).collect()
+    }
+
+    /// A chunk that no file may hold.
+    pub fn loose_chunk(&self, hash: &ContentHash) -> Result<Option<Vec<u8>>, StoreError> {
+        for kind in [LooseKind::Merged, LooseKind::Base] {
+            let Some(row) = self.row::<LooseRow>(Table::Loose, &loose_key(kind, hash))? else { continue };
+            let plain = open(&row.payload, row.lz4, row.size as usize, hash);
+            return Ok(Some(plain.map_err(|_| StoreError::Malformed(Table::Loose))?.into_owned()));
+        }
+        Ok(None)
+    }
+
+    /// Bytes that the loose chunks take which are kept as bases.
+    pub fn loose_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.meta(Meta::LooseBytes)?.unwrap_or_default())
+    }
+
+    /// The chunks of merged texts that may be on their way still.
+    pub fn loose_merged(&self) -> Result<Vec<(ContentHash, LooseRow)>, StoreError> {
+        let row = |(key, value): Row| {
+            let hash = key.get(1..).and_then(ContentHash::from_slice);
+            Ok((hash.ok_or(StoreError::Malformed(Table::Loose))?, decode(Table::Loose, &value)?))
+        };
+        self.all(Table::Loose, &[LooseKind::Merged as u8])?.into_iter().map(row).collect()
     }
 
     /// The intents, oldest first.

@@ -27,6 +27,8 @@ impl World {
     pub(super) fn new(seed: u64, plant: Plant, prints: bool) -> Self {
         let mut random = Random::new(seed);
         let mut plan = Plan::draw(&mut random);
+        // Drawn without the generator, so that all other seeds stay what they are.
+        plan.texts = if seed % 3 == 1 { 60 } else { 0 };
         plant.adjust(&mut plan);
         let inside_left = plan.deeds / 2;
         Self {

@@ -163,6 +163,9 @@ impl World {
             if device.life.is_none() {
                 return Some((Some(index), "it does not run".to_owned()));
             }
+            if device.life.as_ref().is_some_and(|life| life.engine.awaits_merge()) {
+                return Some((Some(index), "texts may have to be merged".to_owned()));
+            }
             let tx = device.store.read().ok()?;
             let view = View(&*tx);
             let dirty = view.dirty_len().ok()?;

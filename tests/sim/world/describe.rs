@@ -3,6 +3,7 @@
 use dunlin_core::message::Message;
 use dunlin_pipeline::engine::effect::LedgerOrder;
 use dunlin_pipeline::engine::event::Event;
+use dunlin_pipeline::jobs::merge::Merged;
 use dunlin_storage::folder::apply::{Operation, Outcome, Step};
 use dunlin_storage::folder::scan::Seen;
 use dunlin_transport::{Event as NetEvent, Lane};
@@ -21,6 +22,10 @@ pub fn describe_event(event: &Event) -> String {
             admitted.forked.len(),
             state.dirty
         ),
+        Event::Merged(merged, _) => {
+            let Merged { entries, waits, again } = merged;
+            format!("merged in {} entries, waits {waits}, again {again}", entries.len())
+        }
         Event::Planned(plan) => {
             let steps: Vec<String> = plan.items.iter().map(|item| describe_step(&item.step)).collect();
             format!("planned {}; {} dirty, cursor {}", steps.join(", "), plan.dirty, plan.cursor.is_some())
@@ -115,6 +120,7 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::Record(observed) => format!("records {}", observed.len()),
         LedgerOrder::Admit { entries, .. } => format!("admits {}", entries.len()),
         LedgerOrder::Plan { busy, .. } => format!("plans, {} busy", busy.len()),
+        LedgerOrder::Merge { by_all } => format!("merges, by all {by_all}"),
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),
         LedgerOrder::AddMember { .. } => "adds a member".to_owned(),
         LedgerOrder::KeepSecret(_) => "keeps the secret".to_owned(),

@@ -5,6 +5,7 @@ mod birth;
 mod checks;
 mod describe;
 mod dump;
+mod merges;
 mod rooms;
 mod storm;
 mod twin;

@@ -186,6 +186,9 @@ impl World {
         if let Some(Event::Recorded(recorded, _)) = &event {
             self.check_recorded(device, &observed, &recorded.entries.clone())?;
         }
+        if let Some(Event::Merged(merged, _)) = &event {
+            self.check_merged(device, &merged.entries.clone())?;
+        }
         let delay = self.work();
         if let Some(life) = self.devices[device].life_of(epoch) {
             life.ledger_busy = false;

@@ -32,7 +32,7 @@ pub fn winner(tree: &dyn TreeRead, node: &Node) -> Result<Option<Body>, String> 
 }
 
 /// A head and everything that led to it, with Lamport times.
-fn ancestors(
+pub fn ancestors(
     tree: &dyn TreeRead,
     node: &Node,
     head: &Version<State>,

@@ -123,6 +123,11 @@ impl EventReader<'_, '_> {
                 name: Name::decode(self.d, &mut ())?,
             },
             (4, 3) => Event::Deleted { node: self.dot()?, base: self.base()? },
+            (9, 5) => {
+                let (node, base) = (self.dot()?, self.base()?);
+                let (body, meta) = self.state()?;
+                Event::Merged { node, base, body, meta }
+            }
             (kind, 2) if kind > KIND_LAST => Event::Unknown { kind, bytes: self.d.bytes()?.to_vec() },
             (kind, fields) => self.membership(kind, fields)?,
         })

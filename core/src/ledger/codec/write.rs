@@ -81,6 +81,12 @@ impl Writer {
                 self.base(base)?;
                 self.state(body, meta)
             }
+            Event::Merged { node, base, body, meta } => {
+                self.out.array(5)?.u8(9)?;
+                self.dot(node)?;
+                self.base(base)?;
+                self.state(body, meta)
+            }
             Event::Moved { node, base, parent, name } => {
                 self.out.array(5)?.u8(3)?;
                 self.dot(node)?;
@@ -130,6 +136,7 @@ impl Writer {
             }
             Event::Created { .. }
             | Event::Written { .. }
+            | Event::Merged { .. }
             | Event::Moved { .. }
             | Event::Deleted { .. }
             | Event::Unknown { .. } => {}

@@ -169,8 +169,8 @@ fn limits_hold_at_their_edges() {
         ("the most events", many(ENTRY_EVENTS_MAX), true),
         ("an event more", many(ENTRY_EVENTS_MAX + 1), false),
         ("no events", many(0), false),
-        ("an unknown kind", with(Event::Unknown { kind: 9, bytes: vec![0xff] }), true),
-        ("a known kind called unknown", with(Event::Unknown { kind: 8, bytes: vec![] }), false),
+        ("an unknown kind", with(Event::Unknown { kind: 10, bytes: vec![0xff] }), true),
+        ("a known kind called unknown", with(Event::Unknown { kind: 9, bytes: vec![] }), false),
     ];
     for (what, bytes, is_taken) in rows {
         assert_eq!(decode(&bytes).is_ok(), is_taken, "{what}: {:?}", decode(&bytes).err());
@@ -241,6 +241,8 @@ fn events() -> impl Strategy<Value = Event> {
             .prop_map(|(parent, name, body)| Event::Created { parent, name, body, meta: meta() }),
         4 => (dots(), bases(), bodies())
             .prop_map(|(node, base, body)| Event::Written { node, base, body, meta: meta() }),
+        2 => (dots(), bases(), bodies())
+            .prop_map(|(node, base, body)| Event::Merged { node, base, body, meta: meta() }),
         2 => (dots(), bases(), dots(), names())
             .prop_map(|(node, base, parent, name)| Event::Moved { node, base, parent, name }),
         2 => (dots(), bases()).prop_map(|(node, base)| Event::Deleted { node, base }),
@@ -255,7 +257,7 @@ fn events() -> impl Strategy<Value = Event> {
         1 => (peer(), any::<i64>(), any::<u32>()).prop_map(|(key, not_after_ms, uses)| {
             Event::InviteCreated { key, role: Role::Reader, not_after_ms, uses }
         }),
-        1 => (9..u32::MAX, prop::collection::vec(any::<u8>(), 0..300))
+        1 => (10..u32::MAX, prop::collection::vec(any::<u8>(), 0..300))
             .prop_map(|(kind, bytes)| Event::Unknown { kind, bytes }),
     ]
 }

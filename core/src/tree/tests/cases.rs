@@ -7,7 +7,7 @@ use crate::content::Body;
 use crate::ledger::event::Event;
 
 /// A short story, all orders; a longer one, many.
-fn check(description: &str, mut world: World, expected: &[&str]) {
+pub(super) fn check(description: &str, mut world: World, expected: &[&str]) {
     world.sync_all();
     let tree = world.replicas[0].tree.clone();
     let orders = match world.story.entries.len() {

@@ -84,7 +84,9 @@ fn collect(story: &Story) -> BTreeMap<NodeId, Whole> {
                     let place = vec![place(parent, name, Vec::new())];
                     wholes.insert(dot, Whole { kind, created_lamport: lamport, content, place });
                 }
-                Event::Written { node, base, body, meta } if is_past(node) && *node != root() => {
+                Event::Written { node, base, body, meta } | Event::Merged { node, base, body, meta }
+                    if is_past(node) && *node != root() =>
+                {
                     let Some(whole) = wholes.get_mut(node) else { continue };
                     let is_kind = match body {
                         Body::Deleted => false,

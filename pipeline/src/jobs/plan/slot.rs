@@ -306,7 +306,8 @@ impl Planner<'_, '_> {
                 let says_so = heads.iter().find(|head| head.value.body == one.state.body);
                 let version = says_so.map_or(one.node, |head| head.id);
                 let place_of_it = self.edit.view().chunk_place(&content.hash)?;
-                let is_here = content.manifest.is_none() && (content.size == 0 || place_of_it.is_some());
+                let is_said = place_of_it.is_some() || self.edit.view().loose_chunk(&content.hash)?.is_some();
+                let is_here = content.manifest.is_none() && (content.size == 0 || is_said);
                 let needed = Needed { node: one.node, version, content: *content, is_here };
                 let operation = Operation::PutFile { at, source: Source::Awaited, over };
                 self.push_shown(place, operation, one, Some(needed));

@@ -1,0 +1,102 @@
+//! Brings a folder in line with its ledger as far as nothing is needed from others, in one go: for commands that
+//! work on the store alone. The plan and the steps are those of a run.
+
+use super::JobError;
+use super::plan::{Item, plan};
+use super::texts::read_content;
+use dunlin_core::content::{Content, Timestamp};
+use dunlin_core::limits::{APPLY_BATCH, APPLY_BATCH_BYTES, MEND_PLANS_MAX, PLAN_BATCH};
+use dunlin_core::tree::node::Place;
+use dunlin_storage::folder::apply::{ApplyFailed, Outcome, Source, Step, apply, settle};
+use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::recover::recover;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use std::collections::BTreeSet;
+use thiserror::Error;
+
+/// Why the folder could not be brought in line.
+#[derive(Debug, Error)]
+pub enum MendError {
+    /// The store failed.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The folder failed.
+    #[error(transparent)]
+    Apply(#[from] ApplyFailed),
+}
+
+/// Mends what can be mended at the time `now`; gives the number of places that are left.
+pub fn mend(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64, MendError> {
+    recover(folder, store, now)?;
+    let mut mender = Mender { folder, store, now, steps: Vec::new(), bytes: 0, left: BTreeSet::new() };
+    let mut cursor = None;
+    for _ in 0..MEND_PLANS_MAX {
+        let plan = plan(store, PLAN_BATCH, &mender.left, cursor)?;
+        let is_over = plan.items.is_empty() && plan.cursor.is_none() && !plan.again;
+        cursor = plan.cursor;
+        plan.items.into_iter().try_for_each(|item| mender.take(item))?;
+        mender.apply()?;
+        if is_over {
+            break;
+        }
+    }
+    settle(folder, store)?;
+    let tx = store.read().map_err(JobError::from)?;
+    Ok(View(&*tx).dirty_len().map_err(JobError::from)?)
+}
+
+struct Mender<'a> {
+    folder: &'a Folder,
+    store: &'a dyn Store,
+    now: Timestamp,
+    steps: Vec<Step>,
+    /// Contents that they carry.
+    bytes: u64,
+    /// Places that cannot be mended now.
+    left: BTreeSet<Place>,
+}
+
+impl Mender<'_> {
+    fn take(&mut self, item: Item) -> Result<(), MendError> {
+        let step = match &item.content {
+            None => item.step,
+            Some(needed) => match self.read(&needed.content)? {
+                Some(bytes) => {
+                    self.bytes += needed.content.size;
+                    item.step.with_source(Source::Inline(bytes))
+                }
+                None => {
+                    self.left.insert(item.place);
+                    return Ok(());
+                }
+            },
+        };
+        self.steps.push(step);
+        if self.steps.len() >= APPLY_BATCH || self.bytes >= APPLY_BATCH_BYTES as u64 {
+            self.apply()?;
+        }
+        Ok(())
+    }
+
+    /// Large contents go through staged files, in a run.
+    fn read(&self, content: &Content) -> Result<Option<Vec<u8>>, JobError> {
+        if content.size > APPLY_BATCH_BYTES as u64 {
+            return Ok(None);
+        }
+        let tx = self.store.read()?;
+        read_content(self.folder, &View(&*tx), content)
+    }
+
+    fn apply(&mut self) -> Result<(), MendError> {
+        self.bytes = 0;
+        let steps = std::mem::take(&mut self.steps);
+        if steps.is_empty() {
+            return Ok(());
+        }
+        for (step, outcome) in apply(self.folder, self.store, steps, self.now)? {
+            self.left.extend(step.place.filter(|_| outcome != Outcome::Done));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! `conflicts list|diff|resolve`: the conflict copies on this disk, how they differ, and what shall stay.
+
+use super::log::{find_folder, moment};
+use crate::args::{Conflicts, ConflictsAction, ConflictsDiff, ConflictsList, ConflictsResolve};
+use crate::error::{CommandError, Exit};
+use crate::home::Home;
+use crate::replica::{Replica, check_root, shown, wall_ms};
+use crate::show::{Screen, clean};
+use dunlin_core::content::{Kind, Timestamp};
+use dunlin_core::limits::MERGE_BYTES_MAX;
+use dunlin_core::path::RelPath;
+use dunlin_core::text::{NoMerge, unified};
+use dunlin_pipeline::jobs::conflicts::{Conflict, conflicts};
+use dunlin_pipeline::jobs::mend::mend;
+use dunlin_pipeline::jobs::resolve::{Keep, ResolveError, resolve};
+use dunlin_storage::folder::fs::{Folder, Standing};
+use indicatif::HumanBytes;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Runs the command.
+pub fn run(home: &Home, args: &Conflicts, screen: &Screen) -> Result<Exit, CommandError> {
+    match &args.action {
+        ConflictsAction::List(args) => list(home, args, screen),
+        ConflictsAction::Diff(args) => diff(home, args, screen),
+        ConflictsAction::Resolve(args) => resolve_all(home, args, screen),
+    }
+}
+
+fn list(home: &Home, args: &ConflictsList, screen: &Screen) -> Result<Exit, CommandError> {
+    let roots: Vec<PathBuf> = if args.dirs.is_empty() {
+        home.replicas()?.into_iter().map(|replica| replica.root).collect()
+    } else {
+        args.dirs.iter().map(|dir| check_root(home, dir, false)).collect::<Result<_, _>>()?
+    };
+    let mut exit = Exit::Done;
+    for root in roots {
+        let dir = home.replica(&root);
+        if !dir.exists() {
+            return Err(CommandError::usage(format!("{} is no folder of this device", shown(&root))));
+        }
+        let replica = Replica::open(home, dir)?;
+        for one in conflicts(&*replica.store)? {
+            exit = Exit::Conflicts;
+            let (text, value) = describe(&root, &one);
+            screen.say(&text, &value);
+        }
+    }
+    Ok(exit)
+}
+
+fn describe(root: &Path, one: &Conflict) -> (String, Value) {
+    let path = |inside: &RelPath| format!("{}/{}", shown(root), clean(&inside.to_string()));
+    let (winner, copy, label) = (path(&one.winner), path(&one.copy), clean(&one.label));
+    let size = one.size.map_or_else(|| kind_word(one.kind).to_owned(), |size| HumanBytes(size).to_string());
+    let text = format!("{winner}\n  {copy}\n  {size} by {label}, {}", moment(one.wall_ms));
+    let value = json!({
+        "event": "conflict", "root": shown(root), "path": winner, "copy": copy, "author": one.author.to_string(),
+        "label": one.label, "wall_ms": one.wall_ms, "kind": kind_word(one.kind), "size": one.size,
+    });
+    (text, value)
+}
+
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "file",
+        Kind::Directory => "directory",
+        Kind::Symlink => "link",
+    }
+}
+
+/// The conflicts that a path is about: its own, or those of the file at it.
+fn find(home: &Home, path: &Path) -> Result<(Replica, Vec<Conflict>), CommandError> {
+    let (dir, inside) = find_folder(home, path)?;
+    let replica = Replica::open(home, dir)?;
+    let mut found = conflicts(&*replica.store)?;
+    found.retain(|one| inside.as_ref().is_some_and(|path| one.copy == *path || one.winner == *path));
+    if found.is_empty() {
+        return Err(CommandError::usage(format!("{}: no conflict copy, and it has none", shown(path)))
+            .hint("dunlin conflicts list shows those that there are; dunlin scan DIR looks for changes"));
+    }
+    Ok((replica, found))
+}
+
+fn diff(home: &Home, args: &ConflictsDiff, screen: &Screen) -> Result<Exit, CommandError> {
+    let (replica, found) = find(home, &args.path)?;
+    let folder = Folder::open(&replica.root)?;
+    for one in found {
+        let (winner, copy) = (clean(&one.winner.to_string()), clean(&one.copy.to_string()));
+        let texts = (read(&folder, &one.winner), read(&folder, &one.copy));
+        let shown = match texts {
+            (Some(winner), Some(copy)) => unified(&winner, &copy),
+            _ => Err(NoMerge::NotText),
+        };
+        let value = json!({
+            "event": "diff", "path": winner, "copy": copy, "diff": shown.as_ref().ok(),
+            "why": shown.as_ref().err().map(ToString::to_string),
+        });
+        let text = match &shown {
+            Ok(lines) => format!("--- {winner}\n+++ {copy}\n{}", printable(lines)),
+            Err(why) => format!("{winner} and {copy} differ; {why}"),
+        };
+        screen.say(text.trim_end_matches('\n'), &value);
+    }
+    Ok(Exit::Done)
+}
+
+/// The bytes of a file that is small enough to be compared.
+fn read(folder: &Folder, path: &RelPath) -> Option<Vec<u8>> {
+    let (dir, name) = folder.parent(path).ok()?;
+    let file = dir.open_read(name.as_bytes()).ok()?;
+    let Ok(Standing::Node(stat)) = file.stat() else { return None };
+    if stat.kind != Kind::File || stat.size > MERGE_BYTES_MAX {
+        return None;
+    }
+    let mut bytes = vec![0; stat.size as usize];
+    let read = file.read_at(&mut bytes, 0).ok()?;
+    bytes.truncate(read);
+    Some(bytes)
+}
+
+/// Lines from other devices, without what would steer a terminal.
+fn printable(lines: &str) -> String {
+    let keeps = |c: char| matches!(c, '\n' | '\t') || !c.is_control();
+    lines.chars().flat_map(|c| if keeps(c) { vec![c] } else { c.escape_default().collect() }).collect()
+}
+
+fn resolve_all(home: &Home, args: &ConflictsResolve, screen: &Screen) -> Result<Exit, CommandError> {
+    let keep = match args.keep.as_str() {
+        "winner" => Keep::Winner,
+        "copy" => Keep::Copy,
+        "both" => Keep::Both,
+        other => return Err(CommandError::usage(format!("--keep {other}: there are winner, copy and both"))),
+    };
+    let (replica, found) = find(home, &args.path)?;
+    if keep == Keep::Copy && found.len() > 1 {
+        return Err(CommandError::usage(format!("{} has {} copies", shown(&args.path), found.len()))
+            .hint("name the copy that shall stay, then resolve the others"));
+    }
+    let folder = Folder::open(&replica.root)?;
+    for one in &found {
+        resolve(&folder, &*replica.store, &replica.identity, &one.copy, keep, wall_ms())
+            .map_err(|error| refused(&one.copy, error))?;
+    }
+    let left = mend(&folder, &*replica.store, now())?;
+    for one in &found {
+        let (winner, copy) = (clean(&one.winner.to_string()), clean(&one.copy.to_string()));
+        let text = match keep {
+            Keep::Winner => format!("{winner}: stays; {copy} is in history"),
+            Keep::Copy => format!("{winner}: has what {copy} held; what it was is in history"),
+            Keep::Both => format!("{winner}: stays; {copy} is a file of its own"),
+        };
+        let value =
+            json!({ "event": "resolved", "path": winner, "copy": copy, "keep": args.keep, "needed": left });
+        screen.say(&text, &value);
+    }
+    if left > 0 {
+        screen.warn(&format!("{left} places are brought in line by the next sync"));
+    }
+    Ok(Exit::Done)
+}
+
+fn refused(copy: &RelPath, error: ResolveError) -> CommandError {
+    let text = format!("{}: {error}", clean(&copy.to_string()));
+    match error {
+        ResolveError::Job(error) => error.into(),
+        ResolveError::Reader => CommandError { exit: Exit::Refused, ..CommandError::usage(text) },
+        ResolveError::Changed => {
+            CommandError::usage(text).hint("dunlin scan DIR looks again; then try again")
+        }
+        ResolveError::OtherKind => CommandError::usage(text).hint("move or remove one of them by hand"),
+        ResolveError::NoCopy => CommandError::usage(text),
+    }
+}
+
+/// This device's clock.
+fn now() -> Timestamp {
+    let ms = wall_ms();
+    Timestamp { secs: ms.div_euclid(1000), nanos: ms.rem_euclid(1000) as u32 * 1_000_000 }
+}
