@@ -27,6 +27,10 @@ pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64
             lost_dirs.extend(recover_step(folder, store, step, now)?);
         }
     }
+    // What was set aside here must not come back with the next power cut, when no intent tells of it any more.
+    if !intents.is_empty() {
+        folder.sync_all().map_err(ApplyFailed::Sync)?;
+    }
     let mut edit = Edit::new(store.write()?)?;
     // A directory was made before what is in it.
     for path in lost_dirs.iter().rev() {
