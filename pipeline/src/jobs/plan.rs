@@ -80,6 +80,7 @@ pub fn plan(
         mending: BTreeSet::new(),
         made: BTreeSet::new(),
         freed: BTreeSet::new(),
+        taken: BTreeSet::new(),
         again: false,
     };
     let mut looks = 0;
@@ -140,6 +141,8 @@ struct Planner<'a, 'b> {
     made: BTreeSet<RelPath>,
     /// Paths that the plan so far makes free.
     freed: BTreeSet<RelPath>,
+    /// Paths whose things the plan so far changes, or gives to another node.
+    taken: BTreeSet<RelPath>,
     again: bool,
 }
 
@@ -250,6 +253,9 @@ impl Planner<'_, '_> {
     fn push(&mut self, place: &Place, step: Step, content: Option<Needed>) {
         if let Operation::MakeDir { at } = &step.operation {
             self.made.insert(at.clone());
+        }
+        if !matches!(step.operation, Operation::Remove { .. } | Operation::RemoveDir { .. }) {
+            self.taken.insert(step.operation.at().clone());
         }
         self.planned.insert(place.clone());
         self.items.push(Item { place: place.clone(), step, content });

@@ -60,7 +60,8 @@ impl Planner<'_, '_> {
             return self.leave_to(&other, row);
         }
         let Some(path) = self.path_of(spot)? else { return Ok(true) };
-        if self.freed.contains(&path) {
+        // What is given to another node stands there as that from then on: the next plan sees it so.
+        if self.freed.contains(&path) || self.taken.contains(&path) {
             return Ok(false);
         }
         if row.stat.kind == Kind::Directory {

@@ -145,7 +145,7 @@ impl Planner<'_, '_> {
         let spot = slot.home.dir.map(|dir| Spot { dir, name: one.name.clone() });
         let here = spot.as_ref().map(|s| self.edit.view().disk_row(s)).transpose()?.flatten();
         if let (Some(spot), Some(row)) = (&spot, &here)
-            && (is_it(row, one) || self.is_free_for(slot, one, spot, row)?)
+            && (is_it(row, one) || !self.freed.contains(&path) && self.is_free_for(slot, one, spot, row)?)
         {
             slot.strays.remove(spot);
             return self.mend_in_place(slot, path, one, spot, row);
