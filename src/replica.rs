@@ -5,6 +5,7 @@ use crate::home::{Home, ReplicaDir, random};
 use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_pipeline::jobs::admit::{Founding, found, prepare};
+use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_storage::folder::fs::{Folder, FsError};
 use dunlin_storage::store::lmdb::{LmdbStore, network_fs};
 use dunlin_storage::store::tables::Store;
@@ -13,7 +14,6 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A replica, ready to run.
 pub struct Replica {
@@ -29,10 +29,19 @@ pub struct Replica {
     pub store: Arc<LmdbStore>,
 }
 
-/// Now, as people's clocks have it: milliseconds since 1970.
-pub fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as i64
+/// The replica at `dir`; refuses a directory that is none.
+pub fn find_replica(home: &Home, dir: &Path) -> Result<ReplicaDir, CommandError> {
+    let found = home.replica(&check_root(home, dir, false)?);
+    if found.exists() {
+        return Ok(found);
+    }
+    Err(CommandError::usage(format!("{} is no folder of this device", shown(&found.root)))
+        .hint("dunlin share DIR makes it one; dunlin sync A B makes two directories identical"))
+}
+
+/// The replicas at these directories; all of this device if there are none.
+pub fn find_replicas(home: &Home, dirs: &[PathBuf]) -> Result<Vec<ReplicaDir>, CommandError> {
+    if dirs.is_empty() { home.replicas() } else { dirs.iter().map(|dir| find_replica(home, dir)).collect() }
 }
 
 /// The root's canonical path; refuses what cannot be a folder. `make`: an absent directory is made.
@@ -137,7 +146,7 @@ impl Replica {
             nonce: random()?,
             secret: random()?,
             marker,
-            wall_ms: wall_ms(),
+            wall_ms: now_ms(),
         };
         let folder = match set_up_folder(&store)? {
             Some(folder) => folder,

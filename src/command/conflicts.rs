@@ -4,19 +4,20 @@ use super::log::{find_folder, moment};
 use crate::args::{Conflicts, ConflictsAction, ConflictsDiff, ConflictsList, ConflictsResolve};
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
-use crate::replica::{Replica, check_root, shown, wall_ms};
+use crate::replica::{Replica, find_replicas, shown};
 use crate::show::{Screen, clean};
-use dunlin_core::content::{Kind, Timestamp};
+use dunlin_core::content::Kind;
 use dunlin_core::limits::MERGE_BYTES_MAX;
 use dunlin_core::path::RelPath;
 use dunlin_core::text::{NoMerge, unified};
 use dunlin_pipeline::jobs::conflicts::{Conflict, conflicts};
 use dunlin_pipeline::jobs::mend::mend;
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError, resolve};
+use dunlin_pipeline::rooms::clock::{now, now_ms};
 use dunlin_storage::folder::fs::{Folder, Standing};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Conflicts, screen: &Screen) -> Result<Exit, CommandError> {
@@ -28,21 +29,12 @@ pub fn run(home: &Home, args: &Conflicts, screen: &Screen) -> Result<Exit, Comma
 }
 
 fn list(home: &Home, args: &ConflictsList, screen: &Screen) -> Result<Exit, CommandError> {
-    let roots: Vec<PathBuf> = if args.dirs.is_empty() {
-        home.replicas()?.into_iter().map(|replica| replica.root).collect()
-    } else {
-        args.dirs.iter().map(|dir| check_root(home, dir, false)).collect::<Result<_, _>>()?
-    };
     let mut exit = Exit::Done;
-    for root in roots {
-        let dir = home.replica(&root);
-        if !dir.exists() {
-            return Err(CommandError::usage(format!("{} is no folder of this device", shown(&root))));
-        }
+    for dir in find_replicas(home, &args.dirs)? {
         let replica = Replica::open(home, dir)?;
         for one in conflicts(&*replica.store)? {
             exit = Exit::Conflicts;
-            let (text, value) = describe(&root, &one);
+            let (text, value) = describe(&replica.root, &one);
             screen.say(&text, &value);
         }
     }
@@ -139,7 +131,7 @@ fn resolve_all(home: &Home, args: &ConflictsResolve, screen: &Screen) -> Result<
     }
     let folder = Folder::open(&replica.root)?;
     for one in &found {
-        resolve(&folder, &*replica.store, &replica.identity, &one.copy, keep, wall_ms())
+        resolve(&folder, &*replica.store, &replica.identity, &one.copy, keep, now_ms())
             .map_err(|error| refused(&one.copy, error))?;
     }
     let left = mend(&folder, &*replica.store, now())?;
@@ -171,10 +163,4 @@ fn refused(copy: &RelPath, error: ResolveError) -> CommandError {
         ResolveError::OtherKind => CommandError::usage(text).hint("move or remove one of them by hand"),
         ResolveError::NoCopy => CommandError::usage(text),
     }
-}
-
-/// This device's clock.
-fn now() -> Timestamp {
-    let ms = wall_ms();
-    Timestamp { secs: ms.div_euclid(1000), nanos: ms.rem_euclid(1000) as u32 * 1_000_000 }
 }

@@ -3,7 +3,7 @@
 use crate::args::Debug;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
-use crate::replica::{Replica, check_root, shown};
+use crate::replica::{Replica, find_replica};
 use crate::show::Screen;
 use dunlin_core::ledger::chain::verify_entry;
 use dunlin_core::ledger::entry::SignedEntry;
@@ -15,12 +15,7 @@ use serde_json::json;
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Debug, screen: &Screen) -> Result<Exit, CommandError> {
-    let root = check_root(home, &args.dir, false)?;
-    let dir = home.replica(&root);
-    if !dir.exists() {
-        return Err(CommandError::usage(format!("{} is no folder of this device", shown(&root))));
-    }
-    let replica = Replica::open(home, dir)?;
+    let replica = Replica::open(home, find_replica(home, &args.dir)?)?;
     let tx = replica.store.read()?;
     let view = View(&*tx);
     match args.what.as_str() {

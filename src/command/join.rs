@@ -4,11 +4,12 @@ use super::{keep_port, known_addrs, listen_addrs};
 use crate::args::Join;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
-use crate::replica::{Replica, check_root, shown, wall_ms};
+use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::{Invite, InviteError};
+use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_pipeline::service::Goal;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -39,7 +40,7 @@ pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, Command
     };
     let is_admitted = replica.is_admitted()?;
     if !is_admitted {
-        invite.check_time(wall_ms()).map_err(|e| invite_error(&e))?;
+        invite.check_time(now_ms()).map_err(|e| invite_error(&e))?;
     }
     let mut dial: BTreeSet<_> = invite.addrs.iter().copied().chain(args.peer).collect();
     dial.extend(known_addrs(&replica)?);

@@ -4,12 +4,13 @@ use super::{keep_port, known_addrs, listen_addrs, reachable_addrs};
 use crate::args::{Share, parse_span};
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, random};
-use crate::replica::{Replica, check_root, shown, wall_ms};
+use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::{forget_stale_invites, invite};
+use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_pipeline::service::Goal;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 /// Runs the command.
 pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, CommandError> {
     let role = role_of(&args.role)?;
-    let not_after_ms = wall_ms().saturating_add_unsigned(parse_span(&args.expires)? * 1000);
+    let not_after_ms = now_ms().saturating_add_unsigned(parse_span(&args.expires)? * 1000);
     if args.uses == 0 {
         return Err(CommandError::usage("--uses 0: an invite is for one device at least"));
     }
@@ -28,9 +29,9 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     let state = dir.clone();
     let replica = if dir.exists() { Replica::open(home, dir)? } else { Replica::found(home, dir)? };
     may_invite(&replica)?;
-    forget_stale_invites(&*replica.store, wall_ms())?;
+    forget_stale_invites(&*replica.store, now_ms())?;
     let seed = Zeroizing::new(random::<32>()?);
-    invite(&*replica.store, &replica.identity, *seed, role, not_after_ms, args.uses, wall_ms())?;
+    invite(&*replica.store, &replica.identity, *seed, role, not_after_ms, args.uses, now_ms())?;
     let goal = if args.once { Goal::InSync { alone_max: None } } else { Goal::Serve };
     let dial = known_addrs(&replica)?.into_iter().collect();
     let listen = listen_addrs(&args.listen, state.port());

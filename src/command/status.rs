@@ -3,12 +3,12 @@
 use crate::args::Status;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
-use crate::replica::{Replica, check_root, shown};
+use crate::replica::{Replica, find_replicas, shown};
 use crate::show::{Screen, clean};
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Status, screen: &Screen) -> Result<Exit, CommandError> {
@@ -18,17 +18,9 @@ pub fn run(home: &Home, args: &Status, screen: &Screen) -> Result<Exit, CommandE
     let text = format!("device {peer}\nstate  {state}; {key_text}");
     let value = json!({ "event": "device", "peer": peer.to_string(), "state": state, "key": "file" });
     screen.say(&text, &value);
-    let roots: Vec<PathBuf> = if args.dirs.is_empty() {
-        home.replicas()?.into_iter().map(|replica| replica.root).collect()
-    } else {
-        args.dirs.iter().map(|dir| check_root(home, dir, false)).collect::<Result<_, _>>()?
-    };
     let mut exit = Exit::Done;
-    for root in roots {
-        let dir = home.replica(&root);
-        if !dir.exists() {
-            return Err(CommandError::usage(format!("{} is no folder of this device", shown(&root))));
-        }
+    for dir in find_replicas(home, &args.dirs)? {
+        let root = dir.root.clone();
         match Replica::open(home, dir).and_then(|replica| describe(&replica)) {
             Ok((text, value)) => screen.say(&text, &value),
             Err(error) => {

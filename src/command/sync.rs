@@ -5,13 +5,14 @@ use super::{known_addrs, listen_addrs};
 use crate::args::Sync;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, random};
-use crate::replica::{Replica, check_root, shown, wall_ms};
+use crate::replica::{Replica, check_root, find_replicas, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::invite;
+use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_pipeline::service::Goal;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -110,31 +111,20 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
 
 fn local_invite(host: &Replica) -> Result<Invite, CommandError> {
     let seed = Zeroizing::new(random::<32>()?);
-    let not_after_ms = wall_ms() + LOCAL_INVITE_MS;
-    invite(&*host.store, &host.identity, *seed, Role::Admin, not_after_ms, 1, wall_ms())?;
+    let not_after_ms = now_ms() + LOCAL_INVITE_MS;
+    invite(&*host.store, &host.identity, *seed, Role::Admin, not_after_ms, 1, now_ms())?;
     let (folder, issuer) = (host.folder, host.identity.peer_id());
     Ok(Invite { folder, issuer, seed, not_after_ms, label: String::new(), addrs: Vec::new() })
 }
 
 fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, CommandError> {
-    let roots = if args.dirs.is_empty() {
-        home.replicas()?.into_iter().map(|replica| replica.root).collect()
-    } else {
-        args.dirs.iter().map(|dir| check_root(home, dir, false)).collect::<Result<Vec<_>, _>>()?
-    };
-    if roots.is_empty() {
+    let dirs = find_replicas(home, &args.dirs)?;
+    if dirs.is_empty() {
         return Err(CommandError::usage("there is no folder on this device yet")
             .hint("dunlin share DIR makes one; dunlin join INVITE DIR takes part in one; dunlin sync A B needs none"));
     }
-    let mut replicas = Vec::new();
-    for root in roots {
-        let dir = home.replica(&root);
-        if !dir.exists() {
-            return Err(CommandError::usage(format!("{} is no folder of this device", shown(&root)))
-                .hint("dunlin share DIR makes it one; dunlin sync A B makes two directories identical"));
-        }
-        replicas.push(Replica::open(home, dir)?);
-    }
+    let replicas: Vec<Replica> =
+        dirs.into_iter().map(|dir| Replica::open(home, dir)).collect::<Result<_, _>>()?;
     let goal = Goal::InSync { alone_max: Some(Duration::from_secs(args.wait)) };
     let mut runs = Vec::new();
     for replica in &replicas {

@@ -1,4 +1,4 @@
-//! The wall clock, for the rooms that stamp things.
+//! The wall clock, for whoever stamps things. Nothing is decided by it.
 
 use dunlin_core::content::Timestamp;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -3,7 +3,7 @@
 //! A room takes an order, has a job do it, and reports; it has no opinion. All are joined at the end,
 //! the engine first: once it is gone the others' channels are closed, and they end by themselves.
 
-mod clock;
+pub mod clock;
 mod digest;
 mod engine;
 mod folder;
