@@ -22,12 +22,12 @@ pub enum Bug {
     CyclesUnchecked = 18,
     /// Lamport times are not checked.
     LamportUnchecked = 29,
+    /// Where two sides of a merge changed the same lines, one of them counts.
+    MergeKeepsOneSide = 42,
     /// What a hint is about counts as gone without a look.
     HintBelieved = 46,
     /// A moved file is not read, then or later, though its row was read in the racy window.
     RacyMoveUnread = 47,
-    /// Where two sides of a merge changed the same lines, one of them counts.
-    MergeKeepsOneSide = 42,
 }
 
 #[cfg(feature = "canary")]

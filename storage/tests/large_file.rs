@@ -85,16 +85,9 @@ fn digest(strategy: Strategy, bytes: &[u8]) -> Digest {
     digester.finish()
 }
 
-/// Incompressible bytes, always the same (xorshift64*).
+/// Incompressible bytes, always the same.
 fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = vec![0; 1];
-    while bytes.len() < len {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        bytes.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
-    }
-    bytes.truncate(len);
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().finalize_xof().fill(&mut bytes);
     bytes
 }

@@ -1,7 +1,7 @@
 //! One step of apply on the disk: look, change by one rename, look at what came out, and put it back if that
 //! is not what was meant. Knows no store and writes no row.
 
-use super::fs::{DirHandle, Folder, FsError, Standing};
+use super::fs::{self, DirHandle, Folder, FsError, Standing};
 use super::step::{Operation, Outcome, Refusal, Step};
 use crate::disk::{DiskRow, StatSig};
 use dunlin_core::content::{Body, Kind, Timestamp};
@@ -177,11 +177,7 @@ fn replace(
 ) -> Result<(), Trouble> {
     check(dir.stat(name), row)?;
     folder.stage().exchange(staged.as_bytes(), dir, name).map_err(refuse)?;
-    let kept = match came_out_as(folder.stage(), staged, row) {
-        true => keep(folder, staged, row).map_err(Outcome::Failed),
-        false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
-    };
-    kept.or_else(|outcome| {
+    keep_what_was_meant(folder, staged, row).or_else(|outcome| {
         folder.stage().exchange(staged.as_bytes(), dir, name).map_err(Trouble::Disk)?;
         Err(outcome.into())
     })
@@ -197,14 +193,18 @@ fn displace(
 ) -> Result<(), Trouble> {
     let _ = folder.stage().unlink_own(temp);
     dir.rename_new(name, folder.stage(), temp.as_bytes()).map_err(refuse)?;
-    let kept = match came_out_as(folder.stage(), temp, row) {
-        true => keep(folder, temp, row).map_err(Outcome::Failed),
-        false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
-    };
-    kept.or_else(|outcome| {
+    keep_what_was_meant(folder, temp, row).or_else(|outcome| {
         folder.stage().rename_new(temp.as_bytes(), dir, name).map_err(Trouble::Disk)?;
         Err(outcome.into())
     })
+}
+
+/// Brings what came out to history, if it is what was to be displaced.
+fn keep_what_was_meant(folder: &Folder, staged: &str, row: &DiskRow) -> Result<(), Outcome> {
+    match came_out_as(folder.stage(), staged, row) {
+        true => keep(folder, staged, row).map_err(Outcome::Failed),
+        false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),
+    }
 }
 
 /// The change time has moved through the rename itself, so it is no evidence; inode, size and time are.
@@ -228,18 +228,7 @@ fn came_out_as(dir: &dyn DirHandle, name: &str, row: &DiskRow) -> bool {
 
 /// The hash of a file of dunlin's own.
 pub(super) fn hash_of(dir: &dyn DirHandle, name: &str) -> Result<ContentHash, FsError> {
-    let file = dir.open_read(name.as_bytes())?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1024 * 1024];
-    let mut offset = 0;
-    loop {
-        let read = file.read_at(&mut buffer, offset)?;
-        hasher.update(&buffer[..read]);
-        offset += read as u64;
-        if read < buffer.len() {
-            return Ok(ContentHash(*hasher.finalize().as_bytes()));
-        }
-    }
+    fs::hash(&*dir.open_read(name.as_bytes())?)
 }
 
 /// The name under which a displaced thing is kept.

@@ -131,22 +131,8 @@ impl Stage {
         let blocks: Option<Vec<BlockHash>> = self.writer().blocks.iter().copied().collect();
         let hash = match blocks {
             Some(blocks) => BlockHash::join(&blocks),
-            None => self.hash()?,
+            None => fs::hash(&*self.file)?,
         };
         if hash == self.content.hash { Ok(()) } else { Err(StageError::WrongWhole) }
-    }
-
-    fn hash(&self) -> Result<ContentHash, FsError> {
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; 1024 * 1024];
-        let mut offset = 0;
-        loop {
-            let read = self.file.read_at(&mut buffer, offset)?;
-            hasher.update(&buffer[..read]);
-            offset += read as u64;
-            if read < buffer.len() {
-                return Ok(ContentHash(*hasher.finalize().as_bytes()));
-            }
-        }
     }
 }

@@ -8,6 +8,7 @@ pub mod kernel;
 
 use crate::disk::StatSig;
 use dunlin_core::content::Meta;
+use dunlin_core::id::ContentHash;
 use dunlin_core::path::{CONTROL_DIR, Name, RelPath};
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -115,6 +116,21 @@ pub trait FileHandle: Send + Sync {
     fn set_meta(&self, meta: &Meta) -> Result<(), FsError>;
     /// Makes its bytes durable.
     fn sync(&self) -> Result<(), FsError>;
+}
+
+/// The hash of all that a file holds.
+pub fn hash(file: &dyn FileHandle) -> Result<ContentHash, FsError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1024 * 1024];
+    let mut offset = 0;
+    loop {
+        let read = file.read_at(&mut buffer, offset)?;
+        hasher.update(&buffer[..read]);
+        offset += read as u64;
+        if read < buffer.len() {
+            return Ok(ContentHash(*hasher.finalize().as_bytes()));
+        }
+    }
 }
 
 /// A root directory, held open, and the file system that it is on.
