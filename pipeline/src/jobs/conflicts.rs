@@ -1,7 +1,7 @@
 //! The conflict copies of a folder, as they stand on this disk, with what people want to know of them.
 
 use super::JobError;
-use super::ledger_state::{is_copy, label_of, labels};
+use super::ledger_state::{copies, label_of, labels};
 use dunlin_core::content::{Body, Kind};
 use dunlin_core::id::PeerId;
 use dunlin_core::path::RelPath;
@@ -10,9 +10,6 @@ use dunlin_storage::disk::{DiskRow, ShownAs, Spot};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeMap;
-
-/// Rows read at a time.
-const PAGE: usize = 1024;
 
 /// One conflict copy.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,18 +36,8 @@ pub fn conflicts(store: &dyn Store) -> Result<Vec<Conflict>, JobError> {
     let view = View(&*tx);
     let labels = labels(&view)?;
     let mut found = Vec::new();
-    let mut after = None;
-    loop {
-        let page = view.disk_page(after.as_ref(), PAGE)?;
-        for (spot, row) in &page {
-            if is_copy(&view, spot, row)? {
-                found.extend(conflict(&view, spot, row, &labels)?);
-            }
-        }
-        match page.last() {
-            Some((spot, _)) if page.len() == PAGE => after = Some(spot.clone()),
-            _ => break,
-        }
+    for (spot, row) in copies(&view)? {
+        found.extend(conflict(&view, &spot, &row, &labels)?);
     }
     found.sort_by(|a, b| (&a.winner, &a.copy).cmp(&(&b.winner, &b.copy)));
     Ok(found)

@@ -33,21 +33,27 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
 }
 
 /// Things on this disk under the name of a conflict copy that no person has made a file of its own.
-pub fn count_conflicts(store: &dyn Store) -> Result<u64, JobError> {
+pub fn copies(view: &View<'_>) -> Result<Vec<(Spot, DiskRow)>, JobError> {
     const PAGE: usize = 1024;
-    let tx = store.read()?;
-    let view = View(&*tx);
-    let (mut count, mut after) = (0, None);
+    let (mut found, mut after) = (Vec::new(), None);
     loop {
         let page = view.disk_page(after.as_ref(), PAGE)?;
-        for (spot, row) in &page {
-            count += u64::from(is_copy(&view, spot, row)?);
+        let is_full = page.len() == PAGE;
+        after = page.last().map(|(spot, _)| spot.clone());
+        for (spot, row) in page {
+            if is_copy(view, &spot, &row)? {
+                found.push((spot, row));
+            }
         }
-        match page.last() {
-            Some((spot, _)) if page.len() == PAGE => after = Some(spot.clone()),
-            _ => return Ok(count),
+        if !is_full {
+            return Ok(found);
         }
     }
+}
+
+/// How many [`copies`] there are.
+pub fn count_conflicts(store: &dyn Store) -> Result<u64, JobError> {
+    Ok(copies(&View(&*store.read()?))?.len() as u64)
 }
 
 /// True if it stands under the name of a conflict copy and no person has made it a file of its own.

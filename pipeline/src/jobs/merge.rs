@@ -31,6 +31,8 @@ pub struct Merged {
     pub waits: bool,
     /// There is more to merge than one transaction should hold.
     pub again: bool,
+    /// Texts that only others have written were merged too.
+    pub by_all: bool,
 }
 
 /// Merges what can be merged. `by_all`: also texts none of which this device has written.
@@ -82,6 +84,7 @@ fn find(folder: &Folder, store: &dyn Store, peer: &PeerId, by_all: bool) -> Resu
     let tx = store.read()?;
     let view = View(&*tx);
     let mut found = Found::default();
+    found.outcome.by_all = by_all;
     for (hash, row) in view.loose_merged()? {
         if has_arrived(&view, &row)? {
             found.arrived.push(hash);
@@ -101,11 +104,11 @@ fn find(folder: &Folder, store: &dyn Store, peer: &PeerId, by_all: bool) -> Resu
             found.settled.push((id, row.heads));
             continue;
         };
-        let Some((bases, sides)) = read_all(folder, &view, &candidate)? else { continue };
         if !by_all && !has_written(&node, peer) {
             found.outcome.waits = true;
             continue;
         }
+        let Some((bases, sides)) = read_all(folder, &view, &candidate)? else { continue };
         let sides: Vec<&[u8]> = sides.iter().map(Vec::as_slice).collect();
         match merge(&bases, &sides) {
             Ok(text) => found.texts.push((id, candidate, text)),

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod record;
 pub mod resolve;
 pub mod serve;
+mod shown;
 mod signer;
 #[cfg(test)]
 mod tests;

@@ -5,17 +5,18 @@
 
 use super::JobError;
 use super::ledger_state::label_of;
+use super::shown;
 use super::signer::Signer;
 use super::texts::{Text, keep_base};
 use dunlin_core::canary::{self, Bug};
-use dunlin_core::content::{Body, Kind, Meta, State};
+use dunlin_core::content::{Body, Kind, Meta};
 use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{self as ledger, Event};
 use dunlin_core::limits::PATH_DEPTH_MAX;
 use dunlin_core::path::{Name, RelPath};
-use dunlin_core::tree::node::{Place, TreeRead, TreeWrite, Version};
-use dunlin_core::tree::view::{Role, Shown, group, is_same, slot};
+use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
+use dunlin_core::tree::view::{Role, Shown, group, slot};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::put_chunks;
 use dunlin_storage::folder::cut::Cut;
@@ -289,7 +290,7 @@ impl Recorder<'_, '_> {
             let twins = if is_same { Vec::new() } else { self.twins(&spot, &row)? };
             let dot = self.signer.push(Event::Written { node, base, body, meta })?;
             row.versions = vec![dot];
-            self.delete_all(&twins, &row.body)?;
+            shown::delete_all(&mut self.signer, &twins, &row.body)?;
         }
         if let (ShownAs::Copy(_), false) = (row.shown_as, row.meta == found.meta) {
             // A conflict copy is a view: its mode and time are those of its version, and come back.
@@ -323,37 +324,10 @@ impl Recorder<'_, '_> {
         Ok(row.versions.clone())
     }
 
-    /// Other nodes that the row's thing stands for. The ledger may know more of them by now, and other contents:
-    /// what was not on this disk has nobody changed here.
+    /// Other nodes that the row's thing stands for.
     fn twins(&mut self, spot: &Spot, row: &DiskRow) -> Result<Vec<NodeId>, JobError> {
-        let shown = self.slot(spot.dir, &spot.name)?;
-        let is_this =
-            |s: &Shown| s.node == row.node && s.role == Role::Main && is_same(&s.state.body, &row.body);
-        let mut twins = shown.into_iter().find(is_this).map(|s| s.twins).unwrap_or_default();
-        if row.dir.is_some() {
-            twins.retain(|twin| row.twins.contains(twin));
-        }
-        // A twin that has a file of its own on this disk is not what was changed here.
-        let view = self.signer.edit.view();
-        for at in (0..twins.len()).rev() {
-            if view.located(&twins[at], ShownAs::Main)?.is_some() {
-                twins.remove(at);
-            }
-        }
-        Ok(twins)
-    }
-
-    /// Deletes what of these nodes was shown as `body`; their conflict copies are things of their own.
-    fn delete_all(&mut self, nodes: &[NodeId], body: &Body) -> Result<(), JobError> {
-        for node in nodes {
-            if let Some(row) = self.signer.edit.node(node)? {
-                let is_shown =
-                    |head: &&Version<State>| head.value.is_deleted() || is_same(&head.value.body, body);
-                let base = row.content.iter().filter(is_shown).map(|head| head.id).collect();
-                self.signer.push(Event::Deleted { node: *node, base })?;
-            }
-        }
-        Ok(())
+        let slot = self.slot(spot.dir, &spot.name)?;
+        shown::twins(&self.signer.edit.view(), slot, row)
     }
 
     /// The row's thing is gone from a path, or from where it was moved to since that was seen.
@@ -403,7 +377,7 @@ impl Recorder<'_, '_> {
         {
             self.signer.push(Event::Deleted { node: row.node, base: row.versions.clone() })?;
         }
-        self.delete_all(&twins, &row.body)?;
+        shown::delete_all(&mut self.signer, &twins, &row.body)?;
         if row.stat.kind == Kind::Directory {
             self.groups.clear();
         }
@@ -490,10 +464,7 @@ impl Recorder<'_, '_> {
             return Ok(());
         };
         let Some(copy) = heads.content.iter().find(|h| h.id == version) else { return Ok(()) };
-        let same = heads.content.iter().filter(|h| h.value.body == copy.value.body).map(|h| h.id);
-        let mut base: Vec<VersionId> = row.versions.iter().copied().chain(same).collect();
-        base.sort();
-        base.dedup();
+        let base = shown::base_with_copy(&row, &heads, &version, &copy.value.body);
         let dot =
             self.signer.push(Event::Written { node: *node, base, body: row.body.clone(), meta: row.meta })?;
         row.versions = vec![dot];

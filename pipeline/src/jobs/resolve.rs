@@ -5,6 +5,7 @@
 
 use super::JobError;
 use super::ledger_state::{is_copy, label_of, labels};
+use super::shown;
 use super::signer::Signer;
 use dunlin_core::content::Kind;
 use dunlin_core::id::{NodeId, PeerId, VersionId};
@@ -12,8 +13,9 @@ use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{Event, Role};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{Node, Place, TreeRead, TreeWrite};
-use dunlin_core::tree::view::{Role as Shows, group, slot};
+use dunlin_core::tree::view::{group, slot};
 use dunlin_storage::disk::{DiskRow, ShownAs, Spot};
+use dunlin_storage::folder::apply::put_chunks;
 use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::{Store, StoreError};
@@ -138,11 +140,7 @@ impl Resolver<'_, '_> {
     /// Two contents of one file.
     fn one_file(&mut self, pair: Pair, version: VersionId, keep: Keep) -> Result<(), JobError> {
         let Pair { node, winner_spot, mut winner, copy_spot, copy } = pair;
-        let same = node.content.iter().filter(|head| head.id == version || head.value.body == copy.body);
-        let mut base: Vec<VersionId> =
-            winner.versions.iter().copied().chain(same.map(|head| head.id)).collect();
-        base.sort();
-        base.dedup();
+        let base = shown::base_with_copy(&winner, &node, &version, &copy.body);
         if keep == Keep::Copy {
             let (body, meta) = (copy.body, copy.meta);
             self.signer.push(Event::Written { node: node.id, base, body, meta })?;
@@ -164,17 +162,17 @@ impl Resolver<'_, '_> {
         let dot = self.signer.push(Event::Created { parent, name, body, meta })?;
         let row =
             DiskRow { node: dot, shown_as: ShownAs::Main, versions: vec![dot], places: vec![dot], ..row };
-        Ok(self.signer.edit.put_disk_row(spot, &row)?)
+        self.signer.edit.put_disk_row(spot, &row)?;
+        Ok(put_chunks(&mut self.signer.edit, &row)?)
     }
 
     /// Two files that were made under one name.
     fn two_files(&mut self, pair: Pair, keep: Keep) -> Result<(), JobError> {
         let Pair { node, winner_spot, winner, copy_spot, mut copy } = pair;
-        let mut losers = vec![node.id];
-        losers.extend(self.twins(&copy_spot, &node, &node.id)?);
+        let twins = self.twins(&copy_spot, &node, &copy)?;
         if keep == Keep::Both {
             let Some(parent) = self.signer.edit.view().node_of_dir(copy_spot.dir)? else { return Ok(()) };
-            for loser in losers {
+            for loser in twins.into_iter().chain([node.id]) {
                 let known = self.signer.edit.node(&loser)?;
                 let base = known.iter().flat_map(|node| &node.place).map(|head| head.id).collect();
                 let name = copy_spot.name.clone();
@@ -186,26 +184,24 @@ impl Resolver<'_, '_> {
             return Ok(self.signer.edit.put_disk_row(&copy_spot, &copy)?);
         }
         if keep == Keep::Copy {
-            losers.extend(self.twins(&winner_spot, &node, &winner.node)?);
-            let (base, body, meta) = (winner.versions, copy.body, copy.meta);
+            let others = self.twins(&winner_spot, &node, &winner)?;
+            let (base, body, meta) = (winner.versions, copy.body.clone(), copy.meta);
             self.signer.push(Event::Written { node: winner.node, base, body, meta })?;
+            shown::delete_all(&mut self.signer, &others, &winner.body)?;
         }
-        for loser in losers {
-            let Some(known) = self.signer.edit.node(&loser)? else { continue };
-            let base = known.content.iter().map(|head| head.id).collect();
-            self.signer.push(Event::Deleted { node: loser, base })?;
-        }
+        self.signer.push(Event::Deleted { node: node.id, base: copy.versions })?;
+        shown::delete_all(&mut self.signer, &twins, &copy.body)?;
         let Some(parent) = self.signer.edit.view().node_of_dir(copy_spot.dir)? else { return Ok(()) };
         Ok(self.signer.edit.mark_dirty(&Place { parent, name: copy_spot.name })?)
     }
 
-    /// Equal files that `first` stands for in the directory of a spot, under the name of `of`.
-    fn twins(&self, spot: &Spot, of: &Node, first: &NodeId) -> Result<Vec<NodeId>, JobError> {
-        let Some(dir) = self.signer.edit.view().node_of_dir(spot.dir)? else { return Ok(Vec::new()) };
+    /// Other nodes that a row's thing stands for, in the directory of its spot and under the name of `of`.
+    fn twins(&self, spot: &Spot, of: &Node, row: &DiskRow) -> Result<Vec<NodeId>, JobError> {
+        let view = self.signer.edit.view();
+        let Some(dir) = view.node_of_dir(spot.dir)? else { return Ok(Vec::new()) };
         let (Some(at), parents) = (&of.at, group(&self.signer.edit, &dir)?) else { return Ok(Vec::new()) };
         let labels = &self.labels;
-        let shown = slot(&self.signer.edit, &parents, &at.name, &|peer| label_of(labels, peer))?;
-        let one = shown.into_iter().find(|one| one.node == *first && one.role == Shows::Main);
-        Ok(one.map(|one| one.twins).unwrap_or_default())
+        let slot = slot(&self.signer.edit, &parents, &at.name, &|peer| label_of(labels, peer))?;
+        shown::twins(&view, slot, row)
     }
 }

@@ -154,7 +154,13 @@ pub fn read_history(
 }
 
 /// Appends the bytes, if they are there and have the right hash; else leaves `out` as it was.
-fn read_verified(dir: &dyn DirHandle, name: &[u8], offset: u64, chunk: &Chunk, out: &mut Vec<u8>) -> bool {
+pub(super) fn read_verified(
+    dir: &dyn DirHandle,
+    name: &[u8],
+    offset: u64,
+    chunk: &Chunk,
+    out: &mut Vec<u8>,
+) -> bool {
     let start = out.len();
     out.resize(start + chunk.len as usize, 0);
     let read = dir.open_read(name).and_then(|file| file.read_at(&mut out[start..], offset));

@@ -5,6 +5,7 @@
 use super::admit::{Founding, found};
 use super::plan::{Plan, plan};
 use super::record::{Observed, record};
+use super::resolve::{Keep, resolve};
 use super::signer::Signer;
 use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
 use dunlin_core::id::{ContentHash, NodeId};
@@ -14,6 +15,7 @@ use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Node, Place, TreeRead};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::Operation;
+use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::folder::scan::Seen;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
@@ -86,21 +88,21 @@ fn a_directory_that_was_two_is_looked_at_when_one_leaves() {
     let device = Device::new();
     let (stays, row) = device.dir(device.root(), "x", DirId(7));
     let (leaves, _) = device.dir(device.root(), "x", DirId(8));
-    let (file, file_row) = device.file(stays, "n", b"mine");
+    let (_, file_row) = device.file(stays, "n", b"mine");
     device.file(leaves, "n", b"theirs");
+    let (_, stray_row) = device.file(leaves, "m", b"theirs alone");
     device.edit(|edit| {
         let row = DiskRow { twins: vec![leaves], ..row.clone() };
         edit.put_disk_row(&spot(DirId::ROOT, "x"), &row).unwrap();
         edit.put_disk_row(&spot(DirId(7), "n"), &file_row).unwrap();
+        edit.put_disk_row(&spot(DirId(7), "m"), &stray_row).unwrap();
     });
     device.clean();
     let (base, parent) = (device.node(&leaves).place.iter().map(|v| v.id).collect(), device.root());
     device.sign(Event::Moved { node: leaves, base, parent, name: name("y") });
-    let before = device.generation(stays, "n");
     device.plan();
     assert_eq!(device.row(DirId::ROOT, "x").unwrap().twins, vec![], "the row still says that it is two");
-    assert!(before.is_none());
-    assert_eq!(device.node(&file).at, Some(Place { parent: stays, name: name("n") }));
+    assert!(device.generation(stays, "m").is_some(), "what stands in the one that stays is not looked at");
     assert!(device.generation(leaves, "n").is_some(), "what the other had is not looked at");
 }
 
@@ -145,6 +147,33 @@ fn a_thing_too_many_goes_only_while_the_other_stands() {
     let (at, stays) = removal.expect("the second file is not wanted");
     let (other, other_row) = *stays.expect("nothing says which one stays");
     assert_eq!((at, other, other_row.node), (path("g"), path("f"), first));
+}
+
+#[test]
+fn a_change_of_a_copy_that_nobody_here_has_seen_survives_its_removal() {
+    let (device, dir) = (Device::new(), tempfile::tempdir().unwrap());
+    let folder = Folder::open(dir.path()).unwrap();
+    let at_copy = "f (conflict from device 2026-01-01 01234567)";
+    let stat_of = |at: &str, bytes: &[u8]| {
+        std::fs::write(dir.path().join(at), bytes).unwrap();
+        let Standing::Node(stat) = folder.dir(&RelPath::root()).unwrap().stat(at.as_bytes()).unwrap() else {
+            panic!("a plain file");
+        };
+        stat
+    };
+    let (_, winner) = device.file(device.root(), "f", b"first");
+    let (loser, copy) = device.file(device.root(), "f", b"second");
+    device.edit(|edit| {
+        let winner = DiskRow { stat: stat_of("f", b"first"), ..winner.clone() };
+        edit.put_disk_row(&spot(DirId::ROOT, "f"), &winner).unwrap();
+        let copy = DiskRow { stat: stat_of(at_copy, b"second"), ..copy.clone() };
+        edit.put_disk_row(&spot(DirId::ROOT, at_copy), &copy).unwrap();
+    });
+    let newer = Event::Written { node: loser, base: vec![loser], body: file(b"newer"), meta: meta() };
+    let newer = device.sign(newer);
+    resolve(&folder, &device.store, &device.identity, &path(at_copy), Keep::Winner, 0).unwrap();
+    let node = device.node(&loser);
+    assert!(node.live && node.content.iter().any(|head| head.id == newer), "it was signed as deleted");
 }
 
 /// A device that founded a folder.

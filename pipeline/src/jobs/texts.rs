@@ -5,12 +5,11 @@
 
 use super::JobError;
 use super::record::Observed;
-use super::serve::{read_chunk, read_history};
+use super::serve::{read_chunk, read_history, read_verified};
 use dunlin_core::chunk::manifest::{Chunk, Manifest};
 use dunlin_core::content::Content;
 use dunlin_core::id::ContentHash;
 use dunlin_core::limits::{LOOSE_BYTES_OF_NEW, TEXT_BATCH_BYTES};
-use dunlin_core::path::RelPath;
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::scan::Seen;
 use dunlin_storage::store::edit::Edit;
@@ -43,20 +42,16 @@ pub fn read_texts(folder: &Folder, store: &dyn Store, observed: &[Observed]) -> 
         if content.size > left || matches!(one.seen, Seen::Appeared { .. }) && !has_room_for_new {
             continue;
         }
-        if let Some(bytes) = read_file(folder, one.seen.path(), &content) {
+        let mut bytes = Vec::new();
+        let whole = Chunk { hash: content.hash, len: content.size as u32 };
+        if let Ok((dir, name)) = folder.parent(one.seen.path())
+            && read_verified(&*dir, name.as_bytes(), 0, &whole, &mut bytes)
+        {
             left -= content.size;
             texts.push(Text { content, manifest: cut.digest.manifest.clone(), bytes });
         }
     }
     Ok(texts)
-}
-
-/// The bytes of a file, if they are this content still.
-fn read_file(folder: &Folder, path: &RelPath, content: &Content) -> Option<Vec<u8>> {
-    let (dir, name) = folder.parent(path).ok()?;
-    let mut bytes = vec![0; content.size as usize];
-    let read = dir.open_read(name.as_bytes()).ok()?.read_at(&mut bytes, 0).ok()?;
-    (read == bytes.len() && ContentHash::of(&bytes) == content.hash).then_some(bytes)
 }
 
 /// Keeps a text as a base.
