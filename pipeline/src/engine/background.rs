@@ -38,6 +38,19 @@ struct Pass {
     began: Instant,
 }
 
+/// What the scanner does when its time has come.
+pub enum Turn {
+    /// A piece is being looked at already.
+    UnderWay,
+    /// The folder is busy: try again after this time.
+    MakeWay(Duration),
+    /// Look at the next piece.
+    Piece {
+        /// The directory with which it begins; `None`: the root.
+        from: Option<RelPath>,
+    },
+}
+
 /// What a finished pass leaves to do.
 pub enum Found {
     /// Nothing, or these looks.
@@ -68,14 +81,13 @@ impl Background {
         self.pause(Duration::ZERO)
     }
 
-    /// The time has come: the directory with which the next piece begins, or how long to make way if the
-    /// folder is busy. `None` if a piece is under way.
-    pub fn poll(&mut self, now: Instant, is_busy: bool) -> Option<Result<Option<RelPath>, Duration>> {
+    /// The time has come.
+    pub fn poll(&mut self, now: Instant, is_busy: bool) -> Turn {
         if self.piece.is_some() {
-            return None;
+            return Turn::UnderWay;
         }
         if is_busy {
-            return Some(Err(GIVE_WAY));
+            return Turn::MakeWay(GIVE_WAY);
         }
         self.piece = Some(now);
         let fresh = || Pass {
@@ -85,7 +97,7 @@ impl Background {
             coverage: Coverage::default(),
             began: now,
         };
-        Some(Ok(self.pass.get_or_insert_with(fresh).next.clone()))
+        Turn::Piece { from: self.pass.get_or_insert_with(fresh).next.clone() }
     }
 
     /// A piece is done; gives the pause until the next one, and what to look at if the pass is over.

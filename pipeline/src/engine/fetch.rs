@@ -318,7 +318,9 @@ impl Fetch {
     /// still being looked at, may have been the last that could.
     pub fn is_hopeless(&self, sources: &[(ConnId, u64)]) -> bool {
         let is_tried = |tried: &BTreeSet<u64>| sources.iter().all(|(conn, _)| tried.contains(&conn.0));
-        self.transfers.values().any(|t| t.is_asking() && !t.tried().is_empty() && is_tried(t.tried()))
+        let is_in_vain = |t: &Transfer| t.is_asking() && !t.tried().is_empty() && is_tried(t.tried());
+        // With nobody there, everything waits for somebody.
+        !sources.is_empty() && self.transfers.values().any(is_in_vain)
     }
 
     /// Takes out every step whose content none of these sessions can give.

@@ -5,7 +5,8 @@
 
 use crate::jobs::record::Observed;
 use dunlin_core::limits::{
-    CUT_BATCH_BYTES, CUT_BATCH_FILES, CUTS_IN_FLIGHT, LOOKS_WAITING_MAX, RECORD_BATCH, SEEN_QUEUE_MAX,
+    CUT_BATCH_BYTES, CUT_BATCH_FILES, CUTS_IN_FLIGHT, LOOKS_WAITING_MAX, RECORD_BATCH, RESTLESS_MAX,
+    SEEN_QUEUE_MAX,
 };
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
@@ -87,6 +88,9 @@ impl Local {
         // Each chunk of a changed file tells of the same change.
         if self.later.contains(&parent) {
             return true;
+        }
+        if self.tries.len() >= RESTLESS_MAX {
+            self.tries.clear();
         }
         let tries = self.tries.entry(path).or_default();
         *tries = tries.saturating_add(1);

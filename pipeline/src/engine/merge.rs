@@ -77,6 +77,7 @@ impl Engine {
         self.merging.is_running = false;
         self.progress.entries_signed += merged.entries.len() as u64;
         self.merging.is_wanted |= merged.again;
+        self.merging.by_all |= merged.again && merged.by_all;
         if merged.waits {
             self.wakes.arm(Wake::Merge, now, MERGE_BY_ALL_AFTER);
         }

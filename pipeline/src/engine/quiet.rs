@@ -145,7 +145,9 @@ impl Quiet {
         for (path, waiting) in &self.waiting {
             match &waiting.why {
                 Why::Gone => drop(due.insert(path.clone())),
-                Why::MovedHere(from) if trees.iter().any(|tree| path.starts_with(tree)) => {
+                Why::MovedHere(from)
+                    if !due.contains(path) && trees.iter().any(|tree| path.starts_with(tree)) =>
+                {
                     due.extend([path.clone(), from.clone()]);
                 }
                 _ => {}
@@ -216,7 +218,6 @@ impl Quiet {
         if self.waiting.len() > LOOKS_WAITING_MAX / 2 {
             self.waiting.clear();
             self.overflown = true;
-            self.next = None;
         }
     }
 }

@@ -2,7 +2,7 @@
 //! the background scanner pass over what no hint is about.
 
 use super::Engine;
-use super::background::{Coverage, Found};
+use super::background::{Coverage, Found, Turn};
 use super::effect::{Effect, FolderOrder};
 use super::hint::Hint;
 use super::wake::Wake;
@@ -75,9 +75,9 @@ impl Engine {
     pub(super) fn survey(&mut self, now: Instant) {
         let is_busy = self.local.is_wanted() || self.remote.is_changing_folder() || self.stopping;
         match self.background.poll(now, is_busy) {
-            Some(Ok(from)) => self.effects.push_back(Effect::Folder(FolderOrder::Survey(from))),
-            Some(Err(pause)) => self.wakes.arm(Wake::Survey, now, pause),
-            None => {}
+            Turn::Piece { from } => self.effects.push_back(Effect::Folder(FolderOrder::Survey(from))),
+            Turn::MakeWay(pause) => self.wakes.arm(Wake::Survey, now, pause),
+            Turn::UnderWay => {}
         }
     }
 

@@ -55,7 +55,7 @@ impl Room {
                     Some(event.map_or_else(|_| Event::Failed("the network room is gone".to_owned()), Event::Net))
                 }
                 recv(seen) -> event => event.ok(),
-                recv(self.hints) -> _ => Some(Event::Dirty(self.basket.take())),
+                recv(self.hints) -> _ => self.basket.take().map(Event::Dirty),
                 recv(self.stop) -> _ => Some(Event::Stop),
                 default(sleep) => None,
             };

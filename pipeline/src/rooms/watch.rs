@@ -48,12 +48,17 @@ impl Basket {
         Self { root: root.to_owned(), heap: Mutex::new(Heap::default()), bell }
     }
 
-    /// Takes the hints, in the order in which they came; none: anything may have changed.
-    pub fn take(&self) -> Vec<Hint> {
+    /// Takes the hints, in the order in which they came; an empty list: anything may have changed. `None`: the
+    /// bell rang once more while the last of them were taken.
+    pub fn take(&self) -> Option<Vec<Hint>> {
         let mut heap = self.heap();
         heap.last.clear();
         let hints = std::mem::take(&mut heap.hints);
-        if std::mem::take(&mut heap.is_lost) { Vec::new() } else { hints }
+        if std::mem::take(&mut heap.is_lost) {
+            Some(Vec::new())
+        } else {
+            Some(hints).filter(|h| !h.is_empty())
+        }
     }
 
     fn heap(&self) -> MutexGuard<'_, Heap> {
@@ -224,5 +229,27 @@ impl Lookout for Watch {
             }
         }
         watched
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::bounded;
+    use notify::event::{DataChange, Flag};
+
+    #[test]
+    fn a_second_ring_for_what_was_taken_says_nothing() {
+        let (bell, ringing) = bounded(1);
+        let basket = Basket::new(Path::new("/folder"), bell);
+        let written = Event::new(EventKind::Modify(ModifyKind::Data(DataChange::Content)));
+        basket.put(Ok(written.clone().add_path("/folder/a".into())));
+        ringing.recv().unwrap();
+        basket.put(Ok(written.add_path("/folder/b".into())));
+        assert_eq!(basket.take().map(|hints| hints.len()), Some(2));
+        ringing.recv().unwrap();
+        assert_eq!(basket.take(), None, "the whole folder would be looked at");
+        basket.put(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        assert_eq!(basket.take(), Some(Vec::new()), "what was lost may be anything");
     }
 }
