@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod cut;
 pub mod fs;
+mod history;
 pub mod intent;
 pub mod lookout;
 mod place;

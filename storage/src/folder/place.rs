@@ -1,11 +1,11 @@
 //! One step of apply on the disk: look, change by one rename, look at what came out, and put it back if that
 //! is not what was meant. Knows no store and writes no row.
 
-use super::fs::{self, DirHandle, Folder, FsError, Standing};
+use super::fs::{DirHandle, Folder, FsError, Standing};
+use super::history::{hash_of, history_name, keep, keep_unknown};
 use super::step::{Operation, Outcome, Refusal, Step};
 use crate::disk::{DiskRow, StatSig};
 use dunlin_core::content::{Body, Kind, Timestamp};
-use dunlin_core::id::ContentHash;
 
 /// Why a step was not carried out.
 pub(super) enum Trouble {
@@ -62,7 +62,7 @@ fn carry_out(
             let stat = look(folder.stage(), staged.as_bytes())?;
             match over {
                 None => folder.stage().rename_new(staged.as_bytes(), dir, name).map_err(refuse)?,
-                Some(row) => replace(folder, dir, name, staged, row)?,
+                Some(row) => replace(folder, dir, name, staged, &stat, row)?,
             }
             Ok(Some(stat))
         }
@@ -70,8 +70,7 @@ fn carry_out(
             let file = dir.open_read(name).map_err(refuse)?;
             check(file.stat(), expect)?;
             file.set_meta(&meta).map_err(Outcome::Failed)?;
-            let mode = (expect.stat.mode & !0o777) | meta.mode;
-            Ok(Some(StatSig { mtime: meta.mtime, mode, ..expect.stat }))
+            Ok(Some(StatSig { mtime: meta.mtime, mode: meta.mode & 0o777, ..expect.stat }))
         }
         Operation::Adopt { expect, .. } => {
             check(dir.stat(name), expect)?;
@@ -166,21 +165,26 @@ fn is_expected(stat: &StatSig, expect: &DiskRow) -> bool {
     }
 }
 
-/// Exchanges the staged file with the old one and looks at what came out. A user's edit of the last
-/// moment is put back.
+/// Exchanges the staged file, whose stat is `ours`, with the old one and looks at what came out. A user's edit of
+/// the last moment is put back; if he has saved again while ours stood there, that is the newest, and stays.
 fn replace(
     folder: &Folder,
     dir: &dyn DirHandle,
     name: &[u8],
     staged: &str,
+    ours: &StatSig,
     row: &DiskRow,
 ) -> Result<(), Trouble> {
+    let exchange = || folder.stage().exchange(staged.as_bytes(), dir, name);
     check(dir.stat(name), row)?;
-    folder.stage().exchange(staged.as_bytes(), dir, name).map_err(refuse)?;
-    keep_what_was_meant(folder, staged, row).or_else(|outcome| {
-        folder.stage().exchange(staged.as_bytes(), dir, name).map_err(Trouble::Disk)?;
-        Err(outcome.into())
-    })
+    exchange().map_err(refuse)?;
+    let Err(outcome) = keep_what_was_meant(folder, staged, row) else { return Ok(()) };
+    exchange().map_err(Trouble::Disk)?;
+    if !look(folder.stage(), staged.as_bytes()).is_ok_and(|stat| is_untouched(&stat, ours)) {
+        exchange().map_err(Trouble::Disk)?;
+        keep_unknown(folder, staged).map_err(Trouble::Disk)?;
+    }
+    Err(outcome.into())
 }
 
 /// Moves a file to history and looks at what came out.
@@ -191,7 +195,10 @@ fn displace(
     temp: &str,
     row: &DiskRow,
 ) -> Result<(), Trouble> {
-    let _ = folder.stage().unlink_own(temp);
+    match keep_unknown(folder, temp) {
+        Ok(()) | Err(FsError::NotFound) => {}
+        Err(error) => return Err(Outcome::Failed(error).into()),
+    }
     dir.rename_new(name, folder.stage(), temp.as_bytes()).map_err(refuse)?;
     keep_what_was_meant(folder, temp, row).or_else(|outcome| {
         folder.stage().rename_new(temp.as_bytes(), dir, name).map_err(Trouble::Disk)?;
@@ -221,30 +228,7 @@ fn came_out_as(dir: &dyn DirHandle, name: &str, row: &DiskRow) -> bool {
         return false;
     }
     match (&row.body, row.racy) {
-        (Body::File(content), true) => hash_of(dir, name).is_ok_and(|hash| hash == content.hash),
+        (Body::File(content), true) => hash_of(dir, name.as_bytes()).is_ok_and(|hash| hash == content.hash),
         _ => true,
-    }
-}
-
-/// The hash of a file of dunlin's own.
-pub(super) fn hash_of(dir: &dyn DirHandle, name: &str) -> Result<ContentHash, FsError> {
-    fs::hash(&*dir.open_read(name.as_bytes())?)
-}
-
-/// The name under which a displaced thing is kept.
-fn history_name(row: &DiskRow) -> String {
-    match &row.body {
-        Body::File(content) => content.hash.to_string(),
-        // What is there already under this name must be the same.
-        Body::Symlink(target) => format!("{}.link", ContentHash::of(target)),
-        Body::Directory | Body::Deleted => format!("{}.node", row.node.short()),
-    }
-}
-
-/// Brings a displaced thing from the stage to history; what is there already is the same content.
-fn keep(folder: &Folder, temp: &str, row: &DiskRow) -> Result<(), FsError> {
-    match folder.stage().rename_new(temp.as_bytes(), folder.history(), history_name(row).as_bytes()) {
-        Err(FsError::Exists) => folder.stage().unlink_own(temp),
-        other => other,
     }
 }

@@ -6,8 +6,8 @@
 use super::apply::{ApplyFailed, write_row};
 use super::cut::is_racy;
 use super::fs::{self, Folder, FsError, Standing};
+use super::history::{hash_of, keep_unknown};
 use super::intent::{Intent, IntentStep, RowAfter};
-use super::place::hash_of;
 use crate::disk::{DiskRow, Spot, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::decode;
@@ -40,7 +40,7 @@ pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64
         edit.remove_intent(*number)?;
     }
     edit.commit()?;
-    sweep(folder);
+    sweep(folder).map_err(ApplyFailed::Sync)?;
     folder.sync_all().map_err(ApplyFailed::Sync)?;
     Ok(intents.len() as u64)
 }
@@ -81,7 +81,7 @@ fn recover_step(
     let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(None) };
     let found = folder.parent(&path).and_then(|(dir, name)| dir.stat(name.as_bytes()));
     if let Some(staged) = &step.staged {
-        keep_unless_ours(folder, staged, step);
+        keep_unless_ours(folder, staged, step).map_err(ApplyFailed::Sync)?;
     }
     let mut edit = Edit::new(store.write()?)?;
     if let Some(place) = &step.place {
@@ -92,10 +92,11 @@ fn recover_step(
         edit.commit()?;
         return Ok(None);
     };
+    let row = edit.view().disk_row(&spot)?;
     let mut lost_dir = None;
     match (&step.after, found) {
-        (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, step, stat).unwrap_or(false) {
-            true => {
+        (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, step, stat) {
+            Ok(true) => {
                 // A move: what stands here stands no more where its row is.
                 if let Some(old) =
                     edit.view().located(&after.node, after.shown_as)?.filter(|old| *old != spot)
@@ -106,22 +107,29 @@ fn recover_step(
             }
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
             // it is neither shown nor taken for the user's. If something stood there before, what is
-            // there may be the user's: the scan decides.
-            false if step.before.is_none() && is_torn(after, &stat) => {
-                set_aside(folder, &path);
+            // there may be the user's, and so is what a user has changed: the scan decides.
+            Ok(false)
+                if step.before.is_none()
+                    && is_torn(after, &stat)
+                    && row.as_ref().is_none_or(|row| is_written(row, after)) =>
+            {
+                set_aside(folder, &path, &stat).map_err(ApplyFailed::Sync)?;
                 edit.remove_disk_row(&spot)?;
             }
             // Something else stands where ours was lost: the user's, and nobody deleted ours.
-            false if step.before.is_none() => {
-                let row = edit.view().disk_row(&spot)?.filter(|row| row.stat.ino != stat.ino);
+            Ok(false) if step.before.is_none() => {
+                let row = row.filter(|row| row.stat.ino != stat.ino);
                 lost_dir = forget_lost(&mut edit, &spot, row, after)?.then_some(path);
             }
-            false => {}
+            // What cannot be read now is the scan's.
+            Ok(false) | Err(_) => {}
         },
-        (None, Err(FsError::NotFound)) => edit.remove_disk_row(&spot)?,
+        // What was made there since has a step of its own.
+        (None, Err(FsError::NotFound)) if is_the_one_before(row.as_ref(), step) => {
+            edit.remove_disk_row(&spot)?;
+        }
         // New, placed and lost again with the power: it was never here, so nobody has deleted it.
         (Some(after), Err(FsError::NotFound)) if step.before.is_none() => {
-            let row = edit.view().disk_row(&spot)?;
             lost_dir = forget_lost(&mut edit, &spot, row, after)?.then_some(path);
         }
         _ => {}
@@ -137,15 +145,24 @@ fn is_written(row: &DiskRow, after: &RowAfter) -> bool {
     (row.node, row.shown_as, &row.body) == (after.node, after.shown_as, &after.body)
 }
 
+/// True if the row is of what the step took away.
+fn is_the_one_before(row: Option<&DiskRow>, step: &IntentStep) -> bool {
+    let name = |row: &DiskRow| (row.node, row.shown_as, row.dir);
+    row.map(name) == step.before.as_ref().map(name)
+}
+
 /// The staged name of a step holds the new content before the exchange and the old one after it. The
 /// new one is ours; anything else goes to history, since it may be the user's edit of the last moment.
-fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) {
-    let Ok(hash) = hash_of(folder.stage(), staged) else { return };
-    let is_ours =
-        matches!(&step.after, Some(RowAfter { body: Body::File(content), .. }) if content.hash == hash);
-    if !is_ours {
-        let kept = hash.to_string();
-        let _ = folder.stage().rename_new(staged.as_bytes(), folder.history(), kept.as_bytes());
+fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) -> Result<(), FsError> {
+    let (stage, name) = (folder.stage(), staged.as_bytes());
+    let is_ours = match step.after.as_ref().map(|after| &after.body) {
+        Some(Body::File(content)) => hash_of(stage, name) == Ok(content.hash),
+        Some(Body::Symlink(target)) => stage.read_link(name).as_ref() == Ok(target),
+        _ => false,
+    };
+    match if is_ours { Ok(()) } else { keep_unknown(folder, staged) } {
+        Err(FsError::NotFound) => Ok(()),
+        other => other,
     }
 }
 
@@ -159,16 +176,10 @@ fn holds(folder: &Folder, path: &RelPath, step: &IntentStep, stat: StatSig) -> R
             let is_it = step.before.as_ref().is_none_or(|row| row.stat.ino == stat.ino);
             Ok(is_it && stat.kind == Kind::Directory)
         }
+        Body::Symlink(_) if stat.kind != Kind::Symlink => Ok(false),
         Body::Symlink(target) => Ok(dir.read_link(name.as_bytes())? == *target),
-        Body::File(content) if stat.size != content.size => Ok(false),
-        Body::File(content) => {
-            let text = std::str::from_utf8(name.as_bytes());
-            let hash = match text {
-                Ok(text) => hash_of(&*dir, text)?,
-                Err(_) => return Ok(false),
-            };
-            Ok(hash == content.hash)
-        }
+        Body::File(content) if (stat.kind, stat.size) != (Kind::File, content.size) => Ok(false),
+        Body::File(content) => Ok(hash_of(&*dir, name.as_bytes())? == content.hash),
         Body::Deleted => Ok(false),
     }
 }
@@ -186,29 +197,31 @@ fn as_found(after: &RowAfter, step: &IntentStep, stat: &StatSig) -> RowAfter {
 /// time that it was given before it was placed. A user who wrote into it since then has changed that.
 fn is_torn(after: &RowAfter, stat: &StatSig) -> bool {
     let is_short = matches!(&after.body, Body::File(content) if stat.size <= content.size);
-    is_short && stat.mtime == after.meta.mtime
+    is_short && stat.kind == Kind::File && stat.mtime == after.meta.mtime
 }
 
-fn set_aside(folder: &Folder, path: &RelPath) {
-    if let Ok((dir, name)) = folder.parent(path) {
-        let kept = format!("torn-{}", blake3::hash(&path.to_bytes()).to_hex());
-        // If the name is taken, what is there came from an earlier try of this very step.
-        let _ = dir.rename_new(name.as_bytes(), folder.history(), kept.as_bytes());
+/// Each torn thing under a name of its own.
+fn set_aside(folder: &Folder, path: &RelPath, stat: &StatSig) -> Result<(), FsError> {
+    let (dir, name) = folder.parent(path)?;
+    let of_path = blake3::hash(&path.to_bytes()).to_hex();
+    let kept = format!("torn-{of_path}-{}-{}.{:09}", stat.ino, stat.ctime.secs, stat.ctime.nanos);
+    match dir.rename_new(name.as_bytes(), folder.history(), kept.as_bytes()) {
+        Err(FsError::NotFound) => Ok(()),
+        other => other,
     }
 }
 
 /// Removes temporary files; staged downloads (`.part`) stay, their chunks are verified when needed.
-fn sweep(folder: &Folder) {
-    let Ok(listing) = fs::list(folder.stage()) else {
-        return;
-    };
-    for name in listing.names {
+fn sweep(folder: &Folder) -> Result<(), FsError> {
+    for name in fs::list(folder.stage())?.names {
         let Ok(text) = std::str::from_utf8(name.as_bytes()) else { continue };
         if text.ends_with(".tmp") {
+            // What is not ours of them has been kept by its step.
             let _ = folder.stage().unlink_own(text);
         } else if !text.ends_with(".part") {
             // On its way to history when the crash came.
-            let _ = folder.stage().rename_new(name.as_bytes(), folder.history(), name.as_bytes());
+            keep_unknown(folder, text)?;
         }
     }
+    Ok(())
 }

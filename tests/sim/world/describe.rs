@@ -23,7 +23,7 @@ pub fn describe_event(event: &Event) -> String {
             state.dirty
         ),
         Event::Merged(merged, _) => {
-            let Merged { entries, waits, again } = merged;
+            let Merged { entries, waits, again, by_all: _ } = merged;
             format!("merged in {} entries, waits {waits}, again {again}", entries.len())
         }
         Event::Planned(plan) => {

@@ -1,0 +1,136 @@
+//! Recovery on the real file system: what it takes for torn, and that it takes nothing away unkept.
+
+use dunlin_core::content::{Body, Content, Meta, Timestamp};
+use dunlin_core::id::{ChainId, ContentHash, Dot};
+use dunlin_core::identity::Identity;
+use dunlin_core::path::Name;
+use dunlin_storage::disk::ShownAs;
+use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::intent::{Intent, IntentStep, RowAfter};
+use dunlin_storage::folder::recover::recover;
+use dunlin_storage::store::edit::Edit;
+use dunlin_storage::store::memory::MemoryStore;
+use dunlin_storage::store::rows::encode;
+use dunlin_storage::store::tables::Store;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// When the files were put, seconds since 1970.
+const PUT_AT: u64 = 1_700_000_000;
+
+#[test]
+fn a_path_that_is_torn_again_is_cleared_again() {
+    let device = Device::new();
+    for _ in 0..2 {
+        device.put(b"f", b"whole bytes");
+        device.stands(b"f", &[0; 11]);
+        device.recover();
+        assert!(!device.path(b"f").exists(), "zeros are shown");
+    }
+    assert_eq!(device.history().len(), 2, "both are kept");
+}
+
+#[test]
+fn a_whole_file_stays_whatever_its_name() {
+    let device = Device::new();
+    for name in [&b"plain"[..], b"latin-\xe9"] {
+        device.put(name, b"whole bytes");
+        device.stands(name, b"whole bytes");
+        device.recover();
+        assert_eq!(std::fs::read(device.path(name)).unwrap(), b"whole bytes");
+    }
+    assert!(device.history().is_empty());
+}
+
+#[test]
+fn what_came_out_at_the_last_moment_is_kept_beside_what_has_its_name() {
+    let device = Device::new();
+    let hash = ContentHash::of(b"the user's").to_string();
+    std::fs::write(device.own("history").join(&hash), b"rotten").unwrap();
+    let step = device.put(b"f", b"ours");
+    device.stands(b"f", b"ours");
+    std::fs::write(device.own("stage").join(step), b"the user's").unwrap();
+    device.recover();
+    let kept: Vec<Vec<u8>> = device.history().iter().map(|path| std::fs::read(path).unwrap()).collect();
+    assert_eq!(kept, [b"rotten".to_vec(), b"the user's".to_vec()]);
+    assert!(std::fs::read_dir(device.own("stage")).unwrap().next().is_none(), "nothing is left over");
+}
+
+#[test]
+fn a_link_that_came_out_is_kept_too() {
+    let device = Device::new();
+    let step = device.put(b"f", b"ours");
+    device.stands(b"f", b"ours");
+    std::os::unix::fs::symlink("somewhere", device.own("stage").join(step)).unwrap();
+    device.recover();
+    let kept: Vec<PathBuf> = device.history().iter().map(|path| std::fs::read_link(path).unwrap()).collect();
+    assert_eq!(kept, [PathBuf::from("somewhere")]);
+}
+
+/// A folder on disk with a store.
+struct Device {
+    dir: tempfile::TempDir,
+    folder: Folder,
+    store: MemoryStore,
+}
+
+impl Device {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        Self { dir, folder, store: MemoryStore::default() }
+    }
+
+    /// Writes down that a new file is about to be put; gives its name in the stage.
+    fn put(&self, name: &[u8], bytes: &[u8]) -> &'static str {
+        let chain = ChainId { author: Identity::from_seed(&[7; 32]).peer_id(), incarnation: 1 };
+        let dot = Dot { chain, seq: 1, index: 0 };
+        let content = Content { size: bytes.len() as u64, hash: ContentHash::of(bytes), manifest: None };
+        let mtime = Timestamp { secs: PUT_AT as i64, nanos: 0 };
+        let after = RowAfter {
+            node: dot,
+            shown_as: ShownAs::Main,
+            body: Body::File(content),
+            meta: Meta { mode: 0o644, mtime },
+            versions: vec![dot],
+            places: vec![dot],
+            dir: None,
+            twins: Vec::new(),
+        };
+        let path = vec![Name::parse(name).unwrap()];
+        let staged = Some("0.tmp".to_owned());
+        let step = IntentStep { path, after: Some(after), before: None, staged, place: None };
+        let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
+        edit.put_intent(&encode(&Intent { steps: vec![step] })).unwrap();
+        edit.commit().unwrap();
+        "0.tmp"
+    }
+
+    /// Puts bytes there, with the time of a put.
+    fn stands(&self, name: &[u8], bytes: &[u8]) {
+        std::fs::write(self.path(name), bytes).unwrap();
+        let file = std::fs::File::options().write(true).open(self.path(name)).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(PUT_AT)).unwrap();
+    }
+
+    fn recover(&self) {
+        recover(&self.folder, &self.store, Timestamp { secs: PUT_AT as i64 + 60, nanos: 0 }).unwrap();
+    }
+
+    fn path(&self, name: &[u8]) -> PathBuf {
+        self.dir.path().join(OsStr::from_bytes(name))
+    }
+
+    fn own(&self, what: &str) -> PathBuf {
+        self.dir.path().join(".dunlin").join(what)
+    }
+
+    fn history(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.own("history")).unwrap();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    }
+}
