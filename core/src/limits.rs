@@ -96,7 +96,8 @@ pub const LOOKS_WAITING_MAX: usize = 16_384;
 pub const RESTLESS_MAX: usize = 1024;
 /// Observations that wait to be cut or recorded; the scan waits beyond. About 300 bytes each.
 pub const SEEN_QUEUE_MAX: usize = 8192;
-/// Files being cut at a time; each holds at most one read buffer of 1 MiB.
+/// Files being cut at a time; each holds at most one read buffer of 1 MiB, or of one chunk for each
+/// thread that reads a large one.
 pub const CUTS_IN_FLIGHT: usize = 64;
 /// Files in one order to cut.
 pub const CUT_BATCH_FILES: usize = 16;

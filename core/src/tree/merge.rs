@@ -5,6 +5,7 @@
 
 use super::node::{Node, TreeFault, TreeRead, Version};
 use super::order::{Lookup, Register};
+use super::view::is_same;
 use crate::content::{Body, Content, Meta, State, Timestamp};
 use crate::id::VersionId;
 use crate::limits::{BASE_MAX, MERGE_BASES_MAX, MERGE_BYTES_MAX};
@@ -77,7 +78,7 @@ fn distinct<'a>(states: impl Iterator<Item = &'a State>) -> Option<Vec<Content>>
         if content.size > MERGE_BYTES_MAX {
             return None;
         }
-        if !found.iter().any(|one| (one.size, one.hash) == (content.size, content.hash)) {
+        if !found.iter().any(|one| is_same(&Body::File(*one), &state.body)) {
             found.push(content);
         }
     }

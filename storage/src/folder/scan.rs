@@ -87,8 +87,7 @@ impl Seen {
         match self {
             Seen::Appeared { stat, .. } | Seen::Changed { stat, .. } => stat.kind == Kind::File,
             Seen::MovedTo { row, stat, .. } => {
-                let is_racy = row.racy && !canary::is(Bug::RacyMoveUnread);
-                stat.kind == Kind::File && (is_racy || !is_same_file(&row.stat, stat))
+                stat.kind == Kind::File && row.racy && !canary::is(Bug::RacyMoveUnread)
             }
             Seen::Gone { .. } => false,
         }

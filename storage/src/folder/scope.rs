@@ -46,8 +46,8 @@ impl Scope {
     }
 }
 
-/// Scopes that reach the same and, each by itself, nothing that another of them reaches; in the order of
-/// their paths. Everything, if there are none.
+/// Scopes that reach the same, without names in a directory that is listed and without anything below a tree; a
+/// tree in a listed directory stays. In the order of their paths. Everything, if there are none.
 pub fn outermost(scopes: &[Scope]) -> Vec<Scope> {
     if scopes.is_empty() {
         return vec![Scope::everything()];
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_looked_at_twice() {
+    fn what_another_scope_reaches_is_left_out() {
         use Reach::{Listing, Name, Tree};
         let given = [
             scope("a/b", Name),
