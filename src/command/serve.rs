@@ -49,12 +49,10 @@ pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, Comma
     let exit = exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), false)?;
     // Problems of single files were told as they came up; to be stopped is how a server ends well.
     let is_whole = first_error.is_none();
-    Ok(if interrupt.came() && is_whole {
-        Exit::Done
-    } else if is_whole {
-        exit
-    } else {
-        Exit::Attention
+    Ok(match (is_whole, interrupt.came()) {
+        (false, _) => Exit::Attention,
+        (true, true) => Exit::Done,
+        (true, false) => exit,
     })
 }
 
