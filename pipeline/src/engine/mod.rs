@@ -20,10 +20,12 @@ pub mod gossip;
 pub mod hint;
 mod local;
 mod merge;
+mod pieces;
 mod quiet;
 mod remote;
 mod serve;
 mod session;
+mod steps;
 mod transfer;
 mod wake;
 mod watch;
@@ -33,14 +35,11 @@ use background::Background;
 use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
-use dunlin_core::path::RelPath;
-use dunlin_core::tree::node::Place;
-use dunlin_storage::folder::apply::{Operation, Outcome, Source, Step};
 use dunlin_storage::folder::scope::Scope;
 use dunlin_transport::{Command, ConnId};
-use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder, PieceOrder};
-use event::{Event, LedgerState, PieceError};
-use fetch::{Expected, Fetch, FetchWant, Piece, Waiting};
+use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
+use event::{Event, LedgerState};
+use fetch::{Expected, Fetch, FetchWant, Piece};
 use local::{Local, LocalWant};
 use merge::Merging;
 use quiet::Quiet;
@@ -72,8 +71,6 @@ pub struct Config {
 
 /// How often the people get new figures.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// What could not be done is tried again after this time, doubled each time that it was in vain.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// A file that was being written is looked at again after this time.
 const RESCAN_AFTER: Duration = Duration::from_millis(500);
 
@@ -365,218 +362,6 @@ impl Engine {
             }
         }
         self.await_look(now);
-    }
-
-    fn handle_planned(&mut self, plan: crate::jobs::plan::Plan) {
-        let places: Vec<Place> = plan.items.iter().map(|item| item.place.clone()).collect();
-        self.remote.handle_planned(places.into_iter(), plan.cursor, plan.again);
-        self.ledger.dirty = plan.dirty;
-        for item in plan.items {
-            match item.content {
-                None => self.remote.push_step(item.step, 0),
-                Some(needed) => self.fetch.add(Waiting {
-                    place: item.place,
-                    step: item.step,
-                    node: needed.node,
-                    version: needed.version,
-                    content: needed.content,
-                    is_here: needed.is_here,
-                    tried: Default::default(),
-                }),
-            }
-        }
-    }
-
-    fn handle_applied(&mut self, results: Vec<(Step, Outcome)>) {
-        let mut done = 0;
-        for (step, outcome) in results {
-            let path = step.operation.at().clone();
-            match &step.operation {
-                Operation::PutFile { source: Source::Inline(bytes), .. } => {
-                    self.fetch.release(bytes.len().max(1) as u64);
-                }
-                Operation::PutFile { source: Source::Staged(hash), .. } => self.fetch.unstage(hash),
-                _ => {}
-            }
-            let place = step.place.clone();
-            match outcome {
-                Outcome::Done => {
-                    done += 1;
-                    self.problems.remove(&path.to_string());
-                    place.iter().for_each(|place| self.remote.forget_refusal(place));
-                    self.free(place);
-                }
-                // A look at the disk makes the next plan fit; what does not fit even then waits a while.
-                Outcome::Refused(_) => {
-                    let is_again = place.as_ref().is_some_and(|place| self.remote.note_refusal(place));
-                    if is_again {
-                        self.set_stuck(place, Stuck::ForNow);
-                    } else {
-                        self.free(place);
-                    }
-                    if let Operation::Remove { stays: Some(other), .. } = &step.operation {
-                        self.rescan_around(other.0.clone());
-                    }
-                    self.rescan_around(path);
-                }
-                Outcome::Failed(error) => {
-                    self.note_problem(path.to_string(), error.to_string());
-                    self.set_stuck(place, Stuck::ForGood);
-                }
-            }
-        }
-        self.progress.applied += done;
-        if done > 0 {
-            self.merging.want();
-        }
-        self.remote.handle_applied(done);
-    }
-
-    fn handle_stage_opened(&mut self, ticket: u64, missing: Result<Vec<u32>, String>, reused: u64) {
-        self.progress.bytes_reused += reused;
-        match missing {
-            Ok(missing) => {
-                if let Some(transfer) = self.fetch.transfer(ticket) {
-                    transfer.handle_opened(missing);
-                }
-            }
-            Err(why) => self.transfer_failed(ticket, why),
-        }
-    }
-
-    fn handle_stage_finished(&mut self, ticket: u64, result: Result<(), String>) {
-        match result {
-            Ok(()) => {
-                if let Some(waiting) = self.fetch.take_transfer(ticket) {
-                    self.remote.push_step(waiting.step.with_source(Source::Staged(waiting.content.hash)), 0);
-                }
-            }
-            Err(why) => self.transfer_failed(ticket, why),
-        }
-    }
-
-    /// A piece went through the hands: it counts now, or is asked for again.
-    fn handle_opened(&mut self, ticket: u64, result: Result<Vec<u8>, PieceError>) {
-        // A ticket is handed out with each order and answered once.
-        let (conn, expected) = self.opening.remove(&ticket).expect("each opened piece was ordered");
-        match result {
-            Ok(bytes) => self.take_piece(expected, bytes),
-            Err(PieceError::Wrong) => {
-                self.fetch.give_back(expected, Some(conn));
-                self.give_up_hopeless();
-            }
-            Err(PieceError::Unwritable(why)) => {
-                self.fetch.release(u64::from(expected.size.max(1)));
-                self.transfer_failed(expected.owner, why);
-            }
-        }
-    }
-
-    fn handle_reused(&mut self, owner: u64, bytes: Option<Vec<u8>>) {
-        match bytes {
-            Some(bytes) => {
-                self.progress.bytes_reused += bytes.len() as u64;
-                if let Some(waiting) = self.fetch.take_small(owner) {
-                    let len = bytes.len();
-                    self.remote.push_step(waiting.step.with_source(Source::Inline(bytes)), len);
-                }
-            }
-            None => self.fetch.handle_not_here(owner),
-        }
-    }
-
-    fn take_piece(&mut self, expected: Expected, bytes: Vec<u8>) {
-        let size = u64::from(expected.size.max(1));
-        match expected.piece {
-            Piece::Small => {
-                self.progress.bytes_received += bytes.len() as u64;
-                match self.fetch.take_small(expected.owner) {
-                    Some(waiting) => {
-                        let len = bytes.len();
-                        self.remote.push_step(waiting.step.with_source(Source::Inline(bytes)), len);
-                    }
-                    None => self.fetch.release(size),
-                }
-            }
-            Piece::Root | Piece::Segment(_) => {
-                self.fetch.release(size);
-                self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPart { hash: expected.hash, bytes }));
-                if let Some(transfer) = self.fetch.transfer(expected.owner) {
-                    match expected.piece {
-                        Piece::Root => transfer.handle_root(),
-                        _ => transfer.handle_segment(),
-                    }
-                }
-            }
-            Piece::Chunk(_) => {
-                self.progress.bytes_received += u64::from(expected.size);
-                self.fetch.release(size);
-                if let Some(transfer) = self.fetch.transfer(expected.owner) {
-                    transfer.handle_chunk();
-                }
-            }
-        }
-    }
-
-    /// Orders a received piece to be opened.
-    fn open_piece(
-        &mut self,
-        conn: ConnId,
-        expected: Expected,
-        lz4: bool,
-        size: u32,
-        frame: bytes::Bytes,
-        at: usize,
-    ) {
-        self.next_ticket += 1;
-        let stage = match expected.piece {
-            Piece::Chunk(index) => Some((expected.owner, index)),
-            _ => None,
-        };
-        self.opening.insert(self.next_ticket, (conn, expected));
-        self.effects.push_back(Effect::Digest(DigestOrder::Open(PieceOrder {
-            ticket: self.next_ticket,
-            stage,
-            hash: expected.hash,
-            size,
-            lz4,
-            frame,
-            payload_at: at,
-        })));
-    }
-
-    fn transfer_failed(&mut self, ticket: u64, why: String) {
-        if let Some(waiting) = self.fetch.take_transfer(ticket) {
-            self.fetch.unstage(&waiting.content.hash);
-            self.note_problem(waiting.step.operation.at().to_string(), why);
-            self.set_stuck(Some(waiting.place), Stuck::ForGood);
-        }
-    }
-
-    fn free(&mut self, place: Option<Place>) {
-        if let Some(place) = place {
-            self.remote.free(&place);
-        }
-    }
-
-    fn set_stuck(&mut self, place: Option<Place>, stuck: Stuck) {
-        if let Some(place) = place {
-            self.remote.set_stuck(place, stuck);
-        }
-    }
-
-    /// Places are marked and nothing is under way for them: they are looked at again after a while.
-    fn retry_later(&mut self, now: Instant) {
-        let is_left = self.ledger.dirty > 0 && self.remote.is_idle() && self.fetch.is_idle();
-        if is_left && !self.wakes.is_armed(Wake::Retry) {
-            let pause = RETRY_AFTER.saturating_mul(1 << self.remote.idle_tries().min(3));
-            self.wakes.arm(Wake::Retry, now, pause);
-        }
-    }
-
-    /// The disk is not as the plan thought: look at the directory that holds `path`.
-    fn rescan_around(&mut self, path: RelPath) {
-        self.local.rescan(Scope::tree(path.split_last().map_or_else(RelPath::root, |(parent, _)| parent)));
     }
 
     fn note_problem(&mut self, path: String, what: String) {

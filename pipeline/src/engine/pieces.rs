@@ -1,0 +1,137 @@
+//! What arrives of contents: pieces that the hands have opened, staged files that were begun and finished.
+
+use super::Engine;
+use super::effect::{DigestOrder, Effect, LedgerOrder, PieceOrder};
+use super::event::PieceError;
+use super::fetch::{Expected, Piece};
+use super::remote::Stuck;
+use dunlin_storage::folder::apply::Source;
+use dunlin_transport::ConnId;
+
+impl Engine {
+    pub(super) fn handle_stage_opened(
+        &mut self,
+        ticket: u64,
+        missing: Result<Vec<u32>, String>,
+        reused: u64,
+    ) {
+        self.progress.bytes_reused += reused;
+        match missing {
+            Ok(missing) => {
+                if let Some(transfer) = self.fetch.transfer(ticket) {
+                    transfer.handle_opened(missing);
+                }
+            }
+            Err(why) => self.transfer_failed(ticket, why),
+        }
+    }
+
+    pub(super) fn handle_stage_finished(&mut self, ticket: u64, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                if let Some(waiting) = self.fetch.take_transfer(ticket) {
+                    self.remote.push_step(waiting.step.with_source(Source::Staged(waiting.content.hash)), 0);
+                }
+            }
+            Err(why) => self.transfer_failed(ticket, why),
+        }
+    }
+
+    /// A piece went through the hands: it counts now, or is asked for again.
+    pub(super) fn handle_opened(&mut self, ticket: u64, result: Result<Vec<u8>, PieceError>) {
+        // A ticket is handed out with each order and answered once.
+        let (conn, expected) = self.opening.remove(&ticket).expect("each opened piece was ordered");
+        match result {
+            Ok(bytes) => self.take_piece(expected, bytes),
+            Err(PieceError::Wrong) => {
+                self.fetch.give_back(expected, Some(conn));
+                self.give_up_hopeless();
+            }
+            Err(PieceError::Unwritable(why)) => {
+                self.fetch.release(u64::from(expected.size.max(1)));
+                self.transfer_failed(expected.owner, why);
+            }
+        }
+    }
+
+    pub(super) fn handle_reused(&mut self, owner: u64, bytes: Option<Vec<u8>>) {
+        match bytes {
+            Some(bytes) => {
+                self.progress.bytes_reused += bytes.len() as u64;
+                if let Some(waiting) = self.fetch.take_small(owner) {
+                    let len = bytes.len();
+                    self.remote.push_step(waiting.step.with_source(Source::Inline(bytes)), len);
+                }
+            }
+            None => self.fetch.handle_not_here(owner),
+        }
+    }
+
+    pub(super) fn take_piece(&mut self, expected: Expected, bytes: Vec<u8>) {
+        let size = u64::from(expected.size.max(1));
+        match expected.piece {
+            Piece::Small => {
+                self.progress.bytes_received += bytes.len() as u64;
+                match self.fetch.take_small(expected.owner) {
+                    Some(waiting) => {
+                        let len = bytes.len();
+                        self.remote.push_step(waiting.step.with_source(Source::Inline(bytes)), len);
+                    }
+                    None => self.fetch.release(size),
+                }
+            }
+            Piece::Root | Piece::Segment(_) => {
+                self.fetch.release(size);
+                self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPart { hash: expected.hash, bytes }));
+                if let Some(transfer) = self.fetch.transfer(expected.owner) {
+                    match expected.piece {
+                        Piece::Root => transfer.handle_root(),
+                        _ => transfer.handle_segment(),
+                    }
+                }
+            }
+            Piece::Chunk(_) => {
+                self.progress.bytes_received += u64::from(expected.size);
+                self.fetch.release(size);
+                if let Some(transfer) = self.fetch.transfer(expected.owner) {
+                    transfer.handle_chunk();
+                }
+            }
+        }
+    }
+
+    /// Orders a received piece to be opened.
+    pub(super) fn open_piece(
+        &mut self,
+        conn: ConnId,
+        expected: Expected,
+        lz4: bool,
+        size: u32,
+        frame: bytes::Bytes,
+        at: usize,
+    ) {
+        self.next_ticket += 1;
+        let stage = match expected.piece {
+            Piece::Chunk(index) => Some((expected.owner, index)),
+            _ => None,
+        };
+        self.opening.insert(self.next_ticket, (conn, expected));
+        self.effects.push_back(Effect::Digest(DigestOrder::Open(PieceOrder {
+            ticket: self.next_ticket,
+            stage,
+            hash: expected.hash,
+            size,
+            lz4,
+            frame,
+            payload_at: at,
+        })));
+    }
+
+    pub(super) fn transfer_failed(&mut self, ticket: u64, why: String) {
+        if let Some(waiting) = self.fetch.take_transfer(ticket) {
+            self.fetch.unstage(&waiting.content.hash);
+            self.note_problem(waiting.step.operation.at().to_string(), why);
+            self.set_stuck(Some(waiting.place), Stuck::ForGood);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Steps that change the folder: what a plan asks for, and how it came out.
+
+use super::Engine;
+use super::fetch::Waiting;
+use super::remote::Stuck;
+use super::wake::Wake;
+use crate::jobs::plan::Plan;
+use dunlin_core::path::RelPath;
+use dunlin_core::tree::node::Place;
+use dunlin_storage::folder::apply::{Operation, Outcome, Source, Step};
+use dunlin_storage::folder::scope::Scope;
+use std::time::{Duration, Instant};
+
+/// What could not be done is tried again after this time, doubled each time that it was in vain.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+impl Engine {
+    pub(super) fn handle_planned(&mut self, plan: Plan) {
+        let places: Vec<Place> = plan.items.iter().map(|item| item.place.clone()).collect();
+        self.remote.handle_planned(places.into_iter(), plan.cursor, plan.again);
+        self.ledger.dirty = plan.dirty;
+        for item in plan.items {
+            match item.content {
+                None => self.remote.push_step(item.step, 0),
+                Some(needed) => self.fetch.add(Waiting {
+                    place: item.place,
+                    step: item.step,
+                    node: needed.node,
+                    version: needed.version,
+                    content: needed.content,
+                    is_here: needed.is_here,
+                    tried: Default::default(),
+                }),
+            }
+        }
+    }
+
+    pub(super) fn handle_applied(&mut self, results: Vec<(Step, Outcome)>) {
+        let mut done = 0;
+        for (step, outcome) in results {
+            let path = step.operation.at().clone();
+            match &step.operation {
+                Operation::PutFile { source: Source::Inline(bytes), .. } => {
+                    self.fetch.release(bytes.len().max(1) as u64);
+                }
+                Operation::PutFile { source: Source::Staged(hash), .. } => self.fetch.unstage(hash),
+                _ => {}
+            }
+            let place = step.place.clone();
+            match outcome {
+                Outcome::Done => {
+                    done += 1;
+                    self.problems.remove(&path.to_string());
+                    place.iter().for_each(|place| self.remote.forget_refusal(place));
+                    self.free(place);
+                }
+                // A look at the disk makes the next plan fit; what does not fit even then waits a while.
+                Outcome::Refused(_) => {
+                    let is_again = place.as_ref().is_some_and(|place| self.remote.note_refusal(place));
+                    if is_again {
+                        self.set_stuck(place, Stuck::ForNow);
+                    } else {
+                        self.free(place);
+                    }
+                    if let Operation::Remove { stays: Some(other), .. } = &step.operation {
+                        self.rescan_around(other.0.clone());
+                    }
+                    self.rescan_around(path);
+                }
+                Outcome::Failed(error) => {
+                    self.note_problem(path.to_string(), error.to_string());
+                    self.set_stuck(place, Stuck::ForGood);
+                }
+            }
+        }
+        self.progress.applied += done;
+        if done > 0 {
+            self.merging.want();
+        }
+        self.remote.handle_applied(done);
+    }
+
+    pub(super) fn free(&mut self, place: Option<Place>) {
+        if let Some(place) = place {
+            self.remote.free(&place);
+        }
+    }
+
+    pub(super) fn set_stuck(&mut self, place: Option<Place>, stuck: Stuck) {
+        if let Some(place) = place {
+            self.remote.set_stuck(place, stuck);
+        }
+    }
+
+    /// Places are marked and nothing is under way for them: they are looked at again after a while.
+    pub(super) fn retry_later(&mut self, now: Instant) {
+        let is_left = self.ledger.dirty > 0 && self.remote.is_idle() && self.fetch.is_idle();
+        if is_left && !self.wakes.is_armed(Wake::Retry) {
+            let pause = RETRY_AFTER.saturating_mul(1 << self.remote.idle_tries().min(3));
+            self.wakes.arm(Wake::Retry, now, pause);
+        }
+    }
+
+    /// The disk is not as the plan thought: look at the directory that holds `path`.
+    pub(super) fn rescan_around(&mut self, path: RelPath) {
+        self.local.rescan(Scope::tree(path.split_last().map_or_else(RelPath::root, |(parent, _)| parent)));
+    }
+}
