@@ -10,8 +10,8 @@ use dunlin_core::limits::{
 };
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
-use dunlin_storage::folder::scan::Seen;
 use dunlin_storage::folder::scope::{Reach, Scope};
+use dunlin_storage::folder::seen::Seen;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How often a file that changes under the reader is looked at again before it counts as busy.

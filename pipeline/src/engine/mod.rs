@@ -328,7 +328,7 @@ impl Engine {
     fn handle_scan_done(
         &mut self,
         now: Instant,
-        result: Result<dunlin_storage::folder::scan::ScanReport, String>,
+        result: Result<dunlin_storage::folder::seen::ScanReport, String>,
     ) {
         self.local.handle_scan_done();
         match result {

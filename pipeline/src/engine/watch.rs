@@ -7,8 +7,8 @@ use super::effect::{Effect, FolderOrder};
 use super::hint::Hint;
 use super::wake::Wake;
 use crate::service::{Ended, Goal, Notice};
-use dunlin_storage::folder::scan::ScanReport;
 use dunlin_storage::folder::scope::Scope;
+use dunlin_storage::folder::seen::ScanReport;
 use dunlin_storage::folder::survey::Survey;
 use std::time::{Duration, Instant};
 

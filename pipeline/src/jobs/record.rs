@@ -20,7 +20,7 @@ use dunlin_core::tree::view::{Role, Shown, group, slot};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::put_chunks;
 use dunlin_storage::folder::cut::Cut;
-use dunlin_storage::folder::scan::Seen;
+use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
 use std::collections::BTreeMap;

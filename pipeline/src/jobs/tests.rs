@@ -16,7 +16,7 @@ use dunlin_core::tree::node::{Node, Place, TreeRead};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::Operation;
 use dunlin_storage::folder::fs::{Folder, Standing};
-use dunlin_storage::folder::scan::Seen;
+use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;

@@ -11,7 +11,7 @@ use dunlin_core::content::Content;
 use dunlin_core::id::ContentHash;
 use dunlin_core::limits::{LOOSE_BYTES_OF_NEW, TEXT_BATCH_BYTES};
 use dunlin_storage::folder::fs::Folder;
-use dunlin_storage::folder::scan::Seen;
+use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;

@@ -13,6 +13,7 @@ mod place;
 pub mod recover;
 pub mod scan;
 pub mod scope;
+pub mod seen;
 pub mod stage;
 pub mod step;
 pub mod survey;

@@ -12,7 +12,7 @@ use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::jobs::admit::{admit, prepare};
 use dunlin_pipeline::jobs::record::Observed;
 use dunlin_storage::folder::apply::{Operation, Outcome};
-use dunlin_storage::folder::scan::Seen;
+use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::rows::decode;
 use dunlin_storage::store::tables::{Store, Table};

@@ -5,7 +5,7 @@ use dunlin_pipeline::engine::effect::LedgerOrder;
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::jobs::merge::Merged;
 use dunlin_storage::folder::apply::{Operation, Outcome, Step};
-use dunlin_storage::folder::scan::Seen;
+use dunlin_storage::folder::seen::Seen;
 use dunlin_transport::{Event as NetEvent, Lane};
 
 pub fn describe_event(event: &Event) -> String {
