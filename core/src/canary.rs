@@ -12,6 +12,10 @@ pub enum Bug {
     LedgerHeadForBase = 2,
     /// Rows are written before their files are placed.
     RowBeforeRename = 8,
+    /// What is missing at one look is deleted.
+    OneLookDeletes = 10,
+    /// A root without its marker is looked at like any other.
+    EmptyRootAccepted = 12,
     /// The names of conflict copies depend on the local clock.
     LocalClockInNames = 14,
     /// The latest modification time wins.
@@ -28,6 +32,8 @@ pub enum Bug {
     HintBelieved = 46,
     /// A moved file is not read, then or later, though its row was read in the racy window.
     RacyMoveUnread = 47,
+    /// A name counts as gone though the listing of its directory was cut short.
+    UncleanListing = 50,
 }
 
 #[cfg(feature = "canary")]

@@ -33,7 +33,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 15] = [
+    pub const ALL: [(u8, Plant, &'static str); 18] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (4, Plant::PlainRename, "plain rename over the target"),
@@ -41,6 +41,8 @@ impl Plant {
         (6, Plant::NoNameSync, "no sync of directories"),
         (7, Plant::EarlyAnnouncement, "announce before the commit is durable"),
         (8, Plant::Product(Bug::RowBeforeRename), "rows before the rename"),
+        (10, Plant::Product(Bug::OneLookDeletes), "what one look misses is deleted"),
+        (12, Plant::Product(Bug::EmptyRootAccepted), "a root without its marker is believed"),
         (14, Plant::Product(Bug::LocalClockInNames), "conflict names from the local clock"),
         (16, Plant::Product(Bug::MtimeWins), "the modification time picks the winner"),
         (17, Plant::Product(Bug::DeleteWins), "an edit loses to a delete"),
@@ -49,6 +51,7 @@ impl Plant {
         (42, Plant::Product(Bug::MergeKeepsOneSide), "a merge keeps one side where two meet"),
         (46, Plant::Product(Bug::HintBelieved), "a hint counts as a look"),
         (47, Plant::Product(Bug::RacyMoveUnread), "a move hides a change in the racy window"),
+        (50, Plant::Product(Bug::UncleanListing), "a listing that breaks off is believed"),
     ];
 
     /// Plants it in the product, if that is where it belongs; takes out any other.
@@ -70,6 +73,9 @@ impl Plant {
                 plan.granularity = 1_000_000_000;
                 plan.storm_ms = plan.storm_ms.min(6_000);
                 plan.deeds = 150;
+            }
+            Plant::Product(Bug::OneLookDeletes | Bug::EmptyRootAccepted | Bug::UncleanListing) => {
+                plan.veils = 8
             }
             Plant::Product(Bug::LocalClockInNames) => plan.clocks = 100_000,
             _ => {}

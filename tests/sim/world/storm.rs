@@ -2,17 +2,32 @@
 
 use super::{CALM_MAX, Failure, MS, What, World};
 use crate::device::Device;
-use crate::disk::Fuse;
+use crate::disk::veil::Veil;
+use crate::disk::{Fuse, ROOT};
 use dunlin_core::path::{Name, RelPath};
 use dunlin_pipeline::engine::hint::{Hint, Sign};
 use dunlin_storage::folder::fs::FsError;
 
+/// From one veil to the next at one device.
+const APART: u64 = 1_500 * MS;
+
 /// A fault that is on the calendar.
 pub enum Fault {
-    Cut { one: usize, other: usize, both: bool },
-    Heal { one: usize, other: usize },
+    Cut {
+        one: usize,
+        other: usize,
+        both: bool,
+    },
+    Heal {
+        one: usize,
+        other: usize,
+    },
     Crash(usize),
     DiskFails(usize),
+    /// A part of a disk does not show...
+    Veil(usize),
+    /// ...until now.
+    Unveil(usize),
     Lie,
 }
 
@@ -40,10 +55,47 @@ impl World {
             let at = self.random.below(ends);
             self.schedule(at, What::Fault(Fault::Lie));
         }
+        for _ in 0..self.plan.veils {
+            let (at, device) = (self.random.below(ends), self.random.below(devices) as usize);
+            self.schedule(at, What::Fault(Fault::Veil(device)));
+        }
         for _ in 0..self.plan.disk_failures {
             let (at, device) = (self.random.below(ends), self.random.below(devices) as usize);
             self.schedule(at, What::Fault(Fault::DiskFails(device)));
         }
+    }
+
+    /// Something does not show for a while, and somebody looks. What is only missing is so for less time than
+    /// lies between two looks; what fails may fail for long.
+    fn veil(&mut self, device: usize) {
+        // Whoever is away at both looks is gone as far as anybody can tell.
+        if self.now < self.devices[device].disk.state().veiled_until + APART {
+            return;
+        }
+        let veil = {
+            let disk = self.devices[device].disk.state();
+            let is_dir = |ino: &u64| disk.now[ino].kind == dunlin_core::content::Kind::Directory;
+            let mut dirs: Vec<u64> = disk.visible().into_iter().map(|(_, ino)| ino).filter(is_dir).collect();
+            dirs.push(ROOT);
+            let dir = *self.random.pick(&dirs).unwrap_or(&ROOT);
+            match self.random.below(4) {
+                0 => Veil::Root,
+                1 => Veil::BreaksOff(dir),
+                _ => Veil::Inside(dir),
+            }
+        };
+        let longest = if matches!(veil, Veil::Inside(_)) { 450 } else { 8_000 };
+        let lasts = self.random.between(50, longest) * MS;
+        self.say(device, &format!("does not show: {veil:?}"));
+        {
+            let mut disk = self.devices[device].disk.state();
+            disk.veil = Some(veil);
+            disk.veiled_until = self.now + lasts;
+        }
+        let epoch = self.devices[device].epoch;
+        let look = self.random.below(50 * MS);
+        self.schedule(look, What::Notice(device, epoch, Vec::new()));
+        self.schedule(lasts, What::Fault(Fault::Unveil(device)));
     }
 
     pub(super) fn fault(&mut self, fault: Fault) -> Result<(), Failure> {
@@ -58,6 +110,11 @@ impl World {
             Fault::Heal { one, other } => {
                 self.say(None, &format!("healed between d{one} and d{other}"));
                 self.heal(one, other);
+            }
+            Fault::Veil(device) => self.veil(device),
+            Fault::Unveil(device) => {
+                self.devices[device].disk.state().veil = None;
+                self.say(device, "shows all again");
             }
             Fault::Lie => self.lie()?,
             Fault::DiskFails(device) => {
@@ -182,6 +239,7 @@ impl World {
                 let disk = self.devices[device].disk.clone();
                 let mut state = disk.state();
                 state.fuse = None;
+                state.veil = None;
                 state.stop_failing();
                 self.devices[device].user.settle(&mut state);
             }
