@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! HOME/identity              32 bytes, mode 0600: the device's Ed25519 seed
+//! HOME/api.sock              the socket by which commands ask who serves, while somebody does
+//! HOME/api.lock              held by who serves
 //! HOME/replicas/ID/root      the root's path, as bytes
 //! HOME/replicas/ID/key       "device", or "local" for a further replica of a folder on this device
 //! HOME/replicas/ID/port      the port at which other members found it last, in decimal
@@ -15,14 +17,28 @@ use dunlin_storage::store::lmdb::LmdbStore;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The directory of a device's state.
+#[derive(Clone)]
 pub struct Home {
     dir: PathBuf,
+}
+
+/// The name of the socket for commands.
+const SOCKET: &str = "api.sock";
+/// The kernel's room for a socket's path, its end included.
+const SOCKET_PATH_BYTES: usize = 108;
+
+/// A path that is good for as long as this is kept.
+pub struct SocketPath {
+    /// The path.
+    pub path: PathBuf,
+    _dir: Option<fs::File>,
 }
 
 /// Where one replica's state is, and what it belongs to.
@@ -53,6 +69,17 @@ impl Home {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.dir
+    }
+
+    /// A path of the socket for commands that is short enough for one, however long the home's is.
+    pub fn socket(&self) -> Result<SocketPath, CommandError> {
+        let path = self.dir.join(SOCKET);
+        if path.as_os_str().len() < SOCKET_PATH_BYTES {
+            return Ok(SocketPath { path, _dir: None });
+        }
+        let dir = fs::File::open(&self.dir).map_err(|e| cannot_use(&self.dir, &e))?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()));
+        Ok(SocketPath { path, _dir: Some(dir) })
     }
 
     /// This device's identity; the first call of all makes it.

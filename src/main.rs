@@ -1,9 +1,13 @@
 //! The `dunlin` program: parses the command line, runs a command, ends with its exit code.
 
+mod answer;
 mod args;
 mod command;
+mod control;
+mod desk;
 mod error;
 mod home;
+mod host;
 mod replica;
 mod run;
 mod show;
@@ -68,7 +72,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Share(args) => command::share::run(&home, args, &mut screen),
         Command::Join(args) => command::join::run(&home, args, &mut screen),
         Command::Serve(args) => command::serve::run(&home, &args, &mut screen),
-        Command::Scan(args) => command::scan::run(&home, args, &mut screen),
+        Command::Scan(args) => command::scan::run(&home, &args, &mut screen),
         Command::Status(args) => command::status::run(&home, &args, &screen),
         Command::Log(args) => command::log::run(&home, &args, &screen),
         Command::Conflicts(args) => command::conflicts::run(&home, &args, &screen),

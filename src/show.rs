@@ -1,6 +1,7 @@
 //! What people see of a run: bars with rate and time left on a terminal, plain lines elsewhere, JSON lines
 //! when asked for. Everything that comes from other devices is escaped.
 
+use crate::answer::Line;
 use dunlin_pipeline::service::{Ended, Notice, Progress, Report};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -96,28 +97,34 @@ impl Screen {
 
     /// The last word on one or more runs.
     pub fn report(&self, command: &str, reports: &[(String, Report)]) {
-        if self.json {
-            let sides: Vec<Value> = reports.iter().map(|(name, report)| report_json(name, report)).collect();
-            let value = match <[Value; 1]>::try_from(sides) {
-                Ok([mut one]) => {
-                    one["event"] = json!("report");
-                    one["command"] = json!(command);
-                    one
-                }
-                Err(sides) => json!({ "event": "report", "command": command, "sides": sides }),
-            };
-            return line(&value.to_string());
-        }
-        for (name, report) in reports {
-            for problem in report.problems.iter().take(PROBLEMS_SHOWN) {
-                self.aside(&format!("{name}: {}: {}", problem.path, problem.what));
-            }
-            if report.problems.len() > PROBLEMS_SHOWN {
-                self.aside(&format!("{name}: {} more problems", report.problems.len() - PROBLEMS_SHOWN));
-            }
-            line(&report_text(name, report));
-        }
+        report_lines(command, reports).iter().for_each(|line| line.show(self));
     }
+}
+
+/// The last word on one or more runs; for people a line each, with their problems before it.
+pub fn report_lines(command: &str, reports: &[(String, Report)]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut texts = Vec::new();
+    for (name, report) in reports {
+        let problems = report.problems.iter().take(PROBLEMS_SHOWN);
+        lines.extend(problems.map(|one| Line::Warn(format!("{name}: {}: {}", one.path, one.what))));
+        if report.problems.len() > PROBLEMS_SHOWN {
+            let more = report.problems.len() - PROBLEMS_SHOWN;
+            lines.push(Line::Warn(format!("{name}: {more} more problems")));
+        }
+        texts.push(report_text(name, report));
+    }
+    let sides: Vec<Value> = reports.iter().map(|(name, report)| report_json(name, report)).collect();
+    let value = match <[Value; 1]>::try_from(sides) {
+        Ok([mut one]) => {
+            one["event"] = json!("report");
+            one["command"] = json!(command);
+            one
+        }
+        Err(sides) => json!({ "event": "report", "command": command, "sides": sides }),
+    };
+    lines.push(Line::Say { text: texts.join("\n"), value });
+    lines
 }
 
 /// Writes a line; a reader that went away is no reason to stop.

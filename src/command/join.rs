@@ -1,6 +1,6 @@
 //! `join INVITE DIR`: takes part in a folder. Cut short, the same command goes on where it was.
 
-use super::{keep_port, known_addrs, listen_addrs};
+use super::{keep_port, known_addrs, listen_addrs, open_socket};
 use crate::args::Join;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
@@ -16,6 +16,7 @@ use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of an invite that are read from standard input.
@@ -56,7 +57,9 @@ pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, Command
     let running = launch(&replica, Plan { listen, dial: dial.into_iter().collect(), join, goal })?;
     let interrupt = Interrupt::stops(&[&running])?;
     keep_port(&state, &wait_listening(&running)?)?;
+    let server = if args.once { None } else { open_socket(home, Arc::new(replica), &running, screen)? };
     let reports = watch(vec![(shown(&root), running)], Together::Yes, screen);
+    drop(server);
     screen.report("join", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came() && args.once)
 }

@@ -84,7 +84,7 @@ impl World {
                 Effect::Tell(Notice::Problem(problem)) => {
                     self.say(device, &format!("problem: {}: {}", problem.path, problem.what));
                 }
-                Effect::Tell(_) => {}
+                Effect::Tell(_) | Effect::Reply { .. } => {}
             }
         }
         self.look_at_end(device, epoch)?;
