@@ -2,11 +2,13 @@
 
 pub mod conflicts;
 pub mod debug;
+pub mod doctor;
 pub mod id;
 pub mod join;
 pub mod log;
 pub mod scan;
 pub mod serve;
+pub mod service;
 pub mod share;
 pub mod status;
 pub mod sync;

@@ -13,7 +13,7 @@
 
 use crate::error::CommandError;
 use dunlin_core::identity::Identity;
-use dunlin_storage::store::lmdb::LmdbStore;
+use dunlin_storage::store::lmdb::{LmdbStore, is_in_use};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 #[derive(Clone)]
 pub struct Home {
     dir: PathBuf,
+    config: Option<PathBuf>,
 }
 
 /// The name of the socket for commands.
@@ -53,8 +54,12 @@ impl Home {
     /// From `--home`, `DUNLIN_HOME`, `XDG_STATE_HOME` or `HOME`, in this order; made if it is not there.
     pub fn open(chosen: Option<PathBuf>) -> Result<Self, CommandError> {
         let from_env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let chosen = chosen.or_else(|| from_env("DUNLIN_HOME"));
+        let config_dir = chosen
+            .clone()
+            .or_else(|| from_env("XDG_CONFIG_HOME").map(|dir| dir.join("dunlin")))
+            .or_else(|| from_env("HOME").map(|dir| dir.join(".config/dunlin")));
         let dir = chosen
-            .or_else(|| from_env("DUNLIN_HOME"))
             .or_else(|| from_env("XDG_STATE_HOME").map(|dir| dir.join("dunlin")))
             .or_else(|| from_env("HOME").map(|dir| dir.join(".local/state/dunlin")))
             .ok_or_else(|| {
@@ -63,12 +68,18 @@ impl Home {
             })?;
         make_dir(&dir.join("replicas"))?;
         let dir = fs::canonicalize(&dir).map_err(|e| cannot_use(&dir, &e))?;
-        Ok(Self { dir })
+        Ok(Self { dir, config: config_dir.map(|dir| dir.join("config.toml")) })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where the configuration is, if there is one: in the home if that was chosen, else where people keep
+    /// such files.
+    pub fn config_path(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// A path of the socket for commands that is short enough for one, however long the home's is.
@@ -142,6 +153,11 @@ impl ReplicaDir {
     pub fn open_store(&self) -> Result<LmdbStore, CommandError> {
         make_dir(&self.dir)?;
         Ok(LmdbStore::open(&self.dir.join("store"))?)
+    }
+
+    /// True if some process has its store open.
+    pub fn is_in_use(&self) -> bool {
+        is_in_use(&self.dir.join("store"))
     }
 
     /// Says that the replica is set up; until then it does not exist.

@@ -3,14 +3,17 @@
 mod answer;
 mod args;
 mod command;
+mod config;
 mod control;
 mod desk;
 mod error;
 mod home;
 mod host;
+mod logging;
 mod replica;
 mod run;
 mod show;
+mod steward;
 
 use argh::FromArgs;
 use args::{Args, Command, split};
@@ -77,6 +80,8 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Log(args) => command::log::run(&home, &args, &screen),
         Command::Conflicts(args) => command::conflicts::run(&home, &args, &screen),
         Command::Id(_) => command::id::run(&home, &screen),
+        Command::Doctor(_) => command::doctor::run(&home, &screen),
+        Command::Service(args) => command::service::run(&home, &args, &screen),
         Command::Debug(args) => command::debug::run(&home, &args, &screen),
     }
 }

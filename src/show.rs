@@ -7,6 +7,7 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use tracing::Level;
 
 /// Problems that are listed one by one; the rest is counted.
 const PROBLEMS_SHOWN: usize = 20;
@@ -15,6 +16,8 @@ const PROBLEMS_SHOWN: usize = 20;
 pub struct Screen {
     json: bool,
     quiet: bool,
+    /// What runs tell goes to the log.
+    logs: bool,
     bars: Option<MultiProgress>,
     bar_of: BTreeMap<usize, ProgressBar>,
 }
@@ -23,12 +26,27 @@ impl Screen {
     /// For a command's output.
     pub fn new(json: bool, quiet: bool) -> Self {
         let bars = (!json && !quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
-        Self { json, quiet, bars, bar_of: BTreeMap::new() }
+        Self { json, quiet, logs: false, bars, bar_of: BTreeMap::new() }
+    }
+
+    /// From now on what runs tell goes to the log, as a server's words do; programs get their lines as before.
+    pub fn use_log(&mut self) {
+        self.logs = true;
+        self.bars = None;
     }
 
     /// A line for people, or a value for programs.
     pub fn say(&self, text: &str, value: &Value) {
-        if self.json { line(&value.to_string()) } else { line(text) }
+        if self.json {
+            line(&value.to_string());
+        } else {
+            self.line(text);
+        }
+    }
+
+    /// A line that is a result; a server's results are what its log says.
+    fn line(&self, text: &str) {
+        if self.logs { log(Level::INFO, text) } else { line(text) }
     }
 
     /// A line for people that is no result.
@@ -47,6 +65,16 @@ impl Screen {
     pub fn notice(&mut self, run: usize, name: &str, notice: &Notice) {
         match notice {
             Notice::Progress(progress) => self.progress(run, name, progress),
+            _ if self.logs => {
+                if let Some(text) = as_text(name, notice) {
+                    log(level_of(notice), &text);
+                }
+                if self.json
+                    && let Some(value) = as_json(name, notice)
+                {
+                    line(&value.to_string());
+                }
+            }
             _ if self.json => {
                 if let Some(value) = as_json(name, notice) {
                     line(&value.to_string());
@@ -62,6 +90,9 @@ impl Screen {
 
     /// A line beside the bars.
     fn aside(&self, text: &str) {
+        if self.logs {
+            return log(Level::WARN, text);
+        }
         match &self.bars {
             // A terminal that is gone is no reason to stop.
             Some(bars) => drop(bars.println(text)),
@@ -142,6 +173,23 @@ fn stage_of(progress: &Progress) -> String {
         (0, _) => "looking for members".to_owned(),
         (_, 0) => format!("{moved} moved"),
         (_, needed) => format!("{moved} moved, {needed} needed"),
+    }
+}
+
+/// How loudly a server says it.
+fn level_of(notice: &Notice) -> Level {
+    match notice {
+        Notice::Refused { .. } => Level::ERROR,
+        Notice::Problem(_) | Notice::Watching { .. } => Level::WARN,
+        _ => Level::INFO,
+    }
+}
+
+fn log(level: Level, text: &str) {
+    match level {
+        Level::ERROR => tracing::error!("{text}"),
+        Level::WARN => tracing::warn!("{text}"),
+        _ => tracing::info!("{text}"),
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `notices` | engine → people | 1024 | nobody: figures are dropped when nobody reads |
 //! | `asks` | people → engine | 16 | who asks, for as long as its patience lasts; the engine answers between two events |
 //! | `stop` | people → engine | 1 | nobody |
+//! | [`bell`] of a command | signals → command | 1 | nobody |
 //!
 //! An answer has a channel of its own ([`answer_link`]) with room for it, so that the engine never waits for who
 //! asked; its reader's patience has an end.
@@ -35,6 +36,11 @@ pub struct Link<T> {
 fn link<T>(bound: usize) -> Link<T> {
     let (to, from) = bounded(bound);
     Link { to, from }
+}
+
+/// A bell: one ring is enough, and nobody waits to ring it.
+pub fn bell() -> Link<()> {
+    link(1)
 }
 
 /// The way back of one answer.
@@ -74,12 +80,12 @@ impl Wiring {
             folder: link(64),
             done: link(1024),
             seen: link(2),
-            hints: link(1),
+            hints: bell(),
             net_events: link(256),
             net_commands: link(4096),
             notices: link(1024),
             asks: link(16),
-            stop: link(1),
+            stop: bell(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::replica::{Replica, find_replica, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
-use dunlin_pipeline::service::{Ended, Goal, Report};
+use dunlin_pipeline::service::{Ended, Goal, Report, Shaper};
 use std::path::Path;
 
 /// Runs the command.
@@ -27,10 +27,16 @@ pub fn run(home: &Home, args: &Scan, screen: &mut Screen) -> Result<Exit, Comman
 /// By a run of its own, which shows how far it is.
 fn look_alone(home: &Home, dir: &Path, screen: &mut Screen) -> Result<Exit, CommandError> {
     let replica = Replica::open(home, find_replica(home, dir)?)?;
-    let plan = Plan { listen: Vec::new(), dial: Vec::new(), join: None, goal: Goal::Recorded };
+    let plan = Plan {
+        listen: Vec::new(),
+        dial: Vec::new(),
+        join: None,
+        goal: Goal::Recorded,
+        shaper: Shaper::default(),
+    };
     let running = launch(&replica, plan)?;
-    let interrupt = Interrupt::stops(&[&running])?;
-    let reports = watch(vec![(shown(&replica.root), running)], Together::Yes, screen);
+    let interrupt = Interrupt::stops(&[&running], None)?;
+    let reports = watch(vec![(shown(&replica.root), running)], Together::Yes, screen, None);
     screen.report("scan", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
 }

@@ -7,6 +7,7 @@ use crate::home::{Home, random};
 use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
+use crate::steward::Steward;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::{forget_stale_invites, invite};
@@ -37,8 +38,9 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     let goal = if args.once { Goal::InSync { alone_max: None } } else { Goal::Serve };
     let dial = known_addrs(&replica)?.into_iter().collect();
     let listen = listen_addrs(&args.listen, state.port());
-    let running = launch(&replica, Plan { listen, dial, join: None, goal })?;
-    let interrupt = Interrupt::stops(&[&running])?;
+    let mut steward = Steward::start(home, None)?;
+    let running = launch(&replica, Plan { listen, dial, join: None, goal, shaper: steward.shaper() })?;
+    let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     let bound = wait_listening(&running)?;
     keep_port(&state, &bound)?;
     let server = if args.once { None } else { open_socket(home, replica.clone(), &running, screen)? };
@@ -59,7 +61,7 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     if addrs.is_empty() {
         screen.warn("this machine has no address that others could reach; is it on a network?");
     }
-    let reports = watch(vec![(shown(&root), running)], Together::Yes, screen);
+    let reports = watch(vec![(shown(&root), running)], Together::Yes, screen, Some(&mut steward));
     drop(server);
     screen.report("share", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came() && args.once)

@@ -117,6 +117,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         commands: wiring.net_commands.from,
         events: wiring.net_events.to,
         waker: waker.clone(),
+        shaper: setup.shaper,
     })
     .map_err(StartError::Network)?;
     let ledger = ledger::Ledger {
