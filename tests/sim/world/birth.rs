@@ -35,7 +35,7 @@ impl World {
             plan.gather(devices);
         }
         plant.adjust(&mut plan);
-        let inside_left = plan.deeds / 2;
+        let (inside_left, garbled_left) = (plan.deeds / 2, plan.hardships.garbled);
         Self {
             plan,
             plant,
@@ -53,6 +53,7 @@ impl World {
             is_calm: false,
             alone: BTreeSet::new(),
             inside_left,
+            garbled_left,
         }
     }
 

@@ -119,6 +119,8 @@ pub struct World {
     alone: BTreeSet<usize>,
     /// Deeds that may still happen in the middle of a call; each makes more work, in which more could happen.
     inside_left: u64,
+    /// Frames that may still hold other bytes than they say.
+    garbled_left: u64,
 }
 
 impl World {
