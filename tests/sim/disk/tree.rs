@@ -156,6 +156,11 @@ impl State {
         found
     }
 
+    /// Hashes of everything that a user sees.
+    pub fn shown(&self) -> Vec<[u8; 32]> {
+        self.visible().iter().map(|(_, ino)| self.now[ino].hash()).collect()
+    }
+
     /// Hashes of all files and links that stand anywhere; `kept`: what is visible or in history only.
     pub fn reachable(&self, kept: bool) -> Vec<[u8; 32]> {
         let mut hashes = Vec::new();

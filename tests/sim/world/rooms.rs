@@ -277,10 +277,11 @@ impl World {
         if power_goes {
             self.say(device, "the power goes");
             let mut random = self.random.fork();
+            let showed = self.devices[device].disk.state().shown().into_iter().collect();
             let torn = self.devices[device].disk.state().lose_power(&mut random);
             let guards: Vec<_> = self.devices.iter().map(|d| d.disk.state()).collect();
             let disks: Vec<_> = guards.iter().map(|g| &**g).collect();
-            self.oracle.lose_power(torn, &disks);
+            self.oracle.lose_power(torn, &showed, &disks);
         } else {
             self.say(device, "the process is gone");
         }
