@@ -1,7 +1,7 @@
 //! Looks for differences between the disk and the rows. Reads no content and decides nothing.
 //!
 //! A first walk notes what vanished; a second reports everything, each directory before what is in
-//! it, and finds moves by inode. A deletion is believed only if a second look agrees and the root
+//! it, finds moves by inode, and notes what went between the two. A deletion is believed only if a second look agrees and the root
 //! still has its marker (INV-5).
 //!
 //! # What a move need not read (P-18)
@@ -23,7 +23,7 @@ use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::Kind;
 use dunlin_core::limits::SCAN_VANISHED_MAX;
 use dunlin_core::path::{Name, RelPath};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Observations handed on at a time.
@@ -58,6 +58,8 @@ struct Scan<'a> {
     /// What was in a directory that is gone; it may have moved with it, or out of it before. Filled when it
     /// is asked for first: for a directory that moved as a whole it is not.
     inside: Option<Vanished>,
+    /// Old paths of what has turned up elsewhere.
+    taken: BTreeSet<RelPath>,
     /// Where something of another kind stands now. Reported last, so that what stood there can turn up
     /// elsewhere first.
     replaced: Vec<RelPath>,
@@ -94,6 +96,7 @@ pub fn scan(
         vanished: BTreeMap::new(),
         vanished_dirs: Vec::new(),
         inside: None,
+        taken: BTreeSet::new(),
         replaced: Vec::new(),
         batch: Vec::new(),
         sink,
@@ -291,7 +294,19 @@ impl Scan<'_> {
                 Err(_) => self.trouble(format!("{path}/{name}"), ScanTrouble::TooDeep),
             }
         }
+        self.note_missed(path, handle, rows);
         Ok(below)
+    }
+
+    /// What went after the first walk and before the directory was watched: no hint will tell of it.
+    fn note_missed(&mut self, path: &RelPath, handle: &dyn fs::DirHandle, unlisted: BTreeMap<Name, DiskRow>) {
+        for (name, row) in unlisted {
+            if let Ok(at) = path.join(name.clone())
+                && !self.taken.contains(&at)
+            {
+                self.note_one(handle, at, &name, row);
+            }
+        }
     }
 
     /// Reports what stands at a name; if it is a directory, gives it.
@@ -381,6 +396,7 @@ impl Scan<'_> {
             same_number.into_iter().find(|(_, row)| is_it(row)).map(|(key, _)| key.clone())
         };
         if let Some(key) = find(&self.vanished) {
+            self.taken.insert(key.2.clone());
             return Ok(self.vanished.remove(&key).map(|row| (key.2, row)));
         }
         let mut inside = match self.inside.take() {
@@ -388,6 +404,7 @@ impl Scan<'_> {
             None => self.rows_inside()?,
         };
         let key = find(&inside);
+        self.taken.extend(key.iter().map(|key| key.2.clone()));
         let found = key.and_then(|key| inside.remove(&key).map(|row| (key.2, row)));
         self.inside = Some(inside);
         Ok(found)

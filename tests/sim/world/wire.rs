@@ -100,6 +100,7 @@ impl World {
         let outbound = NetEvent::Connected {
             conn: ours,
             peer: their_id,
+            process: process_of(to, to_epoch),
             psk,
             outbound: Some(ticket),
             remote: addr,
@@ -110,6 +111,7 @@ impl World {
         let inbound = NetEvent::Connected {
             conn: theirs,
             peer: our_id,
+            process: process_of(from, epoch),
             psk: their_psk,
             outbound: None,
             remote,
@@ -316,4 +318,12 @@ impl World {
             }
         }
     }
+}
+
+/// What names one run of a device's program.
+fn process_of(device: usize, epoch: u64) -> [u8; 32] {
+    let mut name = [0; 32];
+    name[..8].copy_from_slice(&epoch.to_be_bytes());
+    name[8..16].copy_from_slice(&(device as u64).to_be_bytes());
+    name
 }
