@@ -72,13 +72,16 @@ impl Oracle {
         self.wanted.insert(merged, "a merge".to_owned());
     }
 
-    /// The power went: bytes that a user had been writing are torn, and what was neither synced nor
-    /// recorded may be gone; so may what a user took away elsewhere and the power cut back to a staged copy,
-    /// which recovery sweeps (seed 3052).
-    pub fn lose_power(&mut self, torn: Vec<Hash>, disks: &[&State]) {
+    /// The power went on a disk that had shown the contents `showed`: bytes that a user had been writing are torn,
+    /// and what was neither synced nor recorded may be gone; so may what a user took away elsewhere and the power
+    /// cut back to a staged copy, which recovery sweeps (seed 3052). What survives without its name is kept, and
+    /// nobody can ask that it be seen: who edited a file that had just been placed finds it, as after any power
+    /// loss, as it was on the platter, and that was not yet there at all (seed 3391).
+    pub fn lose_power(&mut self, torn: Vec<Hash>, showed: &BTreeSet<Hash>, disks: &[&State]) {
         self.allowed.extend(torn);
         let there: BTreeSet<Hash> = disks.iter().flat_map(|d| d.reachable(false)).collect();
         let kept: BTreeSet<Hash> = disks.iter().flat_map(|d| d.reachable(true)).collect();
+        let shown: BTreeSet<Hash> = disks.iter().flat_map(|d| d.shown()).collect();
         let is_gone = |hash: &Hash| match self.superseded.contains(hash) {
             true => !kept.contains(hash),
             false => !self.recorded.contains(hash) && !there.contains(hash),
@@ -87,6 +90,9 @@ impl Oracle {
         for hash in lost {
             self.must.remove(&hash);
             self.wanted.remove(&hash);
+        }
+        for hash in showed.iter().filter(|hash| !shown.contains(*hash) && !self.recorded.contains(*hash)) {
+            self.wanted.remove(hash);
         }
     }
 
@@ -106,7 +112,7 @@ impl Oracle {
 
     /// INV-2 at the end: what no user took away is seen on this disk.
     pub fn check_visible(&self, disk: &State) -> Result<(), String> {
-        let seen: BTreeSet<Hash> = disk.visible().iter().map(|(_, ino)| disk.now[ino].hash()).collect();
+        let seen: BTreeSet<Hash> = disk.shown().into_iter().collect();
         match self.wanted.keys().find(|hash| !seen.contains(*hash)) {
             Some(hash) => Err(format!("INV-2: the content {} is not visible", self.name(hash))),
             None => Ok(()),

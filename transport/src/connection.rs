@@ -295,6 +295,7 @@ impl Connection {
         events.push(Event::Connected {
             conn: self.id,
             peer: proven.peer,
+            process: proven.process,
             psk: proven.psk,
             outbound: self.outbound,
             remote: self.quic.remote_address(),

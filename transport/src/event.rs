@@ -23,6 +23,8 @@ pub enum Event {
         conn: ConnId,
         /// Who is there.
         peer: PeerId,
+        /// Drawn by the program there at its start: another one says that it has been started again.
+        process: [u8; 32],
         /// The key that opened the handshake.
         psk: PskId,
         /// The ticket of the `Dial`; `None` if the other end dialled.

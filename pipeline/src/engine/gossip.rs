@@ -8,7 +8,6 @@ use super::wake::Wake;
 use crate::jobs::admit::Admitted;
 use crate::service::{Ended, Goal, Notice};
 use bytes::Bytes;
-use dunlin_core::id::PeerId;
 use dunlin_core::invite::JoinProof;
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
@@ -16,7 +15,6 @@ use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::limits::{CONTROL_CREDIT, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED, SESSIONS_MAX};
 use dunlin_core::message::{Hello, JoinRequest, Message, PROTOCOL};
 use dunlin_transport::{CloseReason, Command, ConnId, Event as NetEvent, Lane, PskId};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The pre-shared key of the folder itself.
@@ -48,11 +46,12 @@ impl Engine {
                 self.listening = addrs.clone();
                 self.effects.push_back(Effect::Tell(Notice::Listening { addrs }));
             }
-            NetEvent::Connected { conn, peer, psk, outbound, remote, binding } => {
+            NetEvent::Connected { conn, peer, process, psk, outbound, remote, binding } => {
                 if let Some(ticket) = outbound {
                     self.dialling.remove(&ticket);
                 }
-                self.handle_connected(conn, peer, psk, outbound.is_some(), remote, binding);
+                let who = (peer, process);
+                self.handle_connected(Session::new(conn, who, remote, outbound.is_some(), binding), psk);
             }
             NetEvent::DialFailed { ticket, error } => {
                 if let Some(addr) = self.dialling.remove(&ticket) {
@@ -69,16 +68,8 @@ impl Engine {
         }
     }
 
-    fn handle_connected(
-        &mut self,
-        conn: ConnId,
-        peer: PeerId,
-        psk: PskId,
-        outbound: bool,
-        addr: SocketAddr,
-        binding: [u8; 32],
-    ) {
-        let mut session = Session::new(conn, peer, addr, outbound, binding);
+    fn handle_connected(&mut self, mut session: Session, psk: PskId) {
+        let (conn, binding) = (session.conn, session.binding);
         if self.stopping || self.sessions.len() >= SESSIONS_MAX {
             self.send_close(conn, BYE_STOPPING, "busy");
             return;
@@ -101,16 +92,18 @@ impl Engine {
     }
 
     /// Of two sessions with one device both ends keep the same: the one whose dialler has the smaller
-    /// id; of two dialled by the same end the younger, since the older may be dead already.
+    /// id; of two dialled by the same end the younger, since the older may be dead already. One with a program
+    /// that has been started again since is dead for sure.
     fn keep_one_of_two(&mut self, new: &Session) -> bool {
         let ours = self.config.identity.peer_id();
         let Some(old) = self.sessions.values().find(|s| s.peer == new.peer && s.stage != Stage::Closing)
         else {
             return true;
         };
+        let is_dead = old.process != new.process;
         let is_same_dialler = old.outbound == new.outbound;
         let new_dialler_is_smaller = (if new.outbound { ours } else { new.peer }) == ours.min(new.peer);
-        if is_same_dialler || new_dialler_is_smaller {
+        if is_dead || is_same_dialler || new_dialler_is_smaller {
             let old = old.conn;
             self.close(old, BYE_DUPLICATE, "another session took its place");
             true

@@ -9,8 +9,10 @@
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
 //! contents, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
 //! between sessions and the rest; `quiet` says when a hint is worth a look and `background` when to look
-//! without one, `watch` has it done; `doubt` has a second look at what is missing; `room` looks at the root; `calm` says when a one-shot run is over.
+//! without one, `watch` has it done; `doubt` has a second look at what is missing, and `room` looks at the root;
+//! `calm` says when a one-shot run is over, and `asks` answers what people ask.
 
+mod asks;
 mod background;
 mod calm;
 mod doubt;
@@ -33,6 +35,7 @@ mod wake;
 mod watch;
 
 use crate::service::{Ended, Goal, Notice, Problem, Progress, Report};
+use asks::Asks;
 use background::Background;
 use doubt::Doubts;
 use dunlin_core::id::{ChainId, FolderId};
@@ -103,6 +106,7 @@ pub struct Engine {
     progress: Progress,
     problems: BTreeMap<String, String>,
     conflicts: u64,
+    asks: Asks,
     listening: Vec<SocketAddr>,
     told: Progress,
     /// How it will have ended once the farewells are over.
@@ -136,6 +140,7 @@ impl Engine {
             progress: Progress::default(),
             problems: BTreeMap::new(),
             conflicts: 0,
+            asks: Asks::default(),
             listening: Vec::new(),
             told: Progress::default(),
             pending_end: None,
@@ -198,6 +203,7 @@ impl Engine {
                 Wake::Doubt => {}
                 Wake::Root => self.look_at_root(),
                 Wake::NobodyThere => self.nobody_there(),
+                Wake::Moment => self.answer_calms(now),
                 Wake::Farewell => self.end_now(),
             }
         }
@@ -208,6 +214,7 @@ impl Engine {
     pub fn handle(&mut self, now: Instant, event: Event) {
         match event {
             Event::Net(event) => self.handle_net(now, event),
+            Event::Ask { ticket, ask } => self.handle_ask(now, ticket, ask),
             Event::Stop => self.stop(now, Ended::Stopped),
             Event::Failed(text) => self.stop(now, Ended::Failed(text)),
             Event::Recovered { .. } => {
@@ -235,6 +242,7 @@ impl Engine {
                 self.remote.want_plan();
                 self.merging.want();
             }
+            Event::Resolved { ticket, result, state } => self.handle_resolved(ticket, result, state),
             Event::Merged(merged, state) => self.handle_merged(now, merged, state),
             Event::Ledger(state) => self.set_ledger(state),
             Event::Verified { ticket, from, entries, bad } => {
@@ -276,6 +284,7 @@ impl Engine {
         while self.advance_local() || self.advance_remote() || self.advance_fetch() || self.advance_merge() {}
         self.advance_sessions();
         self.retry_later(now);
+        self.answer_patient(now);
         self.check_calm(now);
         self.progress.needed = self.ledger.dirty;
         self.progress.scanning = self.local.is_scanning();

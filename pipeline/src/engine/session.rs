@@ -39,6 +39,8 @@ pub struct Session {
     pub conn: ConnId,
     /// The device at the other end.
     pub peer: PeerId,
+    /// Names the run of its program: another one means that the older run is over.
+    pub process: [u8; 32],
     /// Its label, once it said hello.
     pub label: String,
     /// Where it is.
@@ -77,10 +79,17 @@ pub struct Session {
 
 impl Session {
     /// A fresh session.
-    pub fn new(conn: ConnId, peer: PeerId, addr: SocketAddr, outbound: bool, binding: [u8; 32]) -> Self {
+    pub fn new(
+        conn: ConnId,
+        (peer, process): (PeerId, [u8; 32]),
+        addr: SocketAddr,
+        outbound: bool,
+        binding: [u8; 32],
+    ) -> Self {
         Self {
             conn,
             peer,
+            process,
             label: peer.short(),
             addr,
             outbound,

@@ -1,8 +1,8 @@
 //! Looks for differences between the disk and the rows. Reads no content and decides nothing.
 //!
 //! A first walk notes what vanished; a second reports everything, each directory before what is in
-//! it, and finds moves by inode. What turned up nowhere is looked at once more ([`gone`]); whether that is
-//! believed is for others to say (INV-5). Mount points are never looked into.
+//! it, finds moves by inode, and notes what went between the two. What turned up nowhere is looked at once more
+//! ([`gone`]); whether that is believed is for others to say (INV-5). Mount points are never looked into.
 //!
 //! # What a move need not read (P-18)
 //! A file found under a new name is the one that left its old name if device, inode, size and
@@ -26,7 +26,7 @@ use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::Kind;
 use dunlin_core::limits::SCAN_VANISHED_MAX;
 use dunlin_core::path::{Name, RelPath};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Observations handed on at a time.
@@ -69,6 +69,8 @@ struct Scan<'a> {
     /// What was in a directory that is gone; it may have moved with it, or out of it before. Filled when it
     /// is asked for first: for a directory that moved as a whole it is not.
     inside: Option<Vanished>,
+    /// Old paths of what has turned up elsewhere.
+    taken: BTreeSet<RelPath>,
     /// Where something of another kind stands now. Reported last, so that what stood there can turn up
     /// elsewhere first.
     replaced: Vec<RelPath>,
@@ -106,6 +108,7 @@ pub fn scan(
         vanished: BTreeMap::new(),
         vanished_dirs: Vec::new(),
         inside: None,
+        taken: BTreeSet::new(),
         replaced: Vec::new(),
         is_instead: false,
         batch: Vec::new(),
@@ -305,6 +308,7 @@ impl Scan<'_> {
             }
         }
         self.check_unlisted(path, handle, rows.keys());
+        self.note_missed(path, handle, rows);
         Ok(below)
     }
 
@@ -322,6 +326,17 @@ impl Scan<'_> {
         let again = if left_out.is_empty() { None } else { fs::list(handle).ok() };
         if again.is_some_and(|again| left_out.iter().any(|name| again.names.binary_search(name).is_err())) {
             self.trouble(path.to_string(), ScanTrouble::Unlisted);
+        }
+    }
+
+    /// What went after the first walk and before the directory was watched: no hint will tell of it.
+    fn note_missed(&mut self, path: &RelPath, handle: &dyn fs::DirHandle, unlisted: BTreeMap<Name, DiskRow>) {
+        for (name, row) in unlisted {
+            if let Ok(at) = path.join(name.clone())
+                && !self.taken.contains(&at)
+            {
+                self.note_one(handle, at, &name, row);
+            }
         }
     }
 
@@ -414,6 +429,7 @@ impl Scan<'_> {
             same_number.into_iter().find(|(_, row)| is_it(row)).map(|(key, _)| key.clone())
         };
         if let Some(key) = find(&self.vanished) {
+            self.taken.insert(key.2.clone());
             return Ok(self.vanished.remove(&key).map(|row| (key.2, row)));
         }
         let mut inside = match self.inside.take() {
@@ -421,6 +437,7 @@ impl Scan<'_> {
             None => self.rows_inside()?,
         };
         let key = find(&inside);
+        self.taken.extend(key.iter().map(|key| key.2.clone()));
         let found = key.and_then(|key| inside.remove(&key).map(|row| (key.2, row)));
         self.inside = Some(inside);
         Ok(found)

@@ -2,14 +2,10 @@
 
 use super::{CALM_MAX, Failure, MS, What, World};
 use crate::device::Device;
-use crate::disk::veil::Veil;
-use crate::disk::{Fuse, ROOT};
+use crate::disk::faults::{Failing, Fuse, Reach};
 use dunlin_core::path::{Name, RelPath};
 use dunlin_pipeline::engine::hint::{Hint, Sign};
 use dunlin_storage::folder::fs::FsError;
-
-/// From one veil to the next at one device.
-const APART: u64 = 1_500 * MS;
 
 /// A fault that is on the calendar.
 pub enum Fault {
@@ -29,6 +25,18 @@ pub enum Fault {
     /// ...until now.
     Unveil(usize),
     Lie,
+    /// The device's clock jumps.
+    Jump(usize),
+    /// There is no room any more on the device's disk; and there is again.
+    Fill(usize),
+    Room(usize),
+    /// Nobody may look into some directory; and everybody may again.
+    Lock(usize),
+    Unlock(usize),
+    /// A row of calls will fail.
+    CallsFail(usize),
+    /// Nobody hears of that device until the calm; of any device, if it is none.
+    Alone(Option<usize>),
 }
 
 impl World {
@@ -63,39 +71,7 @@ impl World {
             let (at, device) = (self.random.below(ends), self.random.below(devices) as usize);
             self.schedule(at, What::Fault(Fault::DiskFails(device)));
         }
-    }
-
-    /// Something does not show for a while, and somebody looks. What is only missing is so for less time than
-    /// lies between two looks; what fails may fail for long.
-    fn veil(&mut self, device: usize) {
-        // Whoever is away at both looks is gone as far as anybody can tell.
-        if self.now < self.devices[device].disk.state().veiled_until + APART {
-            return;
-        }
-        let veil = {
-            let disk = self.devices[device].disk.state();
-            let is_dir = |ino: &u64| disk.now[ino].kind == dunlin_core::content::Kind::Directory;
-            let mut dirs: Vec<u64> = disk.visible().into_iter().map(|(_, ino)| ino).filter(is_dir).collect();
-            dirs.push(ROOT);
-            let dir = *self.random.pick(&dirs).unwrap_or(&ROOT);
-            match self.random.below(4) {
-                0 => Veil::Root,
-                1 => Veil::BreaksOff(dir),
-                _ => Veil::Inside(dir),
-            }
-        };
-        let longest = if matches!(veil, Veil::Inside(_)) { 450 } else { 8_000 };
-        let lasts = self.random.between(50, longest) * MS;
-        self.say(device, &format!("does not show: {veil:?}"));
-        {
-            let mut disk = self.devices[device].disk.state();
-            disk.veil = Some(veil);
-            disk.veiled_until = self.now + lasts;
-        }
-        let epoch = self.devices[device].epoch;
-        let look = self.random.below(50 * MS);
-        self.schedule(look, What::Notice(device, epoch, Vec::new()));
-        self.schedule(lasts, What::Fault(Fault::Unveil(device)));
+        self.schedule_hardships();
     }
 
     pub(super) fn fault(&mut self, fault: Fault) -> Result<(), Failure> {
@@ -107,6 +83,7 @@ impl World {
                 self.say(None, &format!("cut between d{one} and d{other}, both ways {both}"));
                 self.cut(one, other, both);
             }
+            Fault::Heal { one, other } if self.is_alone(one) || self.is_alone(other) => {}
             Fault::Heal { one, other } => {
                 self.say(None, &format!("healed between d{one} and d{other}"));
                 self.heal(one, other);
@@ -124,13 +101,13 @@ impl World {
                     .unwrap_or(&FsError::Full);
                 let (after, times) = (self.random.between(1, 40), self.random.below(6));
                 self.say(device, &format!("the disk will fail with {error:?}"));
-                self.devices[device].disk.state().fuse =
-                    Some((after as u32, Fuse::Fail(error, times as u32)));
+                let failing = Failing { reach: Reach::Changes, error, times: times as u32 };
+                self.devices[device].disk.state().light(after as u32, Fuse::Fail(failing));
             }
             Fault::Crash(device) if self.random.percent(50) => {
                 let after = self.random.between(1, 60) as u32;
                 self.say(device, &format!("will be killed after {after} calls"));
-                self.devices[device].disk.state().fuse = Some((after, Fuse::Crash));
+                self.devices[device].disk.state().light(after, Fuse::Crash);
             }
             Fault::Crash(device) => {
                 if self.devices[device].life.is_some() {
@@ -140,6 +117,7 @@ impl World {
                     self.schedule(delay, What::Start(device));
                 }
             }
+            other => self.hardship(other),
         }
         Ok(())
     }
@@ -211,7 +189,7 @@ impl World {
 
     /// Now and then a user acts in the middle of the next piece of work.
     pub(super) fn maybe_light_fuse(&mut self, device: usize) {
-        let is_free = self.devices[device].disk.state().fuse.is_none();
+        let is_free = self.devices[device].disk.state().fuses.is_empty();
         if self.is_calm || !is_free || self.inside_left == 0 || !self.random.percent(self.plan.deeds_inside) {
             return;
         }
@@ -223,7 +201,11 @@ impl World {
         // The twin writes contents of its own: it counts from elsewhere.
         twin.become_twin(fork);
         let act = move |state: &mut crate::disk::State| twin.act(state);
-        self.devices[device].disk.state().fuse = Some((after, Fuse::User(Box::new(act))));
+        self.devices[device].disk.state().light(after, Fuse::User(Box::new(act)));
+        if self.random_of_hardships.percent(self.plan.hardships.killed_after_deed) {
+            let after = self.random_of_hardships.between(1, 5) as u32;
+            self.devices[device].disk.state().light_next(after, Fuse::Crash);
+        }
     }
 
     /// Faults stop, everybody is there and connected, users rest.
@@ -238,7 +220,6 @@ impl World {
             {
                 let disk = self.devices[device].disk.clone();
                 let mut state = disk.state();
-                state.fuse = None;
                 state.veil = None;
                 state.stop_failing();
                 self.devices[device].user.settle(&mut state);

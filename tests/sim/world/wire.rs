@@ -100,6 +100,7 @@ impl World {
         let outbound = NetEvent::Connected {
             conn: ours,
             peer: their_id,
+            process: process_of(to, to_epoch),
             psk,
             outbound: Some(ticket),
             remote: addr,
@@ -110,6 +111,7 @@ impl World {
         let inbound = NetEvent::Connected {
             conn: theirs,
             peer: our_id,
+            process: process_of(from, epoch),
             psk: their_psk,
             outbound: None,
             remote,
@@ -129,10 +131,29 @@ impl World {
     ) -> Result<(), Failure> {
         let Some((pipe, side)) = self.net.find(device, epoch, conn) else { return Ok(()) };
         self.check_announced(device, lane, &frame)?;
+        let frame = self.garble(device, lane, frame);
         let taken = self.random.below(2_000) * 1_000;
         self.net(taken, device, epoch, NetEvent::Sent { conn, lane, bytes: frame.len() });
         self.carry(pipe, side, lane, frame);
         Ok(())
+    }
+
+    /// A member whose disk or memory is no good sends other bytes than it says.
+    fn garble(&mut self, device: usize, lane: Lane, frame: Bytes) -> Bytes {
+        if lane != Lane::Bulk
+            || self.is_calm
+            || self.garbled_left == 0
+            || !self.random_of_hardships.percent(30)
+        {
+            return frame;
+        }
+        self.garbled_left -= 1;
+        self.say(device, "sends other bytes than it says");
+        let mut bytes = frame.to_vec();
+        if let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+        }
+        bytes.into()
     }
 
     /// Somebody sends an entry that no device of ours would make: the founder's, with a Lamport time that
@@ -297,4 +318,12 @@ impl World {
             }
         }
     }
+}
+
+/// What names one run of a device's program.
+fn process_of(device: usize, epoch: u64) -> [u8; 32] {
+    let mut name = [0; 32];
+    name[..8].copy_from_slice(&epoch.to_be_bytes());
+    name[8..16].copy_from_slice(&(device as u64).to_be_bytes());
+    name
 }

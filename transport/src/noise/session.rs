@@ -36,6 +36,8 @@ const OK: &[u8] = b"ok";
 pub(crate) struct Proven {
     /// The device at the other end.
     pub peer: PeerId,
+    /// The key that its process drew at its start.
+    pub process: [u8; 32],
     /// The key that opened the handshake.
     pub psk: PskId,
     /// What protects the packets after it.
@@ -90,6 +92,7 @@ pub(crate) struct Session {
     matched: Arc<OnceLock<usize>>,
     peer_parameters: Option<TransportParameters>,
     peer: Option<PeerId>,
+    process: [u8; 32],
     next: Option<Secrets>,
     exporter: Option<Zeroizing<[u8; 32]>>,
 }
@@ -116,6 +119,7 @@ impl Session {
             matched: Arc::default(),
             peer_parameters: None,
             peer: None,
+            process: [0; 32],
             next: None,
             exporter: None,
         }
@@ -281,6 +285,7 @@ impl Session {
         {
             return Err(Refusal::WrongPeer);
         }
+        self.process = remote_static.try_into().map_err(|_| Refusal::Malformed)?;
         self.peer = Some(peer);
         Ok(())
     }
@@ -310,7 +315,7 @@ impl crypto::Session for Session {
 
     fn peer_identity(&self) -> Option<Box<dyn Any>> {
         let psk = self.psks.get(*self.matched.get()?)?.id;
-        Some(Box::new(Proven { peer: self.peer?, psk, cipher: self.cipher }))
+        Some(Box::new(Proven { peer: self.peer?, process: self.process, psk, cipher: self.cipher }))
     }
 
     fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {

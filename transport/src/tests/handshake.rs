@@ -39,6 +39,22 @@ fn every_connection_has_a_binding_of_its_own() {
 }
 
 #[test]
+fn a_program_has_one_name_for_as_long_as_it_runs() {
+    let mut net = Network::pair(Link::CLEAN);
+    let mut processes = Vec::new();
+    for _ in 0..2 {
+        net.dial(0, 1, None);
+        for node in 0..2 {
+            let event = net.expect(node, |event| matches!(event, Event::Connected { .. }));
+            let Event::Connected { process, .. } = event else { unreachable!() };
+            processes.push(process);
+        }
+    }
+    assert_eq!(processes[..2], processes[2..]);
+    assert_ne!(processes[0], processes[1]);
+}
+
+#[test]
 fn the_responder_finds_the_key_among_many() {
     let mut net = Network::pair(Link::CLEAN);
     for number in 2..20 {

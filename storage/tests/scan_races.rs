@@ -1,0 +1,101 @@
+//! What happens to the folder while it is looked at: between the two walks of a scan, when nobody watches yet.
+
+use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
+use dunlin_core::id::{ChainId, ContentHash, Dot, FolderId};
+use dunlin_core::identity::Identity;
+use dunlin_core::path::{Name, RelPath};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
+use dunlin_storage::folder::fs::{Folder, Standing};
+use dunlin_storage::folder::lookout::{Lookout, Nobody};
+use dunlin_storage::folder::scan::scan;
+use dunlin_storage::folder::seen::Seen;
+use dunlin_storage::store::edit::Edit;
+use dunlin_storage::store::memory::MemoryStore;
+use dunlin_storage::store::tables::Store;
+use std::path::PathBuf;
+
+const MARKER: [u8; 16] = [5; 16];
+
+/// Takes a file away in the moment in which its directory begins to be watched.
+struct Taking(PathBuf);
+
+impl Lookout for Taking {
+    fn watch(&self, dirs: &[RelPath]) -> usize {
+        if !dirs.is_empty() {
+            std::fs::remove_file(&self.0).unwrap();
+        }
+        dirs.len()
+    }
+}
+
+#[test]
+fn what_goes_just_before_its_directory_is_watched_is_gone() {
+    let device = Device::with_file();
+    let seen = device.scan(&Taking(device.dir.path().join("f")));
+    assert!(matches!(&seen[..], [Seen::Gone { path, .. }] if *path == device.path("f")), "{seen:?}");
+}
+
+#[test]
+fn what_has_moved_is_not_gone_as_well() {
+    let device = Device::with_file();
+    std::fs::rename(device.dir.path().join("f"), device.dir.path().join("g")).unwrap();
+    let seen = device.scan(&Nobody);
+    let from = device.path("f");
+    assert!(matches!(&seen[..], [Seen::MovedTo { from: old, .. }] if *old == from), "{seen:?}");
+}
+
+/// A folder on disk with a store that knows one file of it.
+struct Device {
+    dir: tempfile::TempDir,
+    folder: Folder,
+    store: MemoryStore,
+}
+
+impl Device {
+    fn with_file() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), b"bytes").unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        folder.set_marker(&MARKER).unwrap();
+        let device = Self { dir, folder, store: MemoryStore::default() };
+        device.know("f", b"bytes");
+        device
+    }
+
+    /// Writes the row of a file that stands in the root.
+    fn know(&self, name: &str, bytes: &[u8]) {
+        let chain = ChainId { author: Identity::from_seed(&[7; 32]).peer_id(), incarnation: 1 };
+        let node = Dot { chain, seq: 1, index: 0 };
+        let path = self.path(name);
+        let (parent, name) = self.folder.parent(&path).unwrap();
+        let Ok(Standing::Node(stat)) = parent.stat(name.as_bytes()) else { panic!("no file") };
+        assert_eq!(stat.kind, Kind::File);
+        let content = Content { size: bytes.len() as u64, hash: ContentHash::of(bytes), manifest: None };
+        let row = DiskRow {
+            node,
+            shown_as: ShownAs::Main,
+            dir: None,
+            body: Body::File(content),
+            meta: Meta { mode: 0o644, mtime: Timestamp { secs: 0, nanos: 0 } },
+            versions: vec![node],
+            places: vec![node],
+            stat,
+            racy: false,
+            twins: Vec::new(),
+        };
+        let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
+        edit.set_up(FolderId([1; 32]), chain, MARKER).unwrap();
+        edit.put_disk_row(&Spot { dir: DirId::ROOT, name: name.clone() }, &row).unwrap();
+        edit.commit().unwrap();
+    }
+
+    fn scan(&self, lookout: &dyn Lookout) -> Vec<Seen> {
+        let mut all = Vec::new();
+        scan(&self.folder, &self.store, lookout, &[], &mut |batch| all.extend(batch)).unwrap();
+        all
+    }
+
+    fn path(&self, name: &str) -> RelPath {
+        RelPath::from_names(vec![Name::parse(name.as_bytes()).unwrap()]).unwrap()
+    }
+}
