@@ -3,15 +3,16 @@
 use dunlin_core::content::{Body, Content, Meta, Timestamp};
 use dunlin_core::id::{ChainId, ContentHash, Dot};
 use dunlin_core::identity::Identity;
-use dunlin_core::path::Name;
-use dunlin_storage::disk::ShownAs;
-use dunlin_storage::folder::fs::Folder;
+use dunlin_core::path::{Name, RelPath};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
+use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::folder::intent::{Intent, IntentStep, RowAfter};
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::rows::encode;
 use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -69,6 +70,31 @@ fn a_link_that_came_out_is_kept_too() {
     assert_eq!(kept, [PathBuf::from("somewhere")]);
 }
 
+#[test]
+fn a_row_that_is_younger_than_an_open_intent_stays() {
+    let device = Device::new();
+    device.put(b"f", b"these bytes");
+    device.stands(b"f", b"these bytes");
+    // Since then other bytes came and went, and these are back as a later version, with a time of its own.
+    let later = Dot { seq: 3, ..dot() };
+    let row = device.know(b"f", b"these bytes", later);
+    device.recover();
+    assert_eq!(device.row(b"f"), Some(row.clone()));
+    // Its time is gone with the power: it is the later version all the same.
+    device.put(b"f", b"these bytes");
+    std::fs::File::open(device.path(b"f")).unwrap().set_modified(UNIX_EPOCH).unwrap();
+    device.recover();
+    let now = device.row(b"f").unwrap();
+    assert_eq!(now.versions, [later]);
+    assert_ne!(now.stat, row.stat);
+}
+
+/// The version that a step puts.
+fn dot() -> Dot {
+    let chain = ChainId { author: Identity::from_seed(&[7; 32]).peer_id(), incarnation: 1 };
+    Dot { chain, seq: 1, index: 0 }
+}
+
 /// A folder on disk with a store.
 struct Device {
     dir: tempfile::TempDir,
@@ -85,8 +111,7 @@ impl Device {
 
     /// Writes down that a new file is about to be put; gives its name in the stage.
     fn put(&self, name: &[u8], bytes: &[u8]) -> &'static str {
-        let chain = ChainId { author: Identity::from_seed(&[7; 32]).peer_id(), incarnation: 1 };
-        let dot = Dot { chain, seq: 1, index: 0 };
+        let dot = dot();
         let content = Content { size: bytes.len() as u64, hash: ContentHash::of(bytes), manifest: None };
         let mtime = Timestamp { secs: PUT_AT as i64, nanos: 0 };
         let after = RowAfter {
@@ -106,6 +131,33 @@ impl Device {
         edit.put_intent(&encode(&Intent { steps: vec![step] })).unwrap();
         edit.commit().unwrap();
         "0.tmp"
+    }
+
+    /// Writes the row of a version that stands there.
+    fn know(&self, name: &[u8], bytes: &[u8], version: Dot) -> DiskRow {
+        let (dir, spot) = (self.folder.dir(&RelPath::root()).unwrap(), spot(name));
+        let Ok(Standing::Node(stat)) = dir.stat(name) else { panic!("nothing stands there") };
+        let content = Content { size: bytes.len() as u64, hash: ContentHash::of(bytes), manifest: None };
+        let row = DiskRow {
+            node: dot(),
+            shown_as: ShownAs::Main,
+            dir: None,
+            body: Body::File(content),
+            meta: Meta { mode: stat.mode & 0o777, mtime: stat.mtime },
+            versions: vec![version],
+            places: vec![dot()],
+            stat,
+            racy: false,
+            twins: Vec::new(),
+        };
+        let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
+        edit.put_disk_row(&spot, &row).unwrap();
+        edit.commit().unwrap();
+        row
+    }
+
+    fn row(&self, name: &[u8]) -> Option<DiskRow> {
+        View(&*self.store.read().unwrap()).disk_row(&spot(name)).unwrap()
     }
 
     /// Puts bytes there, with the time of a put.
@@ -133,4 +185,8 @@ impl Device {
         paths.sort();
         paths
     }
+}
+
+fn spot(name: &[u8]) -> Spot {
+    Spot { dir: DirId::ROOT, name: Name::parse(name).unwrap() }
 }
