@@ -28,6 +28,8 @@ pub enum Command {
     Conflicts(Conflicts),
     Id(Id),
     Scan(Scan),
+    Doctor(Doctor),
+    Service(Service),
     Debug(Debug),
 }
 
@@ -104,6 +106,50 @@ pub struct Serve {
     /// address to listen on, as 0.0.0.0:27272, if there is one folder only; may be given again
     #[argh(option)]
     pub listen: Vec<SocketAddr>,
+    /// the configuration (config.toml in --home DIR, else in XDG_CONFIG_HOME/dunlin); SIGHUP reads it again
+    #[argh(option)]
+    pub config: Option<PathBuf>,
+}
+
+/// look for what would keep folders from staying in step, and say what to do about it
+#[derive(FromArgs)]
+#[argh(subcommand, name = "doctor")]
+pub struct Doctor {}
+
+/// have systemd run dunlin serve
+#[derive(FromArgs)]
+#[argh(subcommand, name = "service")]
+pub struct Service {
+    #[argh(subcommand)]
+    pub action: ServiceAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum ServiceAction {
+    Install(ServiceInstall),
+    Remove(ServiceRemove),
+}
+
+/// write the unit, and start it now and from now on
+#[derive(FromArgs)]
+#[argh(subcommand, name = "install")]
+pub struct ServiceInstall {
+    /// for the whole system and not for this user alone
+    #[argh(switch)]
+    pub system: bool,
+    /// print the unit, and do nothing
+    #[argh(switch)]
+    pub print: bool,
+}
+
+/// stop the unit, and take it away
+#[derive(FromArgs)]
+#[argh(subcommand, name = "remove")]
+pub struct ServiceRemove {
+    /// that of the whole system and not of this user
+    #[argh(switch)]
+    pub system: bool,
 }
 
 /// show this device and its folders

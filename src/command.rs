@@ -2,22 +2,83 @@
 
 pub mod conflicts;
 pub mod debug;
+pub mod doctor;
 pub mod id;
 pub mod join;
 pub mod log;
 pub mod scan;
 pub mod serve;
+pub mod service;
 pub mod share;
 pub mod status;
 pub mod sync;
 
-use crate::error::CommandError;
-use crate::home::ReplicaDir;
-use crate::replica::Replica;
+use crate::answer::Answer;
+use crate::control::client;
+use crate::control::request::Request;
+use crate::control::server::{Right, Server};
+use crate::desk::Desk;
+use crate::error::{CommandError, Exit};
+use crate::home::{Home, ReplicaDir};
+use crate::host::Host;
+use crate::replica::{Replica, shown};
+use crate::show::Screen;
+use dunlin_pipeline::Running;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Has a request answered by who serves this home, or else from its stores, and shows the answer.
+pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Exit, CommandError> {
+    if let Some(exit) = client::ask(home, request, screen)? {
+        return Ok(exit);
+    }
+    let mut lines = Answer::default();
+    let result = answer(&Desk::alone(home), request, &mut lines);
+    lines.into_lines().iter().for_each(|line| line.show(screen));
+    result
+}
+
+/// Makes the answer to a request.
+pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exit, CommandError> {
+    match request {
+        Request::Status { dirs } => status::answer(desk, dirs, answer),
+        Request::Log { path, limit } => log::answer(desk, path, *limit, answer),
+        Request::ConflictsList { dirs } => conflicts::list(desk, dirs, answer),
+        Request::ConflictsDiff { path } => conflicts::diff(desk, path, answer),
+        Request::ConflictsResolve { path, keep } => conflicts::resolve_all(desk, path, *keep, answer),
+        Request::Scan { dir } => scan::answer(desk, dir, answer),
+    }
+}
+
+/// Commands can ask about a folder that is served alone, unless another dunlin serves this home: then that one
+/// answers, about its own folders.
+fn open_socket(
+    home: &Home,
+    replica: Arc<Replica>,
+    running: &Running,
+    screen: &Screen,
+) -> Result<Option<Server>, CommandError> {
+    let Some(right) = Right::take(home)? else {
+        screen.warn("another dunlin serves this home; commands ask that one, and not this one");
+        return Ok(None);
+    };
+    let host = Host::default();
+    host.add(replica, running);
+    Server::open(right, Desk::serving(home, Arc::new(host))).map(Some)
+}
+
+/// The path as any process understands it.
+fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
+    std::path::absolute(path).map_err(|e| CommandError::usage(format!("{}: {e}", shown(path))))
+}
+
+fn absolutes(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
+    paths.iter().map(|path| absolute(path)).collect()
+}
 
 /// The port that dunlin listens on where nobody says otherwise.
 const PORT: u16 = 27272;

@@ -30,6 +30,23 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// By its number.
+    pub fn from_number(number: u64) -> Option<Self> {
+        let all = [
+            Exit::Done,
+            Exit::SomeFailed,
+            Exit::Usage,
+            Exit::Conflicts,
+            Exit::NoPeer,
+            Exit::Refused,
+            Exit::Attention,
+            Exit::Interrupted,
+        ];
+        all.into_iter().find(|exit| *exit as u64 == number)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit as u8)

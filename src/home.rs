@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! HOME/identity              32 bytes, mode 0600: the device's Ed25519 seed
+//! HOME/api.sock              the socket by which commands ask who serves, while somebody does
+//! HOME/api.lock              held by who serves
 //! HOME/replicas/ID/root      the root's path, as bytes
 //! HOME/replicas/ID/key       "device", or "local" for a further replica of a folder on this device
 //! HOME/replicas/ID/port      the port at which other members found it last, in decimal
@@ -11,18 +13,33 @@
 
 use crate::error::CommandError;
 use dunlin_core::identity::Identity;
-use dunlin_storage::store::lmdb::LmdbStore;
+use dunlin_storage::store::lmdb::{LmdbStore, is_in_use};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The directory of a device's state.
+#[derive(Clone)]
 pub struct Home {
     dir: PathBuf,
+    config: Option<PathBuf>,
+}
+
+/// The name of the socket for commands.
+const SOCKET: &str = "api.sock";
+/// The kernel's room for a socket's path, its end included.
+const SOCKET_PATH_BYTES: usize = 108;
+
+/// A path that is good for as long as this is kept.
+pub struct SocketPath {
+    /// The path.
+    pub path: PathBuf,
+    _dir: Option<fs::File>,
 }
 
 /// Where one replica's state is, and what it belongs to.
@@ -37,8 +54,12 @@ impl Home {
     /// From `--home`, `DUNLIN_HOME`, `XDG_STATE_HOME` or `HOME`, in this order; made if it is not there.
     pub fn open(chosen: Option<PathBuf>) -> Result<Self, CommandError> {
         let from_env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let chosen = chosen.or_else(|| from_env("DUNLIN_HOME"));
+        let config_dir = chosen
+            .clone()
+            .or_else(|| from_env("XDG_CONFIG_HOME").map(|dir| dir.join("dunlin")))
+            .or_else(|| from_env("HOME").map(|dir| dir.join(".config/dunlin")));
         let dir = chosen
-            .or_else(|| from_env("DUNLIN_HOME"))
             .or_else(|| from_env("XDG_STATE_HOME").map(|dir| dir.join("dunlin")))
             .or_else(|| from_env("HOME").map(|dir| dir.join(".local/state/dunlin")))
             .ok_or_else(|| {
@@ -47,12 +68,29 @@ impl Home {
             })?;
         make_dir(&dir.join("replicas"))?;
         let dir = fs::canonicalize(&dir).map_err(|e| cannot_use(&dir, &e))?;
-        Ok(Self { dir })
+        Ok(Self { dir, config: config_dir.map(|dir| dir.join("config.toml")) })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where the configuration is, if there is one: in the home if that was chosen, else where people keep
+    /// such files.
+    pub fn config_path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// A path of the socket for commands that is short enough for one, however long the home's is.
+    pub fn socket(&self) -> Result<SocketPath, CommandError> {
+        let path = self.dir.join(SOCKET);
+        if path.as_os_str().len() < SOCKET_PATH_BYTES {
+            return Ok(SocketPath { path, _dir: None });
+        }
+        let dir = fs::File::open(&self.dir).map_err(|e| cannot_use(&self.dir, &e))?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()));
+        Ok(SocketPath { path, _dir: Some(dir) })
     }
 
     /// This device's identity; the first call of all makes it.
@@ -115,6 +153,11 @@ impl ReplicaDir {
     pub fn open_store(&self) -> Result<LmdbStore, CommandError> {
         make_dir(&self.dir)?;
         Ok(LmdbStore::open(&self.dir.join("store"))?)
+    }
+
+    /// True if some process has its store open.
+    pub fn is_in_use(&self) -> bool {
+        is_in_use(&self.dir.join("store"))
     }
 
     /// Says that the replica is set up; until then it does not exist.

@@ -1,12 +1,19 @@
 //! The `dunlin` program: parses the command line, runs a command, ends with its exit code.
 
+mod answer;
 mod args;
 mod command;
+mod config;
+mod control;
+mod desk;
 mod error;
 mod home;
+mod host;
+mod logging;
 mod replica;
 mod run;
 mod show;
+mod steward;
 
 use argh::FromArgs;
 use args::{Args, Command, split};
@@ -68,11 +75,13 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Share(args) => command::share::run(&home, args, &mut screen),
         Command::Join(args) => command::join::run(&home, args, &mut screen),
         Command::Serve(args) => command::serve::run(&home, &args, &mut screen),
-        Command::Scan(args) => command::scan::run(&home, args, &mut screen),
+        Command::Scan(args) => command::scan::run(&home, &args, &mut screen),
         Command::Status(args) => command::status::run(&home, &args, &screen),
         Command::Log(args) => command::log::run(&home, &args, &screen),
         Command::Conflicts(args) => command::conflicts::run(&home, &args, &screen),
         Command::Id(_) => command::id::run(&home, &screen),
+        Command::Doctor(_) => command::doctor::run(&home, &screen),
+        Command::Service(args) => command::service::run(&home, &args, &screen),
         Command::Debug(args) => command::debug::run(&home, &args, &screen),
     }
 }

@@ -4,15 +4,22 @@
 use crate::error::{CommandError, Exit};
 use crate::replica::Replica;
 use crate::show::Screen;
+use crate::steward::{Steward, tell_stopping};
 use crossbeam_channel::{Receiver, Select, Sender};
 use dunlin_core::invite::Invite;
-use dunlin_pipeline::service::{Ended, Goal, Notice, Report, Setup};
+use dunlin_pipeline::ask::Ask;
+use dunlin_pipeline::service::{Ended, Goal, Notice, Report, Setup, Shaper};
 use dunlin_pipeline::{Running, start};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// An engine answers between two events; one that takes longer is not well.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a replica is run.
 pub struct Plan {
@@ -24,11 +31,13 @@ pub struct Plan {
     pub join: Option<Invite>,
     /// When to end.
     pub goal: Goal,
+    /// How much may be sent and received.
+    pub shaper: Shaper,
 }
 
 /// Starts a replica.
 pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
-    let Plan { listen, dial, join, goal } = plan;
+    let Plan { listen, dial, join, goal, shaper } = plan;
     Ok(start(Setup {
         identity: replica.identity.clone(),
         label: replica.label.clone(),
@@ -38,6 +47,7 @@ pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
         dial,
         join,
         goal,
+        shaper,
     })?)
 }
 
@@ -57,18 +67,28 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// From now on Ctrl-C and its like ask these runs to stop.
-    pub fn stops(runs: &[&Running]) -> Result<Self, CommandError> {
+    /// From now on Ctrl-C and its like ask these runs to stop. SIGHUP is their like for whom its terminal hangs
+    /// up, and asks the steward, if there is one, to read the configuration again where there is no terminal.
+    pub fn stops(runs: &[&Running], steward: Option<&Steward>) -> Result<Self, CommandError> {
         let failed = |e: std::io::Error| CommandError::attention(format!("signals cannot be handled: {e}"));
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
         let stoppers: Vec<Sender<()>> = runs.iter().map(|run| run.stopper()).collect();
         let came = Arc::new(AtomicBool::new(false));
         let seen = came.clone();
+        let reload = steward.map(Steward::reloader).filter(|_| !std::io::stdin().is_terminal());
         let wait = move || {
-            for _ in &mut signals {
+            for signal in &mut signals {
+                if signal == SIGHUP
+                    && let Some(reload) = &reload
+                {
+                    // One wish is enough.
+                    let _ = reload.try_send(());
+                    continue;
+                }
                 if seen.swap(true, Ordering::SeqCst) {
                     std::process::exit(Exit::Interrupted as i32);
                 }
+                tell_stopping();
                 for stop in &stoppers {
                     // One wish is enough; a run that has ended needs none.
                     let _ = stop.try_send(());
@@ -94,8 +114,15 @@ pub enum Together {
     No,
 }
 
-/// Shows what the runs tell until all have ended; gives their reports in the same order.
-pub fn watch(runs: Vec<(String, Running)>, together: Together, screen: &mut Screen) -> Vec<(String, Report)> {
+/// Shows what the runs tell until all have ended, and lets the steward do its work; gives their reports in the
+/// same order.
+pub fn watch(
+    runs: Vec<(String, Running)>,
+    together: Together,
+    screen: &mut Screen,
+    mut steward: Option<&mut Steward>,
+) -> Vec<(String, Report)> {
+    let reloads = steward.as_ref().map(|steward| steward.reloads());
     let mut open: Vec<bool> = runs.iter().map(|_| true).collect();
     while open.contains(&true) {
         let channels: Vec<(usize, &Receiver<Notice>)> =
@@ -104,8 +131,26 @@ pub fn watch(runs: Vec<(String, Running)>, together: Together, screen: &mut Scre
         for (_, channel) in &channels {
             select.recv(channel);
         }
-        let ready = select.select();
-        let (run, channel) = channels[ready.index()];
+        if let Some(reloads) = &reloads {
+            select.recv(reloads);
+        }
+        let ready = match steward.as_ref().map(|steward| steward.next_wake()) {
+            Some(due) => select.select_deadline(due),
+            None => Ok(select.select()),
+        };
+        let Ok(ready) = ready else {
+            let answers = |run: &Running| run.asker().ask(Ask::State, PATIENCE).is_some();
+            // A folder that has failed has stopped alone.
+            let is_well =
+                || runs.iter().zip(&open).filter(|(_, open)| **open).all(|((_, run), _)| answers(run));
+            steward.iter_mut().for_each(|steward| steward.handle_wake(Instant::now(), is_well));
+            continue;
+        };
+        let Some((run, channel)) = channels.get(ready.index()).copied() else {
+            let is_asked = reloads.as_ref().is_some_and(|reloads| ready.recv(reloads).is_ok());
+            steward.iter_mut().filter(|_| is_asked).for_each(|steward| steward.reload());
+            continue;
+        };
         match ready.recv(channel) {
             Ok(notice) => {
                 screen.notice(run, &runs[run].0, &notice);

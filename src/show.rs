@@ -1,11 +1,13 @@
 //! What people see of a run: bars with rate and time left on a terminal, plain lines elsewhere, JSON lines
 //! when asked for. Everything that comes from other devices is escaped.
 
+use crate::answer::Line;
 use dunlin_pipeline::service::{Ended, Notice, Progress, Report};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use tracing::Level;
 
 /// Problems that are listed one by one; the rest is counted.
 const PROBLEMS_SHOWN: usize = 20;
@@ -14,6 +16,8 @@ const PROBLEMS_SHOWN: usize = 20;
 pub struct Screen {
     json: bool,
     quiet: bool,
+    /// What runs tell goes to the log.
+    logs: bool,
     bars: Option<MultiProgress>,
     bar_of: BTreeMap<usize, ProgressBar>,
 }
@@ -22,12 +26,27 @@ impl Screen {
     /// For a command's output.
     pub fn new(json: bool, quiet: bool) -> Self {
         let bars = (!json && !quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
-        Self { json, quiet, bars, bar_of: BTreeMap::new() }
+        Self { json, quiet, logs: false, bars, bar_of: BTreeMap::new() }
+    }
+
+    /// From now on what runs tell goes to the log, as a server's words do; programs get their lines as before.
+    pub fn use_log(&mut self) {
+        self.logs = true;
+        self.bars = None;
     }
 
     /// A line for people, or a value for programs.
     pub fn say(&self, text: &str, value: &Value) {
-        if self.json { line(&value.to_string()) } else { line(text) }
+        if self.json {
+            line(&value.to_string());
+        } else {
+            self.line(text);
+        }
+    }
+
+    /// A line that is a result; a server's results are what its log says.
+    fn line(&self, text: &str) {
+        if self.logs { log(Level::INFO, text) } else { line(text) }
     }
 
     /// A line for people that is no result.
@@ -46,6 +65,16 @@ impl Screen {
     pub fn notice(&mut self, run: usize, name: &str, notice: &Notice) {
         match notice {
             Notice::Progress(progress) => self.progress(run, name, progress),
+            _ if self.logs => {
+                if let Some(text) = as_text(name, notice) {
+                    log(level_of(notice), &text);
+                }
+                if self.json
+                    && let Some(value) = as_json(name, notice)
+                {
+                    line(&value.to_string());
+                }
+            }
             _ if self.json => {
                 if let Some(value) = as_json(name, notice) {
                     line(&value.to_string());
@@ -61,6 +90,9 @@ impl Screen {
 
     /// A line beside the bars.
     fn aside(&self, text: &str) {
+        if self.logs {
+            return log(Level::WARN, text);
+        }
         match &self.bars {
             // A terminal that is gone is no reason to stop.
             Some(bars) => drop(bars.println(text)),
@@ -96,28 +128,34 @@ impl Screen {
 
     /// The last word on one or more runs.
     pub fn report(&self, command: &str, reports: &[(String, Report)]) {
-        if self.json {
-            let sides: Vec<Value> = reports.iter().map(|(name, report)| report_json(name, report)).collect();
-            let value = match <[Value; 1]>::try_from(sides) {
-                Ok([mut one]) => {
-                    one["event"] = json!("report");
-                    one["command"] = json!(command);
-                    one
-                }
-                Err(sides) => json!({ "event": "report", "command": command, "sides": sides }),
-            };
-            return line(&value.to_string());
-        }
-        for (name, report) in reports {
-            for problem in report.problems.iter().take(PROBLEMS_SHOWN) {
-                self.aside(&format!("{name}: {}: {}", problem.path, problem.what));
-            }
-            if report.problems.len() > PROBLEMS_SHOWN {
-                self.aside(&format!("{name}: {} more problems", report.problems.len() - PROBLEMS_SHOWN));
-            }
-            line(&report_text(name, report));
-        }
+        report_lines(command, reports).iter().for_each(|line| line.show(self));
     }
+}
+
+/// The last word on one or more runs; for people a line each, with their problems before it.
+pub fn report_lines(command: &str, reports: &[(String, Report)]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut texts = Vec::new();
+    for (name, report) in reports {
+        let problems = report.problems.iter().take(PROBLEMS_SHOWN);
+        lines.extend(problems.map(|one| Line::Warn(format!("{name}: {}: {}", one.path, one.what))));
+        if report.problems.len() > PROBLEMS_SHOWN {
+            let more = report.problems.len() - PROBLEMS_SHOWN;
+            lines.push(Line::Warn(format!("{name}: {more} more problems")));
+        }
+        texts.push(report_text(name, report));
+    }
+    let sides: Vec<Value> = reports.iter().map(|(name, report)| report_json(name, report)).collect();
+    let value = match <[Value; 1]>::try_from(sides) {
+        Ok([mut one]) => {
+            one["event"] = json!("report");
+            one["command"] = json!(command);
+            one
+        }
+        Err(sides) => json!({ "event": "report", "command": command, "sides": sides }),
+    };
+    lines.push(Line::Say { text: texts.join("\n"), value });
+    lines
 }
 
 /// Writes a line; a reader that went away is no reason to stop.
@@ -135,6 +173,23 @@ fn stage_of(progress: &Progress) -> String {
         (0, _) => "looking for members".to_owned(),
         (_, 0) => format!("{moved} moved"),
         (_, needed) => format!("{moved} moved, {needed} needed"),
+    }
+}
+
+/// How loudly a server says it.
+fn level_of(notice: &Notice) -> Level {
+    match notice {
+        Notice::Refused { .. } => Level::ERROR,
+        Notice::Problem(_) | Notice::Watching { .. } => Level::WARN,
+        _ => Level::INFO,
+    }
+}
+
+fn log(level: Level, text: &str) {
+    match level {
+        Level::ERROR => tracing::error!("{text}"),
+        Level::WARN => tracing::warn!("{text}"),
+        _ => tracing::info!("{text}"),
     }
 }
 

@@ -10,18 +10,32 @@ pub enum Bug {
     LamportForBase = 1,
     /// The base of a local change is what the ledger holds, not what was on this disk.
     LedgerHeadForBase = 2,
+    /// A file is not looked at again once it was read.
+    FinalStatSkipped = 3,
     /// Rows are written before their files are placed.
     RowBeforeRename = 8,
+    /// An intent stays open when its steps are done.
+    IntentLeft = 9,
     /// The names of conflict copies depend on the local clock.
     LocalClockInNames = 14,
+    /// A file shows ten conflict copies at most.
+    EleventhCopyPurged = 15,
     /// The latest modification time wins.
     MtimeWins = 16,
     /// A deletion beats an edit.
     DeleteWins = 17,
     /// Moves may form a cycle.
     CyclesUnchecked = 18,
+    /// A file that cannot be read counts as empty.
+    UnreadableIsEmpty = 21,
+    /// What could not be made durable counts as durable.
+    SyncErrorIgnored = 22,
+    /// A chunk from a peer is taken for what it should be.
+    ChunkUnchecked = 26,
     /// Lamport times are not checked.
     LamportUnchecked = 29,
+    /// What the watcher missed is never looked for.
+    MissedNotSought = 41,
     /// Where two sides of a merge changed the same lines, one of them counts.
     MergeKeepsOneSide = 42,
     /// What a hint is about counts as gone without a look.

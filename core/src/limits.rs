@@ -140,9 +140,22 @@ pub const SERVES_IN_FLIGHT: usize = 8;
 pub const SETTLE_STEPS: u64 = 8192;
 /// Sessions of one replica.
 pub const SESSIONS_MAX: usize = 64;
+/// Bytes of one request over the control socket; the longest has some paths.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one answer, as text and as JSON together; kept in memory until it is written.
+pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Clients of the control socket at a time, a thread each; further ones wait outside.
+pub const CLIENTS_MAX: usize = 64;
+/// Answers that are made at a time: each reads a store, and holds at most [`ANSWER_BYTES_MAX`].
+pub const ANSWERS_MADE_MAX: usize = 4;
+/// Questions of people that one run has not answered yet; further ones wait outside.
+pub const ASKS_OPEN_MAX: usize = 64;
+/// Problems that a run lists when it is asked how it is doing; the others are counted.
+pub const PROBLEMS_TOLD: usize = 20;
 /// Places that cannot be mended now and are tried again later.
 pub const STUCK_MAX: usize = 65_536;
 
+const _: () = assert!(ANSWERS_MADE_MAX <= CLIENTS_MAX && CLIENTS_MAX <= ASKS_OPEN_MAX);
 const _: () = assert!(SURVEY_DIFFER_MAX <= LOOKS_WAITING_MAX);
 const _: () = assert!(APPLY_BATCH <= STEPS_IN_FLIGHT && PLAN_BATCH <= STEPS_IN_FLIGHT);
 const _: () = assert!(WANT_BYTES <= FETCH_BYTES_IN_FLIGHT && CHUNK_BYTES_MAX as u64 <= WANT_BYTES);

@@ -3,13 +3,14 @@
 //! ```text
 //!  senses                        the desk                       hands
 //!  net      ── Event ───────▶  ┌──────────┐ ── Ledger ──────▶  ledger   (the store's writer)
-//!  control  ── stop ────────▶  │  ENGINE  │ ── Folder ──────▶  folder   (the user's files)
+//!  control  ── Ask, stop ───▶  │  ENGINE  │ ── Folder ──────▶  folder   (the user's files)
 //!  clock    ── deadline ────▶  │ 1 thread │ ── Digest ──────▶  digest×N (read, hash, verify, seal)
 //!  hands    ── done ────────▶  └──────────┘ ── Net ─────────▶  net      (UDP)
 //! ```
 //! [`engine`] decides and is pure; [`jobs`] are what the hands do; [`rooms`] are the threads;
-//! [`wiring`] makes every channel; [`service`] is what the people's side sees.
+//! [`wiring`] makes every channel; [`service`] is what the people's side sees, [`ask`] what it may ask.
 
+pub mod ask;
 pub mod engine;
 pub mod jobs;
 pub mod rooms;

@@ -6,6 +6,8 @@ use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_storage::store::tables::Store;
+pub use dunlin_transport::limits::SOCKET_BUFFER;
+pub use dunlin_transport::shaping::{Rates, Shaper};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +52,8 @@ pub struct Setup {
     pub join: Option<Invite>,
     /// When to end.
     pub goal: Goal,
+    /// How much may be sent and received, also while it changes; runs of one device share it.
+    pub shaper: Shaper,
 }
 
 /// Figures of a run so far. All counts start at 0 with the run.

@@ -10,10 +10,17 @@
 //! | `net events` | driver → engine | 256 | nobody: the driver keeps what does not fit and reads no further |
 //! | `net commands` | engine → driver | 4096 | the engine, for as long as the driver takes for one turn; the driver never blocks |
 //! | `notices` | engine → people | 1024 | nobody: figures are dropped when nobody reads |
+//! | `asks` | people → engine | 16 | who asks, for as long as its patience lasts; the engine answers between two events |
 //! | `stop` | people → engine | 1 | nobody |
+//! | [`bell`] of a command | signals → command | 1 | nobody |
+//!
+//! An answer has a channel of its own ([`answer_link`]) with room for it, so that the engine never waits for who
+//! asked; its reader's patience has an end.
 
+use crate::ask::Answer;
 use crate::engine::effect::{FolderOrder, LedgerOrder};
 use crate::engine::event::Event;
+use crate::rooms::asks::Question;
 use crate::service::Notice;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use dunlin_transport::{Command, Event as NetEvent};
@@ -29,6 +36,16 @@ pub struct Link<T> {
 fn link<T>(bound: usize) -> Link<T> {
     let (to, from) = bounded(bound);
     Link { to, from }
+}
+
+/// A bell: one ring is enough, and nobody waits to ring it.
+pub fn bell() -> Link<()> {
+    link(1)
+}
+
+/// The way back of one answer.
+pub fn answer_link() -> Link<Answer> {
+    link(1)
 }
 
 /// All channels of one run.
@@ -49,6 +66,8 @@ pub struct Wiring {
     pub net_commands: Link<Command>,
     /// What the people are told.
     pub notices: Link<Notice>,
+    /// What people ask.
+    pub asks: Link<Question>,
     /// The wish to stop.
     pub stop: Link<()>,
 }
@@ -61,11 +80,12 @@ impl Wiring {
             folder: link(64),
             done: link(1024),
             seen: link(2),
-            hints: link(1),
+            hints: bell(),
             net_events: link(256),
             net_commands: link(4096),
             notices: link(1024),
-            stop: link(1),
+            asks: link(16),
+            stop: bell(),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! `conflicts list|diff|resolve`: the conflict copies on this disk, how they differ, and what shall stay.
 
 use super::log::{find_folder, moment};
-use crate::args::{Conflicts, ConflictsAction, ConflictsDiff, ConflictsList, ConflictsResolve};
+use super::{absolute, absolutes, ask};
+use crate::answer::Answer;
+use crate::args::{Conflicts, ConflictsAction};
+use crate::control::request::{KEEPS, Request};
+use crate::desk::{Desk, Held};
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
 use crate::replica::{Replica, find_replicas, shown};
@@ -17,25 +21,31 @@ use dunlin_pipeline::rooms::clock::{now, now_ms};
 use dunlin_storage::folder::fs::{Folder, Standing};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Conflicts, screen: &Screen) -> Result<Exit, CommandError> {
-    match &args.action {
-        ConflictsAction::List(args) => list(home, args, screen),
-        ConflictsAction::Diff(args) => diff(home, args, screen),
-        ConflictsAction::Resolve(args) => resolve_all(home, args, screen),
-    }
+    let request = match &args.action {
+        ConflictsAction::List(args) => Request::ConflictsList { dirs: absolutes(&args.dirs)? },
+        ConflictsAction::Diff(args) => Request::ConflictsDiff { path: absolute(&args.path)? },
+        ConflictsAction::Resolve(args) => {
+            let keep = Keep::parse(&args.keep)
+                .ok_or_else(|| CommandError::usage(format!("--keep {}: there are {KEEPS}", args.keep)))?;
+            Request::ConflictsResolve { path: absolute(&args.path)?, keep }
+        }
+    };
+    ask(home, &request, screen)
 }
 
-fn list(home: &Home, args: &ConflictsList, screen: &Screen) -> Result<Exit, CommandError> {
+/// Lists the conflict copies of these folders.
+pub fn list(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit, CommandError> {
     let mut exit = Exit::Done;
-    for dir in find_replicas(home, &args.dirs)? {
-        let replica = Replica::open(home, dir)?;
+    for dir in find_replicas(&desk.home, dirs)? {
+        let replica = desk.replica(dir)?;
         for one in conflicts(&*replica.store)? {
             exit = Exit::Conflicts;
             let (text, value) = describe(&replica.root, &one);
-            screen.say(&text, &value);
+            answer.say(&text, &value)?;
         }
     }
     Ok(exit)
@@ -62,9 +72,9 @@ fn kind_word(kind: Kind) -> &'static str {
 }
 
 /// The conflicts that a path is about: its own, or those of the file at it.
-fn find(home: &Home, path: &Path) -> Result<(Replica, Vec<Conflict>), CommandError> {
-    let (dir, inside) = find_folder(home, path)?;
-    let replica = Replica::open(home, dir)?;
+fn find<'a>(desk: &'a Desk, path: &Path) -> Result<(Held<'a>, Vec<Conflict>), CommandError> {
+    let (dir, inside) = find_folder(&desk.home, path)?;
+    let replica = desk.replica(dir)?;
     let mut found = conflicts(&*replica.store)?;
     found.retain(|one| inside.as_ref().is_some_and(|path| one.copy == *path || one.winner == *path));
     if found.is_empty() {
@@ -74,8 +84,9 @@ fn find(home: &Home, path: &Path) -> Result<(Replica, Vec<Conflict>), CommandErr
     Ok((replica, found))
 }
 
-fn diff(home: &Home, args: &ConflictsDiff, screen: &Screen) -> Result<Exit, CommandError> {
-    let (replica, found) = find(home, &args.path)?;
+/// Shows how a file and its conflict copies differ.
+pub fn diff(desk: &Desk, path: &Path, answer: &mut Answer) -> Result<Exit, CommandError> {
+    let (replica, found) = find(desk, path)?;
     let folder = Folder::open(&replica.root)?;
     for one in found {
         let (winner, copy) = (clean(&one.winner.to_string()), clean(&one.copy.to_string()));
@@ -92,7 +103,7 @@ fn diff(home: &Home, args: &ConflictsDiff, screen: &Screen) -> Result<Exit, Comm
             Ok(lines) => format!("--- {winner}\n+++ {copy}\n{}", printable(lines)),
             Err(why) => format!("{winner} and {copy} differ; {why}"),
         };
-        screen.say(text.trim_end_matches('\n'), &value);
+        answer.say(text.trim_end_matches('\n'), &value)?;
     }
     Ok(Exit::Done)
 }
@@ -117,24 +128,18 @@ fn printable(lines: &str) -> String {
     lines.chars().flat_map(|c| if keeps(c) { vec![c] } else { c.escape_default().collect() }).collect()
 }
 
-fn resolve_all(home: &Home, args: &ConflictsResolve, screen: &Screen) -> Result<Exit, CommandError> {
-    let keep = match args.keep.as_str() {
-        "winner" => Keep::Winner,
-        "copy" => Keep::Copy,
-        "both" => Keep::Both,
-        other => return Err(CommandError::usage(format!("--keep {other}: there are winner, copy and both"))),
-    };
-    let (replica, found) = find(home, &args.path)?;
+/// Resolves the conflict of a copy, or all of a file's.
+pub fn resolve_all(desk: &Desk, path: &Path, keep: Keep, answer: &mut Answer) -> Result<Exit, CommandError> {
+    let (replica, found) = find(desk, path)?;
     if keep == Keep::Copy && found.len() > 1 {
-        return Err(CommandError::usage(format!("{} has {} copies", shown(&args.path), found.len()))
+        return Err(CommandError::usage(format!("{} has {} copies", shown(path), found.len()))
             .hint("name the copy that shall stay, then resolve the others"));
     }
-    let folder = Folder::open(&replica.root)?;
-    for one in &found {
-        resolve(&folder, &*replica.store, &replica.identity, &one.copy, keep, now_ms())
-            .map_err(|error| refused(&one.copy, error))?;
-    }
-    let left = mend(&folder, &*replica.store, now())?;
+    let left = if desk.host.is_served(&replica.root) {
+        by_its_run(desk, &replica, &found, keep)?
+    } else {
+        by_hand(&replica, &found, keep)?
+    };
     for one in &found {
         let (winner, copy) = (clean(&one.winner.to_string()), clean(&one.copy.to_string()));
         let text = match keep {
@@ -143,13 +148,31 @@ fn resolve_all(home: &Home, args: &ConflictsResolve, screen: &Screen) -> Result<
             Keep::Both => format!("{winner}: stays; {copy} is a file of its own"),
         };
         let value =
-            json!({ "event": "resolved", "path": winner, "copy": copy, "keep": args.keep, "needed": left });
-        screen.say(&text, &value);
+            json!({ "event": "resolved", "path": winner, "copy": copy, "keep": keep.word(), "needed": left });
+        answer.say(&text, &value)?;
     }
     if left > 0 {
-        screen.warn(&format!("{left} places are brought in line by the next sync"));
+        answer.warn(&format!("{left} places are brought in line by the next sync"))?;
     }
     Ok(Exit::Done)
+}
+
+/// Nobody runs the folder: signs, and brings it in line. Gives the number of places that are left.
+fn by_hand(replica: &Replica, found: &[Conflict], keep: Keep) -> Result<u64, CommandError> {
+    let folder = Folder::open(&replica.root)?;
+    for one in found {
+        resolve(&folder, &*replica.store, &replica.identity, &one.copy, keep, now_ms())
+            .map_err(|error| refused(&one.copy, error))?;
+    }
+    Ok(mend(&folder, &*replica.store, now())?)
+}
+
+/// The folder's run signs, and goes on to bring the folder in line; it gets a moment for that.
+fn by_its_run(desk: &Desk, replica: &Replica, found: &[Conflict], keep: Keep) -> Result<u64, CommandError> {
+    for one in found {
+        desk.host.resolve(&replica.root, &one.copy, keep)?.map_err(|error| refused(&one.copy, error))?;
+    }
+    desk.host.needed_soon(&replica.root)
 }
 
 fn refused(copy: &RelPath, error: ResolveError) -> CommandError {

@@ -1,12 +1,13 @@
 //! `join INVITE DIR`: takes part in a folder. Cut short, the same command goes on where it was.
 
-use super::{keep_port, known_addrs, listen_addrs};
+use super::{keep_port, known_addrs, listen_addrs, open_socket};
 use crate::args::Join;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
 use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
+use crate::steward::Steward;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::{Invite, InviteError};
 use dunlin_pipeline::rooms::clock::now_ms;
@@ -16,6 +17,7 @@ use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of an invite that are read from standard input.
@@ -53,10 +55,16 @@ pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, Command
     let goal = if args.once { Goal::InSync { alone_max: Some(patience) } } else { Goal::Serve };
     let join = (!is_admitted).then_some(invite);
     let listen = listen_addrs(&args.listen, state.port());
-    let running = launch(&replica, Plan { listen, dial: dial.into_iter().collect(), join, goal })?;
-    let interrupt = Interrupt::stops(&[&running])?;
+    let mut steward = Steward::start(home, None)?;
+    let running = launch(
+        &replica,
+        Plan { listen, dial: dial.into_iter().collect(), join, goal, shaper: steward.shaper() },
+    )?;
+    let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     keep_port(&state, &wait_listening(&running)?)?;
-    let reports = watch(vec![(shown(&root), running)], Together::Yes, screen);
+    let server = if args.once { None } else { open_socket(home, Arc::new(replica), &running, screen)? };
+    let reports = watch(vec![(shown(&root), running)], Together::Yes, screen, Some(&mut steward));
+    drop(server);
     screen.report("join", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came() && args.once)
 }

@@ -1,9 +1,12 @@
 //! `log PATH`: what happened in a folder, or to one path in it, as its ledger tells.
 
+use crate::answer::Answer;
 use crate::args::Log;
+use crate::control::request::Request;
+use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, ReplicaDir};
-use crate::replica::{Replica, shown};
+use crate::replica::shown;
 use crate::show::{Screen, clean};
 use dunlin_core::content::Body;
 use dunlin_core::id::{NodeId, PeerId};
@@ -29,14 +32,19 @@ struct Line {
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Log, screen: &Screen) -> Result<Exit, CommandError> {
-    let (dir, inside) = find_folder(home, &args.path)?;
-    let replica = Replica::open(home, dir)?;
+    super::ask(home, &Request::Log { path: super::absolute(&args.path)?, limit: args.limit }, screen)
+}
+
+/// Makes its answer.
+pub fn answer(desk: &Desk, path: &Path, limit: usize, answer: &mut Answer) -> Result<Exit, CommandError> {
+    let (dir, inside) = find_folder(&desk.home, path)?;
+    let replica = desk.replica(dir)?;
     let tx = replica.store.read()?;
     let view = View(&*tx);
     let labels = view.members()?.labels;
     let wanted = match &inside {
-        Some(path) => Some(node_at(&view, path)?.ok_or_else(|| {
-            CommandError::usage(format!("{}: the folder's ledger does not know it", shown(&args.path)))
+        Some(inside) => Some(node_at(&view, inside)?.ok_or_else(|| {
+            CommandError::usage(format!("{}: the folder's ledger does not know it", shown(path)))
                 .hint("dunlin scan DIR looks for what is new")
         })?),
         None => None,
@@ -50,14 +58,14 @@ pub fn run(home: &Home, args: &Log, screen: &Screen) -> Result<Exit, CommandErro
         lines.extend(lines_of(&view, &entry, wanted.as_ref())?);
     }
     lines.sort_by_key(|line| (line.lamport, line.author));
-    for line in lines.iter().skip(lines.len().saturating_sub(args.limit)) {
+    for line in lines.iter().skip(lines.len().saturating_sub(limit)) {
         let label = labels.get(&line.author).map_or_else(|| line.author.short(), |label| clean(label));
         let text = format!("{} {label}: {}", moment(line.wall_ms), line.text);
         let value = json!({
             "event": "log", "lamport": line.lamport, "wall_ms": line.wall_ms, "author": line.author.to_string(),
             "label": label, "what": line.text,
         });
-        screen.say(&text, &value);
+        answer.say(&text, &value)?;
     }
     Ok(Exit::Done)
 }

@@ -1,20 +1,58 @@
-//! `scan DIR`: looks for changes and records them, without connecting to anybody.
+//! `scan DIR`: looks for changes and records them, without connecting to anybody; where the folder is served,
+//! its run does it.
 
+use crate::answer::Answer;
 use crate::args::Scan;
+use crate::control::client;
+use crate::control::request::Request;
+use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
 use crate::replica::{Replica, find_replica, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, watch};
-use crate::show::Screen;
-use dunlin_pipeline::service::Goal;
+use crate::show::{Screen, report_lines};
+use dunlin_pipeline::jobs::ledger_state::count_conflicts;
+use dunlin_pipeline::service::{Ended, Goal, Report, Shaper};
+use std::path::Path;
 
 /// Runs the command.
-pub fn run(home: &Home, args: Scan, screen: &mut Screen) -> Result<Exit, CommandError> {
-    let replica = Replica::open(home, find_replica(home, &args.dir)?)?;
-    let plan = Plan { listen: Vec::new(), dial: Vec::new(), join: None, goal: Goal::Recorded };
+pub fn run(home: &Home, args: &Scan, screen: &mut Screen) -> Result<Exit, CommandError> {
+    let request = Request::Scan { dir: super::absolute(&args.dir)? };
+    if let Some(exit) = client::ask(home, &request, screen)? {
+        return Ok(exit);
+    }
+    look_alone(home, &args.dir, screen)
+}
+
+/// By a run of its own, which shows how far it is.
+fn look_alone(home: &Home, dir: &Path, screen: &mut Screen) -> Result<Exit, CommandError> {
+    let replica = Replica::open(home, find_replica(home, dir)?)?;
+    let plan = Plan {
+        listen: Vec::new(),
+        dial: Vec::new(),
+        join: None,
+        goal: Goal::Recorded,
+        shaper: Shaper::default(),
+    };
     let running = launch(&replica, plan)?;
-    let interrupt = Interrupt::stops(&[&running])?;
-    let reports = watch(vec![(shown(&replica.root), running)], Together::Yes, screen);
+    let interrupt = Interrupt::stops(&[&running], None)?;
+    let reports = watch(vec![(shown(&replica.root), running)], Together::Yes, screen, None);
     screen.report("scan", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
+}
+
+/// By the run that serves the folder.
+pub fn answer(desk: &Desk, dir: &Path, answer: &mut Answer) -> Result<Exit, CommandError> {
+    let root = find_replica(&desk.home, dir)?.root;
+    let Some(looked) = desk.host.scan(&root) else {
+        return Err(CommandError::attention(format!("{} is not served", shown(&root)))
+            .hint("dunlin status shows why"));
+    };
+    let (progress, problems) = looked?;
+    let replica = desk.replica(desk.home.replica(&root))?;
+    let conflicts = count_conflicts(&*replica.store)?;
+    let report = Report { ended: Ended::InSync, progress, problems, conflicts };
+    let reports = [(shown(&root), report)];
+    report_lines("scan", &reports).into_iter().try_for_each(|line| answer.add(line))?;
+    exit_of(&[&reports[0].1], false)
 }

@@ -4,27 +4,39 @@
 
 use super::{keep_port, known_addrs, listen_addrs};
 use crate::args::Serve;
+use crate::control::server::{Right, Server};
+use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, ReplicaDir};
+use crate::host::Host;
 use crate::replica::{Replica, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
+use crate::steward::Steward;
 use dunlin_pipeline::Running;
-use dunlin_pipeline::service::Goal;
+use dunlin_pipeline::service::{Goal, Shaper};
 use serde_json::json;
+use std::sync::Arc;
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, CommandError> {
+    let right = Right::take(home)?.ok_or_else(|| {
+        CommandError::attention(format!("another dunlin serves {} already", shown(home.path())))
+            .hint("dunlin status shows what it does")
+    })?;
     let dirs = home.replicas()?;
     if dirs.is_empty() {
         return Err(CommandError::usage("there is no folder on this device yet")
             .hint("dunlin share DIR makes one; dunlin join INVITE DIR takes part in one"));
     }
+    let mut steward = Steward::start(home, args.config.clone())?;
+    screen.use_log();
+    let host = Arc::new(Host::default());
     let mut runs = Vec::new();
     let mut first_error = None;
     for dir in dirs {
         let name = shown(&dir.root);
-        match start(home, dir, args) {
+        match start(home, dir, args, &host, steward.shaper()) {
             Ok(running) => runs.push((name, running)),
             Err(error) => {
                 let value =
@@ -39,12 +51,15 @@ pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, Comma
     {
         return Err(error);
     }
-    let interrupt = Interrupt::stops(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>())?;
+    let interrupt = Interrupt::stops(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>(), Some(&steward))?;
+    let server = Server::open(right, Desk::serving(home, host))?;
     let folders: Vec<&String> = runs.iter().map(|(name, _)| name).collect();
     let text =
         format!("serving {}; Ctrl-C ends", folders.iter().map(|f| f.as_str()).collect::<Vec<_>>().join(", "));
     screen.say(&text, &json!({ "event": "serving", "folders": folders }));
-    let reports = watch(runs, Together::No, screen);
+    steward.ready(&text);
+    let reports = watch(runs, Together::No, screen, Some(&mut steward));
+    drop(server);
     screen.report("serve", &reports);
     let exit = exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), false)?;
     // Problems of single files were told as they came up; to be stopped is how a server ends well.
@@ -56,13 +71,20 @@ pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, Comma
     })
 }
 
-fn start(home: &Home, dir: ReplicaDir, args: &Serve) -> Result<Running, CommandError> {
+fn start(
+    home: &Home,
+    dir: ReplicaDir,
+    args: &Serve,
+    host: &Host,
+    shaper: Shaper,
+) -> Result<Running, CommandError> {
     let last_port = dir.port();
     let keeper = dir.clone();
     let replica = Replica::open(home, dir)?;
     let dial = known_addrs(&replica)?.into_iter().collect();
     let listen = listen_addrs(&args.listen, last_port);
-    let running = launch(&replica, Plan { listen, dial, join: None, goal: Goal::Serve })?;
+    let running = launch(&replica, Plan { listen, dial, join: None, goal: Goal::Serve, shaper })?;
     keep_port(&keeper, &wait_listening(&running)?)?;
+    host.add(Arc::new(replica), &running);
     Ok(running)
 }

@@ -1,12 +1,13 @@
 //! `share DIR`: makes a directory a folder, prints an invite, and serves the folder until stopped.
 
-use super::{keep_port, known_addrs, listen_addrs, reachable_addrs};
+use super::{keep_port, known_addrs, listen_addrs, open_socket, reachable_addrs};
 use crate::args::{Share, parse_span};
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, random};
 use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
+use crate::steward::Steward;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::{forget_stale_invites, invite};
@@ -15,6 +16,7 @@ use dunlin_pipeline::service::Goal;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use serde_json::json;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Runs the command.
@@ -28,6 +30,7 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     let dir = home.replica(&root);
     let state = dir.clone();
     let replica = if dir.exists() { Replica::open(home, dir)? } else { Replica::found(home, dir)? };
+    let replica = Arc::new(replica);
     may_invite(&replica)?;
     forget_stale_invites(&*replica.store, now_ms())?;
     let seed = Zeroizing::new(random::<32>()?);
@@ -35,10 +38,12 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     let goal = if args.once { Goal::InSync { alone_max: None } } else { Goal::Serve };
     let dial = known_addrs(&replica)?.into_iter().collect();
     let listen = listen_addrs(&args.listen, state.port());
-    let running = launch(&replica, Plan { listen, dial, join: None, goal })?;
-    let interrupt = Interrupt::stops(&[&running])?;
+    let mut steward = Steward::start(home, None)?;
+    let running = launch(&replica, Plan { listen, dial, join: None, goal, shaper: steward.shaper() })?;
+    let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     let bound = wait_listening(&running)?;
     keep_port(&state, &bound)?;
+    let server = if args.once { None } else { open_socket(home, replica.clone(), &running, screen)? };
     let addrs = reachable_addrs(&bound);
     let link = link(&replica, seed, not_after_ms, &addrs)?;
     let text = format!(
@@ -56,7 +61,8 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     if addrs.is_empty() {
         screen.warn("this machine has no address that others could reach; is it on a network?");
     }
-    let reports = watch(vec![(shown(&root), running)], Together::Yes, screen);
+    let reports = watch(vec![(shown(&root), running)], Together::Yes, screen, Some(&mut steward));
+    drop(server);
     screen.report("share", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came() && args.once)
 }

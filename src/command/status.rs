@@ -1,68 +1,277 @@
-//! `status`: this device and its folders, as their stores have them.
+//! `status`: this device and its folders, as their stores have them, and how those that are served are doing.
 
+use super::{absolutes, ask};
+use crate::answer::Answer;
 use crate::args::Status;
+use crate::control::request::Request;
+use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
-use crate::home::Home;
+use crate::home::{Home, ReplicaDir};
+use crate::host::Live;
 use crate::replica::{Replica, find_replicas, shown};
 use crate::show::{Screen, clean};
+use dunlin_core::id::PeerId;
+use dunlin_core::ledger::membership::Membership;
+use dunlin_pipeline::ask::{Phase, State};
+use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
+use indicatif::{HumanBytes, HumanDuration};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Status, screen: &Screen) -> Result<Exit, CommandError> {
-    let peer = home.identity()?.peer_id();
-    let state = shown(home.path());
-    let key_text = "the identity is a plain file, readable for this user alone (mode 0600)";
-    let text = format!("device {peer}\nstate  {state}; {key_text}");
-    let value = json!({ "event": "device", "peer": peer.to_string(), "state": state, "key": "file" });
-    screen.say(&text, &value);
+    ask(home, &Request::Status { dirs: absolutes(&args.dirs)? }, screen)
+}
+
+/// Makes its answer.
+pub fn answer(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit, CommandError> {
+    let dirs = find_replicas(&desk.home, dirs)?;
+    describe_device(desk, answer)?;
     let mut exit = Exit::Done;
-    for dir in find_replicas(home, &args.dirs)? {
+    for dir in dirs {
         let root = dir.root.clone();
-        match Replica::open(home, dir).and_then(|replica| describe(&replica)) {
-            Ok((text, value)) => screen.say(&text, &value),
+        match describe_folder(desk, dir) {
+            Ok(sheet) => {
+                if sheet.value["state"] == json!("stopped") {
+                    exit = Exit::Attention;
+                }
+                answer.say(&sheet.text, &sheet.value)?;
+            }
             Err(error) => {
                 exit = Exit::Attention;
-                say_trouble(screen, &root, &error);
+                say_trouble(answer, &root, &error)?;
             }
         }
     }
     Ok(exit)
 }
 
-fn say_trouble(screen: &Screen, root: &Path, error: &CommandError) {
-    let value = json!({ "event": "folder", "root": shown(root), "error": error.text, "hint": error.hint });
-    screen.say(&format!("\n{}\n  {error}", shown(root)), &value);
+fn describe_device(desk: &Desk, answer: &mut Answer) -> Result<(), CommandError> {
+    let peer = desk.home.identity()?.peer_id();
+    let state = shown(desk.home.path());
+    let key_text = "the identity is a plain file, readable for this user alone (mode 0600)";
+    let pid = desk.is_serving.then(std::process::id);
+    let serving =
+        pid.map_or("nobody serves its folders now".to_owned(), |pid| format!("process {pid} serves"));
+    let text = format!("device {peer}\nstate  {state}; {key_text}\ndaemon {serving}");
+    let value = json!({
+        "event": "device", "peer": peer.to_string(), "state": state, "key": "file", "serving": pid,
+    });
+    answer.say(&text, &value)
 }
 
-fn describe(replica: &Replica) -> Result<(String, Value), CommandError> {
-    let tx = replica.store.read()?;
-    let view = View(&*tx);
-    let membership = view.members()?;
-    let (entries, on_disk, needed) = (tx.len(Table::Entries)?, tx.len(Table::Disk)?, view.dirty_len()?);
-    let root = shown(&replica.root);
-    let is_admitted = view.secret()?.is_some();
-    let mut text = format!("\n{root}\n  folder {} ({})", clean(&membership.folder_label), replica.folder);
-    if !is_admitted {
-        text += "\n  waits to be admitted; run dunlin join again with its invite";
+fn say_trouble(answer: &mut Answer, root: &Path, error: &CommandError) -> Result<(), CommandError> {
+    let value = json!({ "event": "folder", "root": shown(root), "error": error.text, "hint": error.hint });
+    answer.say(&format!("\n{}\n  {error}", shown(root)), &value)
+}
+
+/// What is said of one folder, grown line by line and fact by fact.
+struct Sheet {
+    text: String,
+    value: Value,
+}
+
+impl Sheet {
+    fn line(&mut self, text: &str) {
+        self.text += "\n  ";
+        self.text += text;
     }
-    text += &format!(
-        "\n  {on_disk} files, directories and links here, {needed} needed, {entries} entries in the ledger"
-    );
+
+    fn fact(&mut self, name: &str, value: impl Into<Value>) {
+        self.value[name] = value.into();
+    }
+}
+
+fn describe_folder(desk: &Desk, dir: ReplicaDir) -> Result<Sheet, CommandError> {
+    let live = desk.host.live(&dir.root);
+    let replica = desk.replica(dir)?;
+    let root = shown(&replica.root);
+    let mut sheet = Sheet { text: format!("\n{root}"), value: json!({ "event": "folder", "root": root }) };
+    let membership = {
+        let tx = replica.store.read()?;
+        let view = View(&*tx);
+        describe_store(&mut sheet, &replica, &view, live.as_ref())?;
+        view.members()?
+    };
+    let conflicts = count_conflicts(&*replica.store)?;
+    sheet.fact("conflicts", conflicts);
+    if conflicts > 0 {
+        let plural = if conflicts == 1 { "copy" } else { "copies" };
+        sheet.line(&format!("{conflicts} conflict {plural}; dunlin conflicts list shows them"));
+    }
+    let state = match &live {
+        Some(Live::Going(state)) => Some(&**state),
+        _ => None,
+    };
+    if let Some(state) = state {
+        describe_trouble(&mut sheet, state);
+        describe_watch(&mut sheet, state);
+    }
+    describe_members(&mut sheet, &membership, &replica.identity.peer_id(), state);
+    Ok(sheet)
+}
+
+/// What its store says, and how it is doing.
+fn describe_store(
+    sheet: &mut Sheet,
+    replica: &Replica,
+    view: &View<'_>,
+    live: Option<&Live>,
+) -> Result<(), CommandError> {
+    let label = view.members()?.folder_label;
+    sheet.line(&format!("folder {} ({})", clean(&label), replica.folder));
+    sheet.fact("folder", replica.folder.to_string());
+    sheet.fact("label", label);
+    let is_admitted = view.secret()?.is_some();
+    sheet.fact("admitted", is_admitted);
+    if !is_admitted {
+        sheet.line("waits to be admitted; run dunlin join again with its invite");
+    }
+    let needed = view.dirty_len()?;
+    let (word, text) = standing(live, needed);
+    sheet.line(&text);
+    sheet.fact("state", word);
+    let (entries, on_disk) = (view.0.len(Table::Entries)?, view.0.len(Table::Disk)?);
+    sheet.line(&format!(
+        "{on_disk} files, directories and links here, {needed} needed, {entries} entries in the ledger"
+    ));
+    sheet.fact("files", on_disk);
+    sheet.fact("needed", needed);
+    sheet.fact("entries", entries);
+    Ok(())
+}
+
+/// A word for programs and one for people on how a folder is doing.
+fn standing(live: Option<&Live>, needed: u64) -> (&'static str, String) {
+    let state = match live {
+        None => return ("not-served", "not served".to_owned()),
+        Some(Live::Silent) => return ("stopped", "stopped, or stuck in its disk".to_owned()),
+        Some(Live::Going(state)) => state,
+    };
+    let moved = |state: &State| {
+        let progress = &state.progress;
+        format!(
+            "{} received, {} sent since it began",
+            HumanBytes(progress.bytes_received),
+            HumanBytes(progress.bytes_sent)
+        )
+    };
+    match state.phase {
+        Phase::Scanning => ("scanning", format!("scanning, {} looked at", state.progress.scanned)),
+        Phase::Syncing => ("syncing", format!("syncing, {needed} needed; {}", moved(state))),
+        Phase::Waiting => {
+            let who =
+                if state.peers.is_empty() { "nobody is connected" } else { "nobody connected can help" };
+            ("waiting", format!("waiting, {needed} needed and {who}"))
+        }
+        Phase::InSync => ("in-sync", format!("in sync; {}", moved(state))),
+        Phase::Alone if state.peers.is_empty() => {
+            ("alone", "nothing needed as far as is known; nobody is connected".to_owned())
+        }
+        Phase::Alone => ("alone", "nothing needed; others are still at it".to_owned()),
+        Phase::Stopping => ("stopping", "stopping".to_owned()),
+    }
+}
+
+fn describe_trouble(sheet: &mut Sheet, state: &State) {
+    for problem in &state.problems {
+        sheet.line(&format!("! {}: {}", clean(&problem.path), clean(&problem.what)));
+    }
+    let more = state.problem_count - state.problems.len() as u64;
+    if more > 0 {
+        sheet.line(&format!("! {more} more problems"));
+    }
+    let problems: Vec<Value> =
+        state.problems.iter().map(|one| json!({ "path": one.path, "what": one.what })).collect();
+    sheet.fact("problems", problems);
+    sheet.fact("problem_count", state.problem_count);
+}
+
+fn describe_watch(sheet: &mut Sheet, state: &State) {
+    let State { directories, watched, full_pass_ago, .. } = state;
+    let ago = full_pass_ago.map(|ago| format!("looked at in full {} ago", HumanDuration(ago)));
+    sheet.line(&format!(
+        "{watched} of {directories} directories watched, {}",
+        ago.unwrap_or_else(|| "not looked at in full yet".to_owned())
+    ));
+    sheet.fact("directories", *directories);
+    sheet.fact("watched", *watched);
+    sheet.fact("full_pass_ago_s", full_pass_ago.map(|ago| ago.as_secs()));
+    let progress = &state.progress;
+    sheet.fact("scanned", progress.scanned);
+    sheet.fact("bytes_received", progress.bytes_received);
+    sheet.fact("bytes_sent", progress.bytes_sent);
+    let listening: Vec<String> = state.listening.iter().map(ToString::to_string).collect();
+    sheet.line(&format!("listens on {}", listening.join(", ")));
+    sheet.fact("listening", listening);
+}
+
+fn describe_members(sheet: &mut Sheet, membership: &Membership, own: &PeerId, state: Option<&State>) {
     let mut members = Vec::new();
     for (peer, member) in &membership.members {
-        let is_self = *peer == replica.identity.peer_id();
+        let is_self = peer == own;
         let role = format!("{:?}", member.role).to_lowercase();
-        let mark = if is_self { " (this device)" } else { "" };
-        text += &format!("\n  {role:7} {} {}{mark}", peer.short(), clean(&member.label));
-        members
-            .push(json!({ "peer": peer.to_string(), "label": member.label, "role": role, "self": is_self }));
+        let session = state.and_then(|state| state.peers.iter().find(|session| session.peer == *peer));
+        let mark = match (is_self, session) {
+            (true, _) => " (this device)".to_owned(),
+            (false, None) => String::new(),
+            (false, Some(session)) => {
+                let how = match (session.is_in_sync, session.needed) {
+                    (true, _) => "in sync".to_owned(),
+                    (false, Some(needed)) if needed > 0 => format!("needs {needed}"),
+                    (false, _) => "busy".to_owned(),
+                };
+                format!(", connected at {}, {how}", session.addr)
+            }
+        };
+        sheet.line(&format!("{role:7} {} {}{mark}", peer.short(), clean(&member.label)));
+        members.push(json!({
+            "peer": peer.to_string(), "label": member.label, "role": role, "self": is_self,
+            "connected": session.is_some(), "addr": session.map(|session| session.addr.to_string()),
+            "needed": session.and_then(|session| session.needed),
+            "in_sync": session.is_some_and(|session| session.is_in_sync),
+        }));
     }
-    let value = json!({
-        "event": "folder", "root": root, "folder": replica.folder.to_string(), "label": membership.folder_label,
-        "admitted": is_admitted, "files": on_disk, "needed": needed, "entries": entries, "members": members,
-    });
-    Ok((text, value))
+    sheet.fact("members", members);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dunlin_pipeline::service::Progress;
+
+    fn state(phase: Phase) -> Live {
+        let progress = Progress { bytes_received: 2048, ..Progress::default() };
+        Live::Going(Box::new(State {
+            phase,
+            progress,
+            peers: Vec::new(),
+            listening: Vec::new(),
+            problems: Vec::new(),
+            problem_count: 0,
+            directories: 1,
+            watched: 1,
+            full_pass_ago: None,
+        }))
+    }
+
+    #[test]
+    fn each_standing_has_its_word() {
+        for (live, needed, word, part) in [
+            (None, 0, "not-served", "not served"),
+            (Some(Live::Silent), 0, "stopped", "stopped"),
+            (Some(state(Phase::Scanning)), 0, "scanning", "0 looked at"),
+            (Some(state(Phase::Syncing)), 7, "syncing", "7 needed; 2.00 KiB received"),
+            (Some(state(Phase::Waiting)), 3, "waiting", "nobody is connected"),
+            (Some(state(Phase::InSync)), 0, "in-sync", "in sync"),
+            (Some(state(Phase::Alone)), 0, "alone", "nobody is connected"),
+            (Some(state(Phase::Stopping)), 0, "stopping", "stopping"),
+        ] {
+            let (found, text) = standing(live.as_ref(), needed);
+            assert_eq!(found, word);
+            assert!(text.contains(part), "{text}");
+        }
+    }
 }

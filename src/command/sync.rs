@@ -8,12 +8,13 @@ use crate::home::{Home, random};
 use crate::replica::{Replica, check_root, find_replicas, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
+use crate::steward::Steward;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::invite;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::Goal;
+use dunlin_pipeline::service::{Goal, Shaper};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -96,12 +97,12 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
     let pass = if guest.is_admitted()? { None } else { Some(local_invite(&host)?) };
     let loopback = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
     let goal = Goal::InSync { alone_max: Some(LOCAL_PATIENCE) };
-    let plan = |dial, join| Plan { listen: loopback.clone(), dial, join, goal };
+    let plan = |dial, join| Plan { listen: loopback.clone(), dial, join, goal, shaper: Shaper::default() };
     let first = launch(&host, plan(Vec::new(), None))?;
     let addrs = wait_listening(&first)?;
     let second = launch(&guest, plan(addrs, pass))?;
-    let interrupt = Interrupt::stops(&[&first, &second])?;
-    let mut reports = watch(vec![(host_name, first), (guest_name, second)], Together::Yes, screen);
+    let interrupt = Interrupt::stops(&[&first, &second], None)?;
+    let mut reports = watch(vec![(host_name, first), (guest_name, second)], Together::Yes, screen, None);
     if reports[0].0 != shown(&dirs[0]) {
         reports.reverse();
     }
@@ -126,16 +127,18 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
     let replicas: Vec<Replica> =
         dirs.into_iter().map(|dir| Replica::open(home, dir)).collect::<Result<_, _>>()?;
     let goal = Goal::InSync { alone_max: Some(Duration::from_secs(args.wait)) };
+    let mut steward = Steward::start(home, None)?;
     let mut runs = Vec::new();
     for replica in &replicas {
         let mut dial = known_addrs(replica)?;
         dial.extend(&args.peer);
         let listen = listen_addrs(&args.listen, home.replica(&replica.root).port());
-        let plan = Plan { listen, dial: dial.into_iter().collect(), join: None, goal };
+        let plan =
+            Plan { listen, dial: dial.into_iter().collect(), join: None, goal, shaper: steward.shaper() };
         runs.push((shown(&replica.root), launch(replica, plan)?));
     }
-    let interrupt = Interrupt::stops(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>())?;
-    let reports = watch(runs, Together::Yes, screen);
+    let interrupt = Interrupt::stops(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>(), Some(&steward))?;
+    let reports = watch(runs, Together::Yes, screen, Some(&mut steward));
     screen.report("sync", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
 }

@@ -1,10 +1,10 @@
 //! Recovery on the real file system: what it takes for torn, and that it takes nothing away unkept.
 
-use dunlin_core::content::{Body, Content, Meta, Timestamp};
+use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
 use dunlin_core::id::{ChainId, ContentHash, Dot};
 use dunlin_core::identity::Identity;
 use dunlin_core::path::{Name, RelPath};
-use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::folder::intent::{Intent, IntentStep, RowAfter};
 use dunlin_storage::folder::recover::recover;
@@ -60,6 +60,38 @@ fn what_came_out_at_the_last_moment_is_kept_beside_what_has_its_name() {
 }
 
 #[test]
+fn an_edit_of_the_last_moment_goes_back_where_it_was() {
+    for (standing, stays) in
+        [(Some(&b"ours"[..]), &b"the user's"[..]), (None, b"the user's"), (Some(b"newer"), b"newer")]
+    {
+        let device = Device::new();
+        let step = device.put_over(b"f", b"ours", b"meant");
+        std::fs::write(device.own("stage").join(step), b"the user's").unwrap();
+        standing.into_iter().for_each(|bytes| device.stands(b"f", bytes));
+        device.recover();
+        assert_eq!(std::fs::read(device.path(b"f")).unwrap(), stays);
+        let kept: Vec<Vec<u8>> = device.history().iter().map(|path| std::fs::read(path).unwrap()).collect();
+        assert_eq!(kept.contains(&b"the user's".to_vec()), stays == b"newer");
+    }
+}
+
+#[test]
+fn what_was_edited_in_the_moment_of_its_removal_goes_back() {
+    let device = Device::new();
+    let name = device.take_away(b"f", b"meant");
+    std::fs::write(device.own("stage").join(&name), b"the user's").unwrap();
+    device.recover();
+    assert_eq!(std::fs::read(device.path(b"f")).unwrap(), b"the user's");
+
+    let device = Device::new();
+    let name = device.take_away(b"f", b"meant");
+    std::fs::write(device.own("stage").join(&name), b"meant").unwrap();
+    device.recover();
+    assert!(!device.path(b"f").exists(), "what was meant to go is gone");
+    assert_eq!(device.history().len(), 1);
+}
+
+#[test]
 fn a_link_that_came_out_is_kept_too() {
     let device = Device::new();
     let step = device.put(b"f", b"ours");
@@ -76,8 +108,7 @@ fn a_row_that_is_younger_than_an_open_intent_stays() {
     device.put(b"f", b"these bytes");
     device.stands(b"f", b"these bytes");
     // Since then other bytes came and went, and these are back as a later version, with a time of its own.
-    let later = Dot { seq: 3, ..dot() };
-    let row = device.know(b"f", b"these bytes", later);
+    let row = device.know_later_version(b"f", b"these bytes");
     device.recover();
     assert_eq!(device.row(b"f"), Some(row.clone()));
     // Its time is gone with the power: it is the later version all the same.
@@ -85,14 +116,8 @@ fn a_row_that_is_younger_than_an_open_intent_stays() {
     std::fs::File::open(device.path(b"f")).unwrap().set_modified(UNIX_EPOCH).unwrap();
     device.recover();
     let now = device.row(b"f").unwrap();
-    assert_eq!(now.versions, [later]);
+    assert_eq!(now.versions, row.versions);
     assert_ne!(now.stat, row.stat);
-}
-
-/// The version that a step puts.
-fn dot() -> Dot {
-    let chain = ChainId { author: Identity::from_seed(&[7; 32]).peer_id(), incarnation: 1 };
-    Dot { chain, seq: 1, index: 0 }
 }
 
 /// A folder on disk with a store.
@@ -111,47 +136,40 @@ impl Device {
 
     /// Writes down that a new file is about to be put; gives its name in the stage.
     fn put(&self, name: &[u8], bytes: &[u8]) -> &'static str {
-        let dot = dot();
-        let content = Content { size: bytes.len() as u64, hash: ContentHash::of(bytes), manifest: None };
-        let mtime = Timestamp { secs: PUT_AT as i64, nanos: 0 };
-        let after = RowAfter {
-            node: dot,
-            shown_as: ShownAs::Main,
-            body: Body::File(content),
-            meta: Meta { mode: 0o644, mtime },
-            versions: vec![dot],
-            places: vec![dot],
-            dir: None,
-            twins: Vec::new(),
-        };
-        let path = vec![Name::parse(name).unwrap()];
-        let staged = Some("0.tmp".to_owned());
-        let step = IntentStep { path, after: Some(after), before: None, staged, place: None };
-        let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
-        edit.put_intent(&encode(&Intent { steps: vec![step] })).unwrap();
-        edit.commit().unwrap();
+        self.intend(name, Some(row_after(bytes)), None, Some("0.tmp"));
         "0.tmp"
     }
 
-    /// Writes the row of a version that stands there.
-    fn know(&self, name: &[u8], bytes: &[u8], version: Dot) -> DiskRow {
-        let (dir, spot) = (self.folder.dir(&RelPath::root()).unwrap(), spot(name));
-        let Ok(Standing::Node(stat)) = dir.stat(name) else { panic!("nothing stands there") };
-        let content = Content { size: bytes.len() as u64, hash: ContentHash::of(bytes), manifest: None };
-        let row = DiskRow {
-            node: dot(),
-            shown_as: ShownAs::Main,
-            dir: None,
-            body: Body::File(content),
-            meta: Meta { mode: stat.mode & 0o777, mtime: stat.mtime },
-            versions: vec![version],
-            places: vec![dot()],
-            stat,
-            racy: false,
-            twins: Vec::new(),
-        };
+    /// The same over a file with the bytes `meant`.
+    fn put_over(&self, name: &[u8], bytes: &[u8], meant: &[u8]) -> &'static str {
+        self.intend(name, Some(row_after(bytes)), Some(row_before(meant)), Some("0.tmp"));
+        "0.tmp"
+    }
+
+    /// Writes down that a file with the bytes `meant` is about to go; gives its name in the stage.
+    fn take_away(&self, name: &[u8], meant: &[u8]) -> String {
+        self.intend(name, None, Some(row_before(meant)), None);
+        ContentHash::of(meant).to_string()
+    }
+
+    fn intend(&self, name: &[u8], after: Option<RowAfter>, before: Option<DiskRow>, staged: Option<&str>) {
+        let path = vec![Name::parse(name).unwrap()];
+        let step = IntentStep { path, after, before, staged: staged.map(str::to_owned), place: None };
         let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
-        edit.put_disk_row(&spot, &row).unwrap();
+        edit.put_intent(&encode(&Intent { steps: vec![step] })).unwrap();
+        edit.commit().unwrap();
+    }
+
+    /// Writes the row of a later version that stands there.
+    fn know_later_version(&self, name: &[u8], bytes: &[u8]) -> DiskRow {
+        let root = self.folder.dir(&RelPath::root()).unwrap();
+        let Ok(Standing::Node(stat)) = root.stat(name) else { panic!("nothing stands there") };
+        let before = row_before(bytes);
+        let later = Dot { seq: 3, ..before.node };
+        let meta = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
+        let row = DiskRow { versions: vec![later], meta, stat, ..before };
+        let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
+        edit.put_disk_row(&spot(name), &row).unwrap();
         edit.commit().unwrap();
         row
     }
@@ -187,6 +205,43 @@ impl Device {
     }
 }
 
+fn row_after(bytes: &[u8]) -> RowAfter {
+    let chain = ChainId { author: Identity::from_seed(&[7; 32]).peer_id(), incarnation: 1 };
+    let dot = Dot { chain, seq: 1, index: 0 };
+    let content = Content { size: bytes.len() as u64, hash: ContentHash::of(bytes), manifest: None };
+    RowAfter {
+        node: dot,
+        shown_as: ShownAs::Main,
+        body: Body::File(content),
+        meta: Meta { mode: 0o644, mtime: put_at() },
+        versions: vec![dot],
+        places: vec![dot],
+        dir: None,
+        twins: Vec::new(),
+    }
+}
+
+fn row_before(bytes: &[u8]) -> DiskRow {
+    let after = row_after(bytes);
+    let (size, mtime) = (bytes.len() as u64, put_at());
+    DiskRow {
+        node: after.node,
+        shown_as: after.shown_as,
+        dir: None,
+        body: after.body,
+        meta: after.meta,
+        versions: after.versions,
+        places: after.places,
+        stat: StatSig { dev: 1, ino: 1, size, mode: 0o644, mtime, ctime: mtime, kind: Kind::File },
+        racy: false,
+        twins: Vec::new(),
+    }
+}
+
 fn spot(name: &[u8]) -> Spot {
     Spot { dir: DirId::ROOT, name: Name::parse(name).unwrap() }
+}
+
+fn put_at() -> Timestamp {
+    Timestamp { secs: PUT_AT as i64, nanos: 0 }
 }

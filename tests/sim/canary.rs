@@ -33,19 +33,26 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 15] = [
+    pub const ALL: [(u8, Plant, &'static str); 22] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
+        (3, Plant::Product(Bug::FinalStatSkipped), "skip the final stat"),
         (4, Plant::PlainRename, "plain rename over the target"),
         (5, Plant::NoFileSync, "no sync of file bytes"),
         (6, Plant::NoNameSync, "no sync of directories"),
         (7, Plant::EarlyAnnouncement, "announce before the commit is durable"),
         (8, Plant::Product(Bug::RowBeforeRename), "rows before the rename"),
+        (9, Plant::Product(Bug::IntentLeft), "intent not cleared"),
         (14, Plant::Product(Bug::LocalClockInNames), "conflict names from the local clock"),
+        (15, Plant::Product(Bug::EleventhCopyPurged), "purge the eleventh copy"),
         (16, Plant::Product(Bug::MtimeWins), "the modification time picks the winner"),
         (17, Plant::Product(Bug::DeleteWins), "an edit loses to a delete"),
         (18, Plant::Product(Bug::CyclesUnchecked), "move cycles unchecked"),
+        (21, Plant::Product(Bug::UnreadableIsEmpty), "a read that fails is an empty file"),
+        (22, Plant::Product(Bug::SyncErrorIgnored), "a sync that fails is ignored"),
+        (26, Plant::Product(Bug::ChunkUnchecked), "a chunk is written before its hash is checked"),
         (29, Plant::Product(Bug::LamportUnchecked), "Lamport times unchecked"),
+        (41, Plant::Product(Bug::MissedNotSought), "what the watcher missed is ignored"),
         (42, Plant::Product(Bug::MergeKeepsOneSide), "a merge keeps one side where two meet"),
         (46, Plant::Product(Bug::HintBelieved), "a hint counts as a look"),
         (47, Plant::Product(Bug::RacyMoveUnread), "a move hides a change in the racy window"),
@@ -71,6 +78,15 @@ impl Plant {
                 plan.storm_ms = plan.storm_ms.min(6_000);
                 plan.deeds = 150;
             }
+            Plant::Product(Bug::FinalStatSkipped) => {
+                // Files that take more than one read, and people who write meanwhile.
+                (plan.large, plan.deeds_inside) = (4_000_000, 60);
+            }
+            Plant::Product(Bug::EleventhCopyPurged) => plan.gather(14),
+            Plant::Product(Bug::UnreadableIsEmpty) => plan.hardships.errors = 6,
+            Plant::Product(Bug::SyncErrorIgnored) => plan.hardships.errors = 6,
+            Plant::Product(Bug::ChunkUnchecked) => plan.hardships.garbled = 4,
+            Plant::Product(Bug::MissedNotSought) => plan.unnoticed = 50,
             Plant::Product(Bug::LocalClockInNames) => plan.clocks = 100_000,
             _ => {}
         }

@@ -5,6 +5,7 @@
 mod canary;
 mod device;
 mod disk;
+mod hardships;
 mod net;
 mod oracle;
 mod plan;

@@ -1,5 +1,6 @@
 //! What a seed asks for: how many devices, how wild a storm.
 
+use crate::hardships::Hardships;
 use crate::random::Random;
 
 /// One run's parameters, all drawn from its seed.
@@ -36,9 +37,28 @@ pub struct Plan {
     pub liars: u64,
     /// Of the deeds so many in a hundred change a line of a text.
     pub texts: u64,
+    pub hardships: Hardships,
 }
 
 impl Plan {
+    /// True if disks fail in a way in which a run may end.
+    pub fn may_end_a_run(&self) -> bool {
+        self.disk_failures > 0 || self.hardships.may_end_a_run()
+    }
+
+    /// Many devices, each of which writes the same file while nobody hears of the others (A10).
+    pub fn gather(&mut self, devices: usize) {
+        self.devices = devices;
+        self.storm_ms = 30_000;
+        self.deeds = 4 * devices as u64;
+        (self.large, self.texts, self.shuffles) = (0, 0, 0);
+        (self.partitions, self.crashes, self.deeds_inside) = (0, 2, 0);
+        self.latency_us = (200, 4_000);
+        self.work_us = (20, 200);
+        let hardships = Hardships { is_each_alone: true, focus: 90, ..Hardships::default() };
+        self.hardships = hardships;
+    }
+
     pub fn draw(random: &mut Random) -> Self {
         let is_stormy = random.percent(70);
         let many = |random: &mut Random, most: u64| if is_stormy { random.below(most + 1) } else { 0 };
@@ -62,6 +82,7 @@ impl Plan {
             shuffles: *random.pick(&[0, 0, 0, 40]).unwrap_or(&0),
             liars: if random.percent(10) { 1 } else { 0 },
             texts: 0,
+            hardships: Hardships::default(),
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct User {
     shuffles: u64,
     /// Of the deeds so many in a hundred change a line of a text.
     texts: u64,
+    /// Of the deeds so many in a hundred change the same file.
+    focus: u64,
     /// True while dunlin does not run: what it had not synced may be torn, and nobody touches that.
     pub is_alone: bool,
 }
@@ -34,7 +36,8 @@ type Spot = (u64, Vec<u8>);
 impl User {
     pub fn new(device: usize, random: Random, plan: &Plan) -> Self {
         let (large, shuffles, texts) = (plan.large, plan.shuffles, plan.texts);
-        Self { device, random, written: 0, half: None, large, shuffles, texts, is_alone: false }
+        let focus = plan.hardships.focus;
+        Self { device, random, written: 0, half: None, large, shuffles, texts, focus, is_alone: false }
     }
 
     /// Does one thing.
@@ -47,6 +50,9 @@ impl User {
         }
         if self.texts > 0 && self.random.percent(self.texts) {
             return self.edit_line(disk);
+        }
+        if self.focus > 0 && self.random.percent(self.focus) {
+            return self.edit_first(disk);
         }
         match self.random.below(100) {
             0..25 => self.create(disk),
@@ -179,6 +185,16 @@ impl User {
             _ => new,
         };
         self.say(disk, format!("edits {} ({} bytes)", show(&name), bytes.len()));
+        self.put(disk, ino, bytes, false);
+    }
+
+    /// Writes the first file anew, as everybody does.
+    fn edit_first(&mut self, disk: &mut State) {
+        let Some(((_, name), ino)) = self.spots(disk, Some(Kind::File)).into_iter().next() else {
+            return self.create(disk);
+        };
+        let bytes = self.content();
+        self.say(disk, format!("writes {} anew ({} bytes)", show(&name), bytes.len()));
         self.put(disk, ino, bytes, false);
     }
 

@@ -16,6 +16,7 @@ use dunlin_core::identity::Identity;
 use dunlin_transport::driver::{self, Waker};
 use dunlin_transport::limits::BULK_CREDIT;
 use dunlin_transport::noise::cipher::Cipher;
+use dunlin_transport::shaping::Shaper;
 use dunlin_transport::statistics::Board;
 use dunlin_transport::{Command, ConnId, Event, Lane, PskId};
 use std::error::Error;
@@ -64,6 +65,7 @@ impl Device {
             commands: commands_in,
             events: events_out,
             waker: waker.clone(),
+            shaper: Shaper::default(),
         };
         driver::spawn_observed(setup, board.clone())?;
         let Event::Listening { addrs } = events.recv()? else { return Err("no socket".into()) };

@@ -17,6 +17,7 @@ use crate::limits::{
     COMMANDS_PER_TURN, DATAGRAMS_MAX, RECEIVES_PER_TURN, SHUTDOWN_TIME, STATISTICS_EVERY, TRANSMITS_PER_TURN,
 };
 use crate::noise::cipher::Ciphers;
+use crate::shaping::Shaper;
 use crate::statistics::Board;
 use crate::{Command, Event};
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
@@ -44,6 +45,8 @@ pub struct Setup {
     pub events: Sender<Event>,
     /// Wakes it after a command.
     pub waker: Waker,
+    /// Bounds of what is sent and received, also while they change.
+    pub shaper: Shaper,
 }
 
 /// Binds the sockets and starts the thread.
@@ -66,6 +69,7 @@ pub fn spawn_observed(setup: Setup, board: Board) -> io::Result<JoinHandle<()>> 
             seed,
             ciphers: Ciphers::of_this_processor(),
             may_fragment: sockets.iter().any(Socket::may_fragment),
+            shaper: setup.shaper,
         },
     );
     seed.zeroize();

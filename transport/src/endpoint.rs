@@ -10,6 +10,7 @@
 
 use crate::congestion::Gated;
 use crate::connection::{Connection, Left};
+use crate::gate::Gate;
 use crate::limits::*;
 use crate::noise::QUIC_VERSION;
 use crate::noise::cipher::Ciphers;
@@ -19,6 +20,7 @@ use crate::noise::random::Random;
 use crate::pool::Pool;
 use crate::queue::Events;
 use crate::settings::{self, Clock, Servers, Transports};
+use crate::shaping::Shaper;
 use crate::statistics::Statistics;
 use crate::{Command, ConnId, DialError, Event, PskId, code};
 use bytes::BytesMut;
@@ -53,6 +55,7 @@ pub struct Endpoint {
     unread: BTreeSet<usize>,
     retries: VecDeque<(Transmit, Vec<u8>)>,
     events: Events,
+    gate: Gate,
     pool: Arc<Pool>,
     scratch: Vec<u8>,
 }
@@ -85,6 +88,8 @@ pub struct Setup {
     pub ciphers: Ciphers,
     /// True if the sockets cannot keep datagrams whole; then their size is not explored.
     pub may_fragment: bool,
+    /// Bounds of what is sent and received.
+    pub shaper: Shaper,
 }
 
 /// No endpoint can be made: the handshake's primitives are missing.
@@ -125,6 +130,7 @@ impl Endpoint {
             unread: BTreeSet::new(),
             retries: VecDeque::new(),
             events: Events::default(),
+            gate: Gate::new(setup.shaper),
             pool: Arc::default(),
             scratch: Vec::new(),
         })
@@ -212,6 +218,19 @@ impl Endpoint {
 
     /// A datagram came. Strangers get no answer, whatever they send.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        self.take_held(now);
+        if let Some(datagram) = self.gate.receive(now, datagram) {
+            self.take_datagram(now, datagram);
+        }
+    }
+
+    fn take_held(&mut self, now: Instant) {
+        while let Some(datagram) = self.gate.next_held(now) {
+            self.take_datagram(now, datagram);
+        }
+    }
+
+    fn take_datagram(&mut self, now: Instant, datagram: Datagram) {
         let Datagram { remote, local_ip, ecn, data } = datagram;
         if is_foreign(&data) {
             return;
@@ -296,6 +315,10 @@ impl Endpoint {
     /// Deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.clock.set(now);
+        self.take_held(now);
+        for handle in self.gate.open(now) {
+            self.activate(handle);
+        }
         while let Some((at, handle)) = self.deadlines.first().copied()
             && at <= now
         {
@@ -310,7 +333,8 @@ impl Endpoint {
 
     /// When [`Endpoint::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let quic = self.deadlines.first().map(|(at, _)| *at);
+        [quic, self.gate.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The next batch of at most `datagrams_max` datagrams, written to the empty `buffer`. Connections take turns.
@@ -328,7 +352,15 @@ impl Endpoint {
             let left = self.advance(now, handle);
             let Some(entry) = self.connections.get_mut(&handle) else { continue };
             entry.is_active = false;
-            let transmit = entry.connection.poll_transmit(now, datagrams_max, DATAGRAMS_MAX, buffer);
+            let remote = entry.connection.remote();
+            let transmit = if self.gate.may_send(now, handle, remote) {
+                entry.connection.poll_transmit(now, datagrams_max, self.gate.batch_max(), buffer)
+            } else {
+                None
+            };
+            if let Some(transmit) = &transmit {
+                self.gate.sent(now, transmit.destination, transmit.size);
+            }
             if transmit.is_some() || left == Left::More {
                 self.activate(handle);
             } else {

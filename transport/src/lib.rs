@@ -11,11 +11,13 @@ pub mod endpoint;
 pub mod event;
 pub mod limits;
 pub mod noise;
+pub mod shaping;
 pub mod statistics;
 
 mod congestion;
 mod connection;
 mod frame;
+mod gate;
 mod pool;
 mod queue;
 mod settings;

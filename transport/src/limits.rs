@@ -95,6 +95,13 @@ pub const RECEIVES_PER_TURN: usize = 4;
 pub const TRANSMITS_PER_TURN: usize = 16;
 /// Commands taken in one turn.
 pub const COMMANDS_PER_TURN: usize = 1024;
+/// Where a rate is bounded, a batch to send is no more than this time's worth, and so much may pass at once after
+/// a rest.
+pub const BURST_TIME: Duration = Duration::from_millis(50);
+/// Where a rate is bounded, received datagrams wait no longer than this time.
+pub const HELD_TIME: Duration = Duration::from_millis(250);
+/// And so many bytes of them may wait at any rate.
+pub const HELD_BYTES_MIN: usize = 64 * KIB;
 /// Bytes of one receive buffer, and of one batch to send: UDP's own bound.
 pub const DATAGRAMS_MAX: usize = 65_507;
 /// The smallest datagram that every path carries (RFC 9000 §14).

@@ -4,6 +4,7 @@
 //! hash are said by the frame and by the signed manifest. The receiver allocates what the manifest
 //! says, 4 MiB at most, and takes nothing that does not fill it exactly and hash right (I1).
 
+use crate::canary::{self, Bug};
 use crate::id::ContentHash;
 use crate::limits::CHUNK_BYTES_MAX;
 use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
@@ -66,5 +67,6 @@ pub fn open<'a>(
     if plain.len() != size {
         return Err(OpenError::WrongSize);
     }
-    if ContentHash::of(&plain) == *hash { Ok(plain) } else { Err(OpenError::WrongHash) }
+    let is_right = ContentHash::of(&plain) == *hash || canary::is(Bug::ChunkUnchecked);
+    if is_right { Ok(plain) } else { Err(OpenError::WrongHash) }
 }

@@ -183,6 +183,9 @@ fn picture(tree: &dyn TreeRead, node: &Node, name: &Name) -> Result<Option<Pictu
             losers.push((shown, Signature { id: head.id, wall_ms: head.wall_ms }));
         }
     }
+    if canary::is(Bug::EleventhCopyPurged) {
+        losers.truncate(10);
+    }
     Ok(Some(Picture { main, losers }))
 }
 

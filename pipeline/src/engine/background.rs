@@ -66,17 +66,25 @@ pub struct Background {
     /// When the piece under way was ordered.
     piece: Option<Instant>,
     coverage: Coverage,
+    /// When the last pass over everything ended.
+    full_pass: Option<Instant>,
 }
 
 impl Background {
+    /// When the whole folder had been looked at last.
+    pub fn full_pass(&self) -> Option<Instant> {
+        self.full_pass
+    }
+
     /// What was watched at the end of the last pass.
     pub fn coverage(&self) -> Coverage {
         self.coverage
     }
 
     /// The whole folder was looked at in one go; gives the pause until the next pass.
-    pub fn handle_whole_scan(&mut self, coverage: Coverage) -> Duration {
+    pub fn handle_whole_scan(&mut self, now: Instant, coverage: Coverage) -> Duration {
         self.pass = None;
+        self.full_pass = Some(now);
         self.coverage = coverage;
         self.pause(Duration::ZERO)
     }
@@ -118,6 +126,7 @@ impl Background {
             return (PAUSE_LEAST.max(took * 4), None);
         }
         self.coverage = pass.coverage;
+        self.full_pass = Some(now);
         let found = if pass.has_overflown { Found::TooMuch } else { Found::Differ(pass.differ) };
         (self.pause(now.saturating_duration_since(pass.began)), Some(found))
     }

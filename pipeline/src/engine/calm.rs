@@ -15,7 +15,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Our own state, as the others should know it.
-    fn own_status(&self) -> Status {
+    pub(super) fn own_status(&self) -> Status {
         let is_quiet = self.local.first_scan_done()
             && !self.local.is_wanted()
             && !self.local.has_put_off()
@@ -129,7 +129,7 @@ impl Engine {
 }
 
 /// True if both ends are quiet and hold the same entries.
-fn agrees(session: &Session, ours: &Status) -> bool {
+pub(super) fn agrees(session: &Session, ours: &Status) -> bool {
     let is_said = session.status_sent == Some(*ours);
     let is_open = session.stage == Stage::Open;
     is_open

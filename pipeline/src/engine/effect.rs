@@ -3,7 +3,9 @@
 //! An effect is an order, complete in itself; the hand that obeys has no opinion. Each order is
 //! answered by exactly one [`Event`](super::event::Event) unless its doc says otherwise.
 
+use crate::ask::Answer;
 use crate::jobs::record::Observed;
+use crate::jobs::resolve::Keep;
 use crate::service::Notice;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::Manifest;
@@ -33,6 +35,13 @@ pub enum Effect {
     Net(Command),
     /// To the people; not answered.
     Tell(Notice),
+    /// To who asked; not answered.
+    Reply {
+        /// Of the question.
+        ticket: u64,
+        /// The answer.
+        answer: Answer,
+    },
 }
 
 /// Orders that read or write the store.
@@ -59,6 +68,15 @@ pub enum LedgerOrder {
     Merge {
         /// Also those that none of which this device has written.
         by_all: bool,
+    },
+    /// Sign what a person wants done about the conflict of a copy. Answered by `Resolved`.
+    Resolve {
+        /// Of the question.
+        ticket: u64,
+        /// The copy.
+        copy: RelPath,
+        /// What shall stay.
+        keep: Keep,
     },
     /// Read entries that a peer lacks, in causal order.
     Load {

@@ -1,10 +1,12 @@
 //! Everything that can happen to the engine: what the senses report and what the hands answer.
 
 use super::hint::Hint;
+use crate::ask::Ask;
 use crate::jobs::admit::Admitted;
 use crate::jobs::merge::Merged;
 use crate::jobs::plan::Plan;
 use crate::jobs::record::Recorded;
+use crate::jobs::resolve::ResolveError;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::PeerId;
@@ -29,6 +31,15 @@ pub enum Event {
     Recorded(Recorded, LedgerState),
     /// The answer to `Merge`; `state` is the ledger's state after it.
     Merged(Merged, LedgerState),
+    /// The answer to `Resolve`.
+    Resolved {
+        /// Of the question.
+        ticket: u64,
+        /// Whether it is signed, or why not.
+        result: Result<(), ResolveError>,
+        /// The ledger's state after it.
+        state: LedgerState,
+    },
     /// Entries of a peer were taken in, or not.
     Admitted {
         /// Who sent them.
@@ -139,6 +150,13 @@ pub enum Event {
     },
     /// The transport reports.
     Net(dunlin_transport::Event),
+    /// Somebody wants to know something, or to have it done; answered by one `Reply`.
+    Ask {
+        /// Names it in the answer.
+        ticket: u64,
+        /// What.
+        ask: Ask,
+    },
     /// Somebody asks to stop.
     Stop,
     /// A hand cannot go on: its store or its folder failed.

@@ -9,8 +9,10 @@
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
 //! contents, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
 //! between sessions and the rest; `quiet` says when a hint is worth a look and `background` when to look
-//! without one, `watch` has it done; `calm` says when a one-shot run is over.
+//! without one, `watch` has it done; `calm` says when a one-shot run is over, and `asks`
+//! answers what people ask.
 
+mod asks;
 mod background;
 mod calm;
 pub mod effect;
@@ -31,6 +33,7 @@ mod wake;
 mod watch;
 
 use crate::service::{Ended, Goal, Notice, Problem, Progress, Report};
+use asks::Asks;
 use background::Background;
 use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
@@ -97,6 +100,7 @@ pub struct Engine {
     progress: Progress,
     problems: BTreeMap<String, String>,
     conflicts: u64,
+    asks: Asks,
     listening: Vec<SocketAddr>,
     told: Progress,
     /// How it will have ended once the farewells are over.
@@ -128,6 +132,7 @@ impl Engine {
             progress: Progress::default(),
             problems: BTreeMap::new(),
             conflicts: 0,
+            asks: Asks::default(),
             listening: Vec::new(),
             told: Progress::default(),
             pending_end: None,
@@ -187,6 +192,7 @@ impl Engine {
                 Wake::Look => self.look(now),
                 Wake::Survey => self.survey(now),
                 Wake::NobodyThere => self.nobody_there(),
+                Wake::Moment => self.answer_calms(now),
                 Wake::Farewell => self.end_now(),
             }
         }
@@ -197,6 +203,7 @@ impl Engine {
     pub fn handle(&mut self, now: Instant, event: Event) {
         match event {
             Event::Net(event) => self.handle_net(now, event),
+            Event::Ask { ticket, ask } => self.handle_ask(now, ticket, ask),
             Event::Stop => self.stop(now, Ended::Stopped),
             Event::Failed(text) => self.stop(now, Ended::Failed(text)),
             Event::Recovered { .. } => self.local.rescan_all(),
@@ -219,6 +226,7 @@ impl Engine {
                 self.remote.want_plan();
                 self.merging.want();
             }
+            Event::Resolved { ticket, result, state } => self.handle_resolved(ticket, result, state),
             Event::Merged(merged, state) => self.handle_merged(now, merged, state),
             Event::Ledger(state) => self.set_ledger(state),
             Event::Verified { ticket, from, entries, bad } => {
@@ -256,6 +264,7 @@ impl Engine {
         while self.advance_local() || self.advance_remote() || self.advance_fetch() || self.advance_merge() {}
         self.advance_sessions();
         self.retry_later(now);
+        self.answer_patient(now);
         self.check_calm(now);
         self.progress.needed = self.ledger.dirty;
         self.progress.scanning = self.local.is_scanning();

@@ -20,6 +20,8 @@ pub enum Wake {
     Look,
     /// Go on with the background scanner's pass, or begin one.
     Survey,
+    /// People who wait for calm have waited long enough.
+    Moment,
     /// A one-shot run has found nobody for too long.
     NobodyThere,
     /// A session that is closing gets no more time.

@@ -64,7 +64,7 @@ impl Engine {
         self.conflicts = report.conflict_copies;
         if self.config.goal == Goal::Serve {
             let coverage = Coverage { directories: report.directories, watched: report.watched };
-            let pause = self.background.handle_whole_scan(coverage);
+            let pause = self.background.handle_whole_scan(now, coverage);
             self.wakes.disarm(Wake::Survey);
             self.wakes.arm(Wake::Survey, now, pause);
             self.tell_coverage();

@@ -8,6 +8,7 @@ use super::ledger_state::{ledger_state, load};
 use super::merge::merge_texts;
 use super::plan::plan;
 use super::record::record;
+use super::resolve::{ResolveError, resolve};
 use super::texts::read_texts;
 use crate::engine::effect::LedgerOrder;
 use crate::engine::event::{Event, FoundManifest};
@@ -58,6 +59,13 @@ impl LedgerHand {
             LedgerOrder::Merge { by_all } => {
                 let merged = merge_texts(&self.folder, store, &self.identity, by_all, wall_ms)?;
                 Some(Event::Merged(merged, ledger_state(store)?))
+            }
+            LedgerOrder::Resolve { ticket, copy, keep } => {
+                let result = resolve(&self.folder, store, &self.identity, &copy, keep, wall_ms);
+                match result {
+                    Err(ResolveError::Job(error)) => return Err(error),
+                    result => Some(Event::Resolved { ticket, result, state: ledger_state(store)? }),
+                }
             }
             LedgerOrder::Load { conn, known, budget } => {
                 let (entries, known) = load(store, known, budget)?;

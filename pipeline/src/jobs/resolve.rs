@@ -33,6 +33,22 @@ pub enum Keep {
     Both,
 }
 
+impl Keep {
+    /// By its word on the command line.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Keep::Winner, Keep::Copy, Keep::Both].into_iter().find(|keep| keep.word() == word)
+    }
+
+    /// Its word on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Keep::Winner => "winner",
+            Keep::Copy => "copy",
+            Keep::Both => "both",
+        }
+    }
+}
+
 /// Why a conflict cannot be resolved.
 #[derive(Debug, Error)]
 pub enum ResolveError {

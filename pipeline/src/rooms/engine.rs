@@ -1,5 +1,6 @@
 //! The engine's room: passes events in and orders out, and sleeps in between.
 
+use super::asks::{Open, Question};
 use super::digest::Digest;
 use super::watch::Basket;
 use crate::engine::effect::{Effect, FolderOrder, LedgerOrder};
@@ -28,6 +29,7 @@ pub struct Room {
     pub net_commands: Sender<Command>,
     pub waker: Waker,
     pub notices: Sender<Notice>,
+    pub asks: Receiver<Question>,
     pub stop: Receiver<()>,
 }
 
@@ -35,8 +37,9 @@ impl Room {
     /// Runs until the engine has ended; gives its report.
     pub fn run(self, config: Config, state: LedgerState) -> Option<Report> {
         let mut engine = Engine::new(config, state, Instant::now());
-        let no_scan = never();
-        while self.obey(&mut engine).is_some() {
+        let mut open = Open::default();
+        let (no_scan, no_asks) = (never(), never());
+        while self.obey(&mut engine, &mut open).is_some() {
             if let Some(report) = engine.report() {
                 // Who does not read has the report.
                 let _ = self.notices.try_send(Notice::Ended(report.ended.clone()));
@@ -48,6 +51,7 @@ impl Room {
             let now = Instant::now();
             let sleep = engine.next_wake().map_or(SLEEP_MAX, |at| at.saturating_duration_since(now));
             let seen = if engine.has_room_for_scan() { &self.seen } else { &no_scan };
+            let asks = if open.has_room() { &self.asks } else { &no_asks };
             let event = select! {
                 recv(self.done) -> event => event.ok(),
                 recv(self.net_events) -> event => {
@@ -56,6 +60,7 @@ impl Room {
                 }
                 recv(seen) -> event => event.ok(),
                 recv(self.hints) -> _ => self.basket.take().map(Event::Dirty),
+                recv(asks) -> question => Some(question.map_or(Event::Stop, |question| open.take(question))),
                 recv(self.stop) -> _ => Some(Event::Stop),
                 default(sleep) => None,
             };
@@ -69,7 +74,7 @@ impl Room {
     }
 
     /// Passes the engine's orders on; `None` if a room is gone.
-    fn obey(&self, engine: &mut Engine) -> Option<()> {
+    fn obey(&self, engine: &mut Engine, open: &mut Open) -> Option<()> {
         let mut has_commands = false;
         while let Some(effect) = engine.poll_effect() {
             match effect {
@@ -80,6 +85,7 @@ impl Room {
                     has_commands = true;
                     self.net_commands.send(command).ok()?;
                 }
+                Effect::Reply { ticket, answer } => open.reply(ticket, answer),
                 // Nobody has to listen.
                 Effect::Tell(notice) => drop(self.notices.try_send(notice)),
             }

@@ -3,6 +3,7 @@
 //! A room takes an order, has a job do it, and reports; it has no opinion. All are joined at the end,
 //! the engine first: once it is gone the others' channels are closed, and they end by themselves.
 
+pub mod asks;
 pub mod clock;
 mod digest;
 mod engine;
@@ -18,6 +19,7 @@ use crate::jobs::ledger_hand::LedgerHand;
 use crate::jobs::ledger_state::{count_conflicts, ledger_state};
 use crate::service::{Ended, Goal, Notice, Progress, Report, Setup};
 use crate::wiring::Wiring;
+use asks::Asker;
 use crossbeam_channel::{Receiver, Sender};
 use digest::Digest;
 use dunlin_storage::folder::fs::{Folder, FsError};
@@ -54,6 +56,7 @@ pub struct Running {
     /// What it tells.
     pub notices: Receiver<Notice>,
     stop: Sender<()>,
+    asker: Asker,
     store: Arc<dyn Store>,
     engine: JoinHandle<Option<Report>>,
     others: Vec<JoinHandle<()>>,
@@ -69,6 +72,11 @@ impl Running {
     /// A wish to stop that another thread can make.
     pub fn stopper(&self) -> Sender<()> {
         self.stop.clone()
+    }
+
+    /// A way to ask it something that another thread can have.
+    pub fn asker(&self) -> Asker {
+        self.asker.clone()
     }
 
     /// Waits for its end.
@@ -109,6 +117,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         commands: wiring.net_commands.from,
         events: wiring.net_events.to,
         waker: waker.clone(),
+        shaper: setup.shaper,
     })
     .map_err(StartError::Network)?;
     let ledger = ledger::Ledger {
@@ -143,6 +152,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         net_commands: wiring.net_commands.to,
         waker,
         notices: wiring.notices.to,
+        asks: wiring.asks.from,
         stop: wiring.stop.from,
     };
     let (orders, folder_orders) = (wiring.ledger.from, wiring.folder.from);
@@ -152,7 +162,14 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         net,
     ];
     let engine = spawn("dunlin-engine", move || room.run(config, state))?;
-    Ok(Running { notices: wiring.notices.from, stop: wiring.stop.to, store: setup.store, engine, others })
+    Ok(Running {
+        notices: wiring.notices.from,
+        stop: wiring.stop.to,
+        asker: Asker::new(wiring.asks.to),
+        store: setup.store,
+        engine,
+        others,
+    })
 }
 
 /// Only who goes on watches; on a file system whose changes may come from elsewhere nobody can.

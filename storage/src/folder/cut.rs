@@ -2,6 +2,7 @@
 
 use super::fs::{self, Folder, FsError, Standing};
 use crate::disk::StatSig;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::chunk::digest::{Digest, Digester, FixedChunk};
 use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Kind, Timestamp};
@@ -95,11 +96,16 @@ pub fn cut(
         let file = dir.open_read(name.as_bytes()).map_err(fs_error)?;
         let before = file.stat().map_err(fs_error)?;
         buffer.resize(READ_SIZE.min(seen.size as usize + 1), 0);
-        let digest = digest(&*file, &mut buffer, seen.size, previous, for_each).map_err(fs_error)?;
+        let digest = match digest(&*file, &mut buffer, seen.size, previous, for_each) {
+            Err(_) if canary::is(Bug::UnreadableIsEmpty) => {
+                Some(Digester::new(Strategy::choose(0, &[], None)).finish())
+            }
+            other => other.map_err(fs_error)?,
+        };
         let after = file.stat().map_err(fs_error)?;
         if let Some(digest) = digest
             && before == Standing::Node(seen)
-            && after == before
+            && (after == before || canary::is(Bug::FinalStatSkipped))
         {
             let is_text = is_mergeable(&digest, &buffer);
             return Ok(Cut { stat: seen, digest, racy: is_racy(&seen, now), is_text });

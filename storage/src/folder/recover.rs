@@ -5,8 +5,8 @@
 
 use super::apply::{ApplyFailed, write_row};
 use super::cut::is_racy;
-use super::fs::{self, Folder, FsError, Standing};
-use super::history::{hash_of, keep_unknown};
+use super::fs::{self, DirHandle, Folder, FsError, Standing};
+use super::history::{hash_of, history_name, keep_unknown};
 use super::intent::{Intent, IntentStep, RowAfter};
 use crate::disk::{DiskRow, Spot, StatSig};
 use crate::store::edit::Edit;
@@ -79,6 +79,7 @@ fn recover_step(
     now: Timestamp,
 ) -> Result<Option<RelPath>, ApplyFailed> {
     let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(None) };
+    give_back(folder, &path, step).map_err(ApplyFailed::Sync)?;
     let found = folder.parent(&path).and_then(|(dir, name)| dir.stat(name.as_bytes()));
     if let Some(staged) = &step.staged {
         keep_unless_ours(folder, staged, step).map_err(ApplyFailed::Sync)?;
@@ -171,15 +172,50 @@ fn is_the_one_before(row: Option<&DiskRow>, step: &IntentStep) -> bool {
     row.map(name) == step.before.as_ref().map(name)
 }
 
+/// A user's change of the last moment had come out of his folder, and the crash came before it was put back:
+/// what is in the stage is neither ours nor what was meant to come out. It goes back if ours, or nothing, stands
+/// where it was; whatever else stands there is newer.
+fn give_back(folder: &Folder, path: &RelPath, step: &IntentStep) -> Result<(), FsError> {
+    let Some(before) = &step.before else { return Ok(()) };
+    let came_out = match (&step.staged, &step.after) {
+        (Some(staged), _) => staged.clone(),
+        (None, None) => history_name(before),
+        (None, Some(_)) => return Ok(()),
+    };
+    let (stage, staged) = (folder.stage(), came_out.as_bytes());
+    let after = step.after.as_ref().map(|after| &after.body);
+    let is_known = || std::iter::once(&before.body).chain(after).any(|body| is_body(stage, staged, body));
+    if stage.stat(staged) == Err(FsError::NotFound) || is_known() {
+        return Ok(());
+    }
+    let Ok((dir, name)) = folder.parent(path) else { return Ok(()) };
+    let given = match dir.stat(name.as_bytes()) {
+        Ok(Standing::Node(stat)) if holds(folder, path, step, stat) == Ok(true) => {
+            stage.exchange(staged, &*dir, name.as_bytes())
+        }
+        Err(FsError::NotFound) => stage.rename_new(staged, &*dir, name.as_bytes()),
+        _ => Ok(()),
+    };
+    match given {
+        Err(FsError::NotFound | FsError::Exists) => Ok(()),
+        other => other,
+    }
+}
+
+/// True if a file or link is what a body says.
+fn is_body(dir: &dyn DirHandle, name: &[u8], body: &Body) -> bool {
+    match body {
+        Body::File(content) => hash_of(dir, name) == Ok(content.hash),
+        Body::Symlink(target) => dir.read_link(name).as_ref() == Ok(target),
+        Body::Directory | Body::Deleted => false,
+    }
+}
+
 /// The staged name of a step holds the new content before the exchange and the old one after it. The
 /// new one is ours; anything else goes to history, since it may be the user's edit of the last moment.
 fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) -> Result<(), FsError> {
     let (stage, name) = (folder.stage(), staged.as_bytes());
-    let is_ours = match step.after.as_ref().map(|after| &after.body) {
-        Some(Body::File(content)) => hash_of(stage, name) == Ok(content.hash),
-        Some(Body::Symlink(target)) => stage.read_link(name).as_ref() == Ok(target),
-        _ => false,
-    };
+    let is_ours = step.after.as_ref().is_some_and(|after| is_body(stage, name, &after.body));
     match if is_ours { Ok(()) } else { keep_unknown(folder, staged) } {
         Err(FsError::NotFound) => Ok(()),
         other => other,

@@ -12,6 +12,7 @@ use super::scope::Scope;
 use crate::disk::{DirId, DiskRow};
 use crate::store::tables::Store;
 use crate::store::view::View;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::limits::SURVEY_NAMES;
 use dunlin_core::path::{Name, RelPath};
 use std::collections::BTreeMap;
@@ -56,7 +57,9 @@ pub fn survey(
         found.watched += lookout.watch(std::slice::from_ref(&path)) as u64;
         let rows = View(&*store.read()?).all_disk_rows(dir)?;
         names += 1 + rows.len();
-        compare(folder, &path, &rows, &mut found)?;
+        if !canary::is(Bug::MissedNotSought) {
+            compare(folder, &path, &rows, &mut found)?;
+        }
         open.extend(dirs_in(&path, rows, None).into_iter().rev());
     }
     Ok(found)

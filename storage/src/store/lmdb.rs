@@ -152,6 +152,11 @@ fn create_tables(env: &Env<WithoutTls>) -> Result<Vec<Database<'static, Bytes, B
     Ok(tables)
 }
 
+/// True if some process has the store in the directory `dir` open.
+pub fn is_in_use(dir: &Path) -> bool {
+    File::open(dir.join("lock")).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 /// The name of the network file system that holds `path`, if it is on one.
 pub fn network_fs(path: &Path) -> std::io::Result<Option<&'static str>> {
     Ok(network_name(rustix::fs::statfs(path)?.f_type as u32))

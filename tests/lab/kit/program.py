@@ -129,12 +129,12 @@ class Device:
     def __init__(self, binary, home, namespace=None, user=None):
         self.binary, self.home, self.namespace, self.user = binary, home, namespace, user
 
-    def start(self, *arguments, wrapper=()):
-        """Starts a command; `wrapper` is put before the binary (a tracer, for one)."""
+    def start(self, *arguments, wrapper=(), environment=None):
+        """Starts a command; `wrapper` is put before the binary (a tracer, for one), `environment` is added."""
         prefix = ['ip', 'netns', 'exec', self.namespace] if self.namespace else []
         argv = [*prefix, *wrapper, self.binary, '--home', self.home, *arguments]
         return Running([os.fsencode(str(part)) if not isinstance(part, bytes) else part for part in argv],
-                       quiet_environment(), self._become if self.user else None)
+                       {**quiet_environment(), **(environment or {})}, self._become if self.user else None)
 
     def run(self, *arguments, wrapper=(), patience_s=PATIENCE_S):
         """Runs a command to its end."""

@@ -1,5 +1,6 @@
 //! The seam's traits over the simulated disk. Each call is one moment in which the fuse can burn.
 
+use super::faults::Call;
 use super::{Disk, ROOT, State};
 use dunlin_core::content::{Kind, Meta};
 use dunlin_core::limits::NAME_BYTES_MAX;
@@ -28,19 +29,19 @@ impl RootHandle for SimRoot {
 
     fn beneath(&self, path: &RelPath) -> Result<Dir, FsError> {
         let names: Vec<Vec<u8>> = path.names().iter().map(|n| n.as_bytes().to_vec()).collect();
-        let state = self.disk.call(false)?;
-        let ino = state.dir_at(&names)?;
+        let state = self.disk.call(Call::Open)?;
+        let ino = state.open_path(&names)?;
         Ok(Arc::new(SimDir::new(&self.disk, &state, ino)))
     }
 
     fn read_by_path(&self, names: [&str; 2]) -> Option<Vec<u8>> {
-        let state = self.disk.call(false).ok()?;
+        let state = self.disk.call(Call::Read).ok()?;
         let ino = names.iter().try_fold(ROOT, |dir, name| state.lookup(dir, name.as_bytes()))?;
         Some(state.now.get(&ino)?.bytes.to_vec())
     }
 
     fn sync_all(&self) -> Result<(), FsError> {
-        self.disk.call(true)?.sync_all();
+        self.disk.call(Call::Sync)?.sync_all();
         Ok(())
     }
 }
@@ -57,14 +58,15 @@ impl SimDir {
         Self { disk: disk.clone(), ino, birth: state.birth_of(ino) }
     }
 
-    fn enter(&self, changes: bool) -> Result<MutexGuard<'_, State>, FsError> {
-        let state = self.disk.call(changes)?;
+    fn enter(&self, call: Call) -> Result<MutexGuard<'_, State>, FsError> {
+        let state = self.disk.call(call)?;
         self.check(&state)?;
         Ok(state)
     }
 
-    /// Refuses if the number is another inode's by now.
+    /// Refuses if the number is another inode's by now, or nobody may look into it.
     fn check(&self, state: &State) -> Result<(), FsError> {
+        state.check_right(self.ino)?;
         if state.birth_of(self.ino) == self.birth { Ok(()) } else { Err(FsError::NotFound) }
     }
 
@@ -79,20 +81,20 @@ impl SimDir {
 
 impl DirHandle for SimDir {
     fn each_name(&self, each: &mut dyn FnMut(&[u8])) -> Result<(), FsError> {
-        let state = self.enter(false)?;
+        let state = self.enter(Call::Read)?;
         let dir = state.now.get(&self.ino).ok_or(FsError::NotFound)?;
         dir.names.keys().for_each(|name| each(name));
         Ok(())
     }
 
     fn stat(&self, name: &[u8]) -> Result<Standing, FsError> {
-        let state = self.enter(false)?;
+        let state = self.enter(Call::Look)?;
         let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
         state.stat_of(ino).map(Standing::Node).ok_or(FsError::NotFound)
     }
 
     fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, FsError> {
-        let state = self.enter(false)?;
+        let state = self.enter(Call::Read)?;
         let inode = state.lookup(self.ino, name).and_then(|ino| state.now.get(&ino));
         match inode.ok_or(FsError::NotFound)? {
             inode if inode.kind == Kind::Symlink => Ok(inode.bytes.to_vec()),
@@ -101,7 +103,7 @@ impl DirHandle for SimDir {
     }
 
     fn open_read(&self, name: &[u8]) -> Result<File, FsError> {
-        let state = self.enter(false)?;
+        let state = self.enter(Call::Open)?;
         let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
         match state.now.get(&ino).map(|i| i.kind) {
             Some(Kind::Symlink) | None => Err(FsError::InTheWay),
@@ -110,7 +112,7 @@ impl DirHandle for SimDir {
     }
 
     fn open_write(&self, name: &str) -> Result<File, FsError> {
-        let mut state = self.enter(true)?;
+        let mut state = self.enter(Call::Make)?;
         match state.lookup(self.ino, name.as_bytes()) {
             Some(ino) => Ok(self.file(&state, ino)),
             None => {
@@ -121,13 +123,13 @@ impl DirHandle for SimDir {
     }
 
     fn create(&self, name: &str) -> Result<File, FsError> {
-        let mut state = self.enter(true)?;
+        let mut state = self.enter(Call::Make)?;
         let ino = state.make(self.ino, name.as_bytes(), Kind::File, 0o600, true)?;
         Ok(self.file(&state, ino))
     }
 
     fn make_link(&self, name: &str, target: &[u8], meta: &Meta) -> Result<(), FsError> {
-        let mut state = self.enter(true)?;
+        let mut state = self.enter(Call::Make)?;
         let ino = state.make(self.ino, name.as_bytes(), Kind::Symlink, 0o777, true)?;
         let inode = state.touch(ino)?;
         inode.set_bytes(target.to_vec());
@@ -139,21 +141,24 @@ impl DirHandle for SimDir {
         if name.len() > NAME_BYTES_MAX {
             return Err(FsError::NameTooLong);
         }
-        self.enter(true)?.make(self.ino, name, Kind::Directory, 0o700, true).map(|_| ())
+        self.enter(Call::Change)?.make(self.ino, name, Kind::Directory, 0o700, true).map(|_| ())
     }
 
     fn open_dir(&self, name: &[u8]) -> Result<Dir, FsError> {
-        let state = self.enter(false)?;
+        let state = self.enter(Call::Open)?;
         let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
         match state.now.get(&ino).map(|i| i.kind) {
-            Some(Kind::Directory) => Ok(Arc::new(SimDir::new(&self.disk, &state, ino))),
+            Some(Kind::Directory) => {
+                state.check_right(ino)?;
+                Ok(Arc::new(SimDir::new(&self.disk, &state, ino)))
+            }
             _ => Err(FsError::InTheWay),
         }
     }
 
     fn rename_new(&self, name: &[u8], to: &dyn DirHandle, new: &[u8]) -> Result<(), FsError> {
         let to = SimDir::of(to)?;
-        let mut state = self.enter(true)?;
+        let mut state = self.enter(Call::Change)?;
         to.check(&state)?;
         if new.len() > NAME_BYTES_MAX {
             return Err(FsError::NameTooLong);
@@ -167,13 +172,13 @@ impl DirHandle for SimDir {
 
     fn exchange(&self, name: &[u8], with: &dyn DirHandle, other: &[u8]) -> Result<(), FsError> {
         let with = SimDir::of(with)?;
-        let mut state = self.enter(true)?;
+        let mut state = self.enter(Call::Change)?;
         with.check(&state)?;
         state.exchange((self.ino, name), (with.ino, other))
     }
 
     fn remove_dir(&self, name: &[u8]) -> Result<(), FsError> {
-        let mut state = self.enter(true)?;
+        let mut state = self.enter(Call::Change)?;
         let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
         match state.now.get(&ino).map(|i| i.kind) {
             Some(Kind::Directory) => state.unlink(self.ino, name),
@@ -182,15 +187,15 @@ impl DirHandle for SimDir {
     }
 
     fn unlink_own(&self, name: &str) -> Result<(), FsError> {
-        self.enter(true)?.unlink(self.ino, name.as_bytes())
+        self.enter(Call::Change)?.unlink(self.ino, name.as_bytes())
     }
 
     fn set_meta(&self, meta: &Meta) -> Result<(), FsError> {
-        set_meta(&mut *self.enter(true)?, self.ino, meta)
+        set_meta(&mut *self.enter(Call::Change)?, self.ino, meta)
     }
 
     fn sync(&self) -> Result<(), FsError> {
-        self.enter(true)?.sync_all();
+        self.enter(Call::Sync)?.sync_all();
         Ok(())
     }
 
@@ -206,19 +211,19 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn enter(&self, changes: bool) -> Result<MutexGuard<'_, State>, FsError> {
-        let state = self.disk.call(changes)?;
+    fn enter(&self, call: Call) -> Result<MutexGuard<'_, State>, FsError> {
+        let state = self.disk.call(call)?;
         if state.birth_of(self.ino) == self.birth { Ok(state) } else { Err(FsError::NotFound) }
     }
 }
 
 impl FileHandle for SimFile {
     fn stat(&self) -> Result<Standing, FsError> {
-        self.enter(false)?.stat_of(self.ino).map(Standing::Node).ok_or(FsError::NotFound)
+        self.enter(Call::Look)?.stat_of(self.ino).map(Standing::Node).ok_or(FsError::NotFound)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, FsError> {
-        let state = self.enter(false)?;
+        let state = self.enter(Call::Read)?;
         let bytes = &state.now.get(&self.ino).ok_or(FsError::NotFound)?.bytes;
         let from = (offset as usize).min(bytes.len());
         let len = buffer.len().min(bytes.len() - from);
@@ -227,7 +232,8 @@ impl FileHandle for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FsError> {
-        let mut state = self.enter(true)?;
+        let mut state = self.enter(Call::Change)?;
+        state.check_room()?;
         let mtime = state.time();
         let inode = state.touch(self.ino)?;
         inode.mtime = mtime;
@@ -239,7 +245,7 @@ impl FileHandle for SimFile {
     fn write_back(&self, _offset: u64, _len: u64) {}
 
     fn set_len(&self, len: u64) -> Result<(), FsError> {
-        let mut state = self.enter(true)?;
+        let mut state = self.enter(Call::Change)?;
         let mtime = state.time();
         let inode = state.touch(self.ino)?;
         if inode.bytes.len() as u64 != len {
@@ -250,11 +256,11 @@ impl FileHandle for SimFile {
     }
 
     fn set_meta(&self, meta: &Meta) -> Result<(), FsError> {
-        set_meta(&mut *self.enter(true)?, self.ino, meta)
+        set_meta(&mut *self.enter(Call::Change)?, self.ino, meta)
     }
 
     fn sync(&self) -> Result<(), FsError> {
-        self.enter(true)?.sync_inode(self.ino);
+        self.enter(Call::Sync)?.sync_inode(self.ino);
         Ok(())
     }
 }

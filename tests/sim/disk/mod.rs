@@ -10,6 +10,7 @@
 //! # What it never does
 //! Lose or tear what was synced; split one rename or exchange in two; give a read that the kernel would not.
 
+pub mod faults;
 pub mod handles;
 pub mod power;
 pub mod tree;
@@ -17,8 +18,9 @@ pub mod tree;
 use dunlin_core::content::{Kind, Timestamp};
 use dunlin_storage::disk::StatSig;
 use dunlin_storage::folder::fs::FsError;
+use faults::{Failing, Fuse};
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The root directory's inode.
@@ -83,16 +85,6 @@ pub enum Record {
     Exchange { one: (u64, Vec<u8>), other: (u64, Vec<u8>), inos: (u64, u64) },
 }
 
-/// What happens at a call to come.
-pub enum Fuse {
-    /// The process is killed there.
-    Crash,
-    /// A user changes something there.
-    User(Box<dyn FnOnce(&mut State) + Send>),
-    /// This call and so many more fail.
-    Fail(FsError, u32),
-}
-
 /// Something that left a user's directory by our hand.
 pub struct Displaced {
     pub name: Vec<u8>,
@@ -140,8 +132,13 @@ pub struct State {
     pub clock: i128,
     /// Times are kept in steps of so many nanoseconds.
     pub granularity: i128,
-    pub fuse: Option<(u32, Fuse)>,
-    failing: Option<(FsError, u32)>,
+    /// What is to happen, each so many calls after the one before.
+    pub fuses: VecDeque<(u32, Fuse)>,
+    failing: Option<Failing>,
+    /// There is no room for anything new.
+    pub is_full: bool,
+    /// Directories that nobody may look into.
+    pub locked: BTreeSet<u64>,
     pub calls: u64,
     pub displaced: Vec<Displaced>,
     /// Files of dunlin's that the last power loss has torn.
@@ -173,8 +170,10 @@ impl Disk {
             reuses_inodes: false,
             clock: 0,
             granularity: 1,
-            fuse: None,
+            fuses: VecDeque::new(),
             failing: None,
+            is_full: false,
+            locked: BTreeSet::new(),
             calls: 0,
             displaced: Vec::new(),
             torn: BTreeSet::new(),
@@ -191,32 +190,6 @@ impl Disk {
     /// The state, for the world and its users: no call is counted.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// Begins a call of dunlin's.
-    fn call(&self, changes: bool) -> Result<MutexGuard<'_, State>, FsError> {
-        let mut state = self.state();
-        state.calls += 1;
-        state.clock += 2_000;
-        if let Some((left, _)) = &mut state.fuse {
-            *left = left.saturating_sub(1);
-        }
-        if matches!(state.fuse, Some((0, _))) {
-            match state.fuse.take() {
-                Some((_, Fuse::Crash)) => {
-                    drop(state);
-                    std::panic::resume_unwind(Box::new(Killed));
-                }
-                Some((_, Fuse::User(act))) => act(&mut state),
-                Some((_, Fuse::Fail(error, times))) => state.failing = Some((error, times)),
-                None => {}
-            }
-        }
-        if changes && let Some((error, times)) = state.failing {
-            state.failing = times.checked_sub(1).map(|left| (error, left));
-            return Err(error);
-        }
-        Ok(state)
     }
 }
 
@@ -243,11 +216,6 @@ impl State {
         self.now.get(&dir)?.names.get(name).copied()
     }
 
-    /// From now on all calls succeed.
-    pub fn stop_failing(&mut self) {
-        self.failing = None;
-    }
-
     /// Bytes or metadata of an inode change.
     pub fn touch(&mut self, ino: u64) -> Result<&mut Inode, FsError> {
         let time = self.time();
@@ -265,6 +233,7 @@ impl State {
                 self.next_ino - 1
             }
         };
+        self.locked.remove(&ino);
         let time = self.time();
         self.births += 1;
         let inode = Inode {

@@ -49,7 +49,7 @@ impl State {
         sweep(&mut image);
         self.now = image.clone();
         self.durable = image;
-        self.fuse = None;
+        self.fuses.clear();
         self.failing = None;
         self.free.clear();
         self.released.clear();

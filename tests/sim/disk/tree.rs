@@ -18,12 +18,23 @@ impl State {
         Ok(here)
     }
 
+    /// The directory at a path, for whoever may look into all on the way.
+    pub fn open_path(&self, path: &[Vec<u8>]) -> Result<u64, FsError> {
+        for depth in 0..=path.len() {
+            self.check_right(self.dir_at(&path[..depth])?)?;
+        }
+        self.dir_at(path)
+    }
+
     pub fn make(&mut self, dir: u64, name: &[u8], kind: Kind, mode: u32, ours: bool) -> Result<u64, FsError> {
         if !self.now.get(&dir).is_some_and(|d| d.kind == Kind::Directory && !d.is_gone) {
             return Err(FsError::NotFound);
         }
         if self.lookup(dir, name).is_some() {
             return Err(FsError::Exists);
+        }
+        if ours {
+            self.check_room()?;
         }
         let ino = self.new_inode(kind, Vec::new(), mode, ours);
         self.set_name(dir, name, Some(ino));

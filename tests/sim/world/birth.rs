@@ -4,6 +4,7 @@ use super::{Failure, What, World};
 use crate::canary::{Durable, Plant};
 use crate::device::Device;
 use crate::disk::Disk;
+use crate::hardships::{Hardships, JUMP_YEARS_MAX};
 use crate::net::Net;
 use crate::oracle::Oracle;
 use crate::plan::Plan;
@@ -17,7 +18,7 @@ use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::{Founding, found, invite, prepare};
 use dunlin_storage::store::memory::MemoryStore;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,12 +30,17 @@ impl World {
         let mut plan = Plan::draw(&mut random);
         // Drawn without the generator, so that all other seeds stay what they are.
         plan.texts = if seed % 3 == 1 { 60 } else { 0 };
+        plan.hardships = Hardships::draw(seed);
+        if let Some(devices) = Hardships::crowd(seed) {
+            plan.gather(devices);
+        }
         plant.adjust(&mut plan);
-        let inside_left = plan.deeds / 2;
+        let (inside_left, garbled_left) = (plan.deeds / 2, plan.hardships.garbled);
         Self {
             plan,
             plant,
             random,
+            random_of_hardships: Random::new(!seed),
             now: 0,
             base: Instant::now(),
             calendar: BinaryHeap::new(),
@@ -45,7 +51,9 @@ impl World {
             oracle: Oracle::default(),
             trace: Trace::new(prints),
             is_calm: false,
+            alone: BTreeSet::new(),
             inside_left,
+            garbled_left,
         }
     }
 
@@ -121,7 +129,9 @@ impl World {
         let folder = found(&*founder.store, &founder.identity, founding).map_err(words)?;
         for index in 1..self.devices.len() {
             let seed = self.random.bytes32();
-            let not_after_ms = wall_ms + 86_400_000;
+            // A clock that jumps is no reason to be refused.
+            let years = 2 * JUMP_YEARS_MAX * self.plan.hardships.jumps;
+            let not_after_ms = wall_ms + 86_400_000 * (1 + 366 * years as i64);
             let founder = &self.devices[0];
             let role = Role::Writer;
             invite(&*founder.store, &founder.identity, seed, role, not_after_ms, 1, wall_ms)
@@ -149,11 +159,11 @@ impl World {
         self.set_clock(device);
         let now = self.instant(self.now);
         // Its first calls belong to the start; what is to burn burns later.
-        let fuse = self.devices[device].disk.state().fuse.take();
+        let fuses = std::mem::take(&mut self.devices[device].disk.state().fuses);
         let started = self.devices[device].start(now);
-        self.devices[device].disk.state().fuse = fuse;
+        self.devices[device].disk.state().fuses = fuses;
         if let Err(what) = started {
-            if self.is_calm || self.plan.disk_failures == 0 {
+            if self.is_calm || !self.plan.may_end_a_run() && self.plan.hardships.full_spells == 0 {
                 return self.fail(device, what);
             }
             self.say(device, &format!("cannot start: {what}"));

@@ -71,6 +71,8 @@ pub fn describe_event(event: &Event) -> String {
         Event::Surveyed(Ok(found)) => format!("surveyed, {:?} differ, next {:?}", found.differ, found.next),
         Event::Surveyed(Err(text)) => format!("surveyed in vain: {text}"),
         Event::Net(event) => describe_net(event),
+        Event::Ask { ticket, ask } => format!("question {ticket}: {ask:?}"),
+        Event::Resolved { ticket, result, .. } => format!("resolved {ticket}: {result:?}"),
         Event::Stop => "stop".to_owned(),
         Event::Failed(text) => format!("failed: {text}"),
     }
@@ -121,6 +123,7 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::Admit { entries, .. } => format!("admits {}", entries.len()),
         LedgerOrder::Plan { busy, .. } => format!("plans, {} busy", busy.len()),
         LedgerOrder::Merge { by_all } => format!("merges, by all {by_all}"),
+        LedgerOrder::Resolve { copy, keep, .. } => format!("resolves {copy}, keeps {keep:?}"),
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),
         LedgerOrder::AddMember { .. } => "adds a member".to_owned(),
         LedgerOrder::KeepSecret(_) => "keeps the secret".to_owned(),

@@ -23,9 +23,9 @@ impl World {
     /// After a device has signed merges.
     pub(super) fn check_merged(&mut self, device: usize, entries: &[EntryId]) -> Result<(), Failure> {
         // Our own look at the disk is no call of dunlin's.
-        let fuse = self.devices[device].disk.state().fuse.take();
+        let fuses = std::mem::take(&mut self.devices[device].disk.state().fuses);
         let told = self.told_merges(device, entries);
-        self.devices[device].disk.state().fuse = fuse;
+        self.devices[device].disk.state().fuses = fuses;
         for told in told.map_err(|what| Failure { device: Some(device), what })? {
             let hash = |bytes: &Vec<u8>| *blake3::hash(bytes).as_bytes();
             let sides: Vec<[u8; 32]> = told.sides.iter().map(hash).collect();

@@ -5,6 +5,7 @@ mod birth;
 mod checks;
 mod describe;
 mod dump;
+mod hardships;
 mod merges;
 mod rooms;
 mod storm;
@@ -24,7 +25,7 @@ use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::engine::hint::Hint;
 use dunlin_transport::{CloseReason, Lane};
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,8 @@ pub struct World {
     pub plan: Plan,
     plant: Plant,
     random: Random,
+    /// For what only some seeds have to bear; drawing from it moves no other.
+    random_of_hardships: Random,
     now: u64,
     base: Instant,
     calendar: BinaryHeap<Entry>,
@@ -112,8 +115,12 @@ pub struct World {
     oracle: Oracle,
     trace: Trace,
     is_calm: bool,
+    /// Devices that nobody hears of until the calm.
+    alone: BTreeSet<usize>,
     /// Deeds that may still happen in the middle of a call; each makes more work, in which more could happen.
     inside_left: u64,
+    /// Frames that may still hold other bytes than they say.
+    garbled_left: u64,
 }
 
 impl World {
@@ -199,9 +206,14 @@ impl World {
         self.trace.line(self.now, device.into(), what);
     }
 
-    /// Sets a disk's clock to the time of its device; it never goes back.
+    /// What a device's clock says.
+    fn true_clock(&self, device: usize) -> i128 {
+        EPOCH_SECS * 1_000_000_000 + self.devices[device].clock_offset + i128::from(self.now)
+    }
+
+    /// Sets a disk's clock to the time of its device; it goes back only if that is set back.
     fn set_clock(&mut self, device: usize) {
-        let clock = EPOCH_SECS * 1_000_000_000 + self.devices[device].clock_offset + i128::from(self.now);
+        let clock = self.true_clock(device);
         let mut state = self.devices[device].disk.state();
         state.clock = state.clock.max(clock);
     }

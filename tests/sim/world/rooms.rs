@@ -84,7 +84,7 @@ impl World {
                 Effect::Tell(Notice::Problem(problem)) => {
                     self.say(device, &format!("problem: {}: {}", problem.path, problem.what));
                 }
-                Effect::Tell(_) => {}
+                Effect::Tell(_) | Effect::Reply { .. } => {}
             }
         }
         self.look_at_end(device, epoch)?;
@@ -99,7 +99,7 @@ impl World {
         self.say(device, &words);
         match report.ended {
             // Where disks fail, a run may end; nothing may be lost by that.
-            Ended::Failed(_) if self.plan.disk_failures > 0 => {
+            Ended::Failed(_) if self.plan.may_end_a_run() => {
                 self.kill(device, false)?;
                 let delay = self.random.between(1, 3_000) * MS;
                 self.schedule(delay, What::Start(device));
@@ -272,7 +272,7 @@ impl World {
         self.devices[device].life = None;
         let store = self.devices[device].store.clone();
         self.devices[device].store = std::sync::Arc::new(self.devices[device].durable.crashed(&store));
-        self.devices[device].disk.state().fuse = None;
+        self.devices[device].disk.state().fuses.clear();
         self.drop_pipes(device);
         if power_goes {
             self.say(device, "the power goes");

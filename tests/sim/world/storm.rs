@@ -2,18 +2,37 @@
 
 use super::{CALM_MAX, Failure, MS, What, World};
 use crate::device::Device;
-use crate::disk::Fuse;
+use crate::disk::faults::{Failing, Fuse, Reach};
 use dunlin_core::path::{Name, RelPath};
 use dunlin_pipeline::engine::hint::{Hint, Sign};
 use dunlin_storage::folder::fs::FsError;
 
 /// A fault that is on the calendar.
 pub enum Fault {
-    Cut { one: usize, other: usize, both: bool },
-    Heal { one: usize, other: usize },
+    Cut {
+        one: usize,
+        other: usize,
+        both: bool,
+    },
+    Heal {
+        one: usize,
+        other: usize,
+    },
     Crash(usize),
     DiskFails(usize),
     Lie,
+    /// The device's clock jumps.
+    Jump(usize),
+    /// There is no room any more on the device's disk; and there is again.
+    Fill(usize),
+    Room(usize),
+    /// Nobody may look into some directory; and everybody may again.
+    Lock(usize),
+    Unlock(usize),
+    /// A row of calls will fail.
+    CallsFail(usize),
+    /// Nobody hears of that device until the calm; of any device, if it is none.
+    Alone(Option<usize>),
 }
 
 impl World {
@@ -44,6 +63,7 @@ impl World {
             let (at, device) = (self.random.below(ends), self.random.below(devices) as usize);
             self.schedule(at, What::Fault(Fault::DiskFails(device)));
         }
+        self.schedule_hardships();
     }
 
     pub(super) fn fault(&mut self, fault: Fault) -> Result<(), Failure> {
@@ -55,6 +75,7 @@ impl World {
                 self.say(None, &format!("cut between d{one} and d{other}, both ways {both}"));
                 self.cut(one, other, both);
             }
+            Fault::Heal { one, other } if self.is_alone(one) || self.is_alone(other) => {}
             Fault::Heal { one, other } => {
                 self.say(None, &format!("healed between d{one} and d{other}"));
                 self.heal(one, other);
@@ -67,13 +88,13 @@ impl World {
                     .unwrap_or(&FsError::Full);
                 let (after, times) = (self.random.between(1, 40), self.random.below(6));
                 self.say(device, &format!("the disk will fail with {error:?}"));
-                self.devices[device].disk.state().fuse =
-                    Some((after as u32, Fuse::Fail(error, times as u32)));
+                let failing = Failing { reach: Reach::Changes, error, times: times as u32 };
+                self.devices[device].disk.state().light(after as u32, Fuse::Fail(failing));
             }
             Fault::Crash(device) if self.random.percent(50) => {
                 let after = self.random.between(1, 60) as u32;
                 self.say(device, &format!("will be killed after {after} calls"));
-                self.devices[device].disk.state().fuse = Some((after, Fuse::Crash));
+                self.devices[device].disk.state().light(after, Fuse::Crash);
             }
             Fault::Crash(device) => {
                 if self.devices[device].life.is_some() {
@@ -83,6 +104,7 @@ impl World {
                     self.schedule(delay, What::Start(device));
                 }
             }
+            other => self.hardship(other),
         }
         Ok(())
     }
@@ -154,7 +176,7 @@ impl World {
 
     /// Now and then a user acts in the middle of the next piece of work.
     pub(super) fn maybe_light_fuse(&mut self, device: usize) {
-        let is_free = self.devices[device].disk.state().fuse.is_none();
+        let is_free = self.devices[device].disk.state().fuses.is_empty();
         if self.is_calm || !is_free || self.inside_left == 0 || !self.random.percent(self.plan.deeds_inside) {
             return;
         }
@@ -166,7 +188,11 @@ impl World {
         // The twin writes contents of its own: it counts from elsewhere.
         twin.become_twin(fork);
         let act = move |state: &mut crate::disk::State| twin.act(state);
-        self.devices[device].disk.state().fuse = Some((after, Fuse::User(Box::new(act))));
+        self.devices[device].disk.state().light(after, Fuse::User(Box::new(act)));
+        if self.random_of_hardships.percent(self.plan.hardships.killed_after_deed) {
+            let after = self.random_of_hardships.between(1, 5) as u32;
+            self.devices[device].disk.state().light_next(after, Fuse::Crash);
+        }
     }
 
     /// Faults stop, everybody is there and connected, users rest.
@@ -181,7 +207,6 @@ impl World {
             {
                 let disk = self.devices[device].disk.clone();
                 let mut state = disk.state();
-                state.fuse = None;
                 state.stop_failing();
                 self.devices[device].user.settle(&mut state);
             }

@@ -131,10 +131,29 @@ impl World {
     ) -> Result<(), Failure> {
         let Some((pipe, side)) = self.net.find(device, epoch, conn) else { return Ok(()) };
         self.check_announced(device, lane, &frame)?;
+        let frame = self.garble(device, lane, frame);
         let taken = self.random.below(2_000) * 1_000;
         self.net(taken, device, epoch, NetEvent::Sent { conn, lane, bytes: frame.len() });
         self.carry(pipe, side, lane, frame);
         Ok(())
+    }
+
+    /// A member whose disk or memory is no good sends other bytes than it says.
+    fn garble(&mut self, device: usize, lane: Lane, frame: Bytes) -> Bytes {
+        if lane != Lane::Bulk
+            || self.is_calm
+            || self.garbled_left == 0
+            || !self.random_of_hardships.percent(30)
+        {
+            return frame;
+        }
+        self.garbled_left -= 1;
+        self.say(device, "sends other bytes than it says");
+        let mut bytes = frame.to_vec();
+        if let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+        }
+        bytes.into()
     }
 
     /// Somebody sends an entry that no device of ours would make: the founder's, with a Lamport time that

@@ -7,3 +7,4 @@ mod lifetime;
 mod network;
 mod path;
 mod real;
+mod shaping;

@@ -7,6 +7,7 @@
 use crate::endpoint::{Datagram, Endpoint, Setup};
 use crate::noise::cipher::Ciphers;
 use crate::noise::random::Random;
+use crate::shaping::Shaper;
 use crate::{Command, ConnId, Event, Lane, PskId};
 use bytes::{Bytes, BytesMut};
 use dunlin_core::id::PeerId;
@@ -70,6 +71,8 @@ pub struct Node {
     pub events: VecDeque<Event>,
     /// False: its consumer takes nothing.
     pub is_reading: bool,
+    /// Its bounds.
+    pub shaper: Shaper,
     /// Which end of the bottleneck.
     side: usize,
 }
@@ -126,16 +129,18 @@ impl Network {
         let number = self.nodes.len() as u8;
         let identity = Identity::from_seed(&[number + 1; 32]);
         let peer = identity.peer_id();
+        let shaper = Shaper::default();
         let setup = Setup {
             identity,
             seed: [number; 32],
             ciphers: Ciphers::of_this_processor(),
             may_fragment: false,
+            shaper: shaper.clone(),
         };
         let endpoint = Endpoint::with_congestion(self.now, setup, congestion).unwrap();
         let addr = SocketAddr::from(([10, 0, 0, number + 1], 27272));
         let events = VecDeque::new();
-        self.nodes.push(Node { endpoint, addr, peer, events, is_reading: true, side });
+        self.nodes.push(Node { endpoint, addr, peer, events, is_reading: true, shaper, side });
         self.nodes.len() - 1
     }
 
@@ -344,5 +349,11 @@ impl Network {
 
 fn setup(number: u8, seed: u8) -> Setup {
     let identity = Identity::from_seed(&[number + 1; 32]);
-    Setup { identity, seed: [seed; 32], ciphers: Ciphers::of_this_processor(), may_fragment: false }
+    Setup {
+        identity,
+        seed: [seed; 32],
+        ciphers: Ciphers::of_this_processor(),
+        may_fragment: false,
+        shaper: Shaper::default(),
+    }
 }

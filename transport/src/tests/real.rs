@@ -2,6 +2,7 @@
 
 use crate::driver::{self, Waker};
 use crate::limits::{BULK_FRAME_MAX, EVENT_BYTES_MAX, IDLE_TIMEOUT, KEEP_ALIVE_PART};
+use crate::shaping::Shaper;
 use crate::statistics::Board;
 use crate::{Command, ConnId, DialError, Event, Lane, PskId};
 use bytes::Bytes;
@@ -36,6 +37,7 @@ impl Device {
             commands: commands_in,
             events: events_out,
             waker: waker.clone(),
+            shaper: Shaper::default(),
         };
         let thread = driver::spawn_observed(setup, board.clone()).unwrap();
         let mut device = Self { commands, events, waker, board, addrs: Vec::new(), thread };

@@ -7,6 +7,7 @@
 pub mod kernel;
 
 use crate::disk::StatSig;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::Meta;
 use dunlin_core::id::ContentHash;
 use dunlin_core::path::{CONTROL_DIR, Name, RelPath};
@@ -255,7 +256,10 @@ impl Folder {
 
     /// Makes everything on this file system durable.
     pub fn sync_all(&self) -> Result<(), FsError> {
-        self.root.sync_all()
+        match self.root.sync_all() {
+            Err(_) if canary::is(Bug::SyncErrorIgnored) => Ok(()),
+            other => other,
+        }
     }
 }
 

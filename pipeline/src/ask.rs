@@ -1,0 +1,99 @@
+//! What people may ask a run while it goes on, and what it answers. Only values.
+//!
+//! A question changes nothing unless it says so. Each is answered once, or never if the run ends first.
+
+use crate::jobs::resolve::{Keep, ResolveError};
+use crate::service::{Problem, Progress};
+use dunlin_core::id::PeerId;
+use dunlin_core::path::RelPath;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A question.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// How is it going?
+    State,
+    /// How is it going once nothing is under way, or when a moment has passed?
+    Calm,
+    /// Look at the whole folder now; answered once what was found is recorded.
+    Scan,
+    /// Resolve the conflict of this copy; answered once that is signed.
+    Resolve {
+        /// The copy.
+        copy: RelPath,
+        /// What shall stay.
+        keep: Keep,
+    },
+}
+
+/// The answer to a question.
+#[derive(Debug)]
+pub enum Answer {
+    /// To `State` and `Calm`.
+    State(Box<State>),
+    /// To `Scan`: what the run did since it was asked.
+    Scanned {
+        /// The figures, counted from the question on.
+        progress: Progress,
+        /// Trouble with single files, all that there is.
+        problems: Vec<Problem>,
+    },
+    /// To `Resolve`.
+    Resolved(Result<(), ResolveError>),
+}
+
+/// How a run is doing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct State {
+    /// What it is at.
+    pub phase: Phase,
+    /// Its figures so far.
+    pub progress: Progress,
+    /// The connected members, by id.
+    pub peers: Vec<PeerState>,
+    /// Where it listens.
+    pub listening: Vec<SocketAddr>,
+    /// Trouble with single files, the first of them; how many there are.
+    pub problems: Vec<Problem>,
+    /// See [`State::problems`].
+    pub problem_count: u64,
+    /// Directories at the last full pass, the root included.
+    pub directories: u64,
+    /// How many of them are watched.
+    pub watched: u64,
+    /// How long ago the whole folder was looked at last; `None`: not yet.
+    pub full_pass_ago: Option<Duration>,
+}
+
+/// What a run is at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// It looks at the folder and records what it finds.
+    Scanning,
+    /// It brings contents here, or changes the folder.
+    Syncing,
+    /// Something is needed, and nobody who is connected has it, or it cannot be put in its place.
+    Waiting,
+    /// Nothing is needed; the same is true of a member that is connected.
+    InSync,
+    /// Nothing is needed as far as this device knows; nobody has confirmed it.
+    Alone,
+    /// It is about to end.
+    Stopping,
+}
+
+/// A connected member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerState {
+    /// Who.
+    pub peer: PeerId,
+    /// Its label.
+    pub label: String,
+    /// Where.
+    pub addr: SocketAddr,
+    /// What it said that it needs; `None`: nothing yet.
+    pub needed: Option<u64>,
+    /// True if both ends hold the same entries and lack nothing.
+    pub is_in_sync: bool,
+}

@@ -1,0 +1,147 @@
+//! Questions of people, answered from what the engine knows; those that take a while wait here for their
+//! answers.
+
+use super::Engine;
+use super::calm::agrees;
+use super::effect::{Effect, LedgerOrder};
+use super::event::LedgerState;
+use super::wake::Wake;
+use crate::ask::{Answer, Ask, PeerState, Phase, State};
+use crate::jobs::resolve::ResolveError;
+use crate::service::{Problem, Progress};
+use dunlin_core::limits::PROBLEMS_TOLD;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// Who waits until nothing is under way waits no longer than this.
+const MOMENT: Duration = Duration::from_secs(2);
+
+/// Questions that are not answered yet, by ticket.
+#[derive(Default)]
+pub struct Asks {
+    /// Those who wait for a scan, with the figures at their beginning.
+    scans: BTreeMap<u64, Progress>,
+    /// Those who wait until nothing is under way.
+    calms: BTreeSet<u64>,
+}
+
+impl Engine {
+    /// Somebody asks.
+    pub(super) fn handle_ask(&mut self, now: Instant, ticket: u64, ask: Ask) {
+        match ask {
+            Ask::State => self.reply_state(now, ticket),
+            Ask::Calm => {
+                self.asks.calms.insert(ticket);
+                self.wakes.arm(Wake::Moment, now, MOMENT);
+            }
+            Ask::Scan => {
+                self.asks.scans.insert(ticket, self.progress);
+                self.local.rescan_all();
+            }
+            Ask::Resolve { copy, keep } => {
+                self.effects.push_back(Effect::Ledger(LedgerOrder::Resolve { ticket, copy, keep }));
+            }
+        }
+    }
+
+    /// The conflict is resolved, or why not.
+    pub(super) fn handle_resolved(
+        &mut self,
+        ticket: u64,
+        result: Result<(), ResolveError>,
+        state: LedgerState,
+    ) {
+        self.set_ledger(state);
+        self.effects.push_back(Effect::Reply { ticket, answer: Answer::Resolved(result) });
+    }
+
+    /// Answers those who wait: for a scan once everything that was found is recorded, for calm once nothing is
+    /// under way.
+    pub(super) fn answer_patient(&mut self, now: Instant) {
+        if !self.asks.calms.is_empty() && self.own_status().in_sync {
+            self.answer_calms(now);
+        }
+        let is_over = self.local.first_scan_done() && !self.local.is_wanted() && !self.local.has_put_off();
+        if !is_over {
+            return;
+        }
+        for (ticket, before) in std::mem::take(&mut self.asks.scans) {
+            let progress = since(&self.progress, &before);
+            let answer = Answer::Scanned { progress, problems: self.problems_told(usize::MAX) };
+            self.effects.push_back(Effect::Reply { ticket, answer });
+        }
+    }
+
+    /// Answers those who wait for calm, as it is now.
+    pub(super) fn answer_calms(&mut self, now: Instant) {
+        self.wakes.disarm(Wake::Moment);
+        std::mem::take(&mut self.asks.calms).into_iter().for_each(|ticket| self.reply_state(now, ticket));
+    }
+
+    fn reply_state(&mut self, now: Instant, ticket: u64) {
+        let answer = Answer::State(Box::new(self.state(now)));
+        self.effects.push_back(Effect::Reply { ticket, answer });
+    }
+
+    fn state(&self, now: Instant) -> State {
+        let ours = self.own_status();
+        let open = self.sessions.values().filter(|session| session.is_open());
+        let mut peers: Vec<PeerState> = open
+            .map(|session| PeerState {
+                peer: session.peer,
+                label: session.label.clone(),
+                addr: session.addr,
+                needed: session.status.map(|status| status.needed),
+                is_in_sync: agrees(session, &ours),
+            })
+            .collect();
+        peers.sort_by_key(|peer| peer.peer);
+        let coverage = self.background.coverage();
+        State {
+            phase: self.phase(ours.in_sync, peers.iter().any(|peer| peer.is_in_sync)),
+            progress: self.progress,
+            peers,
+            listening: self.listening.clone(),
+            problems: self.problems_told(PROBLEMS_TOLD),
+            problem_count: self.problems.len() as u64,
+            directories: coverage.directories,
+            watched: coverage.watched,
+            full_pass_ago: self.background.full_pass().map(|at| now.saturating_duration_since(at)),
+        }
+    }
+
+    fn phase(&self, is_quiet: bool, is_confirmed: bool) -> Phase {
+        let has_first_scan = self.local.first_scan_done();
+        match () {
+            () if self.stopping => Phase::Stopping,
+            () if !has_first_scan || self.local.is_scanning() => Phase::Scanning,
+            () if self.ledger.dirty > 0 && self.remote.is_idle() && self.fetch.is_idle() => Phase::Waiting,
+            () if !is_quiet => Phase::Syncing,
+            () if self.ledger.dirty > 0 => Phase::Waiting,
+            () if is_confirmed => Phase::InSync,
+            () => Phase::Alone,
+        }
+    }
+
+    fn problems_told(&self, limit: usize) -> Vec<Problem> {
+        let problems = self.problems.iter().take(limit);
+        problems.map(|(path, what)| Problem { path: path.clone(), what: what.clone() }).collect()
+    }
+}
+
+/// What was done since `before`; what stands now stays.
+fn since(now: &Progress, before: &Progress) -> Progress {
+    Progress {
+        scanning: now.scanning,
+        scanned: now.scanned - before.scanned,
+        bytes_hashed: now.bytes_hashed - before.bytes_hashed,
+        needed: now.needed,
+        applied: now.applied - before.applied,
+        bytes_received: now.bytes_received - before.bytes_received,
+        bytes_sent: now.bytes_sent - before.bytes_sent,
+        bytes_reused: now.bytes_reused - before.bytes_reused,
+        entries_received: now.entries_received - before.entries_received,
+        entries_signed: now.entries_signed - before.entries_signed,
+        peers: now.peers,
+    }
+}

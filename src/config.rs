@@ -1,0 +1,161 @@
+//! What people may configure: `config.toml`, read by `serve` at its start and again on SIGHUP. dunlin never writes
+//! it, and works without it.
+//!
+//! ```toml
+//! [log]
+//! level = "info"          # error, warn, info, debug, or by part: "info,dunlin_transport=debug"
+//! format = "text"         # or "json"
+//!
+//! [bandwidth]
+//! limit = "off"           # see `timetable`
+//! lan = false             # true: the limit holds for the local network too
+//! ```
+
+pub mod timetable;
+
+use crate::error::CommandError;
+use dunlin_pipeline::service::Rates;
+use serde::Deserialize;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use timetable::Timetable;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+/// What to do about a file that cannot be read.
+pub const HELP: &str = "mend the file, or move it away: dunlin works without it";
+
+/// Everything, with what holds where nothing is said.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which events are logged.
+    pub level: Targets,
+    /// How.
+    pub format: Format,
+    timetable: Timetable,
+    is_for_lan: bool,
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    log: WrittenLog,
+    bandwidth: WrittenBandwidth,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenLog {
+    level: Option<String>,
+    format: Format,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenBandwidth {
+    limit: Option<String>,
+    lan: bool,
+}
+
+impl Config {
+    /// Reads `path`. A file that is not there is an empty one, unless it was asked for.
+    pub fn read(path: &Path, is_asked_for: bool) -> Result<Self, CommandError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && !is_asked_for => String::new(),
+            Err(error) => return Err(CommandError::usage(format!("{}: {error}", path.display())).hint(HELP)),
+        };
+        let failed = |why| CommandError::usage(format!("{}: {why}", path.display())).hint(HELP);
+        Self::parse(&text).map_err(failed)
+    }
+
+    /// Reads the text of a file; the error says what is wrong, and where.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
+        let level = written.log.level.as_deref().unwrap_or("info");
+        let limit = written.bandwidth.limit.as_deref();
+        Ok(Self {
+            level: parse_levels(level).map_err(|why| format!("log.level: {why}"))?,
+            format: written.log.format,
+            timetable: limit
+                .map_or(Ok(Timetable::off()), Timetable::parse)
+                .map_err(|why| format!("bandwidth.limit: {why}"))?,
+            is_for_lan: written.bandwidth.lan,
+        })
+    }
+
+    /// The bounds at a minute of the week (Monday first), and for how many minutes more they hold.
+    pub fn rates(&self, minute: u32) -> (Rates, Option<u32>) {
+        let (rates, minutes) = self.timetable.at(minute);
+        (Rates { is_for_lan: self.is_for_lan, ..rates }, minutes)
+    }
+}
+
+/// A level, or levels by part of the program; a lone word that is no level would mean a part of that name.
+fn parse_levels(text: &str) -> Result<Targets, String> {
+    for word in text.split(',') {
+        let level = word.split_once('=').map_or(word, |(_, level)| level);
+        level
+            .trim()
+            .parse::<LevelFilter>()
+            .map_err(|_| format!("{level:?}: no level; off, error, warn, info, debug and trace are"))?;
+    }
+    text.parse().map_err(|error| format!("{text:?}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_needs_to_be_said() {
+        let config = Config::parse("").unwrap();
+        assert_eq!(config.format, Format::Text);
+        assert_eq!(config.rates(77), (Rates::default(), None));
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let text = r#"
+            [log]
+            level = "warn,dunlin_transport=debug"
+            format = "json"
+            [bandwidth]
+            limit = "08:00,512k:off 19:00,off"
+            lan = true
+        "#;
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.format, Format::Json);
+        let bound = Rates { up: Some(512 << 10), down: None, is_for_lan: true };
+        assert_eq!(config.rates(9 * 60), (bound, Some(10 * 60)));
+        assert!(config.level.would_enable("dunlin_transport", &tracing::Level::DEBUG));
+        assert!(!config.level.would_enable("dunlin", &tracing::Level::INFO));
+    }
+
+    #[test]
+    fn a_slip_is_named_with_its_place() {
+        for (text, word) in [
+            ("[log]\nlevle = \"info\"", "levle"),
+            ("[bandwith]", "bandwith"),
+            ("[log]\nformat = \"xml\"", "xml"),
+            ("[log]\nlevel = \"loud\"", "log.level"),
+            ("[bandwidth]\nlimit = \"fast\"", "bandwidth.limit"),
+            ("[bandwidth]\nlimit = 5", "line 2"),
+            ("[log", "line 1"),
+        ] {
+            let error = Config::parse(text).unwrap_err();
+            assert!(error.contains(word), "{text:?}: {error}");
+        }
+    }
+}
