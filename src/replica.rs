@@ -120,15 +120,8 @@ impl Replica {
         let tx = store.read()?;
         let view = View(&*tx);
         let (folder, marker) = (view.folder()?, view.marker()?);
-        let on_disk = Folder::open(&dir.root).map_err(|e| root_error(&dir.root, e))?.marker();
         drop(tx);
-        if marker.is_none() || on_disk != marker {
-            return Err(CommandError::attention(format!(
-                "the marker of {} is gone or another's",
-                shown(&dir.root)
-            ))
-            .hint("is its disk mounted? nothing was changed"));
-        }
+        check_marker(&dir.root, marker)?;
         let label = label_of(&identity, &dir.root, home)?;
         Ok(Self { root: dir.root, folder, identity, label, store: Arc::new(store) })
     }
@@ -180,6 +173,19 @@ impl Replica {
     pub fn is_admitted(&self) -> Result<bool, CommandError> {
         let tx = self.store.read()?;
         Ok(View(&*tx).secret()?.is_some())
+    }
+}
+
+/// Refuses a root that is not the folder any more; makes nothing there.
+fn check_marker(root: &Path, marker: Option<[u8; 16]>) -> Result<(), CommandError> {
+    match Folder::marker_at(root) {
+        Some(found) if Some(found) == marker => Ok(()),
+        None => Err(CommandError::attention(format!("the marker of {} is gone", shown(root)))
+            .hint("is its disk mounted? nothing was changed")),
+        Some(_) => Err(CommandError::attention(format!("the marker of {} is another's", shown(root))).hint(
+            "a marker cannot be made by hand: if the folder was lost, move its state away and join again; \
+             nothing is deleted by that",
+        )),
     }
 }
 

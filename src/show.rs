@@ -205,6 +205,13 @@ fn as_text(name: &str, notice: &Notice) -> Option<String> {
             "{name}: {watched} of {directories} directories are watched; changes in the others are found within a minute or so"
         ),
         Notice::Watching { .. } => return None,
+        Notice::Room { is_short: true, free, bound } => format!(
+            "{name}: the disk is nearly full: {} are free, and {} are kept free; nothing is fetched until there is room",
+            HumanBytes(*free),
+            HumanBytes(*bound)
+        ),
+        Notice::Room { .. } => format!("{name}: there is room again"),
+        Notice::Ended(Ended::Failed(why)) => format!("{name}: stopped: {}", clean(why)),
         Notice::Listening { .. } | Notice::Unreachable { .. } | Notice::Progress(_) | Notice::Ended(_) => {
             return None;
         }
@@ -233,7 +240,13 @@ fn as_json(name: &str, notice: &Notice) -> Option<Value> {
         Notice::Watching { directories, watched } => {
             json!({ "event": "watching", "folder": name, "directories": directories, "watched": watched })
         }
+        Notice::Room { is_short, free, bound } => {
+            json!({ "event": "room", "folder": name, "short": is_short, "free": free, "bound": bound })
+        }
         Notice::InSync { peer } => json!({ "event": "in-sync", "folder": name, "peer": peer.to_string() }),
+        Notice::Ended(Ended::Failed(why)) => {
+            json!({ "event": "ended", "folder": name, "ended": "failed", "why": why })
+        }
         Notice::Progress(_) | Notice::Ended(_) => return None,
     })
 }

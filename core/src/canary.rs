@@ -16,6 +16,10 @@ pub enum Bug {
     RowBeforeRename = 8,
     /// An intent stays open when its steps are done.
     IntentLeft = 9,
+    /// What is missing at one look is deleted.
+    OneLookDeletes = 10,
+    /// A root without its marker is looked at like any other.
+    EmptyRootAccepted = 12,
     /// The names of conflict copies depend on the local clock.
     LocalClockInNames = 14,
     /// A file shows ten conflict copies at most.
@@ -42,6 +46,8 @@ pub enum Bug {
     HintBelieved = 46,
     /// A moved file is not read, then or later, though its row was read in the racy window.
     RacyMoveUnread = 47,
+    /// A name counts as gone though the listing of its directory was cut short.
+    UncleanListing = 50,
 }
 
 #[cfg(feature = "canary")]

@@ -94,6 +94,15 @@ pub const HINTS_MAX: usize = 16_384;
 pub const LOOKS_WAITING_MAX: usize = 16_384;
 /// Files that are remembered because they were made or kept changing a short while ago. About 150 bytes each.
 pub const RESTLESS_MAX: usize = 1024;
+/// Names that were missing at one look and wait for the second; beyond, everything is looked at again. About 150
+/// bytes each.
+pub const DOUBTS_MAX: usize = 16_384;
+/// Beyond so many somebody is probably still deleting: the second look waits for the rest.
+pub const DOUBTS_FEW: usize = 48;
+/// Nothing is written into a folder whose disk has less free than one part in so many...
+pub const FREE_SHARE_MIN: u64 = 100;
+/// ...or than so many bytes, whichever is less.
+pub const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 /// Observations that wait to be cut or recorded; the scan waits beyond. About 300 bytes each.
 pub const SEEN_QUEUE_MAX: usize = 8192;
 /// Files being cut at a time; each holds at most one read buffer of 1 MiB, or of one chunk for each
@@ -156,7 +165,8 @@ pub const PROBLEMS_TOLD: usize = 20;
 pub const STUCK_MAX: usize = 65_536;
 
 const _: () = assert!(ANSWERS_MADE_MAX <= CLIENTS_MAX && CLIENTS_MAX <= ASKS_OPEN_MAX);
-const _: () = assert!(SURVEY_DIFFER_MAX <= LOOKS_WAITING_MAX);
+const _: () = assert!(SURVEY_DIFFER_MAX <= LOOKS_WAITING_MAX && DOUBTS_MAX <= LOOKS_WAITING_MAX);
+const _: () = assert!(DOUBTS_FEW < DOUBTS_MAX);
 const _: () = assert!(APPLY_BATCH <= STEPS_IN_FLIGHT && PLAN_BATCH <= STEPS_IN_FLIGHT);
 const _: () = assert!(WANT_BYTES <= FETCH_BYTES_IN_FLIGHT && CHUNK_BYTES_MAX as u64 <= WANT_BYTES);
 const _: () = assert!(RECORD_BATCH <= ENTRY_EVENTS_MAX && RECORD_BATCH <= SEEN_QUEUE_MAX);

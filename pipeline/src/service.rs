@@ -142,6 +142,15 @@ pub enum Notice {
         /// How many of them are watched; changes in the others show within a minute.
         watched: u64,
     },
+    /// There is too little room to write into the folder, or there is room again.
+    Room {
+        /// Whether there is too little.
+        is_short: bool,
+        /// Free bytes.
+        free: u64,
+        /// Bytes below which nothing is written.
+        bound: u64,
+    },
     /// New figures, at most ten times a second.
     Progress(Progress),
     /// Trouble with one file.

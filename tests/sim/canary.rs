@@ -33,7 +33,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 22] = [
+    pub const ALL: [(u8, Plant, &'static str); 25] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (3, Plant::Product(Bug::FinalStatSkipped), "skip the final stat"),
@@ -43,6 +43,8 @@ impl Plant {
         (7, Plant::EarlyAnnouncement, "announce before the commit is durable"),
         (8, Plant::Product(Bug::RowBeforeRename), "rows before the rename"),
         (9, Plant::Product(Bug::IntentLeft), "intent not cleared"),
+        (10, Plant::Product(Bug::OneLookDeletes), "what one look misses is deleted"),
+        (12, Plant::Product(Bug::EmptyRootAccepted), "a root without its marker is believed"),
         (14, Plant::Product(Bug::LocalClockInNames), "conflict names from the local clock"),
         (15, Plant::Product(Bug::EleventhCopyPurged), "purge the eleventh copy"),
         (16, Plant::Product(Bug::MtimeWins), "the modification time picks the winner"),
@@ -56,6 +58,7 @@ impl Plant {
         (42, Plant::Product(Bug::MergeKeepsOneSide), "a merge keeps one side where two meet"),
         (46, Plant::Product(Bug::HintBelieved), "a hint counts as a look"),
         (47, Plant::Product(Bug::RacyMoveUnread), "a move hides a change in the racy window"),
+        (50, Plant::Product(Bug::UncleanListing), "a listing that breaks off is believed"),
     ];
 
     /// Plants it in the product, if that is where it belongs; takes out any other.
@@ -77,6 +80,9 @@ impl Plant {
                 plan.granularity = 1_000_000_000;
                 plan.storm_ms = plan.storm_ms.min(6_000);
                 plan.deeds = 150;
+            }
+            Plant::Product(Bug::OneLookDeletes | Bug::EmptyRootAccepted | Bug::UncleanListing) => {
+                plan.veils = 8
             }
             Plant::Product(Bug::FinalStatSkipped) => {
                 // Files that take more than one read, and people who write meanwhile.

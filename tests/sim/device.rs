@@ -72,6 +72,9 @@ pub struct Life {
 impl Device {
     /// Starts a process on what is there.
     pub fn start(&mut self, now: Instant) -> Result<(), String> {
+        if self.disk.has_no_root() {
+            return Err("the root is not there".to_owned());
+        }
         let root = Box::new(SimRoot::open(self.disk.clone()));
         let folder = Folder::on(root, Path::new("/simulated")).map_err(|e| e.to_string())?;
         if folder.marker().is_none() {

@@ -37,6 +37,8 @@ pub struct Plan {
     pub liars: u64,
     /// Of the deeds so many in a hundred change a line of a text.
     pub texts: u64,
+    /// How often a part of a disk, or all of it, does not show for a while.
+    pub veils: u64,
     pub hardships: Hardships,
 }
 
@@ -82,6 +84,7 @@ impl Plan {
             shuffles: *random.pick(&[0, 0, 0, 40]).unwrap_or(&0),
             liars: if random.percent(10) { 1 } else { 0 },
             texts: 0,
+            veils: 0,
             hardships: Hardships::default(),
         }
     }

@@ -19,6 +19,7 @@ impl Engine {
         let is_quiet = self.local.first_scan_done()
             && !self.local.is_wanted()
             && !self.local.has_put_off()
+            && !self.doubts.is_waiting()
             && self.remote.is_idle()
             && self.fetch.is_idle()
             && !self.may_merge()
@@ -63,7 +64,7 @@ impl Engine {
                 now,
                 Ended::Failed("this device is not a member of the folder yet; join first".to_owned()),
             );
-        } else if status.scan_done && !self.local.has_put_off() {
+        } else if status.scan_done && !self.local.has_put_off() && !self.doubts.is_waiting() {
             self.stop(now, Ended::InSync);
         }
     }

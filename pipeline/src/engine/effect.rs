@@ -134,6 +134,8 @@ pub enum FolderOrder {
     Scan(Vec<Scope>),
     /// Compare a piece of the folder with its rows, from this directory on.
     Survey(Option<RelPath>),
+    /// See whether the root is still the folder, and how much room there is.
+    LookAtRoot,
     /// Carry out steps in their order.
     Apply(Vec<Step>),
     /// Make everything that was placed durable.

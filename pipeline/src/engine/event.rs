@@ -17,6 +17,7 @@ use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::apply::{Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
+use dunlin_storage::folder::fs::Room;
 use dunlin_storage::folder::seen::{ScanReport, Seen};
 use dunlin_storage::folder::survey::Survey;
 use dunlin_transport::ConnId;
@@ -90,6 +91,8 @@ pub enum Event {
     ScanDone(Result<ScanReport, String>),
     /// The answer to `Survey`.
     Surveyed(Result<Survey, String>),
+    /// The answer to `LookAtRoot`: how much room there is, or why the root is not the folder any more.
+    Root(Result<Room, String>),
     /// The answer to `Apply`.
     Applied(Vec<(Step, Outcome)>),
     /// The answer to `Settle`.

@@ -9,12 +9,13 @@
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
 //! contents, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
 //! between sessions and the rest; `quiet` says when a hint is worth a look and `background` when to look
-//! without one, `watch` has it done; `calm` says when a one-shot run is over, and `asks`
-//! answers what people ask.
+//! without one, `watch` has it done; `doubt` has a second look at what is missing, and `room` looks at the root;
+//! `calm` says when a one-shot run is over, and `asks` answers what people ask.
 
 mod asks;
 mod background;
 mod calm;
+mod doubt;
 pub mod effect;
 pub mod event;
 mod fetch;
@@ -25,6 +26,7 @@ mod merge;
 mod pieces;
 mod quiet;
 mod remote;
+mod room;
 mod serve;
 mod session;
 mod steps;
@@ -35,6 +37,7 @@ mod watch;
 use crate::service::{Ended, Goal, Notice, Problem, Progress, Report};
 use asks::Asks;
 use background::Background;
+use doubt::Doubts;
 use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
@@ -47,6 +50,7 @@ use local::{Local, LocalWant};
 use merge::Merging;
 use quiet::Quiet;
 use remote::{Remote, RemoteWant, Stuck};
+use room::Root;
 use session::Session;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -82,6 +86,8 @@ pub struct Engine {
     config: Config,
     ledger: LedgerState,
     local: Local,
+    doubts: Doubts,
+    root: Root,
     quiet: Quiet,
     background: Background,
     /// Hints are due and wait for the end of a look.
@@ -116,6 +122,8 @@ impl Engine {
             config,
             ledger: LedgerState::default(),
             local: Local::default(),
+            doubts: Doubts::default(),
+            root: Root::default(),
             quiet: Quiet::default(),
             background: Background::default(),
             is_look_due: false,
@@ -191,6 +199,9 @@ impl Engine {
                 Wake::Rescan => self.local.rescan_now(),
                 Wake::Look => self.look(now),
                 Wake::Survey => self.survey(now),
+                // `advance` looks again at what is due.
+                Wake::Doubt => {}
+                Wake::Root => self.look_at_root(),
                 Wake::NobodyThere => self.nobody_there(),
                 Wake::Moment => self.answer_calms(now),
                 Wake::Farewell => self.end_now(),
@@ -206,11 +217,16 @@ impl Engine {
             Event::Ask { ticket, ask } => self.handle_ask(now, ticket, ask),
             Event::Stop => self.stop(now, Ended::Stopped),
             Event::Failed(text) => self.stop(now, Ended::Failed(text)),
-            Event::Recovered { .. } => self.local.rescan_all(),
+            Event::Recovered { .. } => {
+                self.local.rescan_all();
+                self.look_at_root();
+            }
             Event::Dirty(hints) => self.handle_dirty(now, hints),
             Event::Surveyed(result) => self.handle_surveyed(now, result),
+            Event::Root(result) => self.handle_root(now, result),
             Event::Seen(batch) => {
                 self.progress.scanned += batch.len() as u64;
+                let batch = self.doubts.sift(now, batch);
                 self.local.handle_seen(batch);
             }
             Event::ScanDone(result) => self.handle_scan_done(now, result),
@@ -236,7 +252,10 @@ impl Engine {
             Event::Loaded { conn, entries, known } => self.handle_loaded(conn, entries, known),
             Event::MemberAdded { conn, result, state } => self.handle_member_added(conn, result, state),
             Event::Planned(plan) => self.handle_planned(plan),
-            Event::Applied(results) => self.handle_applied(results),
+            Event::Applied(results) => {
+                self.handle_applied(results);
+                self.await_root(now);
+            }
             Event::Settled => self.remote.handle_settled(),
             Event::ManifestFound { ticket, found } => match found {
                 Ok(found) => self.fetch.handle_manifest(ticket, found),
@@ -261,6 +280,7 @@ impl Engine {
             return;
         }
         self.take_turns(now);
+        self.have_second_look(now);
         while self.advance_local() || self.advance_remote() || self.advance_fetch() || self.advance_merge() {}
         self.advance_sessions();
         self.retry_later(now);
@@ -287,7 +307,7 @@ impl Engine {
     }
 
     fn advance_remote(&mut self) -> bool {
-        let may_apply = self.local.first_scan_done() && !self.local.is_wanted();
+        let may_apply = self.local.first_scan_done() && !self.local.is_wanted() && !self.root.is_short();
         let starved = self.fetch.is_idle();
         let Some(want) = self.remote.poll(may_apply, starved) else { return false };
         self.effects.push_back(match want {
@@ -302,6 +322,9 @@ impl Engine {
     }
 
     fn advance_fetch(&mut self) -> bool {
+        if self.root.is_short() {
+            return false;
+        }
         let sources = self.sources();
         let Some(want) = self.fetch.poll(&sources) else {
             let is_hopeless = self.fetch.is_hopeless(&sources);
@@ -340,6 +363,7 @@ impl Engine {
         result: Result<dunlin_storage::folder::seen::ScanReport, String>,
     ) {
         self.local.handle_scan_done();
+        self.doubts.handle_scan_done();
         match result {
             Ok(report) => {
                 self.note_coverage(now, &report);

@@ -18,6 +18,10 @@ pub enum Wake {
     Rescan,
     /// Look at what hints are about.
     Look,
+    /// Look again at what was missing.
+    Doubt,
+    /// Look at the folder's root.
+    Root,
     /// Go on with the background scanner's pass, or begin one.
     Survey,
     /// People who wait for calm have waited long enough.

@@ -8,10 +8,11 @@ use crate::engine::effect::FolderOrder;
 use crate::engine::event::Event;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::{Content, Timestamp};
-use dunlin_storage::folder::apply::{apply, settle};
+use dunlin_storage::folder::apply::{Outcome, Step, apply, settle};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Lookout;
 use dunlin_storage::folder::recover::recover;
+use dunlin_storage::folder::root::{check_root, room_at_root};
 use dunlin_storage::folder::scan::scan;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::folder::stage::Stage;
@@ -55,7 +56,8 @@ impl FolderHand {
                 let found = survey(folder, store, &*self.lookout, from.as_ref());
                 Event::Surveyed(found.map_err(|e| e.to_string()))
             }
-            FolderOrder::Apply(steps) => match apply(folder, store, steps, now) {
+            FolderOrder::LookAtRoot => Event::Root(room_at_root(folder, store).map_err(|e| e.to_string())),
+            FolderOrder::Apply(steps) => match self.apply_at_root(steps, now) {
                 Ok(results) => Event::Applied(results),
                 Err(error) => failed(&error),
             },
@@ -78,6 +80,12 @@ impl FolderHand {
                 Event::StageFinished { ticket, result }
             }
         }
+    }
+
+    /// Nothing is put where the folder was.
+    fn apply_at_root(&self, steps: Vec<Step>, now: Timestamp) -> Result<Vec<(Step, Outcome)>, String> {
+        check_root(&self.folder, &*self.store).map_err(|error| error.to_string())?;
+        apply(&self.folder, &*self.store, steps, now).map_err(|error| error.to_string())
     }
 
     /// Opens a staged file and fills it with what is on this disk already.

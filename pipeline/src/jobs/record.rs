@@ -116,7 +116,7 @@ impl Recorder<'_, '_> {
         }
         let cut = observed.cut;
         match observed.seen {
-            Seen::Appeared { path, stat, target } => {
+            Seen::Appeared { path, stat, target, .. } => {
                 let Some(found) = found(stat, target, cut) else { return Ok(()) };
                 self.appeared(&path, found)
             }

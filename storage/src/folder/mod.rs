@@ -11,6 +11,7 @@ pub mod intent;
 pub mod lookout;
 mod place;
 pub mod recover;
+pub mod root;
 pub mod scan;
 pub mod scope;
 pub mod seen;

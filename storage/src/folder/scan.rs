@@ -1,8 +1,8 @@
 //! Looks for differences between the disk and the rows. Reads no content and decides nothing.
 //!
 //! A first walk notes what vanished; a second reports everything, each directory before what is in
-//! it, finds moves by inode, and notes what went between the two. A deletion is believed only if a second look agrees and the root
-//! still has its marker (INV-5).
+//! it, finds moves by inode, and notes what went between the two. What turned up nowhere is looked at once more
+//! ([`gone`]); whether that is believed is for others to say (INV-5). Mount points are never looked into.
 //!
 //! # What a move need not read (P-18)
 //! A file found under a new name is the one that left its old name if device, inode, size and
@@ -12,8 +12,11 @@
 //! differs, so that the next look at it, in no hurry, reads the bytes. What is in a directory that moved
 //! keeps even its change time, and is not read at all.
 
+mod gone;
+
 use super::fs::{self, Folder, FsError, Standing};
 use super::lookout::Lookout;
+use super::root::check_root;
 use super::scope::{Reach, Scope, outermost};
 use super::seen::{ScanProblem, ScanReport, ScanTrouble, Seen};
 use crate::disk::{DirId, DiskRow, ShownAs, StatSig};
@@ -32,9 +35,17 @@ const BATCH: usize = 256;
 /// Why a scan stopped: the folder as a whole is not there.
 #[derive(Clone, Debug, Error)]
 pub enum ScanError {
-    /// The marker is missing or another's.
+    /// The marker is missing.
     #[error("the folder's marker is gone: is its disk mounted? nothing was changed")]
     RootLost,
+    /// The marker is another's: made by hand, or of another folder.
+    #[error(
+        "the folder's marker is another's: this is not the directory that was shared; nothing was changed"
+    )]
+    RootOther,
+    /// The path leads elsewhere than it did.
+    #[error("another directory stands where the folder was; nothing was changed")]
+    RootMoved,
     /// The root cannot be read.
     #[error("the folder cannot be read: {0}")]
     Root(FsError),
@@ -63,6 +74,8 @@ struct Scan<'a> {
     /// Where something of another kind stands now. Reported last, so that what stood there can turn up
     /// elsewhere first.
     replaced: Vec<RelPath>,
+    /// What is being reported stands where something of another kind has a row.
+    is_instead: bool,
     batch: Vec<Seen>,
     sink: &'a mut dyn FnMut(Vec<Seen>),
 }
@@ -84,9 +97,8 @@ pub fn scan(
     scopes: &[Scope],
     sink: &mut dyn FnMut(Vec<Seen>),
 ) -> Result<ScanReport, ScanError> {
-    let marker = View(&*store.read()?).marker()?;
-    if marker.is_none() || folder.marker() != marker {
-        return Err(ScanError::RootLost);
+    if !canary::is(Bug::EmptyRootAccepted) {
+        check_root(folder, store)?;
     }
     let mut scan = Scan {
         folder,
@@ -98,6 +110,7 @@ pub fn scan(
         inside: None,
         taken: BTreeSet::new(),
         replaced: Vec::new(),
+        is_instead: false,
         batch: Vec::new(),
         sink,
     };
@@ -107,7 +120,7 @@ pub fn scan(
     scan.note_vanished(&scopes)?;
     scan.report_all(&scopes)?;
     scan.report_replaced()?;
-    scan.report_gone(marker)?;
+    scan.report_gone()?;
     scan.flush();
     Ok(scan.report)
 }
@@ -294,8 +307,26 @@ impl Scan<'_> {
                 Err(_) => self.trouble(format!("{path}/{name}"), ScanTrouble::TooDeep),
             }
         }
+        self.check_unlisted(path, handle, rows.keys());
         self.note_missed(path, handle, rows);
         Ok(below)
+    }
+
+    /// Names that a listing left out and that are there all the same, at a second listing too: such a directory
+    /// cannot be relied on.
+    fn check_unlisted<'n>(
+        &mut self,
+        path: &RelPath,
+        handle: &dyn fs::DirHandle,
+        unlisted: impl Iterator<Item = &'n Name>,
+    ) {
+        let is_there = |name: &&Name| matches!(handle.stat(name.as_bytes()), Ok(Standing::Node(_)));
+        let left_out: Vec<&Name> = unlisted.filter(is_there).collect();
+        // A name can come between the listing and the look.
+        let again = if left_out.is_empty() { None } else { fs::list(handle).ok() };
+        if again.is_some_and(|again| left_out.iter().any(|name| again.names.binary_search(name).is_err())) {
+            self.trouble(path.to_string(), ScanTrouble::Unlisted);
+        }
     }
 
     /// What went after the first walk and before the directory was watched: no hint will tell of it.
@@ -349,7 +380,9 @@ impl Scan<'_> {
                 Kind::Symlink => dir.read_link(name.as_bytes()).ok(),
                 _ => None,
             };
+            self.is_instead = true;
             let below = self.report_one(path.clone(), None, stat, target)?;
+            self.is_instead = false;
             self.walk(below.into_iter().collect())?;
         }
         Ok(())
@@ -368,7 +401,7 @@ impl Scan<'_> {
         let Some(row) = row else {
             let Some((from, row)) = self.take_vanished(&stat)? else {
                 let found = below(&path, None, true);
-                self.emit(Seen::Appeared { path, stat, target });
+                self.emit(Seen::Appeared { path, stat, target, instead: self.is_instead });
                 return Ok(found);
             };
             self.report.moved_dirs.extend(row.dir.map(|_| path.clone()));
@@ -408,33 +441,6 @@ impl Scan<'_> {
         let found = key.and_then(|key| inside.remove(&key).map(|row| (key.2, row)));
         self.inside = Some(inside);
         Ok(found)
-    }
-
-    /// What vanished and turned up nowhere is gone, if a second look agrees.
-    fn report_gone(&mut self, marker: Option<[u8; 16]>) -> Result<(), ScanError> {
-        let vanished = std::mem::take(&mut self.vanished);
-        let mut gone: Vec<(RelPath, DiskRow)> =
-            vanished.into_iter().map(|((_, _, path), row)| (path, row)).collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
-        if self.folder.marker() != marker {
-            return Err(ScanError::RootLost);
-        }
-        // The deepest first, so that a directory goes after what was in it.
-        gone.sort_by(|(a, _), (b, _)| b.names().len().cmp(&a.names().len()).then(a.cmp(b)));
-        self.folder.forget_dir();
-        for (path, row) in gone {
-            let is_gone = match self.folder.parent(&path).and_then(|(dir, name)| dir.stat(name.as_bytes())) {
-                Err(FsError::NotFound) | Ok(Standing::Special) => true,
-                Ok(Standing::Node(stat)) => !is_same_thing(&row, &stat),
-                Err(_) => false,
-            };
-            if is_gone {
-                self.emit(Seen::Gone { path, row });
-            }
-        }
-        Ok(())
     }
 
     fn trouble(&mut self, path: String, kind: ScanTrouble) {

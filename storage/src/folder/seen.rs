@@ -19,6 +19,8 @@ pub enum Seen {
         stat: StatSig,
         /// A link's target.
         target: Option<Vec<u8>>,
+        /// Something of another kind has a row there.
+        instead: bool,
     },
     /// A row's stat differs, or could not be trusted.
     Changed {
@@ -105,6 +107,9 @@ pub enum ScanTrouble {
     /// Not looked into; nothing below it counts as deleted.
     #[error("it cannot be read: {0}")]
     Unreadable(FsError),
+    /// Nothing that its listing leaves out counts as deleted.
+    #[error("its listing leaves out names that are there")]
+    Unlisted,
     /// Too deep.
     #[error("it lies too deep")]
     TooDeep,

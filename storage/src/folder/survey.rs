@@ -7,6 +7,7 @@
 
 use super::fs::{self, Folder, FsError, Standing};
 use super::lookout::Lookout;
+use super::root::check_root;
 use super::scan::{ScanError, is_changed, is_same_thing};
 use super::scope::Scope;
 use crate::disk::{DirId, DiskRow};
@@ -41,10 +42,7 @@ pub fn survey(
     lookout: &dyn Lookout,
     from: Option<&RelPath>,
 ) -> Result<Survey, ScanError> {
-    let marker = View(&*store.read()?).marker()?;
-    if marker.is_none() || folder.marker() != marker {
-        return Err(ScanError::RootLost);
-    }
+    check_root(folder, store)?;
     let mut found = Survey::default();
     let mut names = 0;
     let mut open = open_from(store, from)?;

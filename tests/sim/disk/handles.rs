@@ -5,7 +5,7 @@ use super::{Disk, ROOT, State};
 use dunlin_core::content::{Kind, Meta};
 use dunlin_core::limits::NAME_BYTES_MAX;
 use dunlin_core::path::RelPath;
-use dunlin_storage::folder::fs::{Dir, DirHandle, File, FileHandle, FsError, RootHandle, Standing};
+use dunlin_storage::folder::fs::{Dir, DirHandle, File, FileHandle, FsError, Room, RootHandle, Standing};
 use std::any::Any;
 use std::sync::{Arc, MutexGuard};
 
@@ -30,14 +30,25 @@ impl RootHandle for SimRoot {
     fn beneath(&self, path: &RelPath) -> Result<Dir, FsError> {
         let names: Vec<Vec<u8>> = path.names().iter().map(|n| n.as_bytes().to_vec()).collect();
         let state = self.disk.call(Call::Open)?;
+        if !state.is_reachable(&names) {
+            return Err(FsError::NotFound);
+        }
         let ino = state.open_path(&names)?;
         Ok(Arc::new(SimDir::new(&self.disk, &state, ino)))
     }
 
     fn read_by_path(&self, names: [&str; 2]) -> Option<Vec<u8>> {
         let state = self.disk.call(Call::Read).ok()?;
-        let ino = names.iter().try_fold(ROOT, |dir, name| state.lookup(dir, name.as_bytes()))?;
+        let ino = names.iter().try_fold(ROOT, |dir, name| state.look_up(dir, name.as_bytes()))?;
         Some(state.now.get(&ino)?.bytes.to_vec())
+    }
+
+    fn is_at_path(&self) -> bool {
+        true
+    }
+
+    fn room(&self) -> Result<Room, FsError> {
+        Ok(Room { free: 1 << 40, total: 1 << 41 })
     }
 
     fn sync_all(&self) -> Result<(), FsError> {
@@ -83,19 +94,19 @@ impl DirHandle for SimDir {
     fn each_name(&self, each: &mut dyn FnMut(&[u8])) -> Result<(), FsError> {
         let state = self.enter(Call::Read)?;
         let dir = state.now.get(&self.ino).ok_or(FsError::NotFound)?;
-        dir.names.keys().for_each(|name| each(name));
-        Ok(())
+        dir.names.keys().filter(|name| state.look_up(self.ino, name).is_some()).for_each(|name| each(name));
+        state.listing_end(self.ino)
     }
 
     fn stat(&self, name: &[u8]) -> Result<Standing, FsError> {
         let state = self.enter(Call::Look)?;
-        let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
+        let ino = state.look_up(self.ino, name).ok_or(FsError::NotFound)?;
         state.stat_of(ino).map(Standing::Node).ok_or(FsError::NotFound)
     }
 
     fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, FsError> {
         let state = self.enter(Call::Read)?;
-        let inode = state.lookup(self.ino, name).and_then(|ino| state.now.get(&ino));
+        let inode = state.look_up(self.ino, name).and_then(|ino| state.now.get(&ino));
         match inode.ok_or(FsError::NotFound)? {
             inode if inode.kind == Kind::Symlink => Ok(inode.bytes.to_vec()),
             _ => Err(FsError::Other(22)),
@@ -104,7 +115,7 @@ impl DirHandle for SimDir {
 
     fn open_read(&self, name: &[u8]) -> Result<File, FsError> {
         let state = self.enter(Call::Open)?;
-        let ino = state.lookup(self.ino, name).ok_or(FsError::NotFound)?;
+        let ino = state.look_up(self.ino, name).ok_or(FsError::NotFound)?;
         match state.now.get(&ino).map(|i| i.kind) {
             Some(Kind::Symlink) | None => Err(FsError::InTheWay),
             Some(_) => Ok(self.file(&state, ino)),

@@ -14,6 +14,7 @@ pub mod faults;
 pub mod handles;
 pub mod power;
 pub mod tree;
+pub mod veil;
 
 use dunlin_core::content::{Kind, Timestamp};
 use dunlin_storage::disk::StatSig;
@@ -147,6 +148,10 @@ pub struct State {
     /// Broken rules that the disk itself noticed.
     pub broken: Vec<String>,
     pub faults: Faults,
+    /// What dunlin's looks do not find.
+    pub veil: Option<veil::Veil>,
+    /// Virtual time at which the last veil was to end, nanoseconds.
+    pub veiled_until: u64,
 }
 
 /// The process was killed in the middle of a call; carried by an unwinding stack.
@@ -180,6 +185,8 @@ impl Disk {
             deeds: Vec::new(),
             broken: Vec::new(),
             faults: Faults::default(),
+            veil: None,
+            veiled_until: 0,
         };
         state.new_inode(Kind::Directory, Vec::new(), 0o755, false);
         state.durable = state.now.clone();

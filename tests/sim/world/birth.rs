@@ -30,6 +30,7 @@ impl World {
         let mut plan = Plan::draw(&mut random);
         // Drawn without the generator, so that all other seeds stay what they are.
         plan.texts = if seed % 3 == 1 { 60 } else { 0 };
+        plan.veils = if seed % 5 == 2 { 4 } else { 0 };
         plan.hardships = Hardships::draw(seed);
         if let Some(devices) = Hardships::crowd(seed) {
             plan.gather(devices);
@@ -163,7 +164,8 @@ impl World {
         let started = self.devices[device].start(now);
         self.devices[device].disk.state().fuses = fuses;
         if let Err(what) = started {
-            if self.is_calm || !self.plan.may_end_a_run() && self.plan.hardships.full_spells == 0 {
+            let may_fail = self.plan.may_end_a_run() || self.plan.hardships.full_spells + self.plan.veils > 0;
+            if self.is_calm || !may_fail {
                 return self.fail(device, what);
             }
             self.say(device, &format!("cannot start: {what}"));

@@ -69,6 +69,7 @@ pub fn describe_event(event: &Event) -> String {
         Event::Served { conn, bytes, stale, .. } => format!("served {bytes} to {}, stale {stale:?}", conn.0),
         Event::Dirty(hints) => format!("noticed {hints:?}"),
         Event::Surveyed(Ok(found)) => format!("surveyed, {:?} differ, next {:?}", found.differ, found.next),
+        Event::Root(result) => format!("the root: {result:?}"),
         Event::Surveyed(Err(text)) => format!("surveyed in vain: {text}"),
         Event::Net(event) => describe_net(event),
         Event::Ask { ticket, ask } => format!("question {ticket}: {ask:?}"),

@@ -76,7 +76,13 @@ impl World {
                     }
                 }
             }
-            Fault::Cut { .. } | Fault::Heal { .. } | Fault::Crash(_) | Fault::DiskFails(_) | Fault::Lie => {}
+            Fault::Cut { .. }
+            | Fault::Heal { .. }
+            | Fault::Crash(_)
+            | Fault::DiskFails(_)
+            | Fault::Lie
+            | Fault::Veil(_)
+            | Fault::Unveil(_) => {}
         }
     }
 

@@ -10,6 +10,7 @@ mod merges;
 mod rooms;
 mod storm;
 mod twin;
+mod veils;
 mod wire;
 
 use crate::canary::Plant;

@@ -98,8 +98,8 @@ impl World {
         let words = format!("ends: {:?}", report.ended);
         self.say(device, &words);
         match report.ended {
-            // Where disks fail, a run may end; nothing may be lost by that.
-            Ended::Failed(_) if self.plan.may_end_a_run() => {
+            // Where disks fail or are away, a run may end; nothing may be lost by that.
+            Ended::Failed(_) if self.plan.may_end_a_run() || self.plan.veils > 0 => {
                 self.kill(device, false)?;
                 let delay = self.random.between(1, 3_000) * MS;
                 self.schedule(delay, What::Start(device));
@@ -303,6 +303,7 @@ fn describe_folder_order(order: &FolderOrder) -> String {
             let steps: Vec<String> = steps.iter().map(super::describe::describe_step).collect();
             format!("applies {}", steps.join(", "))
         }
+        FolderOrder::LookAtRoot => "looks at the root".to_owned(),
         FolderOrder::Settle => "settles".to_owned(),
         FolderOrder::StageOpen { ticket, .. } => format!("opens stage {ticket}"),
         FolderOrder::StageFinish { ticket } => format!("finishes stage {ticket}"),

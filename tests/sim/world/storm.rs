@@ -20,6 +20,10 @@ pub enum Fault {
     },
     Crash(usize),
     DiskFails(usize),
+    /// A part of a disk does not show...
+    Veil(usize),
+    /// ...until now.
+    Unveil(usize),
     Lie,
     /// The device's clock jumps.
     Jump(usize),
@@ -59,6 +63,10 @@ impl World {
             let at = self.random.below(ends);
             self.schedule(at, What::Fault(Fault::Lie));
         }
+        for _ in 0..self.plan.veils {
+            let (at, device) = (self.random.below(ends), self.random.below(devices) as usize);
+            self.schedule(at, What::Fault(Fault::Veil(device)));
+        }
         for _ in 0..self.plan.disk_failures {
             let (at, device) = (self.random.below(ends), self.random.below(devices) as usize);
             self.schedule(at, What::Fault(Fault::DiskFails(device)));
@@ -79,6 +87,11 @@ impl World {
             Fault::Heal { one, other } => {
                 self.say(None, &format!("healed between d{one} and d{other}"));
                 self.heal(one, other);
+            }
+            Fault::Veil(device) => self.veil(device),
+            Fault::Unveil(device) => {
+                self.devices[device].disk.state().veil = None;
+                self.say(device, "shows all again");
             }
             Fault::Lie => self.lie()?,
             Fault::DiskFails(device) => {
@@ -207,6 +220,7 @@ impl World {
             {
                 let disk = self.devices[device].disk.clone();
                 let mut state = disk.state();
+                state.veil = None;
                 state.stop_failing();
                 self.devices[device].user.settle(&mut state);
             }

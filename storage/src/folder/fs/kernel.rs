@@ -2,7 +2,7 @@
 //!
 //! Linux: `openat2` beneath the root where the kernel has it, `renameat2` for the renames.
 
-use super::{Dir, DirHandle, File, FileHandle, FsError, RootHandle, Standing};
+use super::{Dir, DirHandle, File, FileHandle, FsError, Room, RootHandle, Standing};
 use crate::disk::StatSig;
 use dunlin_core::content::{Kind, Meta, Timestamp};
 use dunlin_core::path::RelPath;
@@ -10,8 +10,8 @@ use rustix::fs::{
     Advice, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps,
 };
 use rustix::fs::{
-    fadvise, fchmod, fstat, fsync, ftruncate, futimens, mkdirat, openat, openat2, readlinkat, renameat_with,
-    statat, symlinkat, syncfs, unlinkat, utimensat,
+    fadvise, fchmod, fstat, fstatvfs, fsync, ftruncate, futimens, mkdirat, openat, openat2, readlinkat,
+    renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat,
 };
 use rustix::io::{Errno, pread, pwrite};
 use std::any::Any;
@@ -58,12 +58,18 @@ impl KernelRoot {
         Ok(Self { fd, dir, path: path.to_owned() })
     }
 
+    /// Component by component. A mount point shows by its device number only, so that a directory of the same
+    /// file system that is mounted here once more is taken for a plain one.
     fn walk(&self, path: &RelPath) -> Result<Dir, FsError> {
-        let mut dir = self.dir.clone();
+        let root = fstat(&*self.fd)?;
+        let mut fd = self.fd.clone();
         for name in path.names() {
-            dir = dir.open_dir(name.as_bytes())?;
+            fd = Arc::new(openat(&*fd, name.as_bytes(), DIR_FLAGS, Mode::empty())?);
+            if fstat(&*fd)?.st_dev != root.st_dev {
+                return Err(FsError::InTheWay);
+            }
         }
-        Ok(dir)
+        Ok(Arc::new(KernelDir { fd }))
     }
 }
 
@@ -89,9 +95,24 @@ impl RootHandle for KernelRoot {
         std::fs::read(names.iter().fold(self.path.clone(), |path, name| path.join(name))).ok()
     }
 
+    fn is_at_path(&self) -> bool {
+        let (held, there) = (fstat(&*self.fd), rustix::fs::stat(&self.path));
+        held.is_ok_and(|held| there.is_ok_and(|there| same_inode(&held, &there)))
+    }
+
+    fn room(&self) -> Result<Room, FsError> {
+        let facts = fstatvfs(&*self.fd)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(facts.f_frsize);
+        Ok(Room { free: bytes(facts.f_bavail), total: bytes(facts.f_blocks) })
+    }
+
     fn sync_all(&self) -> Result<(), FsError> {
         Ok(syncfs(&*self.fd)?)
     }
+}
+
+fn same_inode(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 struct KernelDir {

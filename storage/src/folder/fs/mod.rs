@@ -143,8 +143,21 @@ pub trait RootHandle: Send + Sync {
     /// What the file at these names below the root's *path* holds, so that an unmounted or replaced
     /// root is noticed; `None` if it cannot be read.
     fn read_by_path(&self, names: [&str; 2]) -> Option<Vec<u8>>;
+    /// True if the root's *path* still leads to this very directory.
+    fn is_at_path(&self) -> bool;
+    /// How much room there is on this file system.
+    fn room(&self) -> Result<Room, FsError>;
     /// Makes everything on this file system durable.
     fn sync_all(&self) -> Result<(), FsError>;
+}
+
+/// Bytes of a file system, as far as its user may fill them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Free bytes.
+    pub free: u64,
+    /// All bytes.
+    pub total: u64,
 }
 
 /// What a listing found.
@@ -215,6 +228,21 @@ impl Folder {
     /// The id in the root's marker; `None` if there is none or it is none of ours.
     pub fn marker(&self) -> Option<[u8; 16]> {
         from_hex(&self.root.read_by_path([CONTROL_DIR, MARKER])?)
+    }
+
+    /// The same of a root of the real file system that is not open; makes nothing there.
+    pub fn marker_at(path: &Path) -> Option<[u8; 16]> {
+        from_hex(&std::fs::read(path.join(CONTROL_DIR).join(MARKER)).ok()?)
+    }
+
+    /// True if the root's path still leads to the directory that is held open.
+    pub fn is_at_path(&self) -> bool {
+        self.root.is_at_path()
+    }
+
+    /// How much room there is where the folder is.
+    pub fn room(&self) -> Result<Room, FsError> {
+        self.root.room()
     }
 
     /// Writes the root's marker.

@@ -1,0 +1,196 @@
+//! Deletions are believed at the second look (INV-5).
+//!
+//! What one look does not find may be away for a moment: a disk that drops out, a server that does not answer, an
+//! editor between two renames. It is kept in mind, and looked at again after [`SECOND_LOOK_AFTER`]; only what
+//! is missing at that look too is gone. Where much is missing, somebody is probably still at it: then the second
+//! look waits until nothing more has gone missing for [`MUCH_AFTER`], so that it sees the whole of it. Keeps
+//! names and times; knows nothing of what is deleted by it.
+
+use super::Engine;
+use super::wake::Wake;
+use dunlin_core::canary::{self, Bug};
+use dunlin_core::limits::{DOUBTS_FEW, DOUBTS_MAX};
+use dunlin_core::path::RelPath;
+use dunlin_storage::folder::scope::{Reach, Scope};
+use dunlin_storage::folder::seen::Seen;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// From the first look that missed something to the second.
+const SECOND_LOOK_AFTER: Duration = Duration::from_millis(500);
+/// The same where much is missing, from the last time that more was.
+const MUCH_AFTER: Duration = Duration::from_secs(2);
+/// The second look never waits longer than this.
+const WAIT_MOST: Duration = Duration::from_secs(20);
+
+/// What was missing at one look.
+#[derive(Default)]
+pub struct Doubts {
+    /// Where, and how far the second look has to reach.
+    missing: BTreeMap<RelPath, Reach>,
+    /// When the first of them was missed, and the last.
+    since: Option<(Instant, Instant)>,
+    /// More was missing than can be kept in mind: everything is looked at again.
+    is_everything: bool,
+    /// The second look is wanted or under way.
+    asked: Option<Asked>,
+}
+
+/// What the second look is about.
+enum Asked {
+    Names(BTreeMap<RelPath, Reach>),
+    Everything,
+}
+
+impl Doubts {
+    /// Takes out of a look's batch what is missing for the first time.
+    pub fn sift(&mut self, now: Instant, batch: Vec<Seen>) -> Vec<Seen> {
+        if canary::is(Bug::OneLookDeletes) {
+            return batch;
+        }
+        batch.into_iter().filter(|seen| !self.is_doubted(now, seen)).collect()
+    }
+
+    fn is_doubted(&mut self, now: Instant, seen: &Seen) -> bool {
+        let reach = match seen {
+            Seen::Gone { row, .. } if row.dir.is_none() => Reach::Name,
+            Seen::Gone { .. } | Seen::Appeared { instead: true, .. } => Reach::Tree,
+            _ => return false,
+        };
+        let path = seen.path();
+        match &self.asked {
+            Some(Asked::Everything) => return false,
+            Some(Asked::Names(names)) if names.contains_key(path) => return false,
+            _ => {}
+        }
+        if self.missing.len() >= DOUBTS_MAX {
+            self.is_everything = true;
+        } else if self.missing.insert(path.clone(), reach).is_some() {
+            return true;
+        }
+        let first = self.since.map_or(now, |(first, _)| first);
+        self.since = Some((first, now));
+        true
+    }
+
+    /// When the second look is due.
+    pub fn due(&self) -> Option<Instant> {
+        let (first, last) = self.since?;
+        let due = match self.missing.len() > DOUBTS_FEW {
+            true => (last + MUCH_AFTER).min(first + WAIT_MOST),
+            false => first + SECOND_LOOK_AFTER,
+        };
+        Some(due)
+    }
+
+    /// What to look at again; none: everything. From now on that is believed.
+    fn ask(&mut self) -> Vec<Scope> {
+        let missing = std::mem::take(&mut self.missing);
+        self.since = None;
+        if std::mem::take(&mut self.is_everything) {
+            self.asked = Some(Asked::Everything);
+            return Vec::new();
+        }
+        let scopes = missing.iter().map(|(path, reach)| Scope { path: path.clone(), reach: *reach });
+        let scopes = scopes.collect();
+        self.asked = Some(Asked::Names(missing));
+        scopes
+    }
+
+    /// A look is over. What was asked about and not missed again is back.
+    pub fn handle_scan_done(&mut self) {
+        self.asked = None;
+    }
+
+    /// True while it is open whether something is gone.
+    pub fn is_waiting(&self) -> bool {
+        self.since.is_some() || self.asked.is_some()
+    }
+}
+
+impl Engine {
+    /// The second look is had once it is due and no other look is under way.
+    pub(super) fn have_second_look(&mut self, now: Instant) {
+        let Some(due) = self.doubts.due() else { return };
+        if now < due {
+            return self.wakes.arm(Wake::Doubt, now, due - now);
+        }
+        if self.local.is_busy() {
+            return;
+        }
+        let scopes = self.doubts.ask();
+        if scopes.is_empty() {
+            self.local.rescan_all();
+        }
+        scopes.into_iter().for_each(|scope| self.local.rescan(scope));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dunlin_core::content::{Body, Kind, Meta, Timestamp};
+    use dunlin_core::id::{ChainId, Dot, PeerId};
+    use dunlin_storage::disk::{DiskRow, ShownAs, StatSig};
+
+    fn gone(number: usize) -> Seen {
+        let dot = Dot { chain: ChainId { author: PeerId([0; 32]), incarnation: 1 }, seq: 1, index: 0 };
+        let time = Timestamp { secs: 0, nanos: 0 };
+        let kind = Kind::File;
+        let row = DiskRow {
+            node: dot,
+            shown_as: ShownAs::Main,
+            dir: None,
+            body: Body::Deleted,
+            meta: Meta { mode: 0o644, mtime: time },
+            versions: vec![dot],
+            places: vec![dot],
+            stat: StatSig { dev: 1, ino: 1, size: 0, mode: 0o644, mtime: time, ctime: time, kind },
+            racy: false,
+            twins: Vec::new(),
+        };
+        Seen::Gone { path: RelPath::parse(format!("f{number}").as_bytes()).unwrap(), row }
+    }
+
+    fn all(count: usize) -> Vec<Seen> {
+        (0..count).map(gone).collect()
+    }
+
+    #[test]
+    fn one_look_is_not_believed_and_the_second_is() {
+        let (mut doubts, start) = (Doubts::default(), Instant::now());
+        assert!(doubts.sift(start, all(3)).is_empty());
+        assert_eq!(doubts.due(), Some(start + SECOND_LOOK_AFTER));
+        assert_eq!(doubts.ask().len(), 3);
+        assert_eq!(doubts.sift(start, all(2)).len(), 2, "what was asked about");
+        assert!(doubts.sift(start, vec![gone(7)]).is_empty(), "what was not");
+        doubts.handle_scan_done();
+        assert!(doubts.is_waiting(), "for the look at what the second look missed first");
+        assert_eq!(doubts.ask().len(), 1);
+        doubts.handle_scan_done();
+        assert!(!doubts.is_waiting());
+        assert!(doubts.sift(start, vec![gone(2)]).is_empty(), "what was back counts from the start");
+    }
+
+    #[test]
+    fn where_much_is_missing_the_second_look_waits_for_the_rest() {
+        let (mut doubts, start) = (Doubts::default(), Instant::now());
+        doubts.sift(start, all(DOUBTS_FEW + 1));
+        assert_eq!(doubts.due(), Some(start + MUCH_AFTER));
+        let later = start + Duration::from_secs(1);
+        doubts.sift(later, all(DOUBTS_FEW + 1));
+        assert_eq!(doubts.due(), Some(start + MUCH_AFTER), "the same again is nothing new");
+        doubts.sift(later, all(DOUBTS_FEW + 2));
+        assert_eq!(doubts.due(), Some(later + MUCH_AFTER));
+        doubts.sift(start + Duration::from_secs(19), all(DOUBTS_FEW + 3));
+        assert_eq!(doubts.due(), Some(start + WAIT_MOST));
+    }
+
+    #[test]
+    fn more_than_can_be_kept_is_a_look_at_everything() {
+        let (mut doubts, start) = (Doubts::default(), Instant::now());
+        doubts.sift(start, all(DOUBTS_MAX + 1));
+        assert_eq!(doubts.ask(), []);
+        assert_eq!(doubts.sift(start, all(DOUBTS_MAX + 5)).len(), DOUBTS_MAX + 5);
+    }
+}

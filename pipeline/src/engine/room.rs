@@ -1,0 +1,96 @@
+//! Looks at the folder's root from time to time: is it still the folder, and is there room on its disk?
+//!
+//! Where less than a bound is free nothing is fetched and nothing written into the folder, until there is room
+//! again. What the user does is recorded all the same.
+
+use super::Engine;
+use super::effect::{Effect, FolderOrder};
+use super::wake::Wake;
+use crate::service::{Ended, Notice};
+use dunlin_core::limits::{FREE_BYTES_MIN, FREE_SHARE_MIN};
+use dunlin_storage::folder::fs::Room;
+use std::time::{Duration, Instant};
+
+/// From one look to the next.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// The same while the disk is filling up, or is full.
+const LOOK_BUSY: Duration = Duration::from_secs(1);
+
+/// What was seen last.
+#[derive(Default)]
+pub struct Root {
+    is_looking: bool,
+    room: Option<Room>,
+}
+
+impl Root {
+    /// True if there is too little room to write there. Before the first look there is room.
+    pub fn is_short(&self) -> bool {
+        self.room.is_some_and(is_short)
+    }
+}
+
+/// The bound below which nothing is written: a share of the disk, but no more than people would miss.
+fn bound(room: Room) -> u64 {
+    (room.total / FREE_SHARE_MIN).min(FREE_BYTES_MIN)
+}
+
+fn is_short(room: Room) -> bool {
+    room.free < bound(room)
+}
+
+impl Engine {
+    /// The time has come for a look at the root.
+    pub(super) fn look_at_root(&mut self) {
+        if !self.root.is_looking && !self.stopping {
+            self.root.is_looking = true;
+            self.effects.push_back(Effect::Folder(FolderOrder::LookAtRoot));
+        }
+    }
+
+    pub(super) fn handle_root(&mut self, now: Instant, result: Result<Room, String>) {
+        self.root.is_looking = false;
+        let room = match result {
+            Ok(room) => room,
+            Err(text) => return self.stop(now, Ended::Failed(text)),
+        };
+        let was_short = self.root.is_short();
+        self.root.room = Some(room);
+        if self.root.is_short() != was_short {
+            self.effects.push_back(Effect::Tell(Notice::Room {
+                is_short: !was_short,
+                free: room.free,
+                bound: bound(room),
+            }));
+            if was_short {
+                self.remote.hope();
+            }
+        }
+        if self.root.is_short() && self.config.goal.is_in_sync() && self.ledger.dirty > 0 {
+            let text =
+                format!("the disk is full: {} bytes are free, {} are kept free", room.free, bound(room));
+            return self.stop(now, Ended::Failed(text));
+        }
+        self.await_root(now);
+    }
+
+    /// Arms the next look: soon while something is written, or waits for room.
+    pub(super) fn await_root(&mut self, now: Instant) {
+        let is_busy = self.root.is_short() || !self.remote.is_idle() || !self.fetch.is_idle();
+        let pause = if is_busy { LOOK_BUSY } else { LOOK_EVERY };
+        self.wakes.arm(Wake::Root, now, pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_disk_keeps_a_share_free_and_a_large_one_no_more_than_the_bound() {
+        let short = |free, total| is_short(Room { free, total });
+        assert!(short(600 << 10, 64 << 20) && !short(700 << 10, 64 << 20));
+        assert!(short(FREE_BYTES_MIN - 1, u64::MAX) && !short(FREE_BYTES_MIN, u64::MAX));
+        assert!(!short(0, 0), "a file system that does not say");
+    }
+}

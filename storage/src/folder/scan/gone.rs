@@ -1,0 +1,69 @@
+//! What turned up nowhere: is it gone, or does the file system only say so?
+//!
+//! Everything here can be said of a folder whose disk is failing, whose server is away or whose directory listing
+//! was cut short. A thing counts as gone if its name is not there, a listing of its directory that came to its
+//! end does not have it either, and the root is still the folder. Whoever asked believes it after a second look.
+
+use super::{Scan, ScanError, is_same_thing};
+use crate::disk::DiskRow;
+use crate::folder::fs::{self, FsError, Standing};
+use crate::folder::root::check_root;
+use crate::folder::seen::{ScanTrouble, Seen};
+use dunlin_core::canary::{self, Bug};
+use dunlin_core::path::{Name, RelPath};
+use std::collections::BTreeSet;
+
+/// The names in the directory that was listed last; `None` if it could not be listed.
+type Listed = Option<(RelPath, Option<BTreeSet<Name>>)>;
+
+impl Scan<'_> {
+    pub(super) fn report_gone(&mut self) -> Result<(), ScanError> {
+        let vanished = std::mem::take(&mut self.vanished);
+        let mut gone: Vec<(RelPath, DiskRow)> =
+            vanished.into_iter().map(|((_, _, path), row)| (path, row)).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        // The deepest first, so that a directory goes after what was in it.
+        gone.sort_by(|(a, _), (b, _)| b.names().len().cmp(&a.names().len()).then(a.cmp(b)));
+        self.folder.forget_dir();
+        let mut listed: Listed = None;
+        let mut is_gone = Vec::new();
+        for (path, row) in gone {
+            if self.is_gone(&path, &row, &mut listed) {
+                is_gone.push((path, row));
+            }
+        }
+        // Asked last: a root that goes away while it is looked at takes everything below it along.
+        if !canary::is(Bug::EmptyRootAccepted) {
+            check_root(self.folder, self.store)?;
+        }
+        is_gone.into_iter().for_each(|(path, row)| self.emit(Seen::Gone { path, row }));
+        Ok(())
+    }
+
+    fn is_gone(&mut self, path: &RelPath, row: &DiskRow, listed: &mut Listed) -> bool {
+        match self.folder.parent(path).and_then(|(dir, name)| dir.stat(name.as_bytes())) {
+            Err(FsError::NotFound) => canary::is(Bug::UncleanListing) || self.is_unlisted(path, listed),
+            Ok(Standing::Special) => true,
+            Ok(Standing::Node(stat)) => !is_same_thing(row, &stat),
+            Err(_) => false,
+        }
+    }
+
+    /// True if a listing of its directory that came to its end does not have the name.
+    fn is_unlisted(&mut self, path: &RelPath, listed: &mut Listed) -> bool {
+        let Some((parent, name)) = path.split_last() else { return false };
+        if listed.as_ref().is_none_or(|(at, _)| *at != parent) {
+            let names = self.folder.dir(&parent).and_then(|dir| fs::list(&*dir));
+            if let Err(error) = &names
+                && *error != FsError::NotFound
+            {
+                self.trouble(parent.to_string(), ScanTrouble::Unreadable(*error));
+            }
+            *listed = Some((parent, names.ok().map(|listing| listing.names.into_iter().collect())));
+        }
+        let names = listed.as_ref().and_then(|(_, names)| names.as_ref());
+        names.is_some_and(|names| !names.contains(name))
+    }
+}
