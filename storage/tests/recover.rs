@@ -3,15 +3,16 @@
 use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
 use dunlin_core::id::{ChainId, ContentHash, Dot};
 use dunlin_core::identity::Identity;
-use dunlin_core::path::Name;
-use dunlin_storage::disk::{DiskRow, ShownAs, StatSig};
-use dunlin_storage::folder::fs::Folder;
+use dunlin_core::path::{Name, RelPath};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
+use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::folder::intent::{Intent, IntentStep, RowAfter};
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::rows::encode;
 use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -101,6 +102,24 @@ fn a_link_that_came_out_is_kept_too() {
     assert_eq!(kept, [PathBuf::from("somewhere")]);
 }
 
+#[test]
+fn a_row_that_is_younger_than_an_open_intent_stays() {
+    let device = Device::new();
+    device.put(b"f", b"these bytes");
+    device.stands(b"f", b"these bytes");
+    // Since then other bytes came and went, and these are back as a later version, with a time of its own.
+    let row = device.know_later_version(b"f", b"these bytes");
+    device.recover();
+    assert_eq!(device.row(b"f"), Some(row.clone()));
+    // Its time is gone with the power: it is the later version all the same.
+    device.put(b"f", b"these bytes");
+    std::fs::File::open(device.path(b"f")).unwrap().set_modified(UNIX_EPOCH).unwrap();
+    device.recover();
+    let now = device.row(b"f").unwrap();
+    assert_eq!(now.versions, row.versions);
+    assert_ne!(now.stat, row.stat);
+}
+
 /// A folder on disk with a store.
 struct Device {
     dir: tempfile::TempDir,
@@ -139,6 +158,24 @@ impl Device {
         let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
         edit.put_intent(&encode(&Intent { steps: vec![step] })).unwrap();
         edit.commit().unwrap();
+    }
+
+    /// Writes the row of a later version that stands there.
+    fn know_later_version(&self, name: &[u8], bytes: &[u8]) -> DiskRow {
+        let root = self.folder.dir(&RelPath::root()).unwrap();
+        let Ok(Standing::Node(stat)) = root.stat(name) else { panic!("nothing stands there") };
+        let before = row_before(bytes);
+        let later = Dot { seq: 3, ..before.node };
+        let meta = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
+        let row = DiskRow { versions: vec![later], meta, stat, ..before };
+        let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
+        edit.put_disk_row(&spot(name), &row).unwrap();
+        edit.commit().unwrap();
+        row
+    }
+
+    fn row(&self, name: &[u8]) -> Option<DiskRow> {
+        View(&*self.store.read().unwrap()).disk_row(&spot(name)).unwrap()
     }
 
     /// Puts bytes there, with the time of a put.
@@ -199,6 +236,10 @@ fn row_before(bytes: &[u8]) -> DiskRow {
         racy: false,
         twins: Vec::new(),
     }
+}
+
+fn spot(name: &[u8]) -> Spot {
+    Spot { dir: DirId::ROOT, name: Name::parse(name).unwrap() }
 }
 
 fn put_at() -> Timestamp {

@@ -104,7 +104,10 @@ fn recover_step(
                 {
                     edit.move_disk_row(&old, &spot)?;
                 }
-                write_row(&mut edit, &spot, &as_found(after, step, &stat), stat, is_racy(&stat, now))?;
+                let row = edit.view().disk_row(&spot)?;
+                if let Some(after) = row_of(row, step, after, &stat) {
+                    write_row(&mut edit, &spot, &as_found(&after, step, &stat), stat, is_racy(&stat, now))?;
+                }
             }
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
             // it is neither shown nor taken for the user's. If something stood there before, what is
@@ -137,6 +140,23 @@ fn recover_step(
     }
     edit.commit()?;
     Ok(lost_dir)
+}
+
+/// What the row is to say of what the step has put there. An intent stays open until a sync covers it, and the same
+/// bytes may have come again since, as another version: then the row is younger than the step and knows better.
+fn row_of(row: Option<DiskRow>, step: &IntentStep, after: &RowAfter, stat: &StatSig) -> Option<RowAfter> {
+    let Some(row) = row else { return Some(after.clone()) };
+    let is_before = step.before.as_ref().is_some_and(|before| {
+        (&before.versions, &before.places, before.node) == (&row.versions, &row.places, row.node)
+    });
+    let is_after = (&after.versions, &after.places, after.node) == (&row.versions, &row.places, row.node);
+    if is_before || is_after {
+        return Some(after.clone());
+    }
+    // With the power the times may have gone, but not the bytes.
+    let is_of_these_bytes = is_written(&row, after) && row.stat != *stat;
+    let DiskRow { meta, versions, places, .. } = row;
+    is_of_these_bytes.then(|| RowAfter { meta, versions, places, ..after.clone() })
 }
 
 /// True if the row says what the step put there. One with other bytes is of a user's change, and that was durable
