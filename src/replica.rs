@@ -169,6 +169,12 @@ impl Replica {
         Ok(Self { root: dir.root, folder, identity, label, store: Arc::new(store) })
     }
 
+    /// Refuses a root that is not the folder any more.
+    pub fn check_marker(&self) -> Result<(), CommandError> {
+        let marker = View(&*self.store.read()?).marker()?;
+        check_marker(&self.root, marker)
+    }
+
     /// True once it holds the folder's secret: it was admitted.
     pub fn is_admitted(&self) -> Result<bool, CommandError> {
         let tx = self.store.read()?;

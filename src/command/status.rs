@@ -87,6 +87,10 @@ impl Sheet {
 fn describe_folder(desk: &Desk, dir: ReplicaDir) -> Result<Sheet, CommandError> {
     let live = desk.host.live(&dir.root);
     let replica = desk.replica(dir)?;
+    if !matches!(live, Some(Live::Going(_))) {
+        // Who stopped since its root went away says so.
+        replica.check_marker()?;
+    }
     let root = shown(&replica.root);
     let mut sheet = Sheet { text: format!("\n{root}"), value: json!({ "event": "folder", "root": root }) };
     let membership = {

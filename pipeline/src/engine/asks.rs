@@ -61,8 +61,8 @@ impl Engine {
         if !self.asks.calms.is_empty() && self.own_status().in_sync {
             self.answer_calms(now);
         }
-        let is_over = self.local.first_scan_done() && !self.local.is_wanted() && !self.local.has_put_off();
-        if !is_over {
+        let is_later = self.local.has_put_off() || self.doubts.is_waiting();
+        if !self.local.first_scan_done() || self.local.is_wanted() || is_later {
             return;
         }
         for (ticket, before) in std::mem::take(&mut self.asks.scans) {

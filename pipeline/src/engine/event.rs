@@ -17,7 +17,7 @@ use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::apply::{Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
-use dunlin_storage::folder::fs::Room;
+use dunlin_storage::folder::root::Room;
 use dunlin_storage::folder::seen::{ScanReport, Seen};
 use dunlin_storage::folder::survey::Survey;
 use dunlin_transport::ConnId;

@@ -52,7 +52,7 @@ use quiet::Quiet;
 use remote::{Remote, RemoteWant, Stuck};
 use room::Root;
 use session::Session;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use transfer::Advance;
@@ -105,6 +105,8 @@ pub struct Engine {
     effects: VecDeque<Effect>,
     progress: Progress,
     problems: BTreeMap<String, String>,
+    /// The paths of those that a look found; a look at everything finds all that are left.
+    looked_up: BTreeSet<String>,
     conflicts: u64,
     asks: Asks,
     listening: Vec<SocketAddr>,
@@ -139,6 +141,7 @@ impl Engine {
             effects: VecDeque::new(),
             progress: Progress::default(),
             problems: BTreeMap::new(),
+            looked_up: BTreeSet::new(),
             conflicts: 0,
             asks: Asks::default(),
             listening: Vec::new(),
@@ -367,9 +370,7 @@ impl Engine {
         match result {
             Ok(report) => {
                 self.note_coverage(now, &report);
-                for problem in report.problems {
-                    self.note_problem(problem.path, problem.kind.to_string());
-                }
+                self.note_scan_problems(report.problems, report.is_whole);
                 report.moved_dirs.into_iter().for_each(|dir| self.local.rescan(Scope::tree(dir)));
                 self.remote.want_plan();
             }

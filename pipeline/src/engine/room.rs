@@ -8,13 +8,16 @@ use super::effect::{Effect, FolderOrder};
 use super::wake::Wake;
 use crate::service::{Ended, Notice};
 use dunlin_core::limits::{FREE_BYTES_MIN, FREE_SHARE_MIN};
-use dunlin_storage::folder::fs::Room;
+use dunlin_storage::folder::root::Room;
 use std::time::{Duration, Instant};
 
 /// From one look to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// The same while the disk is filling up, or is full.
 const LOOK_BUSY: Duration = Duration::from_secs(1);
+
+/// The path of trouble with the folder as a whole.
+const FOLDER: &str = "(folder)";
 
 /// What was seen last.
 #[derive(Default)]
@@ -63,7 +66,15 @@ impl Engine {
                 bound: bound(room),
             }));
             if was_short {
+                self.problems.remove(FOLDER);
                 self.remote.hope();
+            } else {
+                let what = format!(
+                    "the disk is nearly full: {} bytes are free and {} are kept free; nothing is fetched until there is room",
+                    room.free,
+                    bound(room)
+                );
+                self.problems.insert(FOLDER.to_owned(), what);
             }
         }
         if self.root.is_short() && self.config.goal.is_in_sync() && self.ledger.dirty > 0 {

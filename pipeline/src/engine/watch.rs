@@ -8,8 +8,9 @@ use super::hint::Hint;
 use super::wake::Wake;
 use crate::service::{Ended, Goal, Notice};
 use dunlin_storage::folder::scope::Scope;
-use dunlin_storage::folder::seen::ScanReport;
+use dunlin_storage::folder::seen::{ScanProblem, ScanReport};
 use dunlin_storage::folder::survey::Survey;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// A look waits for so long while a step that was planned before it has its turn.
@@ -68,6 +69,19 @@ impl Engine {
             self.wakes.disarm(Wake::Survey);
             self.wakes.arm(Wake::Survey, now, pause);
             self.tell_coverage();
+        }
+    }
+
+    /// Trouble that a look found; what a look at everything does not find any more is over.
+    pub(super) fn note_scan_problems(&mut self, problems: Vec<ScanProblem>, is_whole: bool) {
+        if is_whole {
+            let found: BTreeSet<&String> = problems.iter().map(|problem| &problem.path).collect();
+            let over = std::mem::take(&mut self.looked_up).into_iter().filter(|path| !found.contains(path));
+            over.for_each(|path| drop(self.problems.remove(&path)));
+        }
+        for problem in problems {
+            self.looked_up.insert(problem.path.clone());
+            self.note_problem(problem.path, problem.kind.to_string());
         }
     }
 

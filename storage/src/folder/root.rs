@@ -1,7 +1,8 @@
 //! Is the folder's root still the folder? Asked before anything is believed of what is missing below it, and
 //! before anything is written there. Looks only; decides nothing about what follows.
 
-use super::fs::{Folder, Room};
+use super::fs::Folder;
+pub use super::fs::Room;
 use super::scan::ScanError;
 use crate::store::tables::Store;
 use crate::store::view::View;
