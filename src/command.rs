@@ -4,6 +4,7 @@ pub mod conflicts;
 pub mod debug;
 pub mod doctor;
 pub mod id;
+pub mod ignore;
 pub mod join;
 pub mod log;
 pub mod scan;

@@ -16,6 +16,7 @@ use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::ContentHash;
 use dunlin_core::identity::Identity;
 use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::rows::PeerRow;
 use dunlin_storage::store::tables::Store;
@@ -33,6 +34,8 @@ pub struct LedgerHand {
     pub store: Arc<dyn Store>,
     /// The device's key: it signs.
     pub identity: Identity,
+    /// What is not put on this disk.
+    pub in_force: Arc<InForce>,
 }
 
 impl LedgerHand {
@@ -54,7 +57,7 @@ impl LedgerHand {
                 Some(Event::Admitted { from, admitted, state: ledger_state(store)? })
             }
             LedgerOrder::Plan { limit, busy, cursor } => {
-                Some(Event::Planned(plan(store, limit, &busy, cursor)?))
+                Some(Event::Planned(plan(store, &self.in_force, limit, &busy, cursor)?))
             }
             LedgerOrder::Merge { by_all } => {
                 let merged = merge_texts(&self.folder, store, &self.identity, by_all, wall_ms)?;

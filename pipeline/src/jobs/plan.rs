@@ -5,6 +5,7 @@
 //! name taken, is refused, and the scan looks at it.
 
 mod leave;
+mod left_out;
 mod marks;
 mod slot;
 mod way;
@@ -18,9 +19,12 @@ use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Shown, group, slot};
 use dunlin_storage::disk::{DirId, ShownAs, Spot};
 use dunlin_storage::folder::apply::{Operation, Step};
+use dunlin_storage::folder::ignore::Rules;
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Marks looked at in one call at most, so that no transaction takes long.
 const LOOKS_MAX: usize = 8192;
@@ -61,17 +65,20 @@ pub struct Plan {
     pub again: bool,
 }
 
-/// Plans at most about `limit` steps, leaving the places in `busy` alone.
+/// Plans at most about `limit` steps, leaving the places in `busy` alone. What the ignore rules say is not put here.
 pub fn plan(
     store: &dyn Store,
+    in_force: &InForce,
     limit: usize,
     busy: &BTreeSet<Place>,
     mut cursor: Option<Place>,
 ) -> Result<Plan, JobError> {
     let edit = Edit::new(store.write()?)?;
     let labels = labels(&edit.view())?;
+    let rules = in_force.of(&edit.view())?;
     let mut planner = Planner {
         edit,
+        rules,
         busy,
         labels,
         groups: BTreeMap::new(),
@@ -114,6 +121,8 @@ pub fn plan(
 #[derive(Clone)]
 struct Home {
     nodes: Vec<NodeId>,
+    /// Nothing is put into it: it is ignored, or a directory above it.
+    is_ignored: bool,
     path: RelPath,
     dir: Option<DirId>,
     /// More directories on disk that show nodes of the group: what is in them comes over or goes, and then they do.
@@ -129,6 +138,7 @@ impl Home {
 
 struct Planner<'a, 'b> {
     edit: Edit<'a>,
+    rules: Arc<Rules>,
     busy: &'b BTreeSet<Place>,
     labels: BTreeMap<PeerId, String>,
     groups: BTreeMap<NodeId, Option<Home>>,
@@ -198,6 +208,9 @@ impl Planner<'_, '_> {
         let Some(parent) = self.home_of(&place.parent)? else { return Ok(None) };
         let Some(shown) = self.main_of(&parent.nodes, &place, first)? else { return Ok(None) };
         let Ok(path) = parent.path.join(shown.name.clone()) else { return Ok(None) };
+        if self.is_left_out(&parent, &place, &shown) {
+            return Ok(Some(Home { is_ignored: true, ..self.new_home(nodes, path, None)? }));
+        }
         if let Some(dir) = parent.dir
             && let spot = (Spot { dir, name: shown.name.clone() })
             && let Some(row) = self.edit.view().disk_row(&spot)?
@@ -225,7 +238,7 @@ impl Planner<'_, '_> {
         for node in &nodes {
             others.extend(self.dir_of(node)?.filter(|other| Some(*other) != dir));
         }
-        Ok(Home { nodes, path, dir, others })
+        Ok(Home { nodes, is_ignored: false, path, dir, others })
     }
 
     /// The directory on disk that counts for a node.

@@ -16,6 +16,7 @@ use dunlin_core::tree::node::{Node, Place, TreeRead};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::Operation;
 use dunlin_storage::folder::fs::{Folder, Standing};
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
@@ -251,7 +252,7 @@ impl Device {
     }
 
     fn plan(&self) -> Plan {
-        plan(&self.store, 100, &BTreeSet::new(), None).unwrap()
+        plan(&self.store, &InForce::default(), 100, &BTreeSet::new(), None).unwrap()
     }
 
     fn root(&self) -> NodeId {

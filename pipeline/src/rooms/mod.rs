@@ -24,6 +24,7 @@ use crossbeam_channel::{Receiver, Sender};
 use digest::Digest;
 use dunlin_storage::folder::fs::{Folder, FsError};
 use dunlin_storage::folder::lookout::{Lookout, Nobody};
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::lmdb::network_fs;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -120,12 +121,24 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         shaper: setup.shaper,
     })
     .map_err(StartError::Network)?;
+    let in_force = Arc::new(InForce::default());
     let ledger = ledger::Ledger {
-        hand: LedgerHand { folder: folder.clone(), store: store.clone(), identity: setup.identity.clone() },
+        hand: LedgerHand {
+            folder: folder.clone(),
+            store: store.clone(),
+            identity: setup.identity.clone(),
+            in_force: in_force.clone(),
+        },
         done: wiring.done.to.clone(),
     };
     let hands = folder::Hands {
-        hand: FolderHand { folder: folder.clone(), store: store.clone(), stages: stages.clone(), lookout },
+        hand: FolderHand {
+            folder: folder.clone(),
+            store: store.clone(),
+            stages: stages.clone(),
+            lookout,
+            in_force,
+        },
         seen: wiring.seen.to,
         done: wiring.done.to.clone(),
     };

@@ -55,6 +55,11 @@ impl<'a> Edit<'a> {
         self.put(Table::Meta, Meta::Secret.key(), &ByteArray::from(secret))
     }
 
+    /// Says which ignore rules are in force.
+    pub fn set_ignore_rules(&mut self, row: &impl minicbor::Encode<()>) -> Result<(), StoreError> {
+        self.put(Table::Meta, Meta::IgnoreRules.key(), row)
+    }
+
     /// Keeps an invite made here.
     pub fn put_invite(&mut self, invite: &InviteRow) -> Result<(), StoreError> {
         self.put(Table::Meta, &[INVITE_PREFIX, &invite.key.0].concat(), invite)

@@ -29,6 +29,8 @@ pub enum Meta {
     Skipped,
     /// Bytes of the loose chunks that are kept as bases.
     LooseBytes,
+    /// The texts of the ignore rules that are in force.
+    IgnoreRules,
 }
 
 impl Meta {
@@ -44,6 +46,7 @@ impl Meta {
             Meta::NextIntent => b"next intent",
             Meta::Skipped => b"skipped",
             Meta::LooseBytes => b"loose bytes",
+            Meta::IgnoreRules => b"ignore rules",
         }
     }
 }
