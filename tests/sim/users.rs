@@ -155,8 +155,8 @@ impl User {
             inode.set_bytes(bytes);
             inode.mtime = time;
             inode.is_ours = false;
-            let hash = inode.hash();
-            disk.deeds.push(Deed::Completed(hash));
+            let content = inode.content();
+            disk.deeds.push(Deed::Completed(content));
         }
     }
 
@@ -361,8 +361,8 @@ impl User {
             inode.set_bytes(half);
             inode.mtime = time;
             inode.is_ours = false;
-            let hash = inode.hash();
-            disk.deeds.push(Deed::Passing(hash));
+            let content = inode.content();
+            disk.deeds.push(Deed::Passing(content));
             self.half = Some((ino, bytes));
         }
     }

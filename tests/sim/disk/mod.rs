@@ -55,6 +55,11 @@ impl Inode {
         hash
     }
 
+    /// Its bytes as they are now.
+    pub fn content(&self) -> Bytes {
+        Bytes { hash: self.hash(), bytes: self.bytes.clone() }
+    }
+
     pub fn set_bytes(&mut self, bytes: Vec<u8>) {
         self.bytes = Arc::new(bytes);
         self.hash.set(None);
@@ -92,12 +97,19 @@ pub struct Displaced {
     pub hash: [u8; 32],
 }
 
+/// Bytes with their hash.
+#[derive(Clone)]
+pub struct Bytes {
+    pub hash: [u8; 32],
+    pub bytes: Arc<Vec<u8>>,
+}
+
 /// What a user did, for the oracle.
 pub enum Deed {
     /// A content that the user regards as saved.
-    Completed([u8; 32]),
+    Completed(Bytes),
     /// Bytes that stood under a name for a moment; nothing is promised for them.
-    Passing([u8; 32]),
+    Passing(Bytes),
     /// A visible content that the user overwrote or deleted.
     Destroyed([u8; 32]),
     /// In words, for the trace.
