@@ -244,6 +244,21 @@ impl State {
         Ok(inode)
     }
 
+    /// A user puts bytes into a file; what stood there before is gone, unless the file is fresh.
+    pub fn write_as_user(&mut self, ino: u64, bytes: Vec<u8>, is_fresh: bool) {
+        let (time, old) = (self.time(), self.now[&ino].hash());
+        if !is_fresh {
+            self.deeds.push(Deed::Destroyed(old));
+        }
+        if let Ok(inode) = self.touch(ino) {
+            inode.set_bytes(bytes);
+            inode.mtime = time;
+            inode.is_ours = false;
+            let content = inode.content();
+            self.deeds.push(Deed::Completed(content));
+        }
+    }
+
     fn new_inode(&mut self, kind: Kind, bytes: Vec<u8>, mode: u32, is_ours: bool) -> u64 {
         let ino = match self.free.pop().filter(|_| self.reuses_inodes) {
             Some(ino) => ino,
