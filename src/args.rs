@@ -27,6 +27,7 @@ pub enum Command {
     Log(Log),
     Conflicts(Conflicts),
     Ignore(Ignore),
+    Events(Events),
     Id(Id),
     Scan(Scan),
     Doctor(Doctor),
@@ -174,6 +175,21 @@ pub struct Log {
     pub limit: usize,
 }
 
+/// show what happens in the folders that are served: the events that are kept, and with --follow those to come
+#[derive(FromArgs)]
+#[argh(subcommand, name = "events")]
+pub struct Events {
+    /// only in these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+    /// go on with what happens from now on, until Ctrl-C or the end of what serves
+    #[argh(switch, short = 'f')]
+    pub follow: bool,
+    /// only events after the one with this number
+    #[argh(option)]
+    pub since: Option<u64>,
+}
+
 /// list conflict copies, show how they differ, and resolve them
 #[derive(FromArgs)]
 #[argh(subcommand, name = "conflicts")]
@@ -260,10 +276,67 @@ pub struct IgnoreAdd {
     pub here: bool,
 }
 
-/// show this device's identity
+/// this device's identity: show it, choose who keeps its key, copy it
 #[derive(FromArgs)]
 #[argh(subcommand, name = "id")]
-pub struct Id {}
+pub struct Id {
+    #[argh(subcommand)]
+    pub action: Option<IdAction>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum IdAction {
+    Show(IdShow),
+    Create(IdCreate),
+    Keep(IdKeep),
+    Export(IdExport),
+    Import(IdImport),
+}
+
+/// show the identity and who keeps its key
+#[derive(FromArgs)]
+#[argh(subcommand, name = "show")]
+pub struct IdShow {}
+
+/// make the identity of a device that has none, where the system's keyring is not to keep its key
+#[derive(FromArgs)]
+#[argh(subcommand, name = "create")]
+pub struct IdCreate {
+    /// who keeps its key: keyring, credential (systemd, sealed to this machine), passphrase, or file (nobody)
+    #[argh(option)]
+    pub keep: String,
+}
+
+/// give the key of the identity into other hands
+#[derive(FromArgs)]
+#[argh(subcommand, name = "keep")]
+pub struct IdKeep {
+    /// keyring, credential (systemd, sealed to this machine), passphrase, or file (nobody)
+    #[argh(positional)]
+    pub keeper: String,
+}
+
+/// write a copy of the identity, sealed with a passphrase of its own, for the day when this device is lost
+#[derive(FromArgs)]
+#[argh(subcommand, name = "export")]
+pub struct IdExport {
+    /// the file to write
+    #[argh(positional)]
+    pub file: PathBuf,
+}
+
+/// take the identity of a device that is no more from its copy
+#[derive(FromArgs)]
+#[argh(subcommand, name = "import")]
+pub struct IdImport {
+    /// the copy
+    #[argh(positional)]
+    pub file: PathBuf,
+    /// who keeps its key from now on: keyring, credential, passphrase, or file (keyring)
+    #[argh(option)]
+    pub keep: Option<String>,
+}
 
 /// look for changes in a folder and record them, without connecting to anybody
 #[derive(FromArgs)]

@@ -7,8 +7,10 @@ mod config;
 mod control;
 mod desk;
 mod error;
+mod happening;
 mod home;
 mod host;
+mod keys;
 mod logging;
 mod replica;
 mod run;
@@ -26,6 +28,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     keep_freed_memory();
+    keep_to_ourselves();
     let words: Vec<String> = std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
     let wants_json = words.iter().any(|word| word == "--json");
     match run(words) {
@@ -49,6 +52,12 @@ fn main() -> ExitCode {
 /// with `mallopt` would take `unsafe`.
 fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(2 * CHUNK_BYTES_MAX)));
+}
+
+/// No core dump has the identity's key in it, and no other process of this user can read this one's memory (G12).
+fn keep_to_ourselves() {
+    // A kernel that cannot is no reason not to run.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 fn run(words: Vec<String>) -> Result<Exit, CommandError> {
@@ -78,9 +87,10 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Scan(args) => command::scan::run(&home, &args, &mut screen),
         Command::Status(args) => command::status::run(&home, &args, &screen),
         Command::Log(args) => command::log::run(&home, &args, &screen),
+        Command::Events(args) => command::events::run(&home, &args, &screen),
         Command::Conflicts(args) => command::conflicts::run(&home, &args, &screen),
         Command::Ignore(args) => command::ignore::run(&home, &args, &screen),
-        Command::Id(_) => command::id::run(&home, &screen),
+        Command::Id(args) => command::id::run(&home, &args, &screen),
         Command::Doctor(_) => command::doctor::run(&home, &screen),
         Command::Service(args) => command::service::run(&home, &args, &screen),
         Command::Debug(args) => command::debug::run(&home, &args, &screen),

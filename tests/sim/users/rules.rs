@@ -50,8 +50,8 @@ impl User {
             inode.set_bytes(bytes);
             inode.mtime = time;
             inode.is_ours = false;
-            let hash = inode.hash();
-            disk.deeds.push(Deed::Passing(hash));
+            let content = inode.content();
+            disk.deeds.push(Deed::Passing(content));
         }
     }
 }
