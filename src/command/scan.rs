@@ -9,7 +9,7 @@ use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
 use crate::replica::{Replica, find_replica, shown};
-use crate::run::{Interrupt, Plan, Together, exit_of, launch, watch};
+use crate::run::{Interrupt, Plan, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_pipeline::service::{Ended, Feed, Goal, Report, Shaper};
@@ -37,7 +37,7 @@ fn look_alone(home: &Home, dir: &Path, screen: &mut Screen) -> Result<Exit, Comm
     };
     let running = launch(&replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], None)?;
-    let reports = watch(vec![(shown(&replica.root), running)], Together::Yes, screen, None);
+    let reports = watch(vec![(shown(&replica.root), running)], screen, None);
     screen.report("scan", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
 }

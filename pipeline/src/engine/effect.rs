@@ -3,7 +3,7 @@
 //! An effect is an order, complete in itself; the hand that obeys has no opinion. Each order is
 //! answered by exactly one [`Event`](super::event::Event) unless its doc says otherwise.
 
-use crate::ask::Answer;
+use crate::ask::{Answer, Offer};
 use crate::jobs::record::Observed;
 use crate::jobs::resolve::Keep;
 use crate::service::Notice;
@@ -77,6 +77,13 @@ pub enum LedgerOrder {
         copy: RelPath,
         /// What shall stay.
         keep: Keep,
+    },
+    /// Make an invite. Answered by `Invited`.
+    Invite {
+        /// Of the question.
+        ticket: u64,
+        /// What it offers.
+        offer: Offer,
     },
     /// Read entries that a peer lacks, in causal order.
     Load {

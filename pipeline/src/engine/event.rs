@@ -41,6 +41,13 @@ pub enum Event {
         /// The ledger's state after it.
         state: LedgerState,
     },
+    /// The answer to `Invite`.
+    Invited {
+        /// Of the question.
+        ticket: u64,
+        /// The ledger's state after it.
+        state: LedgerState,
+    },
     /// Entries of a peer were taken in, or not.
     Admitted {
         /// Who sent them.

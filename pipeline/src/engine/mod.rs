@@ -13,6 +13,7 @@
 //! `calm` says when a one-shot run is over, `asks` answers what people ask, and `tell` says what happened.
 
 mod asks;
+mod await_sync;
 mod background;
 mod calm;
 mod doubt;
@@ -35,6 +36,7 @@ mod transfer;
 mod wake;
 mod watch;
 
+use crate::ask::Answer;
 use crate::service::{Ended, Goal, Happening, Notice, Problem, Progress, Report};
 use asks::Asks;
 use background::Background;
@@ -208,6 +210,8 @@ impl Engine {
                 Wake::Root => self.look_at_root(),
                 Wake::NobodyThere => self.nobody_there(),
                 Wake::Moment => self.answer_calms(now),
+                // `advance` sees who has waited for long enough.
+                Wake::Lonely => {}
                 Wake::Farewell => self.end_now(),
             }
         }
@@ -246,6 +250,11 @@ impl Engine {
                 self.set_ledger(state);
                 self.remote.want_plan();
                 self.merging.want();
+            }
+            Event::Invited { ticket, state } => {
+                self.set_ledger(state);
+                self.remote.want_plan();
+                self.effects.push_back(Effect::Reply { ticket, answer: Answer::Invited });
             }
             Event::Resolved { ticket, result, state } => self.handle_resolved(ticket, result, state),
             Event::Merged(merged, state) => self.handle_merged(now, merged, state),
@@ -291,6 +300,7 @@ impl Engine {
         self.retry_later(now);
         self.answer_patient(now);
         self.check_calm(now);
+        self.answer_syncs(now);
         self.progress.needed = self.ledger.dirty;
         self.progress.scanning = self.local.is_scanning();
         self.progress.peers = self.sessions.values().filter(|s| s.is_open()).count() as u32;

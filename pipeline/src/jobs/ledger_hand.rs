@@ -3,13 +3,14 @@
 //! Rooms and simulator run this same code; it knows no thread, channel or clock.
 
 use super::JobError;
-use super::admit::{add_member, admit};
+use super::admit::{add_member, admit, forget_stale_invites, invite};
 use super::ledger_state::{ledger_state, load};
 use super::merge::merge_texts;
 use super::plan::plan;
 use super::record::record;
 use super::resolve::{ResolveError, resolve};
 use super::texts::read_texts;
+use crate::ask::Offer;
 use crate::engine::effect::LedgerOrder;
 use crate::engine::event::{Event, FoundManifest};
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
@@ -66,6 +67,12 @@ impl LedgerHand {
                     Err(ResolveError::Job(error)) => return Err(error),
                     result => Some(Event::Resolved { ticket, result, state: ledger_state(store)? }),
                 }
+            }
+            LedgerOrder::Invite { ticket, offer } => {
+                forget_stale_invites(store, wall_ms)?;
+                let Offer { seed, role, not_after_ms, uses } = offer;
+                invite(store, &self.identity, seed, role, not_after_ms, uses, wall_ms)?;
+                Some(Event::Invited { ticket, state: ledger_state(store)? })
             }
             LedgerOrder::Load { conn, known, budget } => {
                 let (entries, known) = load(store, known, budget)?;
