@@ -7,6 +7,7 @@ pub mod id;
 pub mod join;
 pub mod log;
 pub mod scan;
+pub mod scrub;
 pub mod serve;
 pub mod service;
 pub mod share;
@@ -51,6 +52,8 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::ConflictsDiff { path } => conflicts::diff(desk, path, answer),
         Request::ConflictsResolve { path, keep } => conflicts::resolve_all(desk, path, *keep, answer),
         Request::Scan { dir } => scan::answer(desk, dir, answer),
+        Request::Scrub { dirs } => scrub::answer(desk, dirs, answer),
+        Request::ScrubAccept { path } => scrub::answer_accept(desk, path, answer),
     }
 }
 

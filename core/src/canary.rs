@@ -48,6 +48,10 @@ pub enum Bug {
     RacyMoveUnread = 47,
     /// A name counts as gone though the listing of its directory was cut short.
     UncleanListing = 50,
+    /// Bytes that changed without their stat are signed as if a user had written them.
+    RotSigned = 60,
+    /// What a peer asks for is sent without a look at its hash.
+    RotServed = 61,
 }
 
 #[cfg(feature = "canary")]

@@ -21,6 +21,10 @@ pub enum Request {
     ConflictsResolve { path: PathBuf, keep: Keep },
     /// Look for changes in a folder now.
     Scan { dir: PathBuf },
+    /// Read all bytes of these folders again; none: of all.
+    Scrub { dirs: Vec<PathBuf> },
+    /// Keep what a corrupt file holds.
+    ScrubAccept { path: PathBuf },
 }
 
 impl Request {
@@ -35,6 +39,8 @@ impl Request {
                 json!({ "ask": "conflicts resolve", "path": text(path), "keep": keep.word() })
             }
             Request::Scan { dir } => json!({ "ask": "scan", "dir": text(dir) }),
+            Request::Scrub { dirs } => json!({ "ask": "scrub", "dirs": texts(dirs) }),
+            Request::ScrubAccept { path } => json!({ "ask": "scrub accept", "path": text(path) }),
         };
         value["dunlin"] = json!(PROTOCOL);
         value.to_string()
@@ -42,7 +48,7 @@ impl Request {
 
     /// True if its answer waits for what a run does rather than reads a store.
     pub fn waits_for_a_run(&self) -> bool {
-        matches!(self, Request::Scan { .. })
+        matches!(self, Request::Scan { .. } | Request::Scrub { .. })
     }
 
     /// Reads a line; the error says what is wrong with it.
@@ -64,6 +70,8 @@ impl Request {
                 Request::ConflictsResolve { path: fields.path("path")?, keep }
             }
             "scan" => Request::Scan { dir: fields.path("dir")? },
+            "scrub" => Request::Scrub { dirs: fields.paths("dirs")? },
+            "scrub accept" => Request::ScrubAccept { path: fields.path("path")? },
             other => return Err(format!("nobody knows how to {other}; is this program an older one?")),
         })
     }
@@ -122,7 +130,9 @@ mod tests {
         for request in [
             Request::Status { dirs: dirs.clone() },
             Request::Log { path: path.clone(), limit: 100 },
-            Request::ConflictsList { dirs },
+            Request::ConflictsList { dirs: dirs.clone() },
+            Request::Scrub { dirs },
+            Request::ScrubAccept { path: path.clone() },
             Request::ConflictsDiff { path: path.clone() },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Winner },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Copy },

@@ -1,6 +1,6 @@
 //! The simulator: whole devices in virtual time, storms and calms, one seed a run. `docs/simulator.md`.
 //!
-//! `cargo sim` · `cargo sim SEED [--trace]` · `cargo sim --seeds N --start SEED` · `cargo sim --canaries`
+//! `cargo sim` · `cargo sim SEED [--trace]` · `cargo sim --seeds N --start SEED` · `cargo sim --canaries [N…]`
 
 mod canary;
 mod device;
@@ -38,11 +38,11 @@ fn main() -> ExitCode {
     let value = |name: &str| {
         args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).and_then(|a| number(a))
     };
+    if has("--canaries") {
+        return canaries(&args.iter().filter_map(|a| number(a)).collect::<Vec<_>>());
+    }
     if let Some(seed) = args.iter().find_map(|a| number(a)).filter(|_| !has("--seeds") && !has("--start")) {
         return one(seed, has("--trace"));
-    }
-    if has("--canaries") {
-        return canaries();
     }
     // The alias `cargo sim` says so; a plain `cargo test` gives no argument.
     let seeds = value("--seeds").unwrap_or(if has("sim") { SEEDS } else { SEEDS_OF_TEST });
@@ -121,10 +121,13 @@ fn run_all<T: Send>(start: u64, seeds: u64, run: &(dyn Fn(u64) -> Option<T> + Sy
     found
 }
 
-/// Plants each bug in turn; each must be caught by a seed that is clean without it.
-fn canaries() -> ExitCode {
+/// Plants each bug in turn, or those of these numbers; each must be caught by a seed that is clean without it.
+fn canaries(wanted: &[u64]) -> ExitCode {
     let mut all_caught = true;
     for (number, plant, words) in Plant::ALL {
+        if !wanted.is_empty() && !wanted.contains(&u64::from(number)) {
+            continue;
+        }
         let caught = catch(plant);
         match &caught {
             Some((seed, what)) => println!("planted {number} ({words}): caught by seed {seed}: {what}"),

@@ -51,6 +51,7 @@ impl Engine {
                 Outcome::Done => {
                     done += 1;
                     self.problems.remove(&path.to_string());
+                    self.note_healed(&path);
                     place.iter().for_each(|place| self.remote.forget_refusal(place));
                     self.free(place);
                 }

@@ -16,8 +16,9 @@ use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::ContentHash;
 use dunlin_core::identity::Identity;
 use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::scrub::accept;
 use dunlin_storage::store::edit::Edit;
-use dunlin_storage::store::rows::PeerRow;
+use dunlin_storage::store::rows::{PeerRow, ScrubCursor, ScrubRow};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::sync::Arc;
@@ -86,6 +87,14 @@ impl LedgerHand {
                 self.edit(|edit| Ok(edit.put_manifest_part(&hash, &bytes)?))?;
                 None
             }
+            LedgerOrder::KeepScrub { from, is_over } => {
+                self.edit(|edit| keep_scrub(edit, from, is_over.then_some(wall_ms)))?;
+                None
+            }
+            LedgerOrder::Accept { ticket, path } => {
+                let was_corrupt = accept(store, &path)?;
+                Some(Event::Accepted { ticket, path, was_corrupt })
+            }
             LedgerOrder::KeepPeer { peer, label, addr } => {
                 self.edit(|edit| {
                     let known = edit.view().peers()?.into_iter().find(|(p, _)| *p == peer);
@@ -129,4 +138,9 @@ impl LedgerHand {
         let whole = Manifest::assemble(&root, segments.iter().map(Vec::as_slice));
         Ok(whole.map(|m| FoundManifest::Whole(Arc::new(m))).map_err(|e| e.to_string()))
     }
+}
+
+fn keep_scrub(edit: &mut Edit<'_>, from: Option<ScrubCursor>, ended_ms: Option<i64>) -> Result<(), JobError> {
+    let ended_ms = ended_ms.or(edit.view().scrub()?.ended_ms);
+    Ok(edit.put_scrub(&ScrubRow { from, ended_ms })?)
 }
