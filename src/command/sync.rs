@@ -14,7 +14,7 @@ use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::invite;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::{Goal, Shaper};
+use dunlin_pipeline::service::{Feed, Goal, Shaper};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -97,7 +97,14 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
     let pass = if guest.is_admitted()? { None } else { Some(local_invite(&host)?) };
     let loopback = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
     let goal = Goal::InSync { alone_max: Some(LOCAL_PATIENCE) };
-    let plan = |dial, join| Plan { listen: loopback.clone(), dial, join, goal, shaper: Shaper::default() };
+    let plan = |dial, join| Plan {
+        listen: loopback.clone(),
+        dial,
+        join,
+        goal,
+        shaper: Shaper::default(),
+        feed: Feed::default(),
+    };
     let first = launch(&host, plan(Vec::new(), None))?;
     let addrs = wait_listening(&first)?;
     let second = launch(&guest, plan(addrs, pass))?;
@@ -133,8 +140,14 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
         let mut dial = known_addrs(replica)?;
         dial.extend(&args.peer);
         let listen = listen_addrs(&args.listen, home.replica(&replica.root).port());
-        let plan =
-            Plan { listen, dial: dial.into_iter().collect(), join: None, goal, shaper: steward.shaper() };
+        let plan = Plan {
+            listen,
+            dial: dial.into_iter().collect(),
+            join: None,
+            goal,
+            shaper: steward.shaper(),
+            feed: Feed::default(),
+        };
         runs.push((shown(&replica.root), launch(replica, plan)?));
     }
     let interrupt = Interrupt::stops(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>(), Some(&steward))?;

@@ -19,6 +19,9 @@ pub enum Request {
     ConflictsDiff { path: PathBuf },
     /// What shall stay of a file and its copies.
     ConflictsResolve { path: PathBuf, keep: Keep },
+    /// What happens in these folders (none: all), after the event with the number `since`; with `follow` also what
+    /// is to come.
+    Events { dirs: Vec<PathBuf>, since: Option<u64>, follow: bool },
     /// Look for changes in a folder now.
     Scan { dir: PathBuf },
 }
@@ -33,6 +36,9 @@ impl Request {
             Request::ConflictsDiff { path } => json!({ "ask": "conflicts diff", "path": text(path) }),
             Request::ConflictsResolve { path, keep } => {
                 json!({ "ask": "conflicts resolve", "path": text(path), "keep": keep.word() })
+            }
+            Request::Events { dirs, since, follow } => {
+                json!({ "ask": "events", "dirs": texts(dirs), "since": since, "follow": follow })
             }
             Request::Scan { dir } => json!({ "ask": "scan", "dir": text(dir) }),
         };
@@ -62,6 +68,12 @@ impl Request {
                 let keep = fields.text("keep")?;
                 let keep = Keep::parse(keep).ok_or_else(|| format!("keep: {keep} is none of {KEEPS}"))?;
                 Request::ConflictsResolve { path: fields.path("path")?, keep }
+            }
+            "events" => {
+                let since =
+                    if value["since"].is_null() { None } else { Some(fields.number("since")? as u64) };
+                let follow = value["follow"].as_bool().unwrap_or(false);
+                Request::Events { dirs: fields.paths("dirs")?, since, follow }
             }
             "scan" => Request::Scan { dir: fields.path("dir")? },
             other => return Err(format!("nobody knows how to {other}; is this program an older one?")),
@@ -122,7 +134,9 @@ mod tests {
         for request in [
             Request::Status { dirs: dirs.clone() },
             Request::Log { path: path.clone(), limit: 100 },
-            Request::ConflictsList { dirs },
+            Request::ConflictsList { dirs: dirs.clone() },
+            Request::Events { dirs: dirs.clone(), since: None, follow: false },
+            Request::Events { dirs, since: Some(1_764_400_000_000), follow: true },
             Request::ConflictsDiff { path: path.clone() },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Winner },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Copy },
@@ -149,6 +163,7 @@ mod tests {
             (r#"{"dunlin":1,"ask":"status","dirs":["a"]}"#, "absolute"),
             (r#"{"dunlin":1,"ask":"status","dirs":[7]}"#, "dirs"),
             (r#"{"dunlin":1,"ask":"log","path":"/a","limit":-1}"#, "limit"),
+            (r#"{"dunlin":1,"ask":"events","dirs":[],"since":"yesterday"}"#, "since"),
             (r#"{"dunlin":1,"ask":"conflicts resolve","path":"/a","keep":"all"}"#, "keep"),
         ] {
             let error = Request::parse(line.as_bytes()).unwrap_err();
