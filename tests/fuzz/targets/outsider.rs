@@ -60,7 +60,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let short = [&[0x40][..], &[9; 60]].concat();
     let frame = Bytes::from_static(b"\0\0");
     vec![
-        joined(&[first.clone()]),
+        joined(std::slice::from_ref(&first)),
         joined(&[first.clone(), first.clone(), short]),
         joined(&[other_version]),
         joined(&[first[..600].to_vec(), frame.to_vec()]),
