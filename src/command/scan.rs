@@ -12,7 +12,7 @@ use crate::replica::{Replica, find_replica, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
-use dunlin_pipeline::service::{Ended, Goal, Report, ScrubPace, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, Report, ScrubPace, Shaper};
 use std::path::Path;
 
 /// Runs the command.
@@ -39,6 +39,7 @@ pub fn look_alone(
         goal,
         scrub: ScrubPace::default(),
         shaper: Shaper::default(),
+        feed: Feed::default(),
     };
     let running = launch(replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], None)?;

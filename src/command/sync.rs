@@ -14,7 +14,7 @@ use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::invite;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::{Goal, ScrubPace, Shaper};
+use dunlin_pipeline::service::{Feed, Goal, ScrubPace, Shaper};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -104,6 +104,7 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
         goal,
         scrub: ScrubPace::default(),
         shaper: Shaper::default(),
+        feed: Feed::default(),
     };
     let first = launch(&host, plan(Vec::new(), None))?;
     let addrs = wait_listening(&first)?;
@@ -147,6 +148,7 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
             goal,
             scrub: steward.scrub(),
             shaper: steward.shaper(),
+            feed: Feed::default(),
         };
         runs.push((shown(&replica.root), launch(replica, plan)?));
     }

@@ -19,6 +19,9 @@ pub enum Request {
     ConflictsDiff { path: PathBuf },
     /// What shall stay of a file and its copies.
     ConflictsResolve { path: PathBuf, keep: Keep },
+    /// What happens in these folders (none: all), after the event with the number `since`; with `follow` also what
+    /// is to come.
+    Events { dirs: Vec<PathBuf>, since: Option<u64>, follow: bool },
     /// Look for changes in a folder now.
     Scan { dir: PathBuf },
     /// Read all bytes of these folders again; none: of all.
@@ -37,6 +40,9 @@ impl Request {
             Request::ConflictsDiff { path } => json!({ "ask": "conflicts diff", "path": text(path) }),
             Request::ConflictsResolve { path, keep } => {
                 json!({ "ask": "conflicts resolve", "path": text(path), "keep": keep.word() })
+            }
+            Request::Events { dirs, since, follow } => {
+                json!({ "ask": "events", "dirs": texts(dirs), "since": since, "follow": follow })
             }
             Request::Scan { dir } => json!({ "ask": "scan", "dir": text(dir) }),
             Request::Scrub { dirs } => json!({ "ask": "scrub", "dirs": texts(dirs) }),
@@ -68,6 +74,12 @@ impl Request {
                 let keep = fields.text("keep")?;
                 let keep = Keep::parse(keep).ok_or_else(|| format!("keep: {keep} is none of {KEEPS}"))?;
                 Request::ConflictsResolve { path: fields.path("path")?, keep }
+            }
+            "events" => {
+                let since =
+                    if value["since"].is_null() { None } else { Some(fields.number("since")? as u64) };
+                let follow = value["follow"].as_bool().unwrap_or(false);
+                Request::Events { dirs: fields.paths("dirs")?, since, follow }
             }
             "scan" => Request::Scan { dir: fields.path("dir")? },
             "scrub" => Request::Scrub { dirs: fields.paths("dirs")? },
@@ -131,6 +143,8 @@ mod tests {
             Request::Status { dirs: dirs.clone() },
             Request::Log { path: path.clone(), limit: 100 },
             Request::ConflictsList { dirs: dirs.clone() },
+            Request::Events { dirs: dirs.clone(), since: None, follow: false },
+            Request::Events { dirs: dirs.clone(), since: Some(1_764_400_000_000), follow: true },
             Request::Scrub { dirs },
             Request::ScrubAccept { path: path.clone() },
             Request::ConflictsDiff { path: path.clone() },
@@ -159,6 +173,7 @@ mod tests {
             (r#"{"dunlin":1,"ask":"status","dirs":["a"]}"#, "absolute"),
             (r#"{"dunlin":1,"ask":"status","dirs":[7]}"#, "dirs"),
             (r#"{"dunlin":1,"ask":"log","path":"/a","limit":-1}"#, "limit"),
+            (r#"{"dunlin":1,"ask":"events","dirs":[],"since":"yesterday"}"#, "since"),
             (r#"{"dunlin":1,"ask":"conflicts resolve","path":"/a","keep":"all"}"#, "keep"),
         ] {
             let error = Request::parse(line.as_bytes()).unwrap_err();

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::fetch::Waiting;
 use super::remote::Stuck;
+use super::tell::happenings;
 use super::wake::Wake;
 use crate::jobs::plan::Plan;
 use dunlin_core::path::RelPath;
@@ -52,6 +53,7 @@ impl Engine {
                     done += 1;
                     self.problems.remove(&path.to_string());
                     self.note_healed(&path);
+                    self.tell_all(happenings(&step));
                     place.iter().for_each(|place| self.remote.forget_refusal(place));
                     self.free(place);
                 }

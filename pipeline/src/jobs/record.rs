@@ -10,6 +10,7 @@ use super::ledger_state::label_of;
 use super::shown;
 use super::signer::Signer;
 use super::texts::{Text, keep_base};
+use crate::service::{Change, Deed};
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta};
 use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
@@ -44,6 +45,8 @@ pub struct Recorded {
     pub withheld: Vec<RelPath>,
     /// Files whose bytes changed without their stat; nothing is signed about them.
     pub corrupt: Vec<RelPath>,
+    /// What was signed, by what was seen.
+    pub changes: Vec<Change>,
 }
 
 /// Records observations, in their order; `texts` are kept as bases of merges to come.
@@ -66,9 +69,12 @@ pub fn record(
         corrupt: Vec::new(),
         wall_ms,
     };
+    let mut changes = Vec::new();
     for one in observed {
         if may_sign {
+            let (before, change) = (recorder.signer.pushed, change_of(&one.seen));
             recorder.one(one)?;
+            changes.extend(Some(change).filter(|_| recorder.signer.pushed > before));
         } else {
             recorder.one_of_reader(one)?;
         }
@@ -77,7 +83,18 @@ pub fn record(
         texts.iter().try_for_each(|text| keep_base(&mut recorder.signer.edit, text))?;
     }
     let Recorder { signer, withheld, corrupt, .. } = recorder;
-    Ok(Recorded { entries: signer.commit()?, withheld, corrupt })
+    Ok(Recorded { entries: signer.commit()?, withheld, corrupt, changes })
+}
+
+/// What was seen, as people call it.
+fn change_of(seen: &Seen) -> Change {
+    let deed = match seen {
+        Seen::Appeared { .. } => Deed::Created,
+        Seen::Changed { .. } => Deed::Written,
+        Seen::Gone { .. } => Deed::Deleted,
+        Seen::MovedTo { from, .. } => Deed::Moved { from: from.clone() },
+    };
+    Change { path: seen.path().clone(), deed }
 }
 
 /// What stands on disk, as read.

@@ -3,6 +3,7 @@
 //! it, its user keeps what is there after a while.
 
 use super::{Failure, MS, What, World};
+use crate::disk::Bytes;
 use crate::oracle::short;
 use dunlin_core::chunk::seal::open;
 use dunlin_core::content::{Body, Kind, Timestamp};
@@ -47,10 +48,11 @@ impl World {
                     inode.set_bytes(bytes.clone());
                 }
             }
-            (old, disk.now[&ino].hash(), disk.now[&ino].ctime)
+            let new = Bytes { hash: disk.now[&ino].hash(), bytes: disk.now[&ino].bytes.clone() };
+            (old, new, disk.now[&ino].ctime)
         };
-        self.say(device, &format!("a bit flips: {} is {}", short(&old), short(&new)));
-        self.rots.push(Rot { device, ino, ctime, hash: new });
+        self.say(device, &format!("a bit flips: {} is {}", short(&old), short(&new.hash)));
+        self.rots.push(Rot { device, ino, ctime, hash: new.hash });
         let guards: Vec<_> = self.devices.iter().map(|d| d.disk.state()).collect();
         let disks: Vec<_> = guards.iter().map(|g| &**g).collect();
         self.oracle.rot(old, new, &disks);
