@@ -79,6 +79,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Status(args) => command::status::run(&home, &args, &screen),
         Command::Log(args) => command::log::run(&home, &args, &screen),
         Command::Conflicts(args) => command::conflicts::run(&home, &args, &screen),
+        Command::Held(args) => command::held::run(&home, &args, &screen),
         Command::Id(_) => command::id::run(&home, &screen),
         Command::Doctor(_) => command::doctor::run(&home, &screen),
         Command::Service(args) => command::service::run(&home, &args, &screen),

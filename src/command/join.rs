@@ -58,7 +58,14 @@ pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, Command
     let mut steward = Steward::start(home, None)?;
     let running = launch(
         &replica,
-        Plan { listen, dial: dial.into_iter().collect(), join, goal, shaper: steward.shaper() },
+        Plan {
+            listen,
+            dial: dial.into_iter().collect(),
+            join,
+            goal,
+            hold: steward.hold(),
+            shaper: steward.shaper(),
+        },
     )?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     keep_port(&state, &wait_listening(&running)?)?;

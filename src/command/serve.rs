@@ -14,7 +14,7 @@ use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, wat
 use crate::show::Screen;
 use crate::steward::Steward;
 use dunlin_pipeline::Running;
-use dunlin_pipeline::service::{Goal, Shaper};
+use dunlin_pipeline::service::{Goal, HoldLimits, Shaper};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, Comma
     let mut first_error = None;
     for dir in dirs {
         let name = shown(&dir.root);
-        match start(home, dir, args, &host, steward.shaper()) {
+        match start(home, dir, args, &host, (steward.hold(), steward.shaper())) {
             Ok(running) => runs.push((name, running)),
             Err(error) => {
                 let value =
@@ -76,14 +76,14 @@ fn start(
     dir: ReplicaDir,
     args: &Serve,
     host: &Host,
-    shaper: Shaper,
+    (hold, shaper): (HoldLimits, Shaper),
 ) -> Result<Running, CommandError> {
     let last_port = dir.port();
     let keeper = dir.clone();
     let replica = Replica::open(home, dir)?;
     let dial = known_addrs(&replica)?.into_iter().collect();
     let listen = listen_addrs(&args.listen, last_port);
-    let running = launch(&replica, Plan { listen, dial, join: None, goal: Goal::Serve, shaper })?;
+    let running = launch(&replica, Plan { listen, dial, join: None, goal: Goal::Serve, hold, shaper })?;
     keep_port(&keeper, &wait_listening(&running)?)?;
     host.add(Arc::new(replica), &running);
     Ok(running)

@@ -39,7 +39,10 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     let dial = known_addrs(&replica)?.into_iter().collect();
     let listen = listen_addrs(&args.listen, state.port());
     let mut steward = Steward::start(home, None)?;
-    let running = launch(&replica, Plan { listen, dial, join: None, goal, shaper: steward.shaper() })?;
+    let running = launch(
+        &replica,
+        Plan { listen, dial, join: None, goal, hold: steward.hold(), shaper: steward.shaper() },
+    )?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     let bound = wait_listening(&running)?;
     keep_port(&state, &bound)?;

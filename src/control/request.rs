@@ -19,6 +19,10 @@ pub enum Request {
     ConflictsDiff { path: PathBuf },
     /// What shall stay of a file and its copies.
     ConflictsResolve { path: PathBuf, keep: Keep },
+    /// The mass changes that are held in these folders; none: in all.
+    HeldList { dirs: Vec<PathBuf> },
+    /// What is to become of all that is held in a folder.
+    HeldDecide { dir: PathBuf, is_meant: bool },
     /// Look for changes in a folder now.
     Scan { dir: PathBuf },
 }
@@ -34,6 +38,9 @@ impl Request {
             Request::ConflictsResolve { path, keep } => {
                 json!({ "ask": "conflicts resolve", "path": text(path), "keep": keep.word() })
             }
+            Request::HeldList { dirs } => json!({ "ask": "held list", "dirs": texts(dirs) }),
+            Request::HeldDecide { dir, is_meant: true } => json!({ "ask": "held accept", "dir": text(dir) }),
+            Request::HeldDecide { dir, .. } => json!({ "ask": "held reject", "dir": text(dir) }),
             Request::Scan { dir } => json!({ "ask": "scan", "dir": text(dir) }),
         };
         value["dunlin"] = json!(PROTOCOL);
@@ -63,6 +70,9 @@ impl Request {
                 let keep = Keep::parse(keep).ok_or_else(|| format!("keep: {keep} is none of {KEEPS}"))?;
                 Request::ConflictsResolve { path: fields.path("path")?, keep }
             }
+            "held list" => Request::HeldList { dirs: fields.paths("dirs")? },
+            "held accept" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: true },
+            "held reject" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: false },
             "scan" => Request::Scan { dir: fields.path("dir")? },
             other => return Err(format!("nobody knows how to {other}; is this program an older one?")),
         })
@@ -122,7 +132,10 @@ mod tests {
         for request in [
             Request::Status { dirs: dirs.clone() },
             Request::Log { path: path.clone(), limit: 100 },
-            Request::ConflictsList { dirs },
+            Request::ConflictsList { dirs: dirs.clone() },
+            Request::HeldList { dirs },
+            Request::HeldDecide { dir: path.clone(), is_meant: true },
+            Request::HeldDecide { dir: path.clone(), is_meant: false },
             Request::ConflictsDiff { path: path.clone() },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Winner },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Copy },

@@ -96,6 +96,7 @@ impl Running {
             progress: Progress::default(),
             problems: Vec::new(),
             conflicts: 0,
+            is_held: false,
         })
     }
 }
@@ -139,6 +140,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         dial: setup.dial,
         join: setup.join,
         goal: setup.goal,
+        hold: setup.hold,
     };
     let room = engine::Room {
         digest,
@@ -156,11 +158,8 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         stop: wiring.stop.from,
     };
     let (orders, folder_orders) = (wiring.ledger.from, wiring.folder.from);
-    let others = vec![
-        spawn("dunlin-ledger", move || ledger.run(&orders))?,
-        spawn("dunlin-folder", move || hands.run(&folder_orders))?,
-        net,
-    ];
+    let ledger = spawn("dunlin-ledger", move || ledger.run(&orders))?;
+    let others = vec![ledger, spawn("dunlin-folder", move || hands.run(&folder_orders))?, net];
     let engine = spawn("dunlin-engine", move || room.run(config, state))?;
     Ok(Running {
         notices: wiring.notices.from,
