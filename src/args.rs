@@ -264,10 +264,67 @@ pub struct HeldReject {
     pub dir: PathBuf,
 }
 
-/// show this device's identity
+/// this device's identity: show it, choose who keeps its key, copy it
 #[derive(FromArgs)]
 #[argh(subcommand, name = "id")]
-pub struct Id {}
+pub struct Id {
+    #[argh(subcommand)]
+    pub action: Option<IdAction>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum IdAction {
+    Show(IdShow),
+    Create(IdCreate),
+    Keep(IdKeep),
+    Export(IdExport),
+    Import(IdImport),
+}
+
+/// show the identity and who keeps its key
+#[derive(FromArgs)]
+#[argh(subcommand, name = "show")]
+pub struct IdShow {}
+
+/// make the identity of a device that has none, where the system's keyring is not to keep its key
+#[derive(FromArgs)]
+#[argh(subcommand, name = "create")]
+pub struct IdCreate {
+    /// who keeps its key: keyring, credential (systemd, sealed to this machine), passphrase, or file (nobody)
+    #[argh(option)]
+    pub keep: String,
+}
+
+/// give the key of the identity into other hands
+#[derive(FromArgs)]
+#[argh(subcommand, name = "keep")]
+pub struct IdKeep {
+    /// keyring, credential (systemd, sealed to this machine), passphrase, or file (nobody)
+    #[argh(positional)]
+    pub keeper: String,
+}
+
+/// write a copy of the identity, sealed with a passphrase of its own, for the day when this device is lost
+#[derive(FromArgs)]
+#[argh(subcommand, name = "export")]
+pub struct IdExport {
+    /// the file to write
+    #[argh(positional)]
+    pub file: PathBuf,
+}
+
+/// take the identity of a device that is no more from its copy
+#[derive(FromArgs)]
+#[argh(subcommand, name = "import")]
+pub struct IdImport {
+    /// the copy
+    #[argh(positional)]
+    pub file: PathBuf,
+    /// who keeps its key from now on: keyring, credential, passphrase, or file (keyring)
+    #[argh(option)]
+    pub keep: Option<String>,
+}
 
 /// look for changes in a folder and record them, without connecting to anybody
 #[derive(FromArgs)]

@@ -1,7 +1,8 @@
 //! All state of one device: its identity and, for each folder root, the replica's store.
 //!
 //! ```text
-//! HOME/identity              32 bytes, mode 0600: the device's Ed25519 seed
+//! HOME/identity              the device's Ed25519 key, sealed (`keys`), mode 0600
+//! HOME/identity.cred         the key to that, where systemd keeps it
 //! HOME/api.sock              the socket by which commands ask who serves, while somebody does
 //! HOME/api.lock              held by who serves
 //! HOME/replicas/ID/root      the root's path, as bytes
@@ -12,6 +13,8 @@
 //! ID is made from the root's canonical path. An identity that cannot be read is never replaced.
 
 use crate::error::CommandError;
+use crate::keys::keeper::{Keeper, random as random_bytes};
+use crate::keys::{self, KeyError, Opened};
 use dunlin_core::identity::Identity;
 use dunlin_storage::store::lmdb::{LmdbStore, is_in_use};
 use std::ffi::OsString;
@@ -21,6 +24,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use zeroize::Zeroizing;
 
 /// The directory of a device's state.
@@ -28,7 +32,11 @@ use zeroize::Zeroizing;
 pub struct Home {
     dir: PathBuf,
     config: Option<PathBuf>,
+    opened: Arc<OnceLock<Opened>>,
 }
+
+/// Says who keeps the key of an identity that is made by the way: keyring, credential, passphrase or file.
+const KEEP_KEY: &str = "DUNLIN_KEEP_KEY";
 
 /// The name of the socket for commands.
 const SOCKET: &str = "api.sock";
@@ -68,7 +76,7 @@ impl Home {
             })?;
         make_dir(&dir.join("replicas"))?;
         let dir = fs::canonicalize(&dir).map_err(|e| cannot_use(&dir, &e))?;
-        Ok(Self { dir, config: config_dir.map(|dir| dir.join("config.toml")) })
+        Ok(Self { dir, config: config_dir.map(|dir| dir.join("config.toml")), opened: Arc::default() })
     }
 
     /// Where it is.
@@ -95,30 +103,57 @@ impl Home {
 
     /// This device's identity; the first call of all makes it.
     pub fn identity(&self) -> Result<Identity, CommandError> {
-        let path = self.dir.join("identity");
-        match fs::read(&path).map(Zeroizing::new) {
-            Ok(seed) => {
-                let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| {
-                    CommandError::attention(format!("{} is damaged", path.display()))
-                        .hint("restore it from a backup; without it this device is a stranger to its folders")
-                })?;
-                Ok(Identity::from_seed(seed))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => self.make_identity(&path),
-            Err(error) => Err(cannot_use(&path, &error)),
-        }
+        Ok(self.opened()?.identity.clone())
     }
 
-    fn make_identity(&self, path: &Path) -> Result<Identity, CommandError> {
-        let has_replicas = !self.replicas()?.is_empty();
-        if has_replicas {
-            return Err(CommandError::attention(format!("{} is missing", path.display())).hint(
-                "restore it from a backup; a new identity would be a stranger to the folders of this device",
-            ));
+    /// The same with who keeps its key. It is opened once in a run: that may ask somebody for something.
+    pub fn opened(&self) -> Result<&Opened, KeyError> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
         }
-        let seed = Zeroizing::new(random::<32>()?);
-        write_new(path, &*seed)?;
-        Ok(Identity::from_seed(&seed))
+        let opened = match keys::open(&self.identity_path())? {
+            Some(opened) => opened,
+            None => self.make_identity(chosen_keeper()?).map_err(|error| match error {
+                KeyError::Keeper(error) => KeyError::NoKeeper(error),
+                other => other,
+            })?,
+        };
+        Ok(self.opened.get_or_init(|| opened))
+    }
+
+    /// Where the identity is.
+    pub fn identity_path(&self) -> PathBuf {
+        self.dir.join("identity")
+    }
+
+    /// Makes the identity of a device that has none.
+    pub fn make_identity(&self, keeper: Keeper) -> Result<Opened, KeyError> {
+        self.may_have_identity()?;
+        let seed = Zeroizing::new(random_bytes::<32>()?);
+        self.keep_identity(&seed, keeper, false)
+    }
+
+    /// Puts an identity there, with its key in the hands of `keeper`; in place of the same one's that is there, if it
+    /// `replaces` that.
+    pub fn keep_identity(&self, seed: &[u8; 32], keeper: Keeper, replaces: bool) -> Result<Opened, KeyError> {
+        let text = keys::seal(seed, keeper, &self.dir)?.to_text();
+        let path = self.identity_path();
+        let written = match replaces {
+            true => replace(&path, text.as_bytes()),
+            false => write_new(&path, text.as_bytes()),
+        };
+        written.map_err(|error| KeyError::Unreadable { path, error })?;
+        Ok(Opened { identity: Identity::from_seed(seed), keeper })
+    }
+
+    /// An error where an identity would be another than the one that the folders of this device know.
+    pub fn may_have_identity(&self) -> Result<(), KeyError> {
+        let unreadable = |error| KeyError::Unreadable { path: self.dir.clone(), error };
+        let mut replicas = fs::read_dir(self.dir.join("replicas")).map_err(unreadable)?;
+        match replicas.next() {
+            Some(_) => Err(KeyError::Missing { path: self.identity_path() }),
+            None => Ok(()),
+        }
     }
 
     /// The state of the replica whose root is `root`; its directory need not be there yet.
@@ -163,8 +198,8 @@ impl ReplicaDir {
     /// Says that the replica is set up; until then it does not exist.
     pub fn finish(&self, is_local_copy: bool) -> Result<(), CommandError> {
         let key = if is_local_copy { "local" } else { "device" };
-        replace(&self.dir.join("key"), key.as_bytes())?;
-        replace(&self.dir.join("root"), self.root.as_os_str().as_bytes())
+        self.note("key", key.as_bytes())?;
+        self.note("root", self.root.as_os_str().as_bytes())
     }
 
     /// The port at which it listened last.
@@ -174,7 +209,12 @@ impl ReplicaDir {
 
     /// Remembers that.
     pub fn set_port(&self, port: u16) -> Result<(), CommandError> {
-        replace(&self.dir.join("port"), port.to_string().as_bytes())
+        self.note("port", port.to_string().as_bytes())
+    }
+
+    fn note(&self, name: &str, bytes: &[u8]) -> Result<(), CommandError> {
+        let path = self.dir.join(name);
+        replace(&path, bytes).map_err(|e| cannot_use(&path, &e))
     }
 
     /// The identity under which it signs: the device's, or one that is derived from it for a further
@@ -189,48 +229,47 @@ impl ReplicaDir {
 
     /// The derived identity, see [`ReplicaDir::identity`].
     pub fn local_identity(&self, device: &Home) -> Result<Identity, CommandError> {
-        let path = device.dir.join("identity");
-        let seed = Zeroizing::new(fs::read(&path).map_err(|e| cannot_use(&path, &e))?);
-        let mut hasher = blake3::Hasher::new_derive_key("dunlin 1 local replica identity");
-        hasher.update(&seed).update(self.root.as_os_str().as_bytes());
-        let derived = Zeroizing::new(*hasher.finalize().as_bytes());
-        Ok(Identity::from_seed(&derived))
+        let root = self.root.as_os_str().as_bytes();
+        Ok(device.identity()?.derived("dunlin 1 local replica identity", root))
     }
+}
+
+fn chosen_keeper() -> Result<Keeper, KeyError> {
+    let Some(word) = std::env::var_os(KEEP_KEY).filter(|word| !word.is_empty()) else {
+        return Ok(Keeper::Keyring);
+    };
+    let keeper = word.to_str().and_then(Keeper::from_word);
+    keeper.ok_or_else(|| KeyError::UnknownKeeper { word: word.to_string_lossy().into_owned() })
 }
 
 /// Bytes that nobody can guess.
 pub fn random<const N: usize>() -> Result<[u8; N], CommandError> {
-    let mut bytes = [0; N];
-    let failed = |e| CommandError::attention(format!("the system's random source failed: {e}"));
-    getrandom::fill(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    Ok(random_bytes().map_err(KeyError::from)?)
 }
 
 fn make_dir(dir: &Path) -> Result<(), CommandError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| cannot_use(dir, &e))
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| cannot_use(path, &e))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| cannot_use(path, &e))
+/// Writes a file that was not there, for this user alone, durably.
+pub fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
     match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot_use(&temporary, &error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     write_new(&temporary, bytes)?;
-    fs::rename(&temporary, path).map_err(|e| cannot_use(path, &e))
+    fs::rename(&temporary, path)
 }
 
-fn cannot_use(path: &Path, error: &std::io::Error) -> CommandError {
+/// What is said when a path of the state cannot be used.
+pub fn cannot_use(path: &Path, error: &std::io::Error) -> CommandError {
     CommandError::attention(format!("{}: {error}", path.display()))
         .hint("dunlin keeps its state there; --home DIR chooses another place")
 }

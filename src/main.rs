@@ -9,6 +9,7 @@ mod desk;
 mod error;
 mod home;
 mod host;
+mod keys;
 mod logging;
 mod replica;
 mod run;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     keep_freed_memory();
+    keep_to_ourselves();
     let words: Vec<String> = std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
     let wants_json = words.iter().any(|word| word == "--json");
     match run(words) {
@@ -49,6 +51,12 @@ fn main() -> ExitCode {
 /// with `mallopt` would take `unsafe`.
 fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(2 * CHUNK_BYTES_MAX)));
+}
+
+/// No core dump has the identity's key in it, and no other process of this user can read this one's memory (G12).
+fn keep_to_ourselves() {
+    // A kernel that cannot is no reason not to run.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 fn run(words: Vec<String>) -> Result<Exit, CommandError> {
@@ -80,7 +88,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Log(args) => command::log::run(&home, &args, &screen),
         Command::Conflicts(args) => command::conflicts::run(&home, &args, &screen),
         Command::Held(args) => command::held::run(&home, &args, &screen),
-        Command::Id(_) => command::id::run(&home, &screen),
+        Command::Id(args) => command::id::run(&home, &args, &screen),
         Command::Doctor(_) => command::doctor::run(&home, &screen),
         Command::Service(args) => command::service::run(&home, &args, &screen),
         Command::Debug(args) => command::debug::run(&home, &args, &screen),

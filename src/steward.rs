@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// The bounds are looked up at least this often: clocks are set, and machines sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(15 * 60);
 
+/// How long a start may take once the identity is open, or a keyring may take to say that it is not.
+const START_PATIENCE: Duration = Duration::from_secs(150);
+
 /// See the module's doc.
 pub struct Steward {
     /// The file, if there can be one.
@@ -124,6 +127,15 @@ impl Steward {
         });
         self.look_at = now + until.min(LOOK_EVERY);
     }
+}
+
+/// Tells the service manager that the start takes this much longer: somebody has to unlock the keyring.
+pub fn tell_waiting(pause: Duration) {
+    let patience = u32::try_from((pause + START_PATIENCE).as_micros()).unwrap_or(u32::MAX);
+    tell(&[
+        NotifyState::ExtendTimeoutUsec(patience),
+        NotifyState::Status("waiting for the keyring to be unlocked"),
+    ]);
 }
 
 /// Tells the service manager that the end has begun.

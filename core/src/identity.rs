@@ -7,6 +7,7 @@ use crate::id::PeerId;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use std::fmt;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// What a signature is about. The tag is hashed in front of the message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +51,21 @@ impl Identity {
     /// From a 32-byte seed.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self { key: SigningKey::from_bytes(seed) }
+    }
+
+    /// Another identity that follows from this one and from `material`, and that tells nothing about this one. `context`
+    /// names the purpose, as BLAKE3's key derivation wants it.
+    pub fn derived(&self, context: &str, material: &[u8]) -> Self {
+        let seed = Zeroizing::new(self.key.to_bytes());
+        let mut hasher = blake3::Hasher::new_derive_key(context);
+        hasher.update(&*seed).update(material);
+        let derived = Zeroizing::new(*hasher.finalize().as_bytes());
+        Self::from_seed(&derived)
+    }
+
+    /// The seed itself, to be kept elsewhere.
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.key.to_bytes())
     }
 
     /// The public name of this device.

@@ -3,6 +3,8 @@
 //! `transport` has its own list for datagrams and streams. A number here that a peer can notice is
 //! part of the wire or ledger format; changing it needs a new version.
 
+use std::time::Duration;
+
 /// Bytes of one name in a path.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Names in a path (P-16).
@@ -181,6 +183,19 @@ pub const ASKS_OPEN_MAX: usize = 64;
 pub const PROBLEMS_TOLD: usize = 20;
 /// Places that cannot be mended now and are tried again later.
 pub const STUCK_MAX: usize = 65_536;
+
+/// An identity's file is no longer than this; more is not read.
+pub const IDENTITY_BYTES_MAX: u64 = 4096;
+/// The shortest passphrase that is taken, in bytes.
+pub const PASSPHRASE_BYTES_MIN: usize = 8;
+/// What a passphrase's parameters may ask for: a file must not make dunlin take all memory, or all day.
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 1 << 20;
+/// Passes over that memory, likewise.
+pub const ARGON2_PASSES_MAX: u32 = 16;
+/// How soon, and how rarely at last, a locked keyring is asked again: each time the desktop may show a prompt.
+pub const KEEPER_PAUSE_MIN: Duration = Duration::from_secs(2);
+/// See [`KEEPER_PAUSE_MIN`].
+pub const KEEPER_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 const _: () = assert!(ANSWERS_MADE_MAX <= CLIENTS_MAX && CLIENTS_MAX <= ASKS_OPEN_MAX);
 const _: () = assert!(SURVEY_DIFFER_MAX <= LOOKS_WAITING_MAX && DOUBTS_MAX <= LOOKS_WAITING_MAX);

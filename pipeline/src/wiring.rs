@@ -13,6 +13,7 @@
 //! | `asks` | people → engine | 16 | who asks, for as long as its patience lasts; the engine answers between two events |
 //! | `stop` | people → engine | 1 | nobody |
 //! | [`bell`] of a command | signals → command | 1 | nobody |
+//! | [`once`] | a helper's thread → command | 1 | the command, for as long as its patience lasts |
 //!
 //! An answer has a channel of its own ([`answer_link`]) with room for it, so that the engine never waits for who
 //! asked; its reader's patience has an end.
@@ -40,6 +41,11 @@ fn link<T>(bound: usize) -> Link<T> {
 
 /// A bell: one ring is enough, and nobody waits to ring it.
 pub fn bell() -> Link<()> {
+    link(1)
+}
+
+/// The way back of what one thread is made for.
+pub fn once<T>() -> Link<T> {
     link(1)
 }
 

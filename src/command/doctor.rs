@@ -1,8 +1,11 @@
 //! `doctor`: looks for what would keep folders from staying in step, and says what to do about it. Changes nothing.
 
+use super::id::describe;
 use crate::config::Config;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, ReplicaDir};
+use crate::keys::keeper::Keeper;
+use crate::keys::{self, Opened};
 use crate::replica::{Replica, shown};
 use crate::show::Screen;
 use dunlin_pipeline::service::SOCKET_BUFFER;
@@ -106,9 +109,22 @@ fn disk(path: &Path, what: &str) -> Finding {
 }
 
 fn identity(home: &Home) -> Finding {
-    match home.identity() {
-        Ok(identity) => good(format!("this device is {}", identity.peer_id())),
-        Err(error) => failure(error.text, error.hint.unwrap_or_default()),
+    // A look makes nothing.
+    if let Ok(None) = keys::read(&home.identity_path()) {
+        return good("this device has no identity yet; the first folder makes it");
+    }
+    match home.opened() {
+        Ok(Opened { identity, keeper: Keeper::File }) => warning(
+            format!("this device is {}; {}", identity.peer_id(), describe(Keeper::File)),
+            "dunlin id keep keyring (or passphrase, or credential) seals it",
+        ),
+        Ok(opened) => {
+            good(format!("this device is {}; {}", opened.identity.peer_id(), describe(opened.keeper)))
+        }
+        Err(error) => {
+            let error = CommandError::from(error);
+            failure(error.text, error.hint.unwrap_or_default())
+        }
     }
 }
 

@@ -1,13 +1,90 @@
-//! `id`: shows this device's identity. The secret half is never printed.
+//! `id`: this device's identity and who keeps its key. The secret half is never printed.
 
+use crate::args::{Id, IdAction};
 use crate::error::{CommandError, Exit};
-use crate::home::Home;
+use crate::home::{Home, cannot_use, write_new};
+use crate::keys::keeper::Keeper;
+use crate::keys::{self, KeyError, Opened};
+use crate::replica::shown;
 use crate::show::Screen;
 use serde_json::json;
+use std::io::ErrorKind;
+use std::path::Path;
 
 /// Runs the command.
-pub fn run(home: &Home, screen: &Screen) -> Result<Exit, CommandError> {
-    let peer = home.identity()?.peer_id();
-    screen.say(&peer.to_string(), &json!({ "event": "id", "peer": peer.to_string() }));
+pub fn run(home: &Home, args: &Id, screen: &Screen) -> Result<Exit, CommandError> {
+    match &args.action {
+        None | Some(IdAction::Show(_)) => say(home.opened()?, screen),
+        Some(IdAction::Create(args)) => {
+            must_be_none(home)?;
+            say(&home.make_identity(keeper(&args.keep)?)?, screen);
+        }
+        Some(IdAction::Keep(args)) => {
+            let seed = home.identity()?.seed();
+            say(&home.keep_identity(&seed, keeper(&args.keeper)?, true)?, screen);
+        }
+        Some(IdAction::Export(args)) => export(home, &args.file, screen)?,
+        Some(IdAction::Import(args)) => {
+            let keeper = args.keep.as_deref().map_or(Ok(Keeper::Keyring), keeper)?;
+            import(home, &args.file, keeper, screen)?;
+        }
+    }
     Ok(Exit::Done)
+}
+
+/// What is said of who keeps the key, here and in `status`.
+pub fn describe(keeper: Keeper) -> &'static str {
+    match keeper {
+        Keeper::Keyring => "the system's keyring keeps its key",
+        Keeper::Credential => "systemd keeps its key, sealed to this machine",
+        Keeper::Passphrase => "its key is made from a passphrase",
+        Keeper::File => "the identity is a plain file, readable for this user alone (mode 0600)",
+    }
+}
+
+fn say(opened: &Opened, screen: &Screen) {
+    let peer = opened.identity.peer_id();
+    let text = format!("{peer}\n{}", describe(opened.keeper));
+    screen.say(&text, &json!({ "event": "id", "peer": peer.to_string(), "key": opened.keeper.word() }));
+}
+
+fn export(home: &Home, file: &Path, screen: &Screen) -> Result<(), CommandError> {
+    let seed = home.identity()?.seed();
+    let text = keys::seal(&seed, Keeper::Passphrase, home.path())?.to_text();
+    match write_new(file, text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(CommandError::usage(format!("{} is there already", shown(file)))
+                .hint("choose another name, nothing is overwritten"));
+        }
+        other => other.map_err(|e| cannot_use(file, &e))?,
+    }
+    let text = format!(
+        "{} holds a copy of this device's identity, sealed with the passphrase.\n\
+         Import it where this device is no more: two devices with one identity would be taken for a fork.",
+        shown(file)
+    );
+    screen.say(&text, &json!({ "event": "exported", "file": shown(file) }));
+    Ok(())
+}
+
+fn import(home: &Home, file: &Path, keeper: Keeper, screen: &Screen) -> Result<(), CommandError> {
+    must_be_none(home)?;
+    let copy = keys::open(file)?
+        .ok_or_else(|| CommandError::usage(format!("{}: there is no such file", shown(file))))?;
+    let opened = home.keep_identity(&copy.identity.seed(), keeper, false)?;
+    say(&opened, screen);
+    Ok(())
+}
+
+fn must_be_none(home: &Home) -> Result<(), CommandError> {
+    match keys::read(&home.identity_path()) {
+        Ok(None) => Ok(()),
+        _ => Err(CommandError::usage("this device has an identity already")
+            .hint("dunlin id shows it; dunlin id keep gives its key into other hands; an identity is never replaced")),
+    }
+}
+
+fn keeper(word: &str) -> Result<Keeper, CommandError> {
+    let keeper = Keeper::from_word(word).ok_or_else(|| KeyError::UnknownKeeper { word: word.to_owned() });
+    keeper.map_err(|error| CommandError { exit: Exit::Usage, ..CommandError::from(error) })
 }

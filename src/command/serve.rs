@@ -12,7 +12,8 @@ use crate::host::Host;
 use crate::replica::{Replica, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
-use crate::steward::Steward;
+use crate::steward::{Steward, tell_waiting};
+use dunlin_core::limits::{KEEPER_PAUSE_MAX, KEEPER_PAUSE_MIN};
 use dunlin_pipeline::Running;
 use dunlin_pipeline::service::{Goal, HoldLimits, Shaper};
 use serde_json::json;
@@ -31,6 +32,7 @@ pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, Comma
     }
     let mut steward = Steward::start(home, args.config.clone())?;
     screen.use_log();
+    await_identity(home, screen)?;
     let host = Arc::new(Host::default());
     let mut runs = Vec::new();
     let mut first_error = None;
@@ -69,6 +71,29 @@ pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, Comma
         (true, true) => Exit::Done,
         (true, false) => exit,
     })
+}
+
+/// Waits for as long as whoever keeps the identity's key may still give it: at boot a keyring is late, on a desktop
+/// somebody has to unlock it.
+fn await_identity(home: &Home, screen: &mut Screen) -> Result<(), CommandError> {
+    let mut pause = KEEPER_PAUSE_MIN;
+    loop {
+        match home.opened() {
+            Ok(_) => return Ok(()),
+            Err(error) if error.may_pass() => {
+                if pause == KEEPER_PAUSE_MIN {
+                    let error = CommandError::from(error);
+                    let value = json!({ "event": "waiting", "error": error.text, "hint": error.hint });
+                    screen.trouble(&format!("waiting: {error}"), &value);
+                }
+                tell_waiting(pause);
+                // Nothing else goes on yet, and Ctrl-C ends the program.
+                let _ = crossbeam_channel::after(pause).recv();
+                pause = (pause * 2).min(KEEPER_PAUSE_MAX);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn start(

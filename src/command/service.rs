@@ -3,6 +3,8 @@
 use crate::args::{Service, ServiceAction};
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
+use crate::keys;
+use crate::keys::keeper::{CREDENTIAL, Keeper, credential_path};
 use crate::replica::shown;
 use crate::show::Screen;
 use serde_json::json;
@@ -107,7 +109,21 @@ fn unit(home: &Home, is_of_system: bool) -> Result<String, CommandError> {
     let program = std::env::current_exe()
         .map_err(|e| CommandError::attention(format!("the place of this program is unknown: {e}")))?;
     let roots: Vec<PathBuf> = home.replicas()?.into_iter().map(|dir| dir.root).collect();
-    write_unit(&program, home.path(), &roots, is_of_system)
+    let mut unit = write_unit(&program, home.path(), &roots, is_of_system)?;
+    if let Some(line) = credential(home)? {
+        unit = unit.replace("Type=notify\n", &format!("Type=notify\n{line}\n"));
+    }
+    Ok(unit)
+}
+
+/// The line by which systemd hands the identity's key over, if it keeps that.
+fn credential(home: &Home) -> Result<Option<String>, CommandError> {
+    let document = keys::read(&home.identity_path())?;
+    if document.is_none_or(|document| document.keeper() != Keeper::Credential) {
+        return Ok(None);
+    }
+    let path = quoted(&credential_path(home.path()))?;
+    Ok(Some(format!("LoadCredentialEncrypted={CREDENTIAL}:{}", path.trim_matches('"'))))
 }
 
 fn write_unit(

@@ -1,5 +1,6 @@
 //! `status`: this device and its folders, as their stores have them, and how those that are served are doing.
 
+use super::id::describe;
 use super::{absolutes, ask, held};
 use crate::answer::Answer;
 use crate::args::Status;
@@ -52,15 +53,16 @@ pub fn answer(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit
 }
 
 fn describe_device(desk: &Desk, answer: &mut Answer) -> Result<(), CommandError> {
-    let peer = desk.home.identity()?.peer_id();
+    let opened = desk.home.opened()?;
+    let peer = opened.identity.peer_id();
     let state = shown(desk.home.path());
-    let key_text = "the identity is a plain file, readable for this user alone (mode 0600)";
+    let key_text = describe(opened.keeper);
     let pid = desk.is_serving.then(std::process::id);
     let serving =
         pid.map_or("nobody serves its folders now".to_owned(), |pid| format!("process {pid} serves"));
     let text = format!("device {peer}\nstate  {state}; {key_text}\ndaemon {serving}");
     let value = json!({
-        "event": "device", "peer": peer.to_string(), "state": state, "key": "file", "serving": pid,
+        "event": "device", "peer": peer.to_string(), "state": state, "key": opened.keeper.word(), "serving": pid,
     });
     answer.say(&text, &value)
 }

@@ -136,9 +136,9 @@ class Device:
         return Running([os.fsencode(str(part)) if not isinstance(part, bytes) else part for part in argv],
                        {**quiet_environment(), **(environment or {})}, self._become if self.user else None)
 
-    def run(self, *arguments, wrapper=(), patience_s=PATIENCE_S):
+    def run(self, *arguments, wrapper=(), patience_s=PATIENCE_S, environment=None):
         """Runs a command to its end."""
-        return self.start(*arguments, wrapper=wrapper).wait(patience_s)
+        return self.start(*arguments, wrapper=wrapper, environment=environment).wait(patience_s)
 
     def sync(self, *folders, wrapper=()):
         """`dunlin sync` with JSON lines."""
@@ -151,9 +151,10 @@ class Device:
 
 
 def quiet_environment():
-    """The environment without what could steer the program from outside."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(('DUNLIN', 'XDG', 'RUST_'))}
-    return {**kept, 'LC_ALL': 'C.UTF-8'}
+    """The environment without what could steer the program from outside; where nothing is said, no keyring is asked."""
+    steering = ('DUNLIN', 'XDG', 'RUST_', 'DBUS_', 'CREDENTIALS_')
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(steering)}
+    return {**kept, 'LC_ALL': 'C.UTF-8', 'DUNLIN_KEEP_KEY': 'file'}
 
 
 def json_lines(text):

@@ -1,0 +1,135 @@
+"""Who keeps the identity's key: a real keyring that is open, locked, away and another one; a passphrase; a file. The
+identity itself is never replaced.
+"""
+
+import os
+import subprocess
+
+from kit import program
+from kit.keyring import Session
+from kit.program import Device
+from kit.scenes import check, scene
+
+TOOLS = ('dbus-daemon', 'dbus-send', 'gnome-keyring-daemon')
+
+
+def identity(device, environment):
+    """What `id` says of it."""
+    done = device.run('--json', 'id', environment=environment)
+    check(done.code == program.IN_SYNC, f'the identity opens: {done.describe()}')
+    return done.report
+
+
+def file_of(device):
+    """The identity's file, as bytes; None if there is none."""
+    path = os.path.join(device.home, 'identity')
+    if not os.path.exists(path):
+        return None
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+def refuses(device, environment, word, *arguments):
+    """A command that ends with 7 and says what to do."""
+    done = device.run(*(arguments or ('id',)), environment=environment)
+    check(done.code == program.ATTENTION, f'exit 7: {done.describe()}')
+    check('hint:' in done.complaint and word in done.complaint, f'it says "{word}" and what to do: {done.describe()}')
+
+
+@scene('keys: a keyring that is locked, away or another one; the identity stays', tools=TOOLS)
+def keyring(stage):
+    """First start without a word, restart, lock, unlock, absence, a keyring that knows nothing."""
+    device = Device(stage.binary, stage.path('home'))
+    with Session(stage.directory) as session:
+        session.begin_keyring()
+        said = identity(device, session.environment)
+        check(said['key'] == 'keyring', f'the keyring keeps the key without a word: {said}')
+        before = file_of(device)
+        done = device.run('sync', stage.fresh('a'), stage.fresh('b'), environment=session.environment)
+        check(done.code == program.IN_SYNC, f'two directories: {done.describe()}')
+        serving = device.start('--json', 'serve', environment=session.environment)
+        serving.record_with('folders')
+        check(serving.interrupt().code == program.IN_SYNC, 'the daemon ends well')
+
+        session.lock()
+        refuses(device, session.environment, 'locked')
+        serving = device.start('--json', 'serve', environment=session.environment)
+        waiting = serving.record_with('hint')
+        check('locked' in waiting['error'], f'the daemon says that it waits: {waiting}')
+        check(serving.alive, 'the daemon waits')
+        session.unlock()
+        serving.record_with('folders', patience_s=90)
+        check(serving.interrupt().code == program.IN_SYNC, 'the daemon went on by itself, and ends well')
+        check(identity(device, session.environment)['peer'] == said['peer'], 'it is the same device')
+
+        session.end_keyring()
+        refuses(device, session.environment, 'keyring')
+        newcomer = Device(stage.binary, stage.path('newcomer'))
+        refuses(newcomer, session.environment, 'id create --keep')
+        check(file_of(newcomer) is None, 'no identity is made where nobody keeps its key')
+        late = device.start('--json', 'serve', environment=session.environment)
+        late.record_with('hint')
+        session.begin_keyring()
+        late.record_with('folders', patience_s=90)
+        check(late.interrupt().code == program.IN_SYNC, 'a keyring that is late at boot is waited for')
+
+        session.end_keyring()
+    other = stage.fresh('elsewhere')
+    with Session(other) as session:
+        session.begin_keyring()
+        refuses(device, session.environment, 'does not hold its key')
+    check(file_of(device) == before, 'the identity was never touched')
+
+
+@scene('keys: a passphrase, a copy, other hands, a file that others can read')
+def passphrase(stage):
+    """Made under a passphrase, moved into a file, copied to where the device is no more."""
+    right, wrong = stage.path('right'), stage.path('wrong')
+    for path, text in ((right, 'a long passphrase'), (wrong, 'another passphrase')):
+        with open(path, 'w') as file:
+            file.write(text + '\n')
+    device = Device(stage.binary, stage.path('home'))
+    with_right, with_wrong = ({'DUNLIN_PASSPHRASE_FILE': path} for path in (right, wrong))
+    done = device.run('id', 'create', '--keep', 'passphrase', environment=with_right)
+    check(done.code == program.IN_SYNC, f'made: {done.describe()}')
+    said = identity(device, with_right)
+    check(said['key'] == 'passphrase', f'a passphrase keeps the key: {said}')
+    refuses(device, with_wrong, 'wrong')
+    refuses(device, {}, 'DUNLIN_PASSPHRASE_FILE')
+    done = device.run('id', 'create', '--keep', 'file')
+    check(done.code == program.USAGE, f'no second identity is made: {done.describe()}')
+
+    done = device.run('id', 'export', stage.path('copy'), environment=with_wrong)
+    check(done.code == program.ATTENTION, f'no copy without the passphrase: {done.describe()}')
+    done = device.run('id', 'export', stage.path('copy'), environment=with_right)
+    check(done.code == program.IN_SYNC, f'copied: {done.describe()}')
+    heir = Device(stage.binary, stage.path('heir'))
+    done = heir.run('id', 'import', stage.path('copy'), '--keep', 'file', environment=with_right)
+    check(done.code == program.IN_SYNC, f'imported: {done.describe()}')
+    heirs = identity(heir, {})
+    check((heirs['peer'], heirs['key']) == (said['peer'], 'file'), f'the same identity in a file: {heirs}')
+
+    done = device.run('id', 'keep', 'file', environment=with_right)
+    check(done.code == program.IN_SYNC, f'into a file: {done.describe()}')
+    check(identity(device, {})['peer'] == said['peer'], 'the same identity')
+    os.chmod(os.path.join(device.home, 'identity'), 0o644)
+    refuses(device, {}, 'chmod 600')
+
+
+@scene('keys: systemd keeps the key, sealed to this machine', root=True, tools=('systemd-creds',))
+def credential(stage):
+    """Made, opened again, handed over as to a unit, and of no use elsewhere."""
+    device = Device(stage.binary, stage.path('home'))
+    done = device.run('id', 'create', '--keep', 'credential')
+    check(done.code == program.IN_SYNC, f'made: {done.describe()}')
+    said = identity(device, {})
+    check(said['key'] == 'credential', f'systemd keeps the key: {said}')
+    sealed = os.path.join(device.home, 'identity.cred')
+    unit = device.run('service', 'install', '--print').output
+    check(f'LoadCredentialEncrypted=dunlin-key:{sealed}' in unit, f'the unit gets it: {unit}')
+    handed = stage.fresh('handed')
+    with open(os.path.join(handed, 'dunlin-key'), 'wb') as file:
+        subprocess.run(['systemd-creds', 'decrypt', '--name', 'dunlin-key', sealed, '-'], stdout=file, check=True)
+    os.rename(sealed, sealed + '.away')
+    refuses(device, {}, 'systemd')
+    check(identity(device, {'CREDENTIALS_DIRECTORY': handed})['peer'] == said['peer'], 'as in a unit')
