@@ -261,8 +261,8 @@ impl Guard {
         if !self.limits.is_on || canary::is(Bug::GuardOnlyAtSender) {
             return Leave { deletions_max: u64::MAX, ..Leave::default() };
         }
-        let done = self.there.sum(self.now).deleted;
-        let free = self.limits.free(self.on_disk + done).saturating_sub(done + self.under_way);
+        let done = self.there.sum(self.now);
+        let free = self.limits.free(done, self.on_disk).saturating_sub(done.deleted + self.under_way);
         let by = |word: Word| {
             let some = self.held.remote.iter().filter(|(_, hold)| hold.word == word);
             some.map(|(author, _)| *author).collect::<BTreeSet<PeerId>>()

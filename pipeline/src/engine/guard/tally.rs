@@ -97,10 +97,13 @@ impl HoldLimits {
         self.noise.min((files / 50).max(HOLD_NOISE_MIN)).max(1)
     }
 
-    /// Deletions that pass at once.
-    pub fn free(&self, files: u64) -> u64 {
+    /// Deletions that pass at once, those that were done included. Where new files are noise it is as if each of them
+    /// could be what an encryptor made of a deleted one.
+    pub fn free(&self, done: Losses, on_disk: u64) -> u64 {
+        let files = on_disk + done.deleted;
         let share = files.saturating_mul(FREE_SHARE_OF_LOSSES) / 100;
-        share.max(FREE_LOSSES_MIN).min(self.deletions(files) / 4)
+        let free = share.max(FREE_LOSSES_MIN).min(self.deletions(files) / 4);
+        if done.new_noise > 0 { free.min(self.noise(files) - 1) } else { free }
     }
 
     /// What to do about `more` where `done` was done already and `on_disk` things are left.
@@ -116,7 +119,9 @@ impl HoldLimits {
             () if !self.is_on => Verdict::Pass,
             () if is_mass => Verdict::Hold,
             // So small a folder cannot lose so much.
-            () if files < bound || all.deleted <= self.free(files) => Verdict::Pass,
+            () if files < bound && done.new_noise == 0 || all.deleted <= self.free(done, on_disk) => {
+                Verdict::Pass
+            }
             () => {
                 let share = done.deleted as f64 / bound as f64;
                 Verdict::Wait(QUIET_LEAST + (QUIET_MOST - QUIET_LEAST).mul_f64(share.min(1.0)))
@@ -205,6 +210,15 @@ mod tests {
         assert_eq!(judge(50, 50), Verdict::Hold);
         assert_eq!(judge(49, 5_000), Verdict::Pass, "new files");
         assert_eq!(judge(1_000, 49), Verdict::Pass, "deletions");
+    }
+
+    #[test]
+    fn where_new_files_are_noise_fewer_deletions_pass_at_once() {
+        let limits = HoldLimits::default();
+        let done = Losses { new_noise: 1, ..Losses::default() };
+        assert_eq!((limits.free(Losses::default(), 2_000), limits.free(done, 2_000)), (80, 39));
+        assert_eq!(limits.judge(done, deleted(39), 2_000), Verdict::Pass);
+        assert_eq!(limits.judge(done, deleted(40), 2_000), Verdict::Wait(QUIET_LEAST));
     }
 
     #[test]
