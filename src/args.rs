@@ -27,6 +27,7 @@ pub enum Command {
     Log(Log),
     Conflicts(Conflicts),
     Held(Held),
+    Events(Events),
     Id(Id),
     Scan(Scan),
     Doctor(Doctor),
@@ -172,6 +173,21 @@ pub struct Log {
     /// show at most so many events, the latest (100)
     #[argh(option, default = "100")]
     pub limit: usize,
+}
+
+/// show what happens in the folders that are served: the events that are kept, and with --follow those to come
+#[derive(FromArgs)]
+#[argh(subcommand, name = "events")]
+pub struct Events {
+    /// only in these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+    /// go on with what happens from now on, until Ctrl-C or the end of what serves
+    #[argh(switch, short = 'f')]
+    pub follow: bool,
+    /// only events after the one with this number
+    #[argh(option)]
+    pub since: Option<u64>,
 }
 
 /// list conflict copies, show how they differ, and resolve them

@@ -3,6 +3,7 @@
 pub mod conflicts;
 pub mod debug;
 pub mod doctor;
+pub mod events;
 pub mod held;
 pub mod id;
 pub mod join;
@@ -54,13 +55,30 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::HeldList { dirs } => held::list(desk, dirs, answer),
         Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),
         Request::Scan { dir } => scan::answer(desk, dir, answer),
+        // A stream, and made elsewhere.
+        Request::Events { .. } => Err(no_daemon(&desk.home)),
     }
+}
+
+/// The answer to a request that has no end of its own.
+pub fn stream(desk: &Desk, request: &Request) -> Result<Option<events::Stream>, CommandError> {
+    match request {
+        Request::Events { dirs, since, follow } => events::Stream::new(desk, dirs, *since, *follow).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// What only who serves can answer.
+fn no_daemon(home: &Home) -> CommandError {
+    let text = format!("nobody serves the folders of {} now", shown(home.path()));
+    CommandError { exit: Exit::NoDaemon, text, hint: Some("dunlin serve does".to_owned()) }
 }
 
 /// Commands can ask about a folder that is served alone, unless another dunlin serves this home: then that one
 /// answers, about its own folders.
 fn open_socket(
     home: &Home,
+    host: Host,
     replica: Arc<Replica>,
     running: &Running,
     screen: &Screen,
@@ -69,7 +87,6 @@ fn open_socket(
         screen.warn("another dunlin serves this home; commands ask that one, and not this one");
         return Ok(None);
     };
-    let host = Host::default();
     host.add(replica, running);
     Server::open(right, Desk::serving(home, Arc::new(host))).map(Some)
 }

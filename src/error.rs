@@ -28,6 +28,8 @@ pub enum Exit {
     Refused = 6,
     /// The folder or its state needs attention.
     Attention = 7,
+    /// Only a running dunlin can do it, and none runs.
+    NoDaemon = 10,
     /// Ctrl-C.
     Interrupted = 130,
 }
@@ -44,6 +46,7 @@ impl Exit {
             Exit::NoPeer,
             Exit::Refused,
             Exit::Attention,
+            Exit::NoDaemon,
             Exit::Interrupted,
         ];
         all.into_iter().find(|exit| *exit as u64 == number)

@@ -9,7 +9,7 @@ use dunlin_pipeline::Running;
 use dunlin_pipeline::ask::{Answer, Ask, State};
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError};
 use dunlin_pipeline::rooms::asks::Asker;
-use dunlin_pipeline::service::{Problem, Progress};
+use dunlin_pipeline::service::{Feed, Problem, Progress};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -31,6 +31,8 @@ struct Served {
 #[derive(Default)]
 pub struct Host {
     folders: Mutex<BTreeMap<PathBuf, Served>>,
+    /// What happens in them.
+    pub feed: Feed,
 }
 
 /// What a look at a whole folder came to.

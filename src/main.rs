@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod desk;
 mod error;
+mod happening;
 mod home;
 mod host;
 mod keys;
@@ -86,6 +87,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Scan(args) => command::scan::run(&home, &args, &mut screen),
         Command::Status(args) => command::status::run(&home, &args, &screen),
         Command::Log(args) => command::log::run(&home, &args, &screen),
+        Command::Events(args) => command::events::run(&home, &args, &screen),
         Command::Conflicts(args) => command::conflicts::run(&home, &args, &screen),
         Command::Held(args) => command::held::run(&home, &args, &screen),
         Command::Id(args) => command::id::run(&home, &args, &screen),

@@ -8,7 +8,7 @@ use crate::steward::{Steward, tell_stopping};
 use crossbeam_channel::{Receiver, Select, Sender};
 use dunlin_core::invite::Invite;
 use dunlin_pipeline::ask::Ask;
-use dunlin_pipeline::service::{Ended, Goal, HoldLimits, Notice, Report, Setup, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, HoldLimits, Notice, Report, Setup, Shaper};
 use dunlin_pipeline::{Running, start};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -35,11 +35,13 @@ pub struct Plan {
     pub hold: HoldLimits,
     /// How much may be sent and received.
     pub shaper: Shaper,
+    /// Where what happens is kept.
+    pub feed: Feed,
 }
 
 /// Starts a replica.
 pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
-    let Plan { listen, dial, join, goal, hold, shaper } = plan;
+    let Plan { listen, dial, join, goal, hold, shaper, feed } = plan;
     Ok(start(Setup {
         identity: replica.identity.clone(),
         label: replica.label.clone(),
@@ -51,6 +53,7 @@ pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
         goal,
         hold,
         shaper,
+        feed,
     })?)
 }
 

@@ -7,6 +7,7 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::Level;
 
 /// Problems that are listed one by one; the rest is counted.
@@ -158,10 +159,20 @@ pub fn report_lines(command: &str, reports: &[(String, Report)]) -> Vec<Line> {
     lines
 }
 
-/// Writes a line; a reader that went away is no reason to stop.
+/// Set once nobody reads the output any more.
+static READER_GONE: AtomicBool = AtomicBool::new(false);
+
+/// Writes a line; a reader that went away is no reason to stop what is under way.
 pub fn line(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        READER_GONE.store(true, Ordering::Relaxed);
+    }
+}
+
+/// True once the output's reader has gone away: what only shows things can end.
+pub fn is_reader_gone() -> bool {
+    READER_GONE.load(Ordering::Relaxed)
 }
 
 fn stage_of(progress: &Progress) -> String {
@@ -193,7 +204,7 @@ fn log(level: Level, text: &str) {
     }
 }
 
-fn as_text(name: &str, notice: &Notice) -> Option<String> {
+pub fn as_text(name: &str, notice: &Notice) -> Option<String> {
     Some(match notice {
         Notice::Joined { label, peer } => format!("{name}: {} ({}) joined", clean(label), peer.short()),
         Notice::Connected { label, addr, .. } => format!("{name}: connected to {} at {addr}", clean(label)),
@@ -216,13 +227,15 @@ fn as_text(name: &str, notice: &Notice) -> Option<String> {
         }
         Notice::Held { .. } => format!("{name}: held no longer"),
         Notice::Ended(Ended::Failed(why)) => format!("{name}: stopped: {}", clean(why)),
-        Notice::Listening { .. } | Notice::Unreachable { .. } | Notice::Progress(_) | Notice::Ended(_) => {
-            return None;
-        }
+        Notice::Listening { .. }
+        | Notice::Unreachable { .. }
+        | Notice::Progress(_)
+        | Notice::Happened(_)
+        | Notice::Ended(_) => return None,
     })
 }
 
-fn as_json(name: &str, notice: &Notice) -> Option<Value> {
+pub fn as_json(name: &str, notice: &Notice) -> Option<Value> {
     Some(match notice {
         Notice::Listening { addrs } => json!({ "event": "listening", "folder": name, "addrs": addrs }),
         Notice::Joined { peer, label } => {
@@ -255,11 +268,11 @@ fn as_json(name: &str, notice: &Notice) -> Option<Value> {
         Notice::Ended(Ended::Failed(why)) => {
             json!({ "event": "ended", "folder": name, "ended": "failed", "why": why })
         }
-        Notice::Progress(_) | Notice::Ended(_) => return None,
+        Notice::Progress(_) | Notice::Happened(_) | Notice::Ended(_) => return None,
     })
 }
 
-fn ended_word(ended: &Ended) -> &'static str {
+pub fn ended_word(ended: &Ended) -> &'static str {
     match ended {
         Ended::InSync => "in-sync",
         Ended::Stopped => "stopped",

@@ -179,6 +179,11 @@ pub const CLIENTS_MAX: usize = 64;
 pub const ANSWERS_MADE_MAX: usize = 4;
 /// Questions of people that one run has not answered yet; further ones wait outside.
 pub const ASKS_OPEN_MAX: usize = 64;
+/// Events that are kept for those who follow them, all folders of a process together; the oldest go first. About
+/// 300 bytes each.
+pub const EVENTS_KEPT: usize = 4096;
+/// Events sent to a follower at a time.
+pub const EVENTS_BATCH: usize = 256;
 /// Problems that a run lists when it is asked how it is doing; the others are counted.
 pub const PROBLEMS_TOLD: usize = 20;
 /// Places that cannot be mended now and are tried again later.
@@ -197,6 +202,7 @@ pub const KEEPER_PAUSE_MIN: Duration = Duration::from_secs(2);
 /// See [`KEEPER_PAUSE_MIN`].
 pub const KEEPER_PAUSE_MAX: Duration = Duration::from_secs(60);
 
+const _: () = assert!(EVENTS_BATCH <= EVENTS_KEPT);
 const _: () = assert!(ANSWERS_MADE_MAX <= CLIENTS_MAX && CLIENTS_MAX <= ASKS_OPEN_MAX);
 const _: () = assert!(SURVEY_DIFFER_MAX <= LOOKS_WAITING_MAX && DOUBTS_MAX <= LOOKS_WAITING_MAX);
 const _: () = assert!(DOUBTS_FEW < DOUBTS_MAX && LOOK_BYTES_MIN <= LOOK_BYTES);

@@ -2,10 +2,12 @@
 //!
 //! Knows no terminal and no exit code; `src/` turns these values into words.
 
+pub use crate::rooms::feed::{Batch, Feed, Told};
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::limits::{HOLD_FILES_MIN, HOLD_NOISE, HOLD_SHARE};
+use dunlin_core::path::RelPath;
 use dunlin_storage::store::tables::Store;
 pub use dunlin_transport::limits::SOCKET_BUFFER;
 pub use dunlin_transport::shaping::{Rates, Shaper};
@@ -76,6 +78,8 @@ pub struct Setup {
     pub hold: HoldLimits,
     /// How much may be sent and received, also while it changes; runs of one device share it.
     pub shaper: Shaper,
+    /// Where what happens is kept for those who follow it; runs of one device share it.
+    pub feed: Feed,
 }
 
 /// Figures of a run so far. All counts start at 0 with the run.
@@ -193,8 +197,77 @@ pub enum Notice {
         /// Who.
         peer: PeerId,
     },
+    /// Something for those who follow everything that happens; others are not told.
+    Happened(Happening),
     /// The run is over; the last notice.
     Ended(Ended),
+}
+
+impl Notice {
+    /// True for what those who follow events get to know: what happened, and not how far something is.
+    pub fn is_event(&self) -> bool {
+        !matches!(self, Notice::Progress(_) | Notice::Unreachable { .. })
+    }
+}
+
+/// What happens too often to be told to everybody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Happening {
+    /// Something was changed in the folder on this device, and that is recorded.
+    Changed(Change),
+    /// What another device has changed stands in the folder now.
+    Placed(Change),
+    /// A conflict copy stands in the folder now.
+    Conflict {
+        /// What has the name.
+        winner: RelPath,
+        /// The copy.
+        copy: RelPath,
+    },
+    /// Trouble with one file is over.
+    Mended {
+        /// The path, escaped for a terminal.
+        path: String,
+    },
+    /// In sync with this member, after not having been.
+    Agreed {
+        /// Who.
+        peer: PeerId,
+    },
+    /// The folder is served from now on.
+    Served,
+    /// The folder rests.
+    Paused {
+        /// Until when, by this device's clock: milliseconds since 1970. `None`: until somebody resumes it.
+        until_ms: Option<i64>,
+    },
+    /// It rests no longer.
+    Resumed,
+}
+
+/// One change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Where.
+    pub path: RelPath,
+    /// What.
+    pub deed: Deed,
+}
+
+/// What can be done to a file, directory or link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Deed {
+    /// It is new.
+    Created,
+    /// Its content, mode or time is another.
+    Written,
+    /// It came from there; a directory brings along what is in it.
+    Moved {
+        /// Where it was.
+        from: RelPath,
+    },
+    /// It is gone.
+    Deleted,
 }
 
 /// How a run ended.

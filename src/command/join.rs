@@ -4,6 +4,7 @@ use super::{keep_port, known_addrs, listen_addrs, open_socket};
 use crate::args::Join;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
+use crate::host::Host;
 use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
@@ -56,20 +57,14 @@ pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, Command
     let join = (!is_admitted).then_some(invite);
     let listen = listen_addrs(&args.listen, state.port());
     let mut steward = Steward::start(home, None)?;
-    let running = launch(
-        &replica,
-        Plan {
-            listen,
-            dial: dial.into_iter().collect(),
-            join,
-            goal,
-            hold: steward.hold(),
-            shaper: steward.shaper(),
-        },
-    )?;
+    let host = Host::default();
+    let (shaper, feed) = (steward.shaper(), host.feed.clone());
+    let plan =
+        Plan { listen, dial: dial.into_iter().collect(), join, goal, hold: steward.hold(), shaper, feed };
+    let running = launch(&replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     keep_port(&state, &wait_listening(&running)?)?;
-    let server = if args.once { None } else { open_socket(home, Arc::new(replica), &running, screen)? };
+    let server = if args.once { None } else { open_socket(home, host, Arc::new(replica), &running, screen)? };
     let reports = watch(vec![(shown(&root), running)], Together::Yes, screen, Some(&mut steward));
     drop(server);
     screen.report("join", &reports);

@@ -14,7 +14,7 @@ use crate::run::{Interrupt, Plan, Together, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
 use crate::steward::hold_limits;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
-use dunlin_pipeline::service::{Ended, Goal, Report, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, Report, Shaper};
 use std::path::Path;
 
 /// Runs the command.
@@ -36,6 +36,7 @@ fn look_alone(home: &Home, dir: &Path, screen: &mut Screen) -> Result<Exit, Comm
         goal: Goal::Recorded,
         hold: hold_limits(home)?,
         shaper: Shaper::default(),
+        feed: Feed::default(),
     };
     let running = launch(&replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], None)?;

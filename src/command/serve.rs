@@ -108,7 +108,10 @@ fn start(
     let replica = Replica::open(home, dir)?;
     let dial = known_addrs(&replica)?.into_iter().collect();
     let listen = listen_addrs(&args.listen, last_port);
-    let running = launch(&replica, Plan { listen, dial, join: None, goal: Goal::Serve, hold, shaper })?;
+    let running = launch(
+        &replica,
+        Plan { listen, dial, join: None, goal: Goal::Serve, hold, shaper, feed: host.feed.clone() },
+    )?;
     keep_port(&keeper, &wait_listening(&running)?)?;
     host.add(Arc::new(replica), &running);
     Ok(running)

@@ -4,6 +4,7 @@ use super::{keep_port, known_addrs, listen_addrs, open_socket, reachable_addrs};
 use crate::args::{Share, parse_span};
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, random};
+use crate::host::Host;
 use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
@@ -39,14 +40,14 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     let dial = known_addrs(&replica)?.into_iter().collect();
     let listen = listen_addrs(&args.listen, state.port());
     let mut steward = Steward::start(home, None)?;
-    let running = launch(
-        &replica,
-        Plan { listen, dial, join: None, goal, hold: steward.hold(), shaper: steward.shaper() },
-    )?;
+    let host = Host::default();
+    let (shaper, feed) = (steward.shaper(), host.feed.clone());
+    let running =
+        launch(&replica, Plan { listen, dial, join: None, goal, hold: steward.hold(), shaper, feed })?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     let bound = wait_listening(&running)?;
     keep_port(&state, &bound)?;
-    let server = if args.once { None } else { open_socket(home, replica.clone(), &running, screen)? };
+    let server = if args.once { None } else { open_socket(home, host, replica.clone(), &running, screen)? };
     let addrs = reachable_addrs(&bound);
     let link = link(&replica, seed, not_after_ms, &addrs)?;
     let text = format!(

@@ -14,7 +14,7 @@ use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::invite;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::{Goal, Shaper};
+use dunlin_pipeline::service::{Feed, Goal, Shaper};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -98,8 +98,15 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
     let loopback = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
     let goal = Goal::InSync { alone_max: Some(LOCAL_PATIENCE) };
     let hold = hold_limits(home)?;
-    let plan =
-        |dial, join| Plan { listen: loopback.clone(), dial, join, goal, hold, shaper: Shaper::default() };
+    let plan = |dial, join| Plan {
+        listen: loopback.clone(),
+        dial,
+        join,
+        goal,
+        hold,
+        shaper: Shaper::default(),
+        feed: Feed::default(),
+    };
     let first = launch(&host, plan(Vec::new(), None))?;
     let addrs = wait_listening(&first)?;
     let second = launch(&guest, plan(addrs, pass))?;
@@ -142,6 +149,7 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
             goal,
             hold: steward.hold(),
             shaper: steward.shaper(),
+            feed: Feed::default(),
         };
         runs.push((shown(&replica.root), launch(replica, plan)?));
     }

@@ -4,7 +4,7 @@ use super::reply::Reply;
 use super::request::Request;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
-use crate::show::Screen;
+use crate::show::{Screen, is_reader_gone};
 use dunlin_core::limits::ANSWER_BYTES_MAX;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -26,12 +26,17 @@ pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Option<Exi
         let line = next_line(&mut reader)
             .map_err(|e| CommandError::attention(format!("the running dunlin cannot be heard: {e}")))?;
         if line.is_empty() {
-            return Err(CommandError::attention("the running dunlin has ended before it gave its answer"));
+            let text = "the running dunlin has ended before it gave its answer".to_owned();
+            return Err(CommandError { exit: Exit::NoDaemon, text, hint: None });
         }
         match Reply::parse(&line).ok_or_else(other_version)? {
             Reply::Line(line) => line.show(screen),
+            Reply::Alive => {}
             Reply::End(result) => return result.map(Some),
             Reply::Greeting { .. } => return Err(other_version()),
+        }
+        if is_reader_gone() {
+            return Ok(Some(Exit::Done));
         }
     }
 }

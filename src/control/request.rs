@@ -23,6 +23,9 @@ pub enum Request {
     HeldList { dirs: Vec<PathBuf> },
     /// What is to become of all that is held in a folder.
     HeldDecide { dir: PathBuf, is_meant: bool },
+    /// What happens in these folders (none: all), after the event with the number `since`; with `follow` also what
+    /// is to come.
+    Events { dirs: Vec<PathBuf>, since: Option<u64>, follow: bool },
     /// Look for changes in a folder now.
     Scan { dir: PathBuf },
 }
@@ -41,6 +44,9 @@ impl Request {
             Request::HeldList { dirs } => json!({ "ask": "held list", "dirs": texts(dirs) }),
             Request::HeldDecide { dir, is_meant: true } => json!({ "ask": "held accept", "dir": text(dir) }),
             Request::HeldDecide { dir, .. } => json!({ "ask": "held reject", "dir": text(dir) }),
+            Request::Events { dirs, since, follow } => {
+                json!({ "ask": "events", "dirs": texts(dirs), "since": since, "follow": follow })
+            }
             Request::Scan { dir } => json!({ "ask": "scan", "dir": text(dir) }),
         };
         value["dunlin"] = json!(PROTOCOL);
@@ -73,6 +79,12 @@ impl Request {
             "held list" => Request::HeldList { dirs: fields.paths("dirs")? },
             "held accept" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: true },
             "held reject" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: false },
+            "events" => {
+                let since =
+                    if value["since"].is_null() { None } else { Some(fields.number("since")? as u64) };
+                let follow = value["follow"].as_bool().unwrap_or(false);
+                Request::Events { dirs: fields.paths("dirs")?, since, follow }
+            }
             "scan" => Request::Scan { dir: fields.path("dir")? },
             other => return Err(format!("nobody knows how to {other}; is this program an older one?")),
         })
@@ -133,9 +145,11 @@ mod tests {
             Request::Status { dirs: dirs.clone() },
             Request::Log { path: path.clone(), limit: 100 },
             Request::ConflictsList { dirs: dirs.clone() },
-            Request::HeldList { dirs },
+            Request::HeldList { dirs: dirs.clone() },
             Request::HeldDecide { dir: path.clone(), is_meant: true },
             Request::HeldDecide { dir: path.clone(), is_meant: false },
+            Request::Events { dirs: dirs.clone(), since: None, follow: false },
+            Request::Events { dirs, since: Some(1_764_400_000_000), follow: true },
             Request::ConflictsDiff { path: path.clone() },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Winner },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Copy },
@@ -162,6 +176,7 @@ mod tests {
             (r#"{"dunlin":1,"ask":"status","dirs":["a"]}"#, "absolute"),
             (r#"{"dunlin":1,"ask":"status","dirs":[7]}"#, "dirs"),
             (r#"{"dunlin":1,"ask":"log","path":"/a","limit":-1}"#, "limit"),
+            (r#"{"dunlin":1,"ask":"events","dirs":[],"since":"yesterday"}"#, "since"),
             (r#"{"dunlin":1,"ask":"conflicts resolve","path":"/a","keep":"all"}"#, "keep"),
         ] {
             let error = Request::parse(line.as_bytes()).unwrap_err();

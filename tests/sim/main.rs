@@ -1,6 +1,6 @@
 //! The simulator: whole devices in virtual time, storms and calms, one seed a run. `docs/simulator.md`.
 //!
-//! `cargo sim` · `cargo sim SEED [--trace]` · `cargo sim --seeds N --start SEED` · `cargo sim --canaries`
+//! `cargo sim` · `cargo sim SEED [--trace]` · `cargo sim --seeds N --start SEED` · `cargo sim --canaries` · `cargo sim NAME [TIME --trace]`
 
 mod canary;
 mod device;
@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use world::scenarios::{self, Scenario};
 use world::{Outcome, World};
 
 /// Seeds of a plain `cargo sim`, and of the slice that `cargo test` runs.
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
     let value = |name: &str| {
         args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).and_then(|a| number(a))
     };
+    if let Some(scenario) = scenarios::ALL.iter().find(|scenario| has(scenario.name)) {
+        let time = args.iter().find_map(|a| number(a)).map(|time| time as u32);
+        return tell(scenario, time, has("--trace"));
+    }
     if let Some(seed) = args.iter().find_map(|a| number(a)).filter(|_| !has("--seeds") && !has("--start")) {
         return one(seed, has("--trace"));
     }
@@ -68,7 +73,23 @@ fn one(seed: u64, prints: bool) -> ExitCode {
     code(outcome.failure.is_none())
 }
 
+/// Tells a story as often as it is to be told, or one time of them, until it ends badly.
+fn tell(scenario: &Scenario, only: Option<u32>, prints: bool) -> ExitCode {
+    let times = only.map_or(0..scenario.times, |time| time..time + 1);
+    for time in times.clone() {
+        if let Some(failure) = scenario.run(time, prints && only.is_some()).failure {
+            println!("{} {time}: FAILED on {}: {}", scenario.name, who(failure.device), failure.what);
+            return ExitCode::FAILURE;
+        }
+    }
+    println!("{}: told {} times", scenario.name, times.len());
+    ExitCode::SUCCESS
+}
+
 fn many(start: u64, seeds: u64) -> ExitCode {
+    if scenarios::ALL.iter().any(|scenario| tell(scenario, None, false) == ExitCode::FAILURE) {
+        return ExitCode::FAILURE;
+    }
     let began = Instant::now();
     let failed = run_all(start, seeds, &|seed| {
         let outcome = World::run(seed, Plant::Nothing, false);

@@ -54,6 +54,7 @@ impl Engine {
             session.status_sent = Some(status);
             self.send(conn, &Message::Status(status));
         }
+        self.tell_agreements(&status);
         if self.config.goal.is_in_sync() && self.sessions.values().any(|s| agrees(s, &status)) {
             let peer = self.sessions.values().find(|s| agrees(s, &status)).map(|s| s.peer);
             self.effects.extend(peer.map(|peer| Effect::Tell(Notice::InSync { peer })));

@@ -8,9 +8,9 @@
 //! Sub-machines never call each other: they return small enums, and the methods of [`Engine`] pass
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
 //! contents, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
-//! between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a hint is worth a look and `background` when to look
-//! without one, `watch` has it done; `doubt` has a second look at what is missing, and `room` looks at the root;
-//! `calm` says when a one-shot run is over, and `asks` answers what people ask.
+//! between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
+//! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look at what is missing, and `room` looks at the root;
+//! `calm` says when a one-shot run is over, `asks` answers what people ask, and `tell` says what happened.
 
 mod asks;
 mod background;
@@ -32,11 +32,12 @@ mod room;
 mod serve;
 mod session;
 mod steps;
+mod tell;
 mod transfer;
 mod wake;
 mod watch;
 
-use crate::service::{Ended, Goal, HoldLimits, Notice, Problem, Progress, Report};
+use crate::service::{Ended, Goal, Happening, HoldLimits, Notice, Problem, Progress, Report};
 use asks::Asks;
 use background::Background;
 use doubt::Doubts;
@@ -253,6 +254,7 @@ impl Engine {
                     let what = "changed here and not shared: this device may only read";
                     self.note_problem(path.to_string(), what.to_owned());
                 }
+                self.tell_all(recorded.changes.into_iter().map(Happening::Changed));
                 self.set_ledger(state);
                 self.remote.want_plan();
                 self.merging.want();

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::fetch::Waiting;
 use super::remote::Stuck;
+use super::tell::happenings;
 use super::wake::Wake;
 use crate::jobs::plan::Plan;
 use crate::jobs::plan::withhold::is_deletion;
@@ -56,6 +57,7 @@ impl Engine {
                 Outcome::Done => {
                     done += 1;
                     self.problems.remove(&path.to_string());
+                    self.tell_all(happenings(&step));
                     place.iter().for_each(|place| self.remote.forget_refusal(place));
                     self.free(place);
                 }

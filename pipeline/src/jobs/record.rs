@@ -9,6 +9,7 @@ use super::shown;
 use super::signer::Signer;
 use super::take_back::take_back;
 use super::texts::{Text, keep_base};
+use crate::service::{Change, Deed};
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta};
 use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
@@ -44,6 +45,8 @@ pub struct Recorded {
     pub entries: Vec<EntryId>,
     /// Changes that this device has not the role to share.
     pub withheld: Vec<RelPath>,
+    /// What was signed, by what was seen.
+    pub changes: Vec<Change>,
 }
 
 /// Records observations, in their order; `texts` are kept as bases of merges to come.
@@ -59,9 +62,12 @@ pub fn record(
     let may_sign = membership.role_of(&identity.peer_id()) >= Some(ledger::Role::Writer);
     let labels = membership.labels;
     let mut recorder = Recorder { signer, labels, groups: BTreeMap::new(), withheld: Vec::new() };
+    let mut changes = Vec::new();
     for one in observed {
         if may_sign {
+            let (before, change) = (recorder.signer.pushed, change_of(&one.seen));
             recorder.one(one)?;
+            changes.extend(Some(change).filter(|_| recorder.signer.pushed > before));
         } else {
             recorder.one_of_reader(one)?;
         }
@@ -70,7 +76,18 @@ pub fn record(
         texts.iter().try_for_each(|text| keep_base(&mut recorder.signer.edit, text))?;
     }
     let withheld = recorder.withheld;
-    Ok(Recorded { entries: recorder.signer.commit()?, withheld })
+    Ok(Recorded { entries: recorder.signer.commit()?, withheld, changes })
+}
+
+/// What was seen, as people call it.
+fn change_of(seen: &Seen) -> Change {
+    let deed = match seen {
+        Seen::Appeared { .. } => Deed::Created,
+        Seen::Changed { .. } => Deed::Written,
+        Seen::Gone { .. } => Deed::Deleted,
+        Seen::MovedTo { from, .. } => Deed::Moved { from: from.clone() },
+    };
+    Change { path: seen.path().clone(), deed }
 }
 
 /// What stands on disk, as read.

@@ -7,6 +7,7 @@ pub mod asks;
 pub mod clock;
 mod digest;
 mod engine;
+pub mod feed;
 mod folder;
 mod ledger;
 mod watch;
@@ -28,6 +29,7 @@ use dunlin_storage::store::lmdb::network_fs;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use dunlin_transport::driver::{self, Waker};
+use dunlin_transport::{Command, Event as NetEvent};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
@@ -112,15 +114,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     let state = ledger_state(&*store)?;
     let stages: Stages = Arc::new(Mutex::new(BTreeMap::new()));
     let waker = Waker::new().map_err(StartError::Network)?;
-    let net = driver::spawn(driver::Setup {
-        identity: setup.identity.clone(),
-        listen: setup.listen,
-        commands: wiring.net_commands.from,
-        events: wiring.net_events.to,
-        waker: waker.clone(),
-        shaper: setup.shaper,
-    })
-    .map_err(StartError::Network)?;
+    let net = spawn_net(&setup, &waker, wiring.net_commands.from, wiring.net_events.to)?;
     let ledger = ledger::Ledger {
         hand: LedgerHand { folder: folder.clone(), store: store.clone(), identity: setup.identity.clone() },
         done: wiring.done.to.clone(),
@@ -154,6 +148,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         net_commands: wiring.net_commands.to,
         waker,
         notices: wiring.notices.to,
+        feed: setup.feed.of(&setup.root),
         asks: wiring.asks.from,
         stop: wiring.stop.from,
     };
@@ -169,6 +164,18 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         engine,
         others,
     })
+}
+
+fn spawn_net(
+    setup: &Setup,
+    waker: &Waker,
+    commands: Receiver<Command>,
+    events: Sender<NetEvent>,
+) -> Result<JoinHandle<()>, StartError> {
+    let (identity, listen) = (setup.identity.clone(), setup.listen.clone());
+    let (waker, shaper) = (waker.clone(), setup.shaper.clone());
+    driver::spawn(driver::Setup { identity, listen, commands, events, waker, shaper })
+        .map_err(StartError::Network)
 }
 
 /// Only who goes on watches; on a file system whose changes may come from elsewhere nobody can.

@@ -37,11 +37,16 @@ impl World {
             plan.gather(devices);
         }
         plant.adjust(&mut plan);
+        Self { random, ..Self::of(plan, seed, plant, prints) }
+    }
+
+    /// A world of this plan; whatever is drawn follows from the seed.
+    pub(super) fn of(plan: Plan, seed: u64, plant: Plant, prints: bool) -> Self {
         let (inside_left, garbled_left) = (plan.deeds / 2, plan.hardships.garbled);
         Self {
             plan,
             plant,
-            random,
+            random: Random::new(seed),
             random_of_hardships: Random::new(!seed),
             now: 0,
             base: Instant::now(),
@@ -60,13 +65,7 @@ impl World {
     }
 
     pub(super) fn birth(&mut self) -> Result<(), Failure> {
-        self.say(None, &format!("{:?}", self.plan));
-        for index in 0..self.plan.devices {
-            let device = self.new_device(index);
-            self.devices.push(device);
-            self.set_clock(index);
-        }
-        self.found().map_err(|what| Failure { device: Some(0), what })?;
+        self.found_and_join()?;
         for index in 0..self.devices.len() {
             // Some folders are filled before the folder is shared or joined.
             let deeds = self.random.below(6);
@@ -77,6 +76,17 @@ impl World {
             self.schedule(delay, What::Start(index));
         }
         Ok(())
+    }
+
+    /// The devices, one of which has founded the folder and invited the others.
+    pub(super) fn found_and_join(&mut self) -> Result<(), Failure> {
+        self.say(None, &format!("{:?}", self.plan));
+        for index in 0..self.plan.devices {
+            let device = self.new_device(index);
+            self.devices.push(device);
+            self.set_clock(index);
+        }
+        self.found().map_err(|what| Failure { device: Some(0), what })
     }
 
     fn new_device(&mut self, index: usize) -> Device {

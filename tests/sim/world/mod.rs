@@ -8,6 +8,7 @@ mod dump;
 mod hardships;
 mod merges;
 mod rooms;
+pub mod scenarios;
 mod storm;
 mod twin;
 mod veils;
@@ -127,21 +128,25 @@ pub struct World {
 impl World {
     /// Runs a seed to its end.
     pub fn run(seed: u64, plant: Plant, prints: bool) -> Outcome {
-        let mut world = World::new(seed, plant, prints);
-        let result = catch_unwind(AssertUnwindSafe(|| world.live()));
+        World::new(seed, plant, prints).run_to_end(World::live)
+    }
+
+    fn run_to_end(mut self, live: impl FnOnce(&mut World) -> Result<(), Failure>) -> Outcome {
+        let prints = self.trace.prints();
+        let result = catch_unwind(AssertUnwindSafe(|| live(&mut self)));
         let result = result.unwrap_or_else(|panic| Err(Failure { device: None, what: words_of(&*panic) }));
         if let Err(failure) = &result {
-            world.trace.line(world.now, failure.device, &format!("FAILED {}", failure.what));
+            self.trace.line(self.now, failure.device, &format!("FAILED {}", failure.what));
             if prints {
-                world.dump().iter().for_each(|line| println!("{line}"));
+                self.dump().iter().for_each(|line| println!("{line}"));
             }
         }
         Outcome {
             failure: result.err(),
-            hash: world.trace.hash(),
-            lines: world.trace.last(60),
-            steps: world.steps,
-            entries: world.entries(),
+            hash: self.trace.hash(),
+            lines: self.trace.last(60),
+            steps: self.steps,
+            entries: self.entries(),
         }
     }
 
@@ -150,6 +155,11 @@ impl World {
         self.schedule_storm();
         let storm_ends = self.plan.storm_ms * MS;
         self.go_on_until(storm_ends)?;
+        self.end()
+    }
+
+    /// The calm, the silence, and what is checked only then.
+    fn end(&mut self) -> Result<(), Failure> {
         self.calm_down()?;
         self.await_convergence()?;
         self.check_silence()?;
