@@ -4,6 +4,7 @@ pub mod conflicts;
 pub mod debug;
 pub mod doctor;
 pub mod events;
+pub mod held;
 pub mod id;
 pub mod join;
 pub mod log;
@@ -51,6 +52,8 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::ConflictsList { dirs } => conflicts::list(desk, dirs, answer),
         Request::ConflictsDiff { path } => conflicts::diff(desk, path, answer),
         Request::ConflictsResolve { path, keep } => conflicts::resolve_all(desk, path, *keep, answer),
+        Request::HeldList { dirs } => held::list(desk, dirs, answer),
+        Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),
         Request::Scan { dir } => scan::answer(desk, dir, answer),
         // A stream, and made elsewhere.
         Request::Events { .. } => Err(no_daemon(&desk.home)),

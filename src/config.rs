@@ -9,12 +9,18 @@
 //! [bandwidth]
 //! limit = "off"           # see `timetable`
 //! lan = false             # true: the limit holds for the local network too
+//!
+//! [hold]                  # docs/guards.md; what is set here holds from the next start on
+//! on = true
+//! share = 25              # percent of a folder's files that are deleted within ten minutes,
+//! files = 100             # and at least so many,
+//! noise = 50              # or so many made unreadable
 //! ```
 
 pub mod timetable;
 
 use crate::error::CommandError;
-use dunlin_pipeline::service::Rates;
+use dunlin_pipeline::service::{HoldLimits, Rates};
 use serde::Deserialize;
 use std::fs;
 use std::io::ErrorKind;
@@ -34,6 +40,8 @@ pub struct Config {
     pub format: Format,
     timetable: Timetable,
     is_for_lan: bool,
+    /// When a mass change is held.
+    pub hold: HoldLimits,
 }
 
 /// What a line of the log looks like.
@@ -52,6 +60,7 @@ pub enum Format {
 struct Written {
     log: WrittenLog,
     bandwidth: WrittenBandwidth,
+    hold: WrittenHold,
 }
 
 #[derive(Default, Deserialize)]
@@ -66,6 +75,31 @@ struct WrittenLog {
 struct WrittenBandwidth {
     limit: Option<String>,
     lan: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenHold {
+    on: Option<bool>,
+    share: Option<u64>,
+    files: Option<u64>,
+    noise: Option<u64>,
+}
+
+impl WrittenHold {
+    fn limits(&self) -> Result<HoldLimits, String> {
+        let usual = HoldLimits::default();
+        let limits = HoldLimits {
+            is_on: self.on.unwrap_or(usual.is_on),
+            share: self.share.unwrap_or(usual.share),
+            files: self.files.unwrap_or(usual.files),
+            noise: self.noise.unwrap_or(usual.noise),
+        };
+        match limits.share {
+            1..=100 => Ok(limits),
+            other => Err(format!("hold.share: {other} is no share; write 1 to 100 percent")),
+        }
+    }
 }
 
 impl Config {
@@ -92,6 +126,7 @@ impl Config {
                 .map_or(Ok(Timetable::off()), Timetable::parse)
                 .map_err(|why| format!("bandwidth.limit: {why}"))?,
             is_for_lan: written.bandwidth.lan,
+            hold: written.hold.limits()?,
         })
     }
 
@@ -134,11 +169,15 @@ mod tests {
             [bandwidth]
             limit = "08:00,512k:off 19:00,off"
             lan = true
+            [hold]
+            share = 50
+            noise = 7
         "#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.format, Format::Json);
         let bound = Rates { up: Some(512 << 10), down: None, is_for_lan: true };
         assert_eq!(config.rates(9 * 60), (bound, Some(10 * 60)));
+        assert_eq!(config.hold, HoldLimits { share: 50, noise: 7, ..HoldLimits::default() });
         assert!(config.level.would_enable("dunlin_transport", &tracing::Level::DEBUG));
         assert!(!config.level.would_enable("dunlin", &tracing::Level::INFO));
     }
@@ -152,6 +191,9 @@ mod tests {
             ("[log]\nlevel = \"loud\"", "log.level"),
             ("[bandwidth]\nlimit = \"fast\"", "bandwidth.limit"),
             ("[bandwidth]\nlimit = 5", "line 2"),
+            ("[hold]\nshare = 0", "hold.share"),
+            ("[hold]\nshare = 101", "hold.share"),
+            ("[hold]\nshares = 5", "shares"),
             ("[log", "line 1"),
         ] {
             let error = Config::parse(text).unwrap_err();

@@ -18,6 +18,11 @@ pub enum Ask {
     Calm,
     /// Look at the whole folder now; answered once what was found is recorded.
     Scan,
+    /// Do or take back all that is held; answered at once.
+    Decide {
+        /// True: it was meant.
+        is_meant: bool,
+    },
     /// Resolve the conflict of this copy; answered once that is signed.
     Resolve {
         /// The copy.
@@ -38,7 +43,11 @@ pub enum Answer {
         progress: Progress,
         /// Trouble with single files, all that there is.
         problems: Vec<Problem>,
+        /// Changes are held.
+        is_held: bool,
     },
+    /// To `Decide`: of how many mass changes that is news.
+    Decided(usize),
     /// To `Resolve`.
     Resolved(Result<(), ResolveError>),
 }
@@ -75,6 +84,8 @@ pub enum Phase {
     Syncing,
     /// Something is needed, and nobody who is connected has it, or it cannot be put in its place.
     Waiting,
+    /// A mass change is held, and nothing else is under way.
+    Held,
     /// Nothing is needed; the same is true of a member that is connected.
     InSync,
     /// Nothing is needed as far as this device knows; nobody has confirmed it.

@@ -59,7 +59,8 @@ pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, Command
     let mut steward = Steward::start(home, None)?;
     let host = Host::default();
     let (shaper, feed) = (steward.shaper(), host.feed.clone());
-    let plan = Plan { listen, dial: dial.into_iter().collect(), join, goal, shaper, feed };
+    let plan =
+        Plan { listen, dial: dial.into_iter().collect(), join, goal, hold: steward.hold(), shaper, feed };
     let running = launch(&replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     keep_port(&state, &wait_listening(&running)?)?;

@@ -8,9 +8,11 @@ use crate::control::request::Request;
 use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
+use crate::host::Looked;
 use crate::replica::{Replica, find_replica, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
+use crate::steward::hold_limits;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_pipeline::service::{Ended, Feed, Goal, Report, Shaper};
 use std::path::Path;
@@ -32,6 +34,7 @@ fn look_alone(home: &Home, dir: &Path, screen: &mut Screen) -> Result<Exit, Comm
         dial: Vec::new(),
         join: None,
         goal: Goal::Recorded,
+        hold: hold_limits(home)?,
         shaper: Shaper::default(),
         feed: Feed::default(),
     };
@@ -49,10 +52,10 @@ pub fn answer(desk: &Desk, dir: &Path, answer: &mut Answer) -> Result<Exit, Comm
         return Err(CommandError::attention(format!("{} is not served", shown(&root)))
             .hint("dunlin status shows why"));
     };
-    let (progress, problems) = looked?;
+    let Looked { progress, problems, is_held } = looked?;
     let replica = desk.replica(desk.home.replica(&root))?;
     let conflicts = count_conflicts(&*replica.store)?;
-    let report = Report { ended: Ended::InSync, progress, problems, conflicts };
+    let report = Report { ended: Ended::InSync, progress, problems, conflicts, is_held };
     let reports = [(shown(&root), report)];
     report_lines("scan", &reports).into_iter().try_for_each(|line| answer.add(line))?;
     exit_of(&[&reports[0].1], false)

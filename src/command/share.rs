@@ -42,7 +42,8 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     let mut steward = Steward::start(home, None)?;
     let host = Host::default();
     let (shaper, feed) = (steward.shaper(), host.feed.clone());
-    let running = launch(&replica, Plan { listen, dial, join: None, goal, shaper, feed })?;
+    let running =
+        launch(&replica, Plan { listen, dial, join: None, goal, hold: steward.hold(), shaper, feed })?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     let bound = wait_listening(&running)?;
     keep_port(&state, &bound)?;

@@ -9,6 +9,7 @@ use super::merge::merge_texts;
 use super::plan::plan;
 use super::record::record;
 use super::resolve::{ResolveError, resolve};
+use super::take_back::reassert;
 use super::texts::read_texts;
 use crate::engine::effect::LedgerOrder;
 use crate::engine::event::{Event, FoundManifest};
@@ -53,8 +54,16 @@ impl LedgerHand {
                 let admitted = admit(store, entries)?;
                 Some(Event::Admitted { from, admitted, state: ledger_state(store)? })
             }
-            LedgerOrder::Plan { limit, busy, cursor } => {
-                Some(Event::Planned(plan(store, limit, &busy, cursor)?))
+            LedgerOrder::Plan { limit, busy, cursor, leave } => {
+                Some(Event::Planned(plan(store, limit, &busy, cursor, &leave)?))
+            }
+            LedgerOrder::Reassert(authors) => {
+                let written = reassert(store, &self.identity, &authors, wall_ms)?;
+                Some(Event::Reasserted { authors, written, state: ledger_state(store)? })
+            }
+            LedgerOrder::KeepHeld(held) => {
+                self.edit(|edit| Ok(edit.put_held(&held)?))?;
+                None
             }
             LedgerOrder::Merge { by_all } => {
                 let merged = merge_texts(&self.folder, store, &self.identity, by_all, wall_ms)?;

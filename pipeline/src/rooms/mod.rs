@@ -98,6 +98,7 @@ impl Running {
             progress: Progress::default(),
             problems: Vec::new(),
             conflicts: 0,
+            is_held: false,
         })
     }
 }
@@ -133,6 +134,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         dial: setup.dial,
         join: setup.join,
         goal: setup.goal,
+        hold: setup.hold,
     };
     let room = engine::Room {
         digest,
@@ -151,11 +153,8 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         stop: wiring.stop.from,
     };
     let (orders, folder_orders) = (wiring.ledger.from, wiring.folder.from);
-    let others = vec![
-        spawn("dunlin-ledger", move || ledger.run(&orders))?,
-        spawn("dunlin-folder", move || hands.run(&folder_orders))?,
-        net,
-    ];
+    let ledger = spawn("dunlin-ledger", move || ledger.run(&orders))?;
+    let others = vec![ledger, spawn("dunlin-folder", move || hands.run(&folder_orders))?, net];
     let engine = spawn("dunlin-engine", move || room.run(config, state))?;
     Ok(Running {
         notices: wiring.notices.from,
