@@ -26,6 +26,7 @@ pub enum Command {
     Status(Status),
     Log(Log),
     Conflicts(Conflicts),
+    Held(Held),
     Events(Events),
     Id(Id),
     Scan(Scan),
@@ -235,6 +236,49 @@ pub struct ConflictsResolve {
     /// becomes a file of its own
     #[argh(option)]
     pub keep: String,
+}
+
+/// list mass changes that are held, and say what is to become of them
+#[derive(FromArgs)]
+#[argh(subcommand, name = "held")]
+pub struct Held {
+    #[argh(subcommand)]
+    pub action: HeldAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum HeldAction {
+    List(HeldList),
+    Accept(HeldAccept),
+    Reject(HeldReject),
+}
+
+/// list what is held
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct HeldList {
+    /// only these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// it was meant: share what was changed here, and do what others changed
+#[derive(FromArgs)]
+#[argh(subcommand, name = "accept")]
+pub struct HeldAccept {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+}
+
+/// it was not meant: put back what was changed here, and have others put back what they changed
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reject")]
+pub struct HeldReject {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
 }
 
 /// this device's identity: show it, choose who keeps its key, copy it

@@ -4,6 +4,7 @@ pub mod conflicts;
 pub mod debug;
 pub mod doctor;
 pub mod events;
+pub mod held;
 pub mod id;
 pub mod join;
 pub mod log;
@@ -52,6 +53,8 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::ConflictsList { dirs } => conflicts::list(desk, dirs, answer),
         Request::ConflictsDiff { path } => conflicts::diff(desk, path, answer),
         Request::ConflictsResolve { path, keep } => conflicts::resolve_all(desk, path, *keep, answer),
+        Request::HeldList { dirs } => held::list(desk, dirs, answer),
+        Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),
         Request::Scan { dir } => scan::answer(desk, dir, answer),
         Request::Scrub { dirs } => scrub::answer(desk, dirs, answer),
         Request::ScrubAccept { path } => scrub::answer_accept(desk, path, answer),

@@ -13,13 +13,19 @@
 //! [scrub]
 //! every = "30d"           # how often all bytes are read again; "off": never by itself
 //! rate = "16M"            # bytes a second at most; "off": no bound
+//!
+//! [hold]                  # docs/guards.md; what is set here holds from the next start on
+//! on = true
+//! share = 25              # percent of a folder's files that are deleted within ten minutes,
+//! files = 100             # and at least so many,
+//! noise = 50              # or so many made unreadable
 //! ```
 
 pub mod timetable;
 
 use crate::args::parse_span;
 use crate::error::CommandError;
-use dunlin_pipeline::service::{Rates, ScrubPace};
+use dunlin_pipeline::service::{HoldLimits, Rates, ScrubPace};
 use serde::Deserialize;
 use std::fs;
 use std::io::ErrorKind;
@@ -42,6 +48,8 @@ pub struct Config {
     pub scrub: ScrubPace,
     timetable: Timetable,
     is_for_lan: bool,
+    /// When a mass change is held.
+    pub hold: HoldLimits,
 }
 
 /// What a line of the log looks like.
@@ -61,6 +69,7 @@ struct Written {
     log: WrittenLog,
     bandwidth: WrittenBandwidth,
     scrub: WrittenScrub,
+    hold: WrittenHold,
 }
 
 #[derive(Default, Deserialize)]
@@ -101,6 +110,31 @@ impl WrittenScrub {
     }
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenHold {
+    on: Option<bool>,
+    share: Option<u64>,
+    files: Option<u64>,
+    noise: Option<u64>,
+}
+
+impl WrittenHold {
+    fn limits(&self) -> Result<HoldLimits, String> {
+        let usual = HoldLimits::default();
+        let limits = HoldLimits {
+            is_on: self.on.unwrap_or(usual.is_on),
+            share: self.share.unwrap_or(usual.share),
+            files: self.files.unwrap_or(usual.files),
+            noise: self.noise.unwrap_or(usual.noise),
+        };
+        match limits.share {
+            1..=100 => Ok(limits),
+            other => Err(format!("hold.share: {other} is no share; write 1 to 100 percent")),
+        }
+    }
+}
+
 impl Config {
     /// Reads `path`. A file that is not there is an empty one, unless it was asked for.
     pub fn read(path: &Path, is_asked_for: bool) -> Result<Self, CommandError> {
@@ -126,6 +160,7 @@ impl Config {
                 .map_err(|why| format!("bandwidth.limit: {why}"))?,
             is_for_lan: written.bandwidth.lan,
             scrub: written.scrub.parse()?,
+            hold: written.hold.limits()?,
         })
     }
 
@@ -172,12 +207,16 @@ mod tests {
             [scrub]
             every = "7d"
             rate = "off"
+            [hold]
+            share = 50
+            noise = 7
         "#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.format, Format::Json);
         let bound = Rates { up: Some(512 << 10), down: None, is_for_lan: true };
         assert_eq!(config.rates(9 * 60), (bound, Some(10 * 60)));
         assert_eq!(config.scrub, ScrubPace { every: Some(Duration::from_secs(7 * 86_400)), rate: 0 });
+        assert_eq!(config.hold, HoldLimits { share: 50, noise: 7, ..HoldLimits::default() });
         assert!(config.level.would_enable("dunlin_transport", &tracing::Level::DEBUG));
         assert!(!config.level.would_enable("dunlin", &tracing::Level::INFO));
     }
@@ -193,6 +232,9 @@ mod tests {
             ("[bandwidth]\nlimit = 5", "line 2"),
             ("[scrub]\nevery = \"weekly\"", "scrub.every"),
             ("[scrub]\nrate = \"slow\"", "scrub.rate"),
+            ("[hold]\nshare = 0", "hold.share"),
+            ("[hold]\nshare = 101", "hold.share"),
+            ("[hold]\nshares = 5", "shares"),
             ("[log", "line 1"),
         ] {
             let error = Config::parse(text).unwrap_err();

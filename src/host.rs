@@ -35,6 +35,16 @@ pub struct Host {
     pub feed: Feed,
 }
 
+/// What a look at a whole folder came to.
+pub struct Looked {
+    /// What the run did meanwhile.
+    pub progress: Progress,
+    /// What trouble there is.
+    pub problems: Vec<Problem>,
+    /// Changes are held.
+    pub is_held: bool,
+}
+
 /// How a served folder is doing.
 pub enum Live {
     /// It says so itself.
@@ -70,9 +80,11 @@ impl Host {
 
     /// Has the folder at a root looked at now; what the run did meanwhile, and what trouble there is. `None`: it
     /// is not served here.
-    pub fn scan(&self, root: &Path) -> Option<Result<(Progress, Vec<Problem>), CommandError>> {
+    pub fn scan(&self, root: &Path) -> Option<Result<Looked, CommandError>> {
         Some(match self.served(root)?.asker.ask(Ask::Scan, PATIENCE_FOR_SCAN) {
-            Some(Answer::Scanned { progress, problems }) => Ok((progress, problems)),
+            Some(Answer::Scanned { progress, problems, is_held }) => {
+                Ok(Looked { progress, problems, is_held })
+            }
             _ => Err(no_answer()),
         })
     }
@@ -106,6 +118,15 @@ impl Host {
             Some(Answer::Resolved(result)) => Ok(result),
             _ => Err(no_answer()),
         }
+    }
+
+    /// Tells the run of the folder at a root what is to become of all that is held there; gives of how many mass
+    /// changes that is news. `None`: it is not served here.
+    pub fn decide(&self, root: &Path, is_meant: bool) -> Option<Result<usize, CommandError>> {
+        Some(match self.served(root)?.asker.ask(Ask::Decide { is_meant }, PATIENCE) {
+            Some(Answer::Decided(news)) => Ok(news),
+            _ => Err(no_answer()),
+        })
     }
 
     /// How many places of a folder are not in line, once nothing is under way there or a moment has passed.

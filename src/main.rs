@@ -90,6 +90,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Log(args) => command::log::run(&home, &args, &screen),
         Command::Events(args) => command::events::run(&home, &args, &screen),
         Command::Conflicts(args) => command::conflicts::run(&home, &args, &screen),
+        Command::Held(args) => command::held::run(&home, &args, &screen),
         Command::Id(args) => command::id::run(&home, &args, &screen),
         Command::Doctor(_) => command::doctor::run(&home, &screen),
         Command::Service(args) => command::service::run(&home, &args, &screen),

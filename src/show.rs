@@ -191,7 +191,9 @@ fn stage_of(progress: &Progress) -> String {
 fn level_of(notice: &Notice) -> Level {
     match notice {
         Notice::Refused { .. } => Level::ERROR,
-        Notice::Problem(_) | Notice::Healed { .. } | Notice::Watching { .. } => Level::WARN,
+        Notice::Problem(_) | Notice::Healed { .. } | Notice::Held { .. } | Notice::Watching { .. } => {
+            Level::WARN
+        }
         _ => Level::INFO,
     }
 }
@@ -229,6 +231,10 @@ pub fn as_text(name: &str, notice: &Notice) -> Option<String> {
             HumanBytes(*bound)
         ),
         Notice::Room { .. } => format!("{name}: there is room again"),
+        Notice::Held { author, deleted, rewritten, is_held: true } => {
+            format!("{name}: {}", crate::command::held::words(author.is_none(), *deleted, *rewritten))
+        }
+        Notice::Held { .. } => format!("{name}: held no longer"),
         Notice::Ended(Ended::Failed(why)) => format!("{name}: stopped: {}", clean(why)),
         Notice::Listening { .. }
         | Notice::Unreachable { .. }
@@ -267,6 +273,10 @@ pub fn as_json(name: &str, notice: &Notice) -> Option<Value> {
         Notice::Scrubbed { files, bytes, found } => {
             json!({ "event": "scrubbed", "folder": name, "files": files, "bytes": bytes, "found": found })
         }
+        Notice::Held { author, deleted, rewritten, is_held } => json!({
+            "event": "held", "folder": name, "held": is_held, "author": author.map(|peer| peer.to_string()),
+            "deleted": deleted, "rewritten": rewritten,
+        }),
         Notice::InSync { peer } => json!({ "event": "in-sync", "folder": name, "peer": peer.to_string() }),
         Notice::Ended(Ended::Failed(why)) => {
             json!({ "event": "ended", "folder": name, "ended": "failed", "why": why })
@@ -305,6 +315,7 @@ fn report_json(name: &str, report: &Report) -> Value {
         "entries_received": p.entries_received,
         "conflicts": report.conflicts,
         "problems": problems,
+        "held": report.is_held,
     })
 }
 
@@ -324,6 +335,9 @@ fn report_text(name: &str, report: &Report) -> String {
         HumanBytes(p.bytes_sent),
         HumanBytes(p.bytes_reused)
     );
+    if report.is_held {
+        text += "; changes are held, dunlin held list shows them";
+    }
     match report.conflicts {
         0 => {}
         1 => text += "; 1 conflict copy",

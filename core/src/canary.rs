@@ -20,6 +20,8 @@ pub enum Bug {
     OneLookDeletes = 10,
     /// A root without its marker is looked at like any other.
     EmptyRootAccepted = 12,
+    /// What others delete or encrypt is done here, however much it is.
+    GuardOnlyAtSender = 13,
     /// The names of conflict copies depend on the local clock.
     LocalClockInNames = 14,
     /// A file shows ten conflict copies at most.

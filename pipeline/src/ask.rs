@@ -25,6 +25,11 @@ pub enum Ask {
         /// The file.
         path: RelPath,
     },
+    /// Do or take back all that is held; answered at once.
+    Decide {
+        /// True: it was meant.
+        is_meant: bool,
+    },
     /// Resolve the conflict of this copy; answered once that is signed.
     Resolve {
         /// The copy.
@@ -45,11 +50,15 @@ pub enum Answer {
         progress: Progress,
         /// Trouble with single files, all that there is.
         problems: Vec<Problem>,
+        /// Changes are held.
+        is_held: bool,
     },
     /// To `Scrub`: what the pass did.
     Scrubbed(ScrubState),
     /// To `Accept`: whether the file was corrupt.
     Accepted(bool),
+    /// To `Decide`: of how many mass changes that is news.
+    Decided(usize),
     /// To `Resolve`.
     Resolved(Result<(), ResolveError>),
 }
@@ -103,6 +112,8 @@ pub enum Phase {
     Syncing,
     /// Something is needed, and nobody who is connected has it, or it cannot be put in its place.
     Waiting,
+    /// A mass change is held, and nothing else is under way.
+    Held,
     /// Nothing is needed; the same is true of a member that is connected.
     InSync,
     /// Nothing is needed as far as this device knows; nobody has confirmed it.

@@ -6,6 +6,7 @@ pub use crate::rooms::feed::{Batch, Feed, Told};
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
+use dunlin_core::limits::{HOLD_FILES_MIN, HOLD_NOISE, HOLD_SHARE};
 use dunlin_core::path::RelPath;
 use dunlin_storage::store::tables::Store;
 pub use dunlin_transport::limits::SOCKET_BUFFER;
@@ -44,6 +45,25 @@ impl Goal {
     }
 }
 
+/// When a mass change is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HoldLimits {
+    /// False: nothing is held.
+    pub is_on: bool,
+    /// So many percent of the files deleted within ten minutes...
+    pub share: u64,
+    /// ...and at least so many.
+    pub files: u64,
+    /// Or so many files made noise, as an encryptor does.
+    pub noise: u64,
+}
+
+impl Default for HoldLimits {
+    fn default() -> Self {
+        Self { is_on: true, share: HOLD_SHARE, files: HOLD_FILES_MIN, noise: HOLD_NOISE }
+    }
+}
+
 /// What a run is given. Everything is explicit; nothing is read from the environment.
 pub struct Setup {
     /// This device's key.
@@ -64,6 +84,8 @@ pub struct Setup {
     pub goal: Goal,
     /// When all bytes are read again.
     pub scrub: ScrubPace,
+    /// When a mass change is held.
+    pub hold: HoldLimits,
     /// How much may be sent and received, also while it changes; runs of one device share it.
     pub shaper: Shaper,
     /// Where what happens is kept for those who follow it; runs of one device share it.
@@ -183,6 +205,17 @@ pub enum Notice {
         free: u64,
         /// Bytes below which nothing is written.
         bound: u64,
+    },
+    /// A mass change is held from now on, or no longer.
+    Held {
+        /// Who made it, if it was not made here.
+        author: Option<PeerId>,
+        /// Files that are deleted by it.
+        deleted: u64,
+        /// Files that are written over by it.
+        rewritten: u64,
+        /// False: it is held no longer.
+        is_held: bool,
     },
     /// New figures, at most ten times a second.
     Progress(Progress),
@@ -306,4 +339,6 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Conflict copies on this disk at the end.
     pub conflicts: u64,
+    /// Changes are held until somebody says what is to become of them.
+    pub is_held: bool,
 }

@@ -8,9 +8,11 @@ use crate::control::request::Request;
 use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
+use crate::host::Looked;
 use crate::replica::{Replica, find_replica, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
+use crate::steward::hold_limits;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_pipeline::service::{Ended, Feed, Goal, Report, ScrubPace, Shaper};
 use std::path::Path;
@@ -22,11 +24,12 @@ pub fn run(home: &Home, args: &Scan, screen: &mut Screen) -> Result<Exit, Comman
         return Ok(exit);
     }
     let replica = Replica::open(home, find_replica(home, &args.dir)?)?;
-    look_alone(&replica, "scan", Goal::Recorded, screen)
+    look_alone(home, &replica, "scan", Goal::Recorded, screen)
 }
 
 /// By a run of its own, which shows how far it is.
 pub fn look_alone(
+    home: &Home,
     replica: &Replica,
     command: &str,
     goal: Goal,
@@ -38,6 +41,7 @@ pub fn look_alone(
         join: None,
         goal,
         scrub: ScrubPace::default(),
+        hold: hold_limits(home)?,
         shaper: Shaper::default(),
         feed: Feed::default(),
     };
@@ -55,10 +59,10 @@ pub fn answer(desk: &Desk, dir: &Path, answer: &mut Answer) -> Result<Exit, Comm
         return Err(CommandError::attention(format!("{} is not served", shown(&root)))
             .hint("dunlin status shows why"));
     };
-    let (progress, problems) = looked?;
+    let Looked { progress, problems, is_held } = looked?;
     let replica = desk.replica(desk.home.replica(&root))?;
     let conflicts = count_conflicts(&*replica.store)?;
-    let report = Report { ended: Ended::InSync, progress, problems, conflicts };
+    let report = Report { ended: Ended::InSync, progress, problems, conflicts, is_held };
     let reports = [(shown(&root), report)];
     report_lines("scan", &reports).into_iter().try_for_each(|line| answer.add(line))?;
     exit_of(&[&reports[0].1], false)

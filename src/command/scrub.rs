@@ -38,7 +38,7 @@ pub fn run(home: &Home, args: &Scrub, screen: &mut Screen) -> Result<Exit, Comma
     let mut exit = Exit::Done;
     for dir in find_replicas(home, &args.dirs)? {
         let replica = Replica::open(home, dir)?;
-        let ended = look_alone(&replica, "scrub", Goal::Scrubbed, screen)?;
+        let ended = look_alone(home, &replica, "scrub", Goal::Scrubbed, screen)?;
         let mut lines = Answer::default();
         let left = list(&replica, &mut lines)?;
         lines.into_lines().iter().for_each(|line| line.show(screen));
@@ -104,7 +104,7 @@ fn accept_alone(home: &Home, path: &Path, screen: &mut Screen) -> Result<Exit, C
     if !inside.as_ref().map(accepts).transpose()?.unwrap_or_default() {
         return Err(not_corrupt(path));
     }
-    look_alone(&replica, "scrub", Goal::Recorded, screen)
+    look_alone(home, &replica, "scrub", Goal::Recorded, screen)
 }
 
 /// The folder's run does both.

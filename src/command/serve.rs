@@ -108,8 +108,9 @@ fn start(
     let replica = Replica::open(home, dir)?;
     let dial = known_addrs(&replica)?.into_iter().collect();
     let listen = listen_addrs(&args.listen, last_port);
-    let (scrub, shaper, feed) = (steward.scrub(), steward.shaper(), host.feed.clone());
-    let plan = Plan { listen, dial, join: None, goal: Goal::Serve, scrub, shaper, feed };
+    let (hold, scrub) = (steward.hold(), steward.scrub());
+    let (shaper, feed) = (steward.shaper(), host.feed.clone());
+    let plan = Plan { listen, dial, join: None, goal: Goal::Serve, hold, scrub, shaper, feed };
     let running = launch(&replica, plan)?;
     keep_port(&keeper, &wait_listening(&running)?)?;
     host.add(Arc::new(replica), &running);

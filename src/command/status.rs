@@ -1,7 +1,7 @@
 //! `status`: this device and its folders, as their stores have them, and how those that are served are doing.
 
 use super::id::describe;
-use super::{absolutes, ask};
+use super::{absolutes, ask, held};
 use crate::answer::Answer;
 use crate::args::Status;
 use crate::control::request::Request;
@@ -16,6 +16,7 @@ use dunlin_core::ledger::membership::Membership;
 use dunlin_core::limits::PROBLEMS_TOLD;
 use dunlin_pipeline::ask::{Phase, ScrubState, State};
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
+use dunlin_storage::store::rows::Word;
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
 use indicatif::{HumanBytes, HumanDuration};
@@ -38,6 +39,8 @@ pub fn answer(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit
             Ok(sheet) => {
                 if sheet.value["state"] == json!("stopped") {
                     exit = Exit::Attention;
+                } else if sheet.value["held"] != json!([]) && exit == Exit::Done {
+                    exit = Exit::Held;
                 }
                 answer.say(&sheet.text, &sheet.value)?;
             }
@@ -109,6 +112,7 @@ fn describe_folder(desk: &Desk, dir: ReplicaDir) -> Result<Sheet, CommandError> 
         let plural = if conflicts == 1 { "copy" } else { "copies" };
         sheet.line(&format!("{conflicts} conflict {plural}; dunlin conflicts list shows them"));
     }
+    describe_held(&mut sheet, &replica)?;
     let state = match &live {
         Some(Live::Going(state)) => Some(&**state),
         _ => None,
@@ -174,6 +178,7 @@ fn standing(live: Option<&Live>, needed: u64) -> (&'static str, String) {
                 if state.peers.is_empty() { "nobody is connected" } else { "nobody connected can help" };
             ("waiting", format!("waiting, {needed} needed and {who}"))
         }
+        Phase::Held => ("held", "held; nothing else is under way".to_owned()),
         Phase::InSync => ("in-sync", format!("in sync; {}", moved(state))),
         Phase::Alone if state.peers.is_empty() => {
             ("alone", "nothing needed as far as is known; nobody is connected".to_owned())
@@ -181,6 +186,18 @@ fn standing(live: Option<&Live>, needed: u64) -> (&'static str, String) {
         Phase::Alone => ("alone", "nothing needed; others are still at it".to_owned()),
         Phase::Stopping => ("stopping", "stopping".to_owned()),
     }
+}
+
+fn describe_held(sheet: &mut Sheet, replica: &Replica) -> Result<(), CommandError> {
+    let mut facts = Vec::new();
+    for (author, hold) in held::all(held::held(replica)?).filter(|(_, hold)| hold.word == Word::Awaited) {
+        sheet.line(&held::words(author.is_none(), hold.deleted, hold.rewritten));
+        facts.push(json!({
+            "author": author.map(|peer| peer.to_string()), "deleted": hold.deleted, "rewritten": hold.rewritten,
+        }));
+    }
+    sheet.fact("held", facts);
+    Ok(())
 }
 
 fn describe_trouble(sheet: &mut Sheet, state: &State) {
@@ -313,6 +330,7 @@ mod tests {
             (Some(state(Phase::Scanning)), 0, "scanning", "0 looked at"),
             (Some(state(Phase::Syncing)), 7, "syncing", "7 needed; 2.00 KiB received"),
             (Some(state(Phase::Waiting)), 3, "waiting", "nobody is connected"),
+            (Some(state(Phase::Held)), 0, "held", "held"),
             (Some(state(Phase::InSync)), 0, "in-sync", "in sync"),
             (Some(state(Phase::Alone)), 0, "alone", "nobody is connected"),
             (Some(state(Phase::Stopping)), 0, "stopping", "stopping"),

@@ -8,7 +8,7 @@ use crate::home::{Home, random};
 use crate::replica::{Replica, check_root, find_replicas, shown};
 use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
-use crate::steward::Steward;
+use crate::steward::{Steward, hold_limits};
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
@@ -97,12 +97,14 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
     let pass = if guest.is_admitted()? { None } else { Some(local_invite(&host)?) };
     let loopback = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
     let goal = Goal::InSync { alone_max: Some(LOCAL_PATIENCE) };
+    let hold = hold_limits(home)?;
     let plan = |dial, join| Plan {
         listen: loopback.clone(),
         dial,
         join,
         goal,
         scrub: ScrubPace::default(),
+        hold,
         shaper: Shaper::default(),
         feed: Feed::default(),
     };
@@ -147,6 +149,7 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
             join: None,
             goal,
             scrub: steward.scrub(),
+            hold: steward.hold(),
             shaper: steward.shaper(),
             feed: Feed::default(),
         };

@@ -19,6 +19,10 @@ pub enum Request {
     ConflictsDiff { path: PathBuf },
     /// What shall stay of a file and its copies.
     ConflictsResolve { path: PathBuf, keep: Keep },
+    /// The mass changes that are held in these folders; none: in all.
+    HeldList { dirs: Vec<PathBuf> },
+    /// What is to become of all that is held in a folder.
+    HeldDecide { dir: PathBuf, is_meant: bool },
     /// What happens in these folders (none: all), after the event with the number `since`; with `follow` also what
     /// is to come.
     Events { dirs: Vec<PathBuf>, since: Option<u64>, follow: bool },
@@ -41,6 +45,9 @@ impl Request {
             Request::ConflictsResolve { path, keep } => {
                 json!({ "ask": "conflicts resolve", "path": text(path), "keep": keep.word() })
             }
+            Request::HeldList { dirs } => json!({ "ask": "held list", "dirs": texts(dirs) }),
+            Request::HeldDecide { dir, is_meant: true } => json!({ "ask": "held accept", "dir": text(dir) }),
+            Request::HeldDecide { dir, .. } => json!({ "ask": "held reject", "dir": text(dir) }),
             Request::Events { dirs, since, follow } => {
                 json!({ "ask": "events", "dirs": texts(dirs), "since": since, "follow": follow })
             }
@@ -75,6 +82,9 @@ impl Request {
                 let keep = Keep::parse(keep).ok_or_else(|| format!("keep: {keep} is none of {KEEPS}"))?;
                 Request::ConflictsResolve { path: fields.path("path")?, keep }
             }
+            "held list" => Request::HeldList { dirs: fields.paths("dirs")? },
+            "held accept" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: true },
+            "held reject" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: false },
             "events" => {
                 let since =
                     if value["since"].is_null() { None } else { Some(fields.number("since")? as u64) };
@@ -143,6 +153,9 @@ mod tests {
             Request::Status { dirs: dirs.clone() },
             Request::Log { path: path.clone(), limit: 100 },
             Request::ConflictsList { dirs: dirs.clone() },
+            Request::HeldList { dirs: dirs.clone() },
+            Request::HeldDecide { dir: path.clone(), is_meant: true },
+            Request::HeldDecide { dir: path.clone(), is_meant: false },
             Request::Events { dirs: dirs.clone(), since: None, follow: false },
             Request::Events { dirs: dirs.clone(), since: Some(1_764_400_000_000), follow: true },
             Request::Scrub { dirs },

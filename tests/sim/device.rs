@@ -17,7 +17,7 @@ use dunlin_pipeline::jobs::digest_hand::DigestHand;
 use dunlin_pipeline::jobs::folder_hand::{FolderHand, Stages};
 use dunlin_pipeline::jobs::ledger_hand::LedgerHand;
 use dunlin_pipeline::jobs::ledger_state::ledger_state;
-use dunlin_pipeline::service::Goal;
+use dunlin_pipeline::service::{Goal, HoldLimits};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Nobody;
 use dunlin_storage::store::memory::MemoryStore;
@@ -45,6 +45,8 @@ pub struct Device {
     pub addr: SocketAddr,
     pub dial: Vec<SocketAddr>,
     pub invite: Option<Invite>,
+    /// When a mass change is held.
+    pub hold: HoldLimits,
     pub user: User,
     pub watcher: Watcher,
     /// This device's clock less the true one, nanoseconds.
@@ -101,6 +103,7 @@ impl Device {
             join: self.invite.clone().filter(|_| state.folder_key.is_none()),
             goal: Goal::Serve,
             scrub: self.scrub_plan(),
+            hold: self.hold,
         };
         let stages: Stages = Stages::default();
         self.epoch += 1;

@@ -42,6 +42,7 @@ impl Engine {
             Ask::Accept { path } => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Accept { ticket, path }));
             }
+            Ask::Decide { is_meant } => self.decide(ticket, is_meant),
             Ask::Resolve { copy, keep } => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Resolve { ticket, copy, keep }));
             }
@@ -72,7 +73,11 @@ impl Engine {
         self.answer_scrubs();
         for (ticket, before) in std::mem::take(&mut self.asks.scans) {
             let progress = since(&self.progress, &before);
-            let answer = Answer::Scanned { progress, problems: self.problems_told(usize::MAX) };
+            let answer = Answer::Scanned {
+                progress,
+                problems: self.problems_told(usize::MAX),
+                is_held: self.guard.is_held(),
+            };
             self.effects.push_back(Effect::Reply { ticket, answer });
         }
     }
@@ -120,6 +125,7 @@ impl Engine {
         let has_first_scan = self.local.first_scan_done();
         match () {
             () if self.stopping => Phase::Stopping,
+            () if self.guard.is_held() && is_quiet => Phase::Held,
             () if !has_first_scan || self.local.is_scanning() => Phase::Scanning,
             () if self.ledger.dirty > 0 && self.remote.is_idle() && self.fetch.is_idle() => Phase::Waiting,
             () if !is_quiet => Phase::Syncing,

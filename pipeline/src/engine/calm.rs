@@ -20,11 +20,14 @@ impl Engine {
             && !self.local.is_wanted()
             && !self.local.has_put_off()
             && !self.doubts.is_waiting()
+            && !self.guard.is_waiting()
             && self.remote.is_idle()
             && self.fetch.is_idle()
             && !self.may_merge()
             && self.opening.is_empty()
-            && self.remote.is_as_good_as_it_gets(self.ledger.dirty);
+            && self
+                .remote
+                .is_as_good_as_it_gets(self.ledger.dirty.saturating_sub(self.guard.left_places().0));
         Status {
             needed: self.ledger.dirty,
             in_sync: is_quiet,

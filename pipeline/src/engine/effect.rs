@@ -4,6 +4,7 @@
 //! answered by exactly one [`Event`](super::event::Event) unless its doc says otherwise.
 
 use crate::ask::Answer;
+use crate::jobs::plan::withhold::Leave;
 use crate::jobs::record::Observed;
 use crate::jobs::resolve::Keep;
 use crate::service::Notice;
@@ -19,7 +20,7 @@ use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::Step;
 use dunlin_storage::folder::scope::Scope;
-use dunlin_storage::store::rows::ScrubCursor;
+use dunlin_storage::store::rows::{HeldRow, ScrubCursor};
 use dunlin_transport::{Command, ConnId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -64,6 +65,8 @@ pub enum LedgerOrder {
         busy: BTreeSet<Place>,
         /// Where the pass over the marks goes on.
         cursor: Option<Place>,
+        /// What the guard wants left alone.
+        leave: Leave,
     },
     /// Merge texts that were written at the same time, as far as their contents are here. Answered by `Merged`.
     Merge {
@@ -79,6 +82,11 @@ pub enum LedgerOrder {
         /// What shall stay.
         keep: Keep,
     },
+    /// Write again, as it stands here, what the held changes of these members would take away. Answered by
+    /// `Reasserted`.
+    Reassert(BTreeSet<PeerId>),
+    /// Keep what is held. Not answered.
+    KeepHeld(HeldRow),
     /// Read entries that a peer lacks, in causal order.
     Load {
         /// For whom.

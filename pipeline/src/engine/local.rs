@@ -252,8 +252,12 @@ impl Local {
         let mut batch = Vec::with_capacity(ready);
         for pending in self.queue.drain(..ready) {
             match pending.cut {
-                CutState::NotNeeded => batch.push(Observed { seen: pending.seen, cut: None }),
-                CutState::Done(cut) => batch.push(Observed { seen: pending.seen, cut: Some(*cut) }),
+                CutState::NotNeeded => {
+                    batch.push(Observed { seen: pending.seen, cut: None, is_taken_back: false })
+                }
+                CutState::Done(cut) => {
+                    batch.push(Observed { seen: pending.seen, cut: Some(*cut), is_taken_back: false })
+                }
                 // What could not be read is as it was, as far as the ledger knows.
                 CutState::Failed | CutState::Wanted | CutState::Running => {}
             }

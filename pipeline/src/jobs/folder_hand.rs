@@ -8,7 +8,7 @@ use crate::engine::effect::FolderOrder;
 use crate::engine::event::Event;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::{Content, Timestamp};
-use dunlin_storage::folder::apply::{Outcome, Step, apply, settle};
+use dunlin_storage::folder::apply::{Outcome, Step, apply, settle, staged_look};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Lookout;
 use dunlin_storage::folder::recover::recover;
@@ -78,7 +78,10 @@ impl FolderHand {
             FolderOrder::StageFinish { ticket } => {
                 let stage = self.stages.lock().unwrap_or_else(|e| e.into_inner()).remove(&ticket);
                 let result = match stage {
-                    Some(stage) => stage.finish().map_err(|e| e.to_string()),
+                    Some(stage) => stage
+                        .finish()
+                        .map(|()| staged_look(folder, &stage.content().hash))
+                        .map_err(|e| e.to_string()),
                     None => Err("the staged file is gone".to_owned()),
                 };
                 Event::StageFinished { ticket, result }

@@ -9,6 +9,7 @@ use super::JobError;
 use super::ledger_state::label_of;
 use super::shown;
 use super::signer::Signer;
+use super::take_back::take_back;
 use super::texts::{Text, keep_base};
 use crate::service::{Change, Deed};
 use dunlin_core::canary::{self, Bug};
@@ -17,6 +18,7 @@ use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{self as ledger, Event};
 use dunlin_core::limits::PATH_DEPTH_MAX;
+use dunlin_core::look::Look;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Role, Shown, group, slot};
@@ -34,6 +36,8 @@ pub struct Observed {
     pub seen: Seen,
     /// What the file holds.
     pub cut: Option<Cut>,
+    /// It is not to be signed, but taken back.
+    pub is_taken_back: bool,
 }
 
 /// What was recorded.
@@ -103,6 +107,7 @@ struct Found {
     meta: Meta,
     stat: StatSig,
     racy: bool,
+    look: Option<Look>,
 }
 
 struct Recorder<'a, 'i> {
@@ -118,7 +123,7 @@ struct Recorder<'a, 'i> {
 impl Recorder<'_, '_> {
     /// A reader signs nothing: only what equals the ledger's tree is noted.
     fn one_of_reader(&mut self, observed: Observed) -> Result<(), JobError> {
-        let Observed { seen, cut } = observed;
+        let Observed { seen, cut, .. } = observed;
         let path = seen.path().clone();
         let is_noted = match seen {
             Seen::Appeared { stat, target, .. } => match (found(stat, target, cut), self.spot(&path)?) {
@@ -148,6 +153,10 @@ impl Recorder<'_, '_> {
         if let Some(manifest) = observed.cut.as_ref().and_then(|cut| cut.digest.manifest.as_ref()) {
             self.signer.edit.put_manifest(&manifest.encode())?;
         }
+        if observed.is_taken_back {
+            self.groups.clear();
+            return take_back(&mut self.signer.edit, observed);
+        }
         let cut = observed.cut;
         match observed.seen {
             Seen::Appeared { path, stat, target, .. } => {
@@ -158,7 +167,7 @@ impl Recorder<'_, '_> {
                 let Some(found) = found(stat, target, cut) else { return Ok(()) };
                 self.changed(&path, found)
             }
-            Seen::Gone { path, row } => self.gone_from(&path, &row),
+            Seen::Gone { path, row, .. } => self.gone_from(&path, &row),
             Seen::MovedTo { path, row, stat, .. } => {
                 let target = match &row.body {
                     Body::Symlink(target) => Some(target.clone()),
@@ -276,6 +285,7 @@ impl Recorder<'_, '_> {
             stat: found.stat,
             racy: found.racy,
             twins: if dir.is_some() { shown.twins } else { Vec::new() },
+            look: found.look,
         };
         self.put_row(spot, &row)
     }
@@ -303,6 +313,7 @@ impl Recorder<'_, '_> {
             stat: found.stat,
             racy: found.racy,
             twins: Vec::new(),
+            look: found.look,
         };
         self.put_row(spot, &row)
     }
@@ -335,6 +346,7 @@ impl Recorder<'_, '_> {
         row.meta = found.meta;
         row.stat = found.stat;
         row.racy = found.racy;
+        row.look = found.look;
         if is_same {
             self.signer.edit.put_disk_row_again(&spot, &row)?;
             return Ok(put_chunks(&mut self.signer.edit, &row)?);
@@ -434,7 +446,7 @@ impl Recorder<'_, '_> {
         let meta = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
         let is_owed = row.stat.ctime != stat.ctime || row.stat != current.stat;
         let racy = is_owed && !canary::is(Bug::RacyMoveUnread);
-        Ok(Found { body: current.body.clone(), meta, stat, racy })
+        Ok(Found { body: current.body.clone(), meta, stat, racy, look: current.look })
     }
 
     fn moved(&mut self, path: &RelPath, row: &DiskRow, found: Found) -> Result<(), JobError> {
@@ -518,13 +530,13 @@ fn is_echo(row: &DiskRow, found: &Found) -> bool {
 
 /// What stands there; `None` if it could not be read.
 fn found(stat: StatSig, target: Option<Vec<u8>>, cut: Option<Cut>) -> Option<Found> {
-    let (body, stat, racy) = match stat.kind {
-        Kind::File => cut.map(|cut| (Body::File(cut.digest.content), cut.stat, cut.racy))?,
-        Kind::Directory => (Body::Directory, stat, false),
-        Kind::Symlink => (Body::Symlink(target?), stat, false),
+    let (body, stat, racy, look) = match stat.kind {
+        Kind::File => cut.map(|cut| (Body::File(cut.digest.content), cut.stat, cut.racy, cut.look))?,
+        Kind::Directory => (Body::Directory, stat, false, None),
+        Kind::Symlink => (Body::Symlink(target?), stat, false, None),
     };
     let mode = if stat.kind == Kind::Symlink { 0o777 } else { stat.mode & 0o777 };
-    Some(Found { body, meta: Meta { mode, mtime: stat.mtime }, stat, racy })
+    Some(Found { body, meta: Meta { mode, mtime: stat.mtime }, stat, racy, look })
 }
 
 /// The row's word for a role.

@@ -3,6 +3,7 @@
 //! Rows and events are put by hand; no file is touched.
 
 use super::admit::{Founding, found};
+use super::plan::withhold::Leave;
 use super::plan::{Plan, plan};
 use super::record::{Observed, Recorded, record};
 use super::resolve::{Keep, resolve};
@@ -20,7 +21,7 @@ use dunlin_storage::folder::apply::Operation;
 use dunlin_storage::folder::cut::Cut;
 use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::folder::scrub::accept;
-use dunlin_storage::folder::seen::Seen;
+use dunlin_storage::folder::seen::{Loss, Seen};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
@@ -36,7 +37,7 @@ fn what_is_gone_is_signed_though_nothing_points_to_its_row() {
         edit.put_disk_row(&spot(DirId::ROOT, "g"), &row).unwrap();
         edit.remove_disk_row(&spot(DirId::ROOT, "g")).unwrap();
     });
-    device.record(Seen::Gone { path: path("f"), row });
+    device.record(Seen::Gone { path: path("f"), row, loss: Loss::default() });
     assert!(!device.node(&node).live, "its deletion was not signed");
 }
 
@@ -48,7 +49,7 @@ fn what_is_left_over_is_no_deletion() {
         edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap();
         edit.put_disk_row(&spot(DirId::ROOT, "g"), &row).unwrap();
     });
-    device.record(Seen::Gone { path: path("f"), row });
+    device.record(Seen::Gone { path: path("f"), row, loss: Loss::default() });
     assert!(device.node(&node).live, "it stands elsewhere, and was signed as deleted");
     assert!(device.row(DirId::ROOT, "f").is_none(), "the row that is wrong is still there");
 }
@@ -81,7 +82,7 @@ fn a_twin_that_came_after_the_look_is_not_deleted() {
     // The ledger's file holds what the other one holds by now; this disk still shows the old content.
     let base = vec![node];
     device.sign(Event::Written { node, base, body: file(b"new"), meta: meta() });
-    device.record(Seen::Gone { path: path("f"), row });
+    device.record(Seen::Gone { path: path("f"), row, loss: Loss::default() });
     let heads = device.node(&twin).content;
     assert_eq!(heads.len(), 1, "a file that was never on this disk was signed as deleted");
     assert!(!heads[0].value.is_deleted());
@@ -322,6 +323,7 @@ impl Device {
             stat: StatSig { dev: 1, ino, size: 1, mode, mtime, ctime: mtime, kind },
             racy: false,
             twins: Vec::new(),
+            look: None,
         };
         (node, row)
     }
@@ -335,7 +337,8 @@ impl Device {
     }
 
     fn record(&self, seen: Seen) {
-        record(&self.store, &self.identity, vec![Observed { seen, cut: None }], &[], 0).unwrap();
+        record(&self.store, &self.identity, vec![Observed { seen, cut: None, is_taken_back: false }], &[], 0)
+            .unwrap();
     }
 
     /// Records what was read of a file that has the stat of the look.
@@ -343,8 +346,15 @@ impl Device {
         let Seen::Changed { stat, .. } = &seen else { panic!("only a change is read here") };
         let mut digester = Digester::new(Strategy::Single);
         digester.push(bytes);
-        let cut = Cut { stat: *stat, digest: digester.finish(), racy: false, is_text: false };
-        record(&self.store, &self.identity, vec![Observed { seen, cut: Some(cut) }], &[], 0).unwrap()
+        let cut = Cut { stat: *stat, digest: digester.finish(), racy: false, is_text: false, look: None };
+        record(
+            &self.store,
+            &self.identity,
+            vec![Observed { seen, cut: Some(cut), is_taken_back: false }],
+            &[],
+            0,
+        )
+        .unwrap()
     }
 
     fn corrupt(&self) -> Vec<RelPath> {
@@ -353,7 +363,7 @@ impl Device {
     }
 
     fn plan(&self) -> Plan {
-        plan(&self.store, 100, &BTreeSet::new(), None).unwrap()
+        plan(&self.store, 100, &BTreeSet::new(), None, &Leave::nothing()).unwrap()
     }
 
     fn root(&self) -> NodeId {

@@ -107,6 +107,7 @@ impl Running {
             progress: Progress::default(),
             problems: Vec::new(),
             conflicts: 0,
+            is_held: false,
         })
     }
 }
@@ -143,6 +144,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         join: setup.join,
         goal: setup.goal,
         scrub: scrub_plan(&*setup.store, setup.scrub)?,
+        hold: setup.hold,
     };
     let room = engine::Room {
         digest,
@@ -160,11 +162,8 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         asks: wiring.asks.from,
         stop: wiring.stop.from,
     };
-    let others = vec![
-        spawn("dunlin-ledger", move || ledger.run(&wiring.ledger.from))?,
-        spawn("dunlin-folder", move || hands.run(&wiring.folder.from))?,
-        net,
-    ];
+    let ledger = spawn("dunlin-ledger", move || ledger.run(&wiring.ledger.from))?;
+    let others = vec![ledger, spawn("dunlin-folder", move || hands.run(&wiring.folder.from))?, net];
     let engine = spawn("dunlin-engine", move || room.run(config, state))?;
     Ok(Running {
         notices: wiring.notices.from,

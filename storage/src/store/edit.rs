@@ -60,6 +60,11 @@ impl<'a> Edit<'a> {
         self.put(Table::Meta, Meta::Secret.key(), &ByteArray::from(secret))
     }
 
+    /// Keeps what is held.
+    pub fn put_held(&mut self, held: &HeldRow) -> Result<(), StoreError> {
+        self.put(Table::Meta, Meta::Held.key(), held)
+    }
+
     /// Keeps an invite made here.
     pub fn put_invite(&mut self, invite: &InviteRow) -> Result<(), StoreError> {
         self.put(Table::Meta, &[INVITE_PREFIX, &invite.key.0].concat(), invite)

@@ -32,6 +32,8 @@ pub enum Meta {
     LooseBytes,
     /// How far the scrub is.
     Scrub,
+    /// What is held.
+    Held,
 }
 
 impl Meta {
@@ -48,6 +50,7 @@ impl Meta {
             Meta::Skipped => b"skipped",
             Meta::LooseBytes => b"loose bytes",
             Meta::Scrub => b"scrub",
+            Meta::Held => b"held",
         }
     }
 }
@@ -212,6 +215,50 @@ pub struct InviteRow {
     /// Its public key.
     #[n(2)]
     pub key: PeerId,
+}
+
+/// What the mass-change guard holds, and what people have said of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct HeldRow {
+    /// Changes that were made here and are not signed.
+    #[n(0)]
+    pub local: Option<Hold>,
+    /// Changes that others made and that are not done here, by who made them.
+    #[n(1)]
+    pub remote: Vec<(PeerId, Hold)>,
+}
+
+/// One mass change.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Hold {
+    /// What is to become of it.
+    #[n(0)]
+    pub word: Word,
+    /// Files that are or were deleted by it.
+    #[n(1)]
+    pub deleted: u64,
+    /// Files that are or were made noise, or written over.
+    #[n(2)]
+    pub rewritten: u64,
+    /// Some of the paths, escaped for a terminal.
+    #[n(3)]
+    pub paths: Vec<String>,
+}
+
+/// What is to become of a mass change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Word {
+    /// Nobody has said so yet.
+    #[default]
+    #[n(0)]
+    Awaited,
+    /// It is done.
+    #[n(1)]
+    Accepted,
+    /// It is taken back.
+    #[n(2)]
+    Rejected,
 }
 
 /// Encodes a value.

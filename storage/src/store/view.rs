@@ -253,6 +253,16 @@ impl<'a> View<'a> {
         self.row(Table::Dirty, &place_key(place))
     }
 
+    /// What is held.
+    pub fn held(&self) -> Result<HeldRow, StoreError> {
+        Ok(self.meta(Meta::Held)?.unwrap_or_default())
+    }
+
+    /// How many files, links and directories are on disk, by the rows.
+    pub fn disk_len(&self) -> Result<u64, StoreError> {
+        self.0.len(Table::Disk)
+    }
+
     /// How many places are marked.
     pub fn dirty_len(&self) -> Result<u64, StoreError> {
         self.0.len(Table::Dirty)

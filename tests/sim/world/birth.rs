@@ -17,6 +17,7 @@ use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::{Founding, found, invite, prepare};
+use dunlin_pipeline::service::HoldLimits;
 use dunlin_storage::store::memory::MemoryStore;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
@@ -115,6 +116,7 @@ impl World {
             addr: addr(index),
             dial: (0..self.plan.devices).filter(|i| *i != index).map(addr).collect(),
             invite: None,
+            hold: HoldLimits::default(),
             user: User::new(index, self.random.fork(), &self.plan),
             watcher: Watcher::default(),
             clock_offset: offset * 1_000_000_000,

@@ -10,9 +10,10 @@ use dunlin_transport::{Event as NetEvent, Lane};
 
 pub fn describe_event(event: &Event) -> String {
     match event {
+        Event::Reasserted { written, .. } => format!("written again: {written:?}"),
         Event::Ledger(state) => format!("ledger: {} dirty", state.dirty),
-        Event::Recorded(recorded, state) => {
-            format!("recorded {} entries, {} dirty", recorded.entries.len(), state.dirty)
+        Event::Recorded(done, state) => {
+            format!("recorded {} entries, {} dirty", done.entries.len(), state.dirty)
         }
         Event::Admitted { admitted, state, .. } => format!(
             "admitted {}, missing {}, refused {:?}, forked {}, {} dirty",
@@ -37,9 +38,8 @@ pub fn describe_event(event: &Event) -> String {
         Event::Seen(batch) => {
             format!("saw {}", batch.iter().map(describe_seen).collect::<Vec<_>>().join(", "))
         }
-        Event::ScanDone(result) => {
-            format!("scan done: {}", result.as_ref().err().cloned().unwrap_or_default())
-        }
+        Event::ScanDone(Ok(_)) => "scan done: ".to_owned(),
+        Event::ScanDone(Err(why)) => format!("scan done: {why}"),
         Event::Applied(results) => {
             let words = results.iter().map(|(step, outcome)| match outcome {
                 Outcome::Done => format!("{} done", describe_step(step)),
@@ -73,7 +73,7 @@ pub fn describe_event(event: &Event) -> String {
         Event::Net(event) => describe_net(event),
         Event::Ask { ticket, ask } => format!("question {ticket}: {ask:?}"),
         Event::Resolved { ticket, result, .. } => format!("resolved {ticket}: {result:?}"),
-        Event::Stop => "stop".to_owned(),
+        Event::Stop => "stop".into(),
         Event::Failed(text) => format!("failed: {text}"),
     }
 }
@@ -135,6 +135,8 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::Admit { entries, .. } => format!("admits {}", entries.len()),
         LedgerOrder::Plan { busy, .. } => format!("plans, {} busy", busy.len()),
         LedgerOrder::Merge { by_all } => format!("merges, by all {by_all}"),
+        LedgerOrder::Reassert(authors) => format!("writes again what {} others changed", authors.len()),
+        LedgerOrder::KeepHeld(held) => format!("keeps {held:?}"),
         LedgerOrder::Resolve { copy, keep, .. } => format!("resolves {copy}, keeps {keep:?}"),
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),
         LedgerOrder::AddMember { .. } => "adds a member".to_owned(),
