@@ -25,7 +25,7 @@ type Name = (u64, Vec<u8>);
 pub(super) fn wipe(world: &mut World, time: u32) -> Result<(), Failure> {
     let before = begin(world, time)?;
     let some = |disk: &State| -> Vec<Name> { files(disk).into_iter().take(24).collect() };
-    if time / 2 % 2 == 0 {
+    if (time / 2).is_multiple_of(2) {
         world.act(0, |disk| some(disk).iter().for_each(|name| remove(disk, name)))?;
     } else {
         let names = some(&world.devices[0].disk.state());
@@ -80,7 +80,7 @@ pub(super) fn ordinary(world: &mut World, _: u32) -> Result<(), Failure> {
 /// All devices have forty texts; at odd times the guard of the first device is off. Gives what the texts are.
 fn begin(world: &mut World, time: u32) -> Result<BTreeSet<[u8; 32]>, Failure> {
     for device in 0..world.devices.len() {
-        let is_on = device > 0 || time % 2 == 0;
+        let is_on = device > 0 || time.is_multiple_of(2);
         world.devices[device].hold = HoldLimits { is_on, ..LIMITS };
         restart(world, device)?;
     }
@@ -107,7 +107,7 @@ fn judge(world: &mut World, time: u32, before: &BTreeSet<[u8; 32]>) -> Result<()
     world.go_on_until(world.now + 40_000 * MS)?;
     let all = 0..world.devices.len();
     let mut holders: Vec<usize> =
-        all.clone().filter(|d| if time % 2 == 0 { *d == 0 } else { *d > 0 }).collect();
+        all.clone().filter(|d| if time.is_multiple_of(2) { *d == 0 } else { *d > 0 }).collect();
     check_held(world, &holders, before)?;
     world.act(0, |disk| save(disk, ROOT, b"new", text(7_777)))?;
     if time / 12 % 2 == 1 {
@@ -123,12 +123,12 @@ fn judge(world: &mut World, time: u32, before: &BTreeSet<[u8; 32]>) -> Result<()
             return world.fail(device, "INV-25: a new file waits for what is held");
         }
     }
-    let mut is_meant = time / 4 % 2 == 0;
+    let mut is_meant = (time / 4).is_multiple_of(2);
     decide(world, &holders, is_meant)?;
     if is_meant && holders == [0] {
         holders = all.clone().skip(1).collect();
         check_held(world, &holders, before)?;
-        is_meant = time / 8 % 2 == 0;
+        is_meant = (time / 8).is_multiple_of(2);
         decide(world, &holders, is_meant)?;
     }
     for device in all {
