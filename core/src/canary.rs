@@ -50,6 +50,8 @@ pub enum Bug {
     RacyMoveUnread = 47,
     /// A name counts as gone though the listing of its directory was cut short.
     UncleanListing = 50,
+    /// The mass-change guard counts each batch for itself.
+    BatchForWindow = 51,
     /// Bytes that changed without their stat are signed as if a user had written them.
     RotSigned = 60,
     /// What a peer asks for is sent without a look at its hash.

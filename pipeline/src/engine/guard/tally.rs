@@ -6,6 +6,7 @@
 //! A quarter of the folder is held.
 
 use crate::service::HoldLimits;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::limits::{FREE_LOSSES_MIN, FREE_SHARE_OF_LOSSES, HOLD_NOISE_MIN};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -69,6 +70,9 @@ impl Tally {
     /// What was done within the window.
     pub fn sum(&mut self, now: Instant) -> Losses {
         self.forget(now);
+        if canary::is(Bug::BatchForWindow) {
+            return Losses::default();
+        }
         self.pieces.iter().fold(Losses::default(), |all, (_, piece)| sum(all, *piece))
     }
 
