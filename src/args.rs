@@ -26,10 +26,12 @@ pub enum Command {
     Status(Status),
     Log(Log),
     Conflicts(Conflicts),
+    Held(Held),
     Events(Events),
     Folder(Folder),
     Id(Id),
     Scan(Scan),
+    Scrub(Scrub),
     Doctor(Doctor),
     Service(Service),
     Debug(Debug),
@@ -279,6 +281,49 @@ pub struct ConflictsResolve {
     pub keep: String,
 }
 
+/// list mass changes that are held, and say what is to become of them
+#[derive(FromArgs)]
+#[argh(subcommand, name = "held")]
+pub struct Held {
+    #[argh(subcommand)]
+    pub action: HeldAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum HeldAction {
+    List(HeldList),
+    Accept(HeldAccept),
+    Reject(HeldReject),
+}
+
+/// list what is held
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct HeldList {
+    /// only these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// it was meant: share what was changed here, and do what others changed
+#[derive(FromArgs)]
+#[argh(subcommand, name = "accept")]
+pub struct HeldAccept {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+}
+
+/// it was not meant: put back what was changed here, and have others put back what they changed
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reject")]
+pub struct HeldReject {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+}
+
 /// this device's identity: show it, choose who keeps its key, copy it
 #[derive(FromArgs)]
 #[argh(subcommand, name = "id")]
@@ -348,6 +393,18 @@ pub struct Scan {
     /// the folder
     #[argh(positional)]
     pub dir: PathBuf,
+}
+
+/// read all bytes of folders again: what changed though nobody wrote it is found, and given back its content
+#[derive(FromArgs)]
+#[argh(subcommand, name = "scrub")]
+pub struct Scrub {
+    /// only these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+    /// a corrupt file: keep what it holds as if it had been edited
+    #[argh(option)]
+    pub accept: Option<PathBuf>,
 }
 
 /// show a folder's ledger, tree or store as they are kept

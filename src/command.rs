@@ -5,10 +5,12 @@ pub mod debug;
 pub mod doctor;
 pub mod events;
 pub mod folder;
+pub mod held;
 pub mod id;
 pub mod join;
 pub mod log;
 pub mod scan;
+pub mod scrub;
 pub mod serve;
 pub mod service;
 pub mod share;
@@ -52,6 +54,8 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::ConflictsList { dirs } => conflicts::list(desk, dirs, answer),
         Request::ConflictsDiff { path } => conflicts::diff(desk, path, answer),
         Request::ConflictsResolve { path, keep } => conflicts::resolve_all(desk, path, *keep, answer),
+        Request::HeldList { dirs } => held::list(desk, dirs, answer),
+        Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),
         Request::Scan { dir } => scan::answer(desk, dir, answer),
         Request::FolderList => folder::list(desk, answer),
         Request::FolderPause { dir, span_s } => folder::pause(desk, dir, *span_s, answer),
@@ -59,6 +63,8 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::Share(sharing) => share::answer(desk, sharing, answer),
         Request::Join(joining) => join::answer(desk, joining, answer),
         Request::Sync(syncing) => sync::answer(desk, syncing, answer),
+        Request::Scrub { dirs } => scrub::answer(desk, dirs, answer),
+        Request::ScrubAccept { path } => scrub::answer_accept(desk, path, answer),
         // A stream, and made elsewhere.
         Request::Events { .. } => Err(no_daemon(&desk.home)),
     }

@@ -8,7 +8,7 @@ use crate::replica::Replica;
 use crossbeam_channel::Sender;
 use dunlin_core::path::RelPath;
 use dunlin_pipeline::Running;
-use dunlin_pipeline::ask::{Answer, Ask, Offer, State};
+use dunlin_pipeline::ask::{Answer, Ask, Offer, ScrubState, State};
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError};
 use dunlin_pipeline::rooms::asks::{Asker, Pending};
 use dunlin_pipeline::service::{Feed, Problem, Progress};
@@ -48,6 +48,16 @@ pub struct Host {
     turn: Mutex<()>,
     /// What happens in them.
     pub feed: Feed,
+}
+
+/// What a look at a whole folder came to.
+pub struct Looked {
+    /// What the run did meanwhile.
+    pub progress: Progress,
+    /// What trouble there is.
+    pub problems: Vec<Problem>,
+    /// Changes are held.
+    pub is_held: bool,
 }
 
 /// How a minded folder is doing.
@@ -154,11 +164,30 @@ impl Host {
 
     /// Has the folder at a root looked at now; what the run did meanwhile, and what trouble there is. `None`: it
     /// is not served here.
-    pub fn scan(&self, root: &Path) -> Option<Result<(Progress, Vec<Problem>), CommandError>> {
+    pub fn scan(&self, root: &Path) -> Option<Result<Looked, CommandError>> {
         Some(match self.asker(root)?.ask(Ask::Scan, PATIENCE_FOR_SCAN) {
-            Some(Answer::Scanned { progress, problems }) => Ok((progress, problems)),
+            Some(Answer::Scanned { progress, problems, is_held }) => {
+                Ok(Looked { progress, problems, is_held })
+            }
             _ => Err(no_answer()),
         })
+    }
+
+    /// Has all bytes of the folder at a root read again. `None`: it is not served here.
+    pub fn scrub(&self, root: &Path) -> Option<Result<ScrubState, CommandError>> {
+        Some(match self.asker(root)?.ask(Ask::Scrub, PATIENCE_FOR_SCAN) {
+            Some(Answer::Scrubbed(figures)) => Ok(figures),
+            _ => Err(no_answer()),
+        })
+    }
+
+    /// Keeps what a corrupt file of the folder at a root holds; whether it was corrupt.
+    pub fn accept(&self, root: &Path, path: &RelPath) -> Result<bool, CommandError> {
+        let ask = Ask::Accept { path: path.clone() };
+        match self.asker(root).and_then(|asker| asker.ask(ask, PATIENCE)) {
+            Some(Answer::Accepted(was_corrupt)) => Ok(was_corrupt),
+            _ => Err(no_answer()),
+        }
     }
 
     /// Has a conflict in the folder at a root resolved by its run.
@@ -197,11 +226,22 @@ impl Host {
     }
 
     /// Waits until it is; what the run did meanwhile, what trouble there is, and whether anybody was reached.
-    pub fn end_sync(&self, pending: Pending) -> Result<(bool, Progress, Vec<Problem>), CommandError> {
+    pub fn end_sync(&self, pending: Pending) -> Result<(bool, Looked), CommandError> {
         match pending.wait(PATIENCE_FOR_SCAN) {
-            Some(Answer::Synced { is_in_sync, progress, problems }) => Ok((is_in_sync, progress, problems)),
+            Some(Answer::Synced { is_in_sync, progress, problems, is_held }) => {
+                Ok((is_in_sync, Looked { progress, problems, is_held }))
+            }
             _ => Err(no_answer()),
         }
+    }
+
+    /// Tells the run of the folder at a root what is to become of all that is held there; gives of how many mass
+    /// changes that is news. `None`: it is not served here.
+    pub fn decide(&self, root: &Path, is_meant: bool) -> Option<Result<usize, CommandError>> {
+        Some(match self.asker(root)?.ask(Ask::Decide { is_meant }, PATIENCE) {
+            Some(Answer::Decided(news)) => Ok(news),
+            _ => Err(no_answer()),
+        })
     }
 
     /// How many places of a folder are not in line, once nothing is under way there or a moment has passed.

@@ -8,11 +8,12 @@ use crate::host::Host;
 use crate::pause::Pause;
 use crate::replica::{Replica, shown};
 use crate::run::{Plan, launch, wait_listening};
+use crate::steward::Steward;
 use crossbeam_channel::Sender;
 use dunlin_core::invite::Invite;
 use dunlin_pipeline::Running;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::{Goal, Happening, Notice, Shaper};
+use dunlin_pipeline::service::{Goal, Happening, HoldLimits, Notice, ScrubPace, Shaper};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +57,8 @@ pub struct Wants {
 pub struct Supervisor {
     home: Home,
     host: Arc<Host>,
+    hold: HoldLimits,
+    scrub: ScrubPace,
     shaper: Shaper,
     listen: Vec<SocketAddr>,
     words: Sender<Word>,
@@ -69,12 +72,13 @@ impl Supervisor {
     pub fn new(
         home: &Home,
         host: Arc<Host>,
-        shaper: Shaper,
+        steward: &Steward,
         listen: Vec<SocketAddr>,
         words: Sender<Word>,
     ) -> Self {
         let (changing, is_closing) = (Mutex::new(()), AtomicBool::new(false));
-        Self { home: home.clone(), host, shaper, listen, words, changing, is_closing }
+        let (hold, scrub, shaper) = (steward.hold(), steward.scrub(), steward.shaper());
+        Self { home: home.clone(), host, hold, scrub, shaper, listen, words, changing, is_closing }
     }
 
     /// Starts the folder unless it rests. The caller minds the run.
@@ -212,6 +216,8 @@ impl Supervisor {
             dial: known.into_iter().collect(),
             join,
             goal: Goal::Serve,
+            hold: self.hold,
+            scrub: self.scrub,
             shaper: self.shaper.clone(),
             feed: self.host.feed.clone(),
         };

@@ -31,8 +31,7 @@ pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, Comma
     await_identity(home, screen)?;
     let host = Arc::new(Host::default());
     let (coming, stop) = (arrivals(), bell());
-    let supervisor =
-        Arc::new(Supervisor::new(home, host.clone(), steward.shaper(), args.listen.clone(), coming.to));
+    let supervisor = Arc::new(Supervisor::new(home, host.clone(), &steward, args.listen.clone(), coming.to));
     let mut fleet = Fleet::new(supervisor.clone(), host.clone(), coming.from, stop.from);
     let first_error = start_all(home, &supervisor, &mut fleet, screen)?;
     let interrupt = Interrupt::rings(vec![stop.to], Some(&steward))?;

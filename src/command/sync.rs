@@ -10,10 +10,11 @@ use crate::control::request::{Request, Syncing};
 use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, ReplicaDir, random};
+use crate::host::Looked;
 use crate::replica::{Replica, check_root, find_replicas, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
 use crate::show::{Screen, report_lines};
-use crate::steward::Steward;
+use crate::steward::{Steward, hold_limits};
 use crate::supervisor::Wants;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::Invite;
@@ -21,7 +22,7 @@ use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::invite;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::{Ended, Feed, Goal, Problem, Report, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, Problem, Report, ScrubPace, Shaper};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -118,11 +119,14 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
     let pass = if guest.is_admitted()? { None } else { Some(local_invite(&host)?) };
     let loopback = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
     let goal = Goal::InSync { alone_max: Some(LOCAL_PATIENCE) };
+    let hold = hold_limits(home)?;
     let plan = |dial, join| Plan {
         listen: loopback.clone(),
         dial,
         join,
         goal,
+        scrub: ScrubPace::default(),
+        hold,
         shaper: Shaper::default(),
         feed: Feed::default(),
     };
@@ -170,8 +174,16 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
         let mut dial = known_addrs(replica)?;
         dial.extend(&args.peer);
         let listen = listen_addrs(&args.listen, home.replica(&replica.root).port());
-        let (dial, shaper) = (dial.into_iter().collect(), steward.shaper());
-        let plan = Plan { listen, dial, join: None, goal, shaper, feed: Feed::default() };
+        let plan = Plan {
+            listen,
+            dial: dial.into_iter().collect(),
+            join: None,
+            goal,
+            scrub: steward.scrub(),
+            hold: steward.hold(),
+            shaper: steward.shaper(),
+            feed: Feed::default(),
+        };
         runs.push((shown(&replica.root), launch(replica, plan)?));
     }
     let interrupt = Interrupt::stops(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>(), Some(&steward))?;
@@ -231,14 +243,15 @@ pub fn answer(desk: &Desk, syncing: &Syncing, answer: &mut Answer) -> Result<Exi
     }
     let mut reports = Vec::new();
     for (root, pending) in asked {
-        let (is_in_sync, progress, mut problems) = desk.host.end_sync(pending)?;
+        let (is_in_sync, looked) = desk.host.end_sync(pending)?;
+        let Looked { progress, mut problems, is_held } = looked;
         if is_in_sync && progress.needed > 0 {
             let what = format!("{} things could not be brought in line with the folder", progress.needed);
             problems.push(Problem { path: "(folder)".to_owned(), what });
         }
         let conflicts = count_conflicts(&*desk.replica(desk.home.replica(&root))?.store)?;
         let ended = if is_in_sync { Ended::InSync } else { Ended::NoPeer };
-        reports.push((shown(&root), Report { ended, progress, problems, conflicts }));
+        reports.push((shown(&root), Report { ended, progress, problems, conflicts, is_held }));
     }
     report_lines("sync", &reports).into_iter().try_for_each(|line| answer.add(line))?;
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), false)

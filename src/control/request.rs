@@ -21,11 +21,19 @@ pub enum Request {
     ConflictsDiff { path: PathBuf },
     /// What shall stay of a file and its copies.
     ConflictsResolve { path: PathBuf, keep: Keep },
+    /// The mass changes that are held in these folders; none: in all.
+    HeldList { dirs: Vec<PathBuf> },
+    /// What is to become of all that is held in a folder.
+    HeldDecide { dir: PathBuf, is_meant: bool },
     /// What happens in these folders (none: all), after the event with the number `since`; with `follow` also what
     /// is to come.
     Events { dirs: Vec<PathBuf>, since: Option<u64>, follow: bool },
     /// Look for changes in a folder now.
     Scan { dir: PathBuf },
+    /// Read all bytes of these folders again; none: of all.
+    Scrub { dirs: Vec<PathBuf> },
+    /// Keep what a corrupt file holds.
+    ScrubAccept { path: PathBuf },
     /// The folders.
     FolderList,
     /// Have a folder rest, for so many seconds or until it is resumed.
@@ -99,6 +107,9 @@ impl Request {
             Request::ConflictsResolve { path, keep } => {
                 json!({ "ask": "conflicts resolve", "path": text(path), "keep": keep.word() })
             }
+            Request::HeldList { dirs } => json!({ "ask": "held list", "dirs": texts(dirs) }),
+            Request::HeldDecide { dir, is_meant: true } => json!({ "ask": "held accept", "dir": text(dir) }),
+            Request::HeldDecide { dir, .. } => json!({ "ask": "held reject", "dir": text(dir) }),
             Request::Events { dirs, since, follow } => {
                 json!({ "ask": "events", "dirs": texts(dirs), "since": since, "follow": follow })
             }
@@ -120,6 +131,8 @@ impl Request {
                 "ask": "sync", "dirs": texts(&one.dirs), "peer": one.peer, "listen": one.listen,
                 "wait_s": one.wait_s,
             }),
+            Request::Scrub { dirs } => json!({ "ask": "scrub", "dirs": texts(dirs) }),
+            Request::ScrubAccept { path } => json!({ "ask": "scrub accept", "path": text(path) }),
         };
         value["dunlin"] = json!(PROTOCOL);
         value.to_string()
@@ -129,7 +142,11 @@ impl Request {
     pub fn waits_for_a_run(&self) -> bool {
         matches!(
             self,
-            Request::Scan { .. } | Request::FolderPause { .. } | Request::Join(_) | Request::Sync(_)
+            Request::Scan { .. }
+                | Request::Scrub { .. }
+                | Request::FolderPause { .. }
+                | Request::Join(_)
+                | Request::Sync(_)
         )
     }
 
@@ -151,6 +168,9 @@ impl Request {
                 let keep = Keep::parse(keep).ok_or_else(|| format!("keep: {keep} is none of {KEEPS}"))?;
                 Request::ConflictsResolve { path: fields.path("path")?, keep }
             }
+            "held list" => Request::HeldList { dirs: fields.paths("dirs")? },
+            "held accept" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: true },
+            "held reject" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: false },
             "events" => {
                 let since = fields.number_or_null("since")?;
                 let follow = value["follow"].as_bool().unwrap_or(false);
@@ -181,6 +201,8 @@ impl Request {
                 listen: fields.addrs("listen")?,
                 wait_s: fields.number_or_null("wait_s")?,
             }),
+            "scrub" => Request::Scrub { dirs: fields.paths("dirs")? },
+            "scrub accept" => Request::ScrubAccept { path: fields.path("path")? },
             other => return Err(format!("nobody knows how to {other}; is this program an older one?")),
         })
     }
@@ -255,8 +277,13 @@ mod tests {
             Request::Status { dirs: dirs.clone() },
             Request::Log { path: path.clone(), limit: 100 },
             Request::ConflictsList { dirs: dirs.clone() },
+            Request::HeldList { dirs: dirs.clone() },
+            Request::HeldDecide { dir: path.clone(), is_meant: true },
+            Request::HeldDecide { dir: path.clone(), is_meant: false },
             Request::Events { dirs: dirs.clone(), since: None, follow: false },
-            Request::Events { dirs, since: Some(1_764_400_000_000), follow: true },
+            Request::Events { dirs: dirs.clone(), since: Some(1_764_400_000_000), follow: true },
+            Request::Scrub { dirs },
+            Request::ScrubAccept { path: path.clone() },
             Request::ConflictsDiff { path: path.clone() },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Winner },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Copy },

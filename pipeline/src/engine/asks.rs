@@ -45,6 +45,11 @@ impl Engine {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Invite { ticket, offer }));
             }
             Ask::Sync { alone_max, dial } => self.begin_sync(now, ticket, alone_max, dial),
+            Ask::Scrub => self.scrub_now(now, ticket),
+            Ask::Accept { path } => {
+                self.effects.push_back(Effect::Ledger(LedgerOrder::Accept { ticket, path }));
+            }
+            Ask::Decide { is_meant } => self.decide(ticket, is_meant),
             Ask::Resolve { copy, keep } => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Resolve { ticket, copy, keep }));
             }
@@ -72,9 +77,14 @@ impl Engine {
         if !self.local.first_scan_done() || self.local.is_wanted() || is_later {
             return;
         }
+        self.answer_scrubs();
         for (ticket, before) in std::mem::take(&mut self.asks.scans) {
             let progress = since(&self.progress, &before);
-            let answer = Answer::Scanned { progress, problems: self.problems_told(usize::MAX) };
+            let answer = Answer::Scanned {
+                progress,
+                problems: self.problems_told(usize::MAX),
+                is_held: self.guard.is_held(),
+            };
             self.effects.push_back(Effect::Reply { ticket, answer });
         }
     }
@@ -113,6 +123,7 @@ impl Engine {
             problem_count: self.problems.len() as u64,
             directories: coverage.directories,
             watched: coverage.watched,
+            scrub: self.scrub.state(now),
             full_pass_ago: self.background.full_pass().map(|at| now.saturating_duration_since(at)),
         }
     }
@@ -121,6 +132,7 @@ impl Engine {
         let has_first_scan = self.local.first_scan_done();
         match () {
             () if self.stopping => Phase::Stopping,
+            () if self.guard.is_held() && is_quiet => Phase::Held,
             () if !has_first_scan || self.local.is_scanning() => Phase::Scanning,
             () if self.ledger.dirty > 0 && self.remote.is_idle() && self.fetch.is_idle() => Phase::Waiting,
             () if !is_quiet => Phase::Syncing,
@@ -144,6 +156,8 @@ pub(super) fn since(now: &Progress, before: &Progress) -> Progress {
         bytes_hashed: now.bytes_hashed - before.bytes_hashed,
         needed: now.needed,
         applied: now.applied - before.applied,
+        corrupt: now.corrupt - before.corrupt,
+        healed: now.healed - before.healed,
         bytes_received: now.bytes_received - before.bytes_received,
         bytes_sent: now.bytes_sent - before.bytes_sent,
         bytes_reused: now.bytes_reused - before.bytes_reused,

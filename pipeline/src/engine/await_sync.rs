@@ -64,7 +64,8 @@ impl Engine {
         for (ticket, before) in answered {
             self.asks.syncs.remove(&ticket);
             let (progress, problems) = (since(&self.progress, &before), self.problems_told(usize::MAX));
-            let answer = Answer::Synced { is_in_sync, progress, problems };
+            let is_held = self.guard.is_held();
+            let answer = Answer::Synced { is_in_sync, progress, problems, is_held };
             self.effects.push_back(Effect::Reply { ticket, answer });
         }
     }

@@ -6,6 +6,7 @@ use super::remote::Stuck;
 use super::tell::happenings;
 use super::wake::Wake;
 use crate::jobs::plan::Plan;
+use crate::jobs::plan::withhold::is_deletion;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::{Operation, Outcome, Source, Step};
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 impl Engine {
-    pub(super) fn handle_planned(&mut self, plan: Plan) {
+    pub(super) fn handle_planned(&mut self, mut plan: Plan) {
+        self.guard_plan(&mut plan);
         let places: Vec<Place> = plan.items.iter().map(|item| item.place.clone()).collect();
         self.remote.handle_planned(places.into_iter(), plan.cursor, plan.again);
         self.ledger.dirty = plan.dirty;
@@ -47,11 +49,15 @@ impl Engine {
                 Operation::PutFile { source: Source::Staged(hash), .. } => self.fetch.unstage(hash),
                 _ => {}
             }
+            if is_deletion(&step.operation) {
+                self.guard.deletion_over(outcome == Outcome::Done);
+            }
             let place = step.place.clone();
             match outcome {
                 Outcome::Done => {
                     done += 1;
                     self.problems.remove(&path.to_string());
+                    self.note_healed(&path);
                     self.tell_all(happenings(&step));
                     place.iter().for_each(|place| self.remote.forget_refusal(place));
                     self.free(place);
@@ -96,7 +102,8 @@ impl Engine {
 
     /// Places are marked and nothing is under way for them: they are looked at again after a while.
     pub(super) fn retry_later(&mut self, now: Instant) {
-        let is_left = self.ledger.dirty > 0 && self.remote.is_idle() && self.fetch.is_idle();
+        let (held, waiting) = self.guard.left_places();
+        let is_left = self.ledger.dirty > held + waiting && self.remote.is_idle() && self.fetch.is_idle();
         if is_left && !self.wakes.is_armed(Wake::Retry) {
             let pause = RETRY_AFTER.saturating_mul(1 << self.remote.idle_tries().min(3));
             self.wakes.arm(Wake::Retry, now, pause);

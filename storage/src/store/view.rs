@@ -23,7 +23,7 @@ const PAGE: usize = 1024;
 pub struct View<'a>(pub &'a dyn ReadTx);
 
 impl<'a> View<'a> {
-    fn row<T: for<'b> minicbor::Decode<'b, ()>>(
+    pub(super) fn row<T: for<'b> minicbor::Decode<'b, ()>>(
         &self,
         table: Table,
         key: &[u8],
@@ -251,6 +251,16 @@ impl<'a> View<'a> {
     /// The generation of a mark.
     pub fn dirty_generation(&self, place: &Place) -> Result<Option<u64>, StoreError> {
         self.row(Table::Dirty, &place_key(place))
+    }
+
+    /// What is held.
+    pub fn held(&self) -> Result<HeldRow, StoreError> {
+        Ok(self.meta(Meta::Held)?.unwrap_or_default())
+    }
+
+    /// How many files, links and directories are on disk, by the rows.
+    pub fn disk_len(&self) -> Result<u64, StoreError> {
+        self.0.len(Table::Disk)
     }
 
     /// How many places are marked.
