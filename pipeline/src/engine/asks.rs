@@ -56,6 +56,13 @@ impl Engine {
         }
     }
 
+    /// The invite is signed.
+    pub(super) fn handle_invited(&mut self, ticket: u64, state: LedgerState) {
+        self.set_ledger(state);
+        self.remote.want_plan();
+        self.effects.push_back(Effect::Reply { ticket, answer: Answer::Invited });
+    }
+
     /// The conflict is resolved, or why not.
     pub(super) fn handle_resolved(
         &mut self,

@@ -40,7 +40,6 @@ mod transfer;
 mod wake;
 mod watch;
 
-use crate::ask::Answer;
 use crate::service::{Ended, Goal, Happening, HoldLimits, Notice, Problem, Progress, Report};
 use asks::Asks;
 use background::Background;
@@ -258,11 +257,7 @@ impl Engine {
             Event::Scrubbed(result) => self.handle_scrubbed(now, result),
             Event::Accepted { ticket, path, was_corrupt } => self.handle_accepted(ticket, path, was_corrupt),
             Event::Root(result) => self.handle_root(now, result),
-            Event::Seen(batch) => {
-                self.progress.scanned += batch.len() as u64;
-                let batch = self.doubts.sift(now, batch);
-                self.local.handle_seen(batch);
-            }
+            Event::Seen(batch) => self.handle_seen(now, batch),
             Event::ScanDone(result) => self.handle_scan_done(now, result),
             Event::Cut(results) => self.handle_cut(now, results),
             Event::Recorded(recorded, state) => {
@@ -278,11 +273,7 @@ impl Engine {
                 self.remote.want_plan();
                 self.merging.want();
             }
-            Event::Invited { ticket, state } => {
-                self.set_ledger(state);
-                self.remote.want_plan();
-                self.effects.push_back(Effect::Reply { ticket, answer: Answer::Invited });
-            }
+            Event::Invited { ticket, state } => self.handle_invited(ticket, state),
             Event::Resolved { ticket, result, state } => self.handle_resolved(ticket, result, state),
             Event::Merged(merged, state) => self.handle_merged(now, merged, state),
             Event::Reasserted { authors, written, state } => self.handle_reasserted(&authors, written, state),
@@ -408,6 +399,12 @@ impl Engine {
             self.remote.want_plan();
         }
         self.ledger = state;
+    }
+
+    fn handle_seen(&mut self, now: Instant, batch: Vec<dunlin_storage::folder::seen::Seen>) {
+        self.progress.scanned += batch.len() as u64;
+        let batch = self.doubts.sift(now, batch);
+        self.local.handle_seen(batch);
     }
 
     fn handle_scan_done(
