@@ -30,6 +30,7 @@ pub enum Command {
     Events(Events),
     Id(Id),
     Scan(Scan),
+    Scrub(Scrub),
     Doctor(Doctor),
     Service(Service),
     Debug(Debug),
@@ -349,6 +350,18 @@ pub struct Scan {
     /// the folder
     #[argh(positional)]
     pub dir: PathBuf,
+}
+
+/// read all bytes of folders again: what changed though nobody wrote it is found, and given back its content
+#[derive(FromArgs)]
+#[argh(subcommand, name = "scrub")]
+pub struct Scrub {
+    /// only these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+    /// a corrupt file: keep what it holds as if it had been edited
+    #[argh(option)]
+    pub accept: Option<PathBuf>,
 }
 
 /// show a folder's ledger, tree or store as they are kept

@@ -9,6 +9,7 @@ pub mod id;
 pub mod join;
 pub mod log;
 pub mod scan;
+pub mod scrub;
 pub mod serve;
 pub mod service;
 pub mod share;
@@ -55,6 +56,8 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::HeldList { dirs } => held::list(desk, dirs, answer),
         Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),
         Request::Scan { dir } => scan::answer(desk, dir, answer),
+        Request::Scrub { dirs } => scrub::answer(desk, dirs, answer),
+        Request::ScrubAccept { path } => scrub::answer_accept(desk, path, answer),
         // A stream, and made elsewhere.
         Request::Events { .. } => Err(no_daemon(&desk.home)),
     }

@@ -6,7 +6,7 @@ use crate::error::CommandError;
 use crate::replica::Replica;
 use dunlin_core::path::RelPath;
 use dunlin_pipeline::Running;
-use dunlin_pipeline::ask::{Answer, Ask, State};
+use dunlin_pipeline::ask::{Answer, Ask, ScrubState, State};
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError};
 use dunlin_pipeline::rooms::asks::Asker;
 use dunlin_pipeline::service::{Feed, Problem, Progress};
@@ -87,6 +87,23 @@ impl Host {
             }
             _ => Err(no_answer()),
         })
+    }
+
+    /// Has all bytes of the folder at a root read again. `None`: it is not served here.
+    pub fn scrub(&self, root: &Path) -> Option<Result<ScrubState, CommandError>> {
+        Some(match self.served(root)?.asker.ask(Ask::Scrub, PATIENCE_FOR_SCAN) {
+            Some(Answer::Scrubbed(figures)) => Ok(figures),
+            _ => Err(no_answer()),
+        })
+    }
+
+    /// Keeps what a corrupt file of the folder at a root holds; whether it was corrupt.
+    pub fn accept(&self, root: &Path, path: &RelPath) -> Result<bool, CommandError> {
+        let ask = Ask::Accept { path: path.clone() };
+        match self.served(root).and_then(|served| served.asker.ask(ask, PATIENCE)) {
+            Some(Answer::Accepted(was_corrupt)) => Ok(was_corrupt),
+            _ => Err(no_answer()),
+        }
     }
 
     /// Has a conflict in the folder at a root resolved by its run.

@@ -85,6 +85,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Join(args) => command::join::run(&home, args, &mut screen),
         Command::Serve(args) => command::serve::run(&home, &args, &mut screen),
         Command::Scan(args) => command::scan::run(&home, &args, &mut screen),
+        Command::Scrub(args) => command::scrub::run(&home, &args, &mut screen),
         Command::Status(args) => command::status::run(&home, &args, &screen),
         Command::Log(args) => command::log::run(&home, &args, &screen),
         Command::Events(args) => command::events::run(&home, &args, &screen),

@@ -8,7 +8,7 @@ use crate::steward::{Steward, tell_stopping};
 use crossbeam_channel::{Receiver, Select, Sender};
 use dunlin_core::invite::Invite;
 use dunlin_pipeline::ask::Ask;
-use dunlin_pipeline::service::{Ended, Feed, Goal, HoldLimits, Notice, Report, Setup, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, HoldLimits, Notice, Report, ScrubPace, Setup, Shaper};
 use dunlin_pipeline::{Running, start};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -31,6 +31,8 @@ pub struct Plan {
     pub join: Option<Invite>,
     /// When to end.
     pub goal: Goal,
+    /// When all bytes are read again.
+    pub scrub: ScrubPace,
     /// When a mass change is held.
     pub hold: HoldLimits,
     /// How much may be sent and received.
@@ -41,7 +43,7 @@ pub struct Plan {
 
 /// Starts a replica.
 pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
-    let Plan { listen, dial, join, goal, hold, shaper, feed } = plan;
+    let Plan { listen, dial, join, goal, hold, scrub, shaper, feed } = plan;
     Ok(start(Setup {
         identity: replica.identity.clone(),
         label: replica.label.clone(),
@@ -51,6 +53,7 @@ pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
         dial,
         join,
         goal,
+        scrub,
         hold,
         shaper,
         feed,

@@ -191,7 +191,9 @@ fn stage_of(progress: &Progress) -> String {
 fn level_of(notice: &Notice) -> Level {
     match notice {
         Notice::Refused { .. } => Level::ERROR,
-        Notice::Problem(_) | Notice::Held { .. } | Notice::Watching { .. } => Level::WARN,
+        Notice::Problem(_) | Notice::Healed { .. } | Notice::Held { .. } | Notice::Watching { .. } => {
+            Level::WARN
+        }
         _ => Level::INFO,
     }
 }
@@ -211,6 +213,13 @@ pub fn as_text(name: &str, notice: &Notice) -> Option<String> {
         Notice::Disconnected { peer, reason } => format!("{name}: lost {}: {}", peer.short(), clean(reason)),
         Notice::Refused { text } => format!("{name}: refused: {}", clean(text)),
         Notice::Problem(problem) => format!("{name}: {}: {}", problem.path, problem.what),
+        Notice::Healed { path } => {
+            format!("{name}: {path}: it has its content again; the corrupt bytes are in .dunlin/history")
+        }
+        Notice::Scrubbed { files, bytes, found } => {
+            let bytes = HumanBytes(*bytes);
+            format!("{name}: read all bytes again: {files} files, {bytes}, {found} of them corrupt")
+        }
         Notice::InSync { peer } => format!("{name}: in sync with {}", peer.short()),
         Notice::Watching { directories, watched } if watched < directories => format!(
             "{name}: {watched} of {directories} directories are watched; changes in the others are found within a minute or so"
@@ -260,6 +269,10 @@ pub fn as_json(name: &str, notice: &Notice) -> Option<Value> {
         Notice::Room { is_short, free, bound } => {
             json!({ "event": "room", "folder": name, "short": is_short, "free": free, "bound": bound })
         }
+        Notice::Healed { path } => json!({ "event": "healed", "folder": name, "path": path }),
+        Notice::Scrubbed { files, bytes, found } => {
+            json!({ "event": "scrubbed", "folder": name, "files": files, "bytes": bytes, "found": found })
+        }
         Notice::Held { author, deleted, rewritten, is_held } => json!({
             "event": "held", "folder": name, "held": is_held, "author": author.map(|peer| peer.to_string()),
             "deleted": deleted, "rewritten": rewritten,
@@ -295,6 +308,8 @@ fn report_json(name: &str, report: &Report) -> Value {
         "bytes_received": p.bytes_received,
         "bytes_reused": p.bytes_reused,
         "applied": p.applied,
+        "corrupt": p.corrupt,
+        "healed": p.healed,
         "needed": p.needed,
         "entries_signed": p.entries_signed,
         "entries_received": p.entries_received,

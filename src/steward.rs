@@ -5,7 +5,7 @@ use crate::error::CommandError;
 use crate::home::Home;
 use crate::logging::Log;
 use crossbeam_channel::{Receiver, Sender};
-use dunlin_pipeline::service::{HoldLimits, Shaper};
+use dunlin_pipeline::service::{HoldLimits, ScrubPace, Shaper};
 use dunlin_pipeline::wiring::{Link, bell};
 use jiff::ZonedDateTime;
 use sd_notify::NotifyState;
@@ -55,6 +55,11 @@ impl Steward {
     /// The bounds that it minds.
     pub fn shaper(&self) -> Shaper {
         self.shaper.clone()
+    }
+
+    /// When all bytes are read again, as the configuration says now.
+    pub fn scrub(&self) -> ScrubPace {
+        self.config.scrub
     }
 
     /// When a mass change is held.

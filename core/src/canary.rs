@@ -52,6 +52,10 @@ pub enum Bug {
     UncleanListing = 50,
     /// The mass-change guard counts each batch for itself.
     BatchForWindow = 51,
+    /// Bytes that changed without their stat are signed as if a user had written them.
+    RotSigned = 60,
+    /// What a peer asks for is sent without a look at its hash.
+    RotServed = 61,
 }
 
 #[cfg(feature = "canary")]

@@ -88,6 +88,13 @@ pub const SCAN_VANISHED_MAX: usize = 200_000;
 pub const SURVEY_NAMES: usize = 2048;
 /// Differences that such a pass keeps until its end; beyond, a whole scan follows. About 100 bytes each.
 pub const SURVEY_DIFFER_MAX: usize = 8192;
+/// Files of which a piece of the scrub reads the bytes, and the bytes after which it ends.
+pub const SCRUB_FILES: usize = 256;
+/// See [`SCRUB_FILES`].
+pub const SCRUB_BYTES: u64 = 8 * 1024 * 1024;
+/// Files that wait to be read again since their bytes seem to be corrupt; the next scrub finds those beyond. About
+/// 100 bytes each.
+pub const SUSPECTS_MAX: usize = 4096;
 /// Hints that the watcher keeps until the engine takes them; beyond, everything may have changed. About 100
 /// bytes each.
 pub const HINTS_MAX: usize = 16_384;

@@ -18,6 +18,13 @@ pub enum Ask {
     Calm,
     /// Look at the whole folder now; answered once what was found is recorded.
     Scan,
+    /// Read all bytes again now; answered once what was found is recorded.
+    Scrub,
+    /// Keep the corrupt bytes of a file: they are signed as an edit at the look that follows.
+    Accept {
+        /// The file.
+        path: RelPath,
+    },
     /// Do or take back all that is held; answered at once.
     Decide {
         /// True: it was meant.
@@ -46,6 +53,10 @@ pub enum Answer {
         /// Changes are held.
         is_held: bool,
     },
+    /// To `Scrub`: what the pass did.
+    Scrubbed(ScrubState),
+    /// To `Accept`: whether the file was corrupt.
+    Accepted(bool),
     /// To `Decide`: of how many mass changes that is news.
     Decided(usize),
     /// To `Resolve`.
@@ -71,8 +82,25 @@ pub struct State {
     pub directories: u64,
     /// How many of them are watched.
     pub watched: u64,
+    /// The pass over all bytes.
+    pub scrub: ScrubState,
     /// How long ago the whole folder was looked at last; `None`: not yet.
     pub full_pass_ago: Option<Duration>,
+}
+
+/// How the pass over all bytes is doing, or how the last one of this run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ScrubState {
+    /// True while one is under way.
+    pub is_going: bool,
+    /// Files that it has read.
+    pub files: u64,
+    /// Bytes that it has read.
+    pub bytes: u64,
+    /// Files that it found corrupt.
+    pub found: u64,
+    /// How long ago the last one of this run ended.
+    pub ended_ago: Option<Duration>,
 }
 
 /// What a run is at.

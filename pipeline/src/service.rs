@@ -23,6 +23,9 @@ pub enum Goal {
     Serve,
     /// When the folder has been read and its changes are recorded; nobody is dialled.
     Recorded,
+    /// When all bytes have been read again besides, and what this disk can give back is given back; nobody is
+    /// dialled.
+    Scrubbed,
     /// When this replica and one other member hold the same entries and lack nothing.
     InSync {
         /// How long it may be connected to nobody; `None`: it waits for as long as it takes.
@@ -31,6 +34,11 @@ pub enum Goal {
 }
 
 impl Goal {
+    /// True if the run is about this disk alone: nobody is dialled.
+    pub fn is_alone(self) -> bool {
+        matches!(self, Goal::Recorded | Goal::Scrubbed)
+    }
+
     /// True if the run ends once it is in sync with somebody.
     pub fn is_in_sync(self) -> bool {
         matches!(self, Goal::InSync { .. })
@@ -74,12 +82,29 @@ pub struct Setup {
     pub join: Option<Invite>,
     /// When to end.
     pub goal: Goal,
+    /// When all bytes are read again.
+    pub scrub: ScrubPace,
     /// When a mass change is held.
     pub hold: HoldLimits,
     /// How much may be sent and received, also while it changes; runs of one device share it.
     pub shaper: Shaper,
     /// Where what happens is kept for those who follow it; runs of one device share it.
     pub feed: Feed,
+}
+
+/// How often all bytes are read again, and how fast.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScrubPace {
+    /// From the end of a pass to the next; `None`: never by itself.
+    pub every: Option<Duration>,
+    /// Bytes a second at most.
+    pub rate: u64,
+}
+
+impl Default for ScrubPace {
+    fn default() -> Self {
+        Self { every: Some(Duration::from_secs(30 * 86_400)), rate: 16 * 1024 * 1024 }
+    }
 }
 
 /// Figures of a run so far. All counts start at 0 with the run.
@@ -95,6 +120,10 @@ pub struct Progress {
     pub needed: u64,
     /// Files, directories and links put, moved or removed here.
     pub applied: u64,
+    /// Files whose bytes changed without their stat.
+    pub corrupt: u64,
+    /// Files among them, and among those of earlier runs, that have their content again.
+    pub healed: u64,
     /// Content bytes received and verified.
     pub bytes_received: u64,
     /// Content bytes sent.
@@ -192,6 +221,20 @@ pub enum Notice {
     Progress(Progress),
     /// Trouble with one file.
     Problem(Problem),
+    /// A file that was corrupt has its content again.
+    Healed {
+        /// Which, escaped for a terminal.
+        path: String,
+    },
+    /// All bytes were read again.
+    Scrubbed {
+        /// Files.
+        files: u64,
+        /// Bytes.
+        bytes: u64,
+        /// Files that were found corrupt.
+        found: u64,
+    },
     /// In sync with this member.
     InSync {
         /// Who.

@@ -58,9 +58,9 @@ pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, Command
     let listen = listen_addrs(&args.listen, state.port());
     let mut steward = Steward::start(home, None)?;
     let host = Host::default();
+    let (hold, scrub) = (steward.hold(), steward.scrub());
     let (shaper, feed) = (steward.shaper(), host.feed.clone());
-    let plan =
-        Plan { listen, dial: dial.into_iter().collect(), join, goal, hold: steward.hold(), shaper, feed };
+    let plan = Plan { listen, dial: dial.into_iter().collect(), join, goal, hold, scrub, shaper, feed };
     let running = launch(&replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     keep_port(&state, &wait_listening(&running)?)?;

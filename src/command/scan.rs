@@ -14,7 +14,7 @@ use crate::run::{Interrupt, Plan, Together, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
 use crate::steward::hold_limits;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
-use dunlin_pipeline::service::{Ended, Feed, Goal, Report, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, Report, ScrubPace, Shaper};
 use std::path::Path;
 
 /// Runs the command.
@@ -23,25 +23,32 @@ pub fn run(home: &Home, args: &Scan, screen: &mut Screen) -> Result<Exit, Comman
     if let Some(exit) = client::ask(home, &request, screen)? {
         return Ok(exit);
     }
-    look_alone(home, &args.dir, screen)
+    let replica = Replica::open(home, find_replica(home, &args.dir)?)?;
+    look_alone(home, &replica, "scan", Goal::Recorded, screen)
 }
 
 /// By a run of its own, which shows how far it is.
-fn look_alone(home: &Home, dir: &Path, screen: &mut Screen) -> Result<Exit, CommandError> {
-    let replica = Replica::open(home, find_replica(home, dir)?)?;
+pub fn look_alone(
+    home: &Home,
+    replica: &Replica,
+    command: &str,
+    goal: Goal,
+    screen: &mut Screen,
+) -> Result<Exit, CommandError> {
     let plan = Plan {
         listen: Vec::new(),
         dial: Vec::new(),
         join: None,
-        goal: Goal::Recorded,
+        goal,
+        scrub: ScrubPace::default(),
         hold: hold_limits(home)?,
         shaper: Shaper::default(),
         feed: Feed::default(),
     };
-    let running = launch(&replica, plan)?;
+    let running = launch(replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], None)?;
     let reports = watch(vec![(shown(&replica.root), running)], Together::Yes, screen, None);
-    screen.report("scan", &reports);
+    screen.report(command, &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
 }
 

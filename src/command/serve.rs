@@ -15,7 +15,7 @@ use crate::show::Screen;
 use crate::steward::{Steward, tell_waiting};
 use dunlin_core::limits::{KEEPER_PAUSE_MAX, KEEPER_PAUSE_MIN};
 use dunlin_pipeline::Running;
-use dunlin_pipeline::service::{Goal, HoldLimits, Shaper};
+use dunlin_pipeline::service::Goal;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, Comma
     let mut first_error = None;
     for dir in dirs {
         let name = shown(&dir.root);
-        match start(home, dir, args, &host, (steward.hold(), steward.shaper())) {
+        match start(home, dir, args, &host, &steward) {
             Ok(running) => runs.push((name, running)),
             Err(error) => {
                 let value =
@@ -101,17 +101,17 @@ fn start(
     dir: ReplicaDir,
     args: &Serve,
     host: &Host,
-    (hold, shaper): (HoldLimits, Shaper),
+    steward: &Steward,
 ) -> Result<Running, CommandError> {
     let last_port = dir.port();
     let keeper = dir.clone();
     let replica = Replica::open(home, dir)?;
     let dial = known_addrs(&replica)?.into_iter().collect();
     let listen = listen_addrs(&args.listen, last_port);
-    let running = launch(
-        &replica,
-        Plan { listen, dial, join: None, goal: Goal::Serve, hold, shaper, feed: host.feed.clone() },
-    )?;
+    let (hold, scrub) = (steward.hold(), steward.scrub());
+    let (shaper, feed) = (steward.shaper(), host.feed.clone());
+    let plan = Plan { listen, dial, join: None, goal: Goal::Serve, hold, scrub, shaper, feed };
+    let running = launch(&replica, plan)?;
     keep_port(&keeper, &wait_listening(&running)?)?;
     host.add(Arc::new(replica), &running);
     Ok(running)

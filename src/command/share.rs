@@ -41,9 +41,9 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     let listen = listen_addrs(&args.listen, state.port());
     let mut steward = Steward::start(home, None)?;
     let host = Host::default();
+    let (hold, scrub) = (steward.hold(), steward.scrub());
     let (shaper, feed) = (steward.shaper(), host.feed.clone());
-    let running =
-        launch(&replica, Plan { listen, dial, join: None, goal, hold: steward.hold(), shaper, feed })?;
+    let running = launch(&replica, Plan { listen, dial, join: None, goal, hold, scrub, shaper, feed })?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     let bound = wait_listening(&running)?;
     keep_port(&state, &bound)?;

@@ -13,7 +13,8 @@ use crate::replica::{Replica, find_replicas, shown};
 use crate::show::{Screen, clean};
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::membership::Membership;
-use dunlin_pipeline::ask::{Phase, State};
+use dunlin_core::limits::PROBLEMS_TOLD;
+use dunlin_pipeline::ask::{Phase, ScrubState, State};
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_storage::store::rows::Word;
 use dunlin_storage::store::tables::{Store, Table};
@@ -102,6 +103,7 @@ fn describe_folder(desk: &Desk, dir: ReplicaDir) -> Result<Sheet, CommandError> 
         let tx = replica.store.read()?;
         let view = View(&*tx);
         describe_store(&mut sheet, &replica, &view, live.as_ref())?;
+        describe_corrupt(&mut sheet, &view)?;
         view.members()?
     };
     let conflicts = count_conflicts(&*replica.store)?;
@@ -222,6 +224,7 @@ fn describe_watch(sheet: &mut Sheet, state: &State) {
     sheet.fact("directories", *directories);
     sheet.fact("watched", *watched);
     sheet.fact("full_pass_ago_s", full_pass_ago.map(|ago| ago.as_secs()));
+    describe_scrub(sheet, state);
     let progress = &state.progress;
     sheet.fact("scanned", progress.scanned);
     sheet.fact("bytes_received", progress.bytes_received);
@@ -229,6 +232,44 @@ fn describe_watch(sheet: &mut Sheet, state: &State) {
     let listening: Vec<String> = state.listening.iter().map(ToString::to_string).collect();
     sheet.line(&format!("listens on {}", listening.join(", ")));
     sheet.fact("listening", listening);
+}
+
+/// How the pass over all bytes is doing.
+fn describe_scrub(sheet: &mut Sheet, state: &State) {
+    let ScrubState { is_going, files, bytes, found, ended_ago } = state.scrub;
+    let read = format!("{files} files, {}", HumanBytes(bytes));
+    match ended_ago {
+        _ if is_going => sheet.line(&format!("reads all bytes again: {read} so far")),
+        Some(ago) => sheet
+            .line(&format!("all bytes read again {} ago: {read}, {found} files corrupt", HumanDuration(ago))),
+        None => {}
+    }
+    let progress = &state.progress;
+    if progress.healed > 0 {
+        sheet.line(&format!("{} corrupt files have their content again", progress.healed));
+    }
+    sheet.fact(
+        "scrub",
+        json!({
+            "going": is_going, "files": files, "bytes": bytes, "found": found,
+            "ended_ago_s": ended_ago.map(|ago| ago.as_secs()),
+        }),
+    );
+    sheet.fact("healed", progress.healed);
+}
+
+/// Files whose bytes changed though nobody wrote them; the first of them by name.
+fn describe_corrupt(sheet: &mut Sheet, view: &View<'_>) -> Result<(), CommandError> {
+    let corrupt = view.corrupt_files()?;
+    sheet.fact("corrupt", corrupt.len() as u64);
+    for (path, _) in corrupt.iter().take(PROBLEMS_TOLD) {
+        sheet.line(&format!("! {}: corrupt; waits for its content", clean(&path.to_string())));
+    }
+    let more = corrupt.len().saturating_sub(PROBLEMS_TOLD);
+    if more > 0 {
+        sheet.line(&format!("! {more} more files are corrupt; dunlin scrub lists them"));
+    }
+    Ok(())
 }
 
 fn describe_members(sheet: &mut Sheet, membership: &Membership, own: &PeerId, state: Option<&State>) {
@@ -276,6 +317,7 @@ mod tests {
             problem_count: 0,
             directories: 1,
             watched: 1,
+            scrub: ScrubState::default(),
             full_pass_ago: None,
         }))
     }

@@ -14,7 +14,7 @@ use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::invite;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::{Feed, Goal, Shaper};
+use dunlin_pipeline::service::{Feed, Goal, ScrubPace, Shaper};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -103,6 +103,7 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
         dial,
         join,
         goal,
+        scrub: ScrubPace::default(),
         hold,
         shaper: Shaper::default(),
         feed: Feed::default(),
@@ -147,6 +148,7 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
             dial: dial.into_iter().collect(),
             join: None,
             goal,
+            scrub: steward.scrub(),
             hold: steward.hold(),
             shaper: steward.shaper(),
             feed: Feed::default(),

@@ -28,6 +28,10 @@ pub enum Request {
     Events { dirs: Vec<PathBuf>, since: Option<u64>, follow: bool },
     /// Look for changes in a folder now.
     Scan { dir: PathBuf },
+    /// Read all bytes of these folders again; none: of all.
+    Scrub { dirs: Vec<PathBuf> },
+    /// Keep what a corrupt file holds.
+    ScrubAccept { path: PathBuf },
 }
 
 impl Request {
@@ -48,6 +52,8 @@ impl Request {
                 json!({ "ask": "events", "dirs": texts(dirs), "since": since, "follow": follow })
             }
             Request::Scan { dir } => json!({ "ask": "scan", "dir": text(dir) }),
+            Request::Scrub { dirs } => json!({ "ask": "scrub", "dirs": texts(dirs) }),
+            Request::ScrubAccept { path } => json!({ "ask": "scrub accept", "path": text(path) }),
         };
         value["dunlin"] = json!(PROTOCOL);
         value.to_string()
@@ -55,7 +61,7 @@ impl Request {
 
     /// True if its answer waits for what a run does rather than reads a store.
     pub fn waits_for_a_run(&self) -> bool {
-        matches!(self, Request::Scan { .. })
+        matches!(self, Request::Scan { .. } | Request::Scrub { .. })
     }
 
     /// Reads a line; the error says what is wrong with it.
@@ -86,6 +92,8 @@ impl Request {
                 Request::Events { dirs: fields.paths("dirs")?, since, follow }
             }
             "scan" => Request::Scan { dir: fields.path("dir")? },
+            "scrub" => Request::Scrub { dirs: fields.paths("dirs")? },
+            "scrub accept" => Request::ScrubAccept { path: fields.path("path")? },
             other => return Err(format!("nobody knows how to {other}; is this program an older one?")),
         })
     }
@@ -149,7 +157,9 @@ mod tests {
             Request::HeldDecide { dir: path.clone(), is_meant: true },
             Request::HeldDecide { dir: path.clone(), is_meant: false },
             Request::Events { dirs: dirs.clone(), since: None, follow: false },
-            Request::Events { dirs, since: Some(1_764_400_000_000), follow: true },
+            Request::Events { dirs: dirs.clone(), since: Some(1_764_400_000_000), follow: true },
+            Request::Scrub { dirs },
+            Request::ScrubAccept { path: path.clone() },
             Request::ConflictsDiff { path: path.clone() },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Winner },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Copy },

@@ -33,7 +33,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 27] = [
+    pub const ALL: [(u8, Plant, &'static str); 29] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (3, Plant::Product(Bug::FinalStatSkipped), "skip the final stat"),
@@ -59,6 +59,8 @@ impl Plant {
         (42, Plant::Product(Bug::MergeKeepsOneSide), "a merge keeps one side where two meet"),
         (46, Plant::Product(Bug::HintBelieved), "a hint counts as a look"),
         (47, Plant::Product(Bug::RacyMoveUnread), "a move hides a change in the racy window"),
+        (60, Plant::Product(Bug::RotSigned), "a flipped bit is signed as an edit"),
+        (61, Plant::Product(Bug::RotServed), "what is served is not looked at"),
         (50, Plant::Product(Bug::UncleanListing), "a listing that breaks off is believed"),
         (51, Plant::Product(Bug::BatchForWindow), "a batch counts and not a window"),
     ];
@@ -100,6 +102,7 @@ impl Plant {
             Plant::Product(Bug::SyncErrorIgnored) => plan.hardships.errors = 6,
             Plant::Product(Bug::ChunkUnchecked) => plan.hardships.garbled = 4,
             Plant::Product(Bug::MissedNotSought) => plan.unnoticed = 50,
+            Plant::Product(Bug::RotSigned | Bug::RotServed) => plan.hardships.rots = 8,
             Plant::Product(Bug::LocalClockInNames) => plan.clocks = 100_000,
             _ => {}
         }

@@ -38,6 +38,10 @@ impl Engine {
                 self.asks.scans.insert(ticket, self.progress);
                 self.local.rescan_all();
             }
+            Ask::Scrub => self.scrub_now(now, ticket),
+            Ask::Accept { path } => {
+                self.effects.push_back(Effect::Ledger(LedgerOrder::Accept { ticket, path }));
+            }
             Ask::Decide { is_meant } => self.decide(ticket, is_meant),
             Ask::Resolve { copy, keep } => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Resolve { ticket, copy, keep }));
@@ -66,6 +70,7 @@ impl Engine {
         if !self.local.first_scan_done() || self.local.is_wanted() || is_later {
             return;
         }
+        self.answer_scrubs();
         for (ticket, before) in std::mem::take(&mut self.asks.scans) {
             let progress = since(&self.progress, &before);
             let answer = Answer::Scanned {
@@ -111,6 +116,7 @@ impl Engine {
             problem_count: self.problems.len() as u64,
             directories: coverage.directories,
             watched: coverage.watched,
+            scrub: self.scrub.state(now),
             full_pass_ago: self.background.full_pass().map(|at| now.saturating_duration_since(at)),
         }
     }
@@ -143,6 +149,8 @@ fn since(now: &Progress, before: &Progress) -> Progress {
         bytes_hashed: now.bytes_hashed - before.bytes_hashed,
         needed: now.needed,
         applied: now.applied - before.applied,
+        corrupt: now.corrupt - before.corrupt,
+        healed: now.healed - before.healed,
         bytes_received: now.bytes_received - before.bytes_received,
         bytes_sent: now.bytes_sent - before.bytes_sent,
         bytes_reused: now.bytes_reused - before.bytes_reused,

@@ -20,7 +20,7 @@ use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::Step;
 use dunlin_storage::folder::scope::Scope;
-use dunlin_storage::store::rows::HeldRow;
+use dunlin_storage::store::rows::{HeldRow, ScrubCursor};
 use dunlin_transport::{Command, ConnId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -123,6 +123,20 @@ pub enum LedgerOrder {
         /// Its bytes.
         bytes: Vec<u8>,
     },
+    /// Remember how far the scrub is; `is_over`: a pass has ended. Not answered.
+    KeepScrub {
+        /// Where it goes on.
+        from: Option<ScrubCursor>,
+        /// A pass has ended.
+        is_over: bool,
+    },
+    /// Take the corrupt bytes of a file for what its user wants. Answered by `Accepted`.
+    Accept {
+        /// Of the question.
+        ticket: u64,
+        /// The file.
+        path: RelPath,
+    },
     /// Remember where a member was reached. Not answered.
     KeepPeer {
         /// Who.
@@ -143,6 +157,8 @@ pub enum FolderOrder {
     Scan(Vec<Scope>),
     /// Compare a piece of the folder with its rows, from this directory on.
     Survey(Option<RelPath>),
+    /// Look closer at files whose bytes seem not to be what their rows say.
+    Inspect(Vec<RelPath>),
     /// See whether the root is still the folder, and how much room there is.
     LookAtRoot,
     /// Carry out steps in their order.
@@ -187,6 +203,8 @@ pub enum DigestOrder {
         /// The content, of one chunk.
         content: Content,
     },
+    /// Read the next piece of all bytes again, from this place on. Answered by `Scrubbed`.
+    Scrub(Option<ScrubCursor>),
     /// Read, verify and seal what a peer wants. Answered by one `Served`.
     Serve {
         /// For whom.

@@ -19,6 +19,7 @@ use dunlin_core::path::RelPath;
 use dunlin_storage::folder::apply::{Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::root::Room;
+use dunlin_storage::folder::scrub::{Inspected, Scrubbed};
 use dunlin_storage::folder::seen::{ScanReport, Seen};
 use dunlin_storage::folder::survey::Survey;
 use dunlin_storage::store::rows::HeldRow;
@@ -102,6 +103,19 @@ pub enum Event {
     ScanDone(Result<ScanReport, String>),
     /// The answer to `Survey`.
     Surveyed(Result<Survey, String>),
+    /// The answer to `Inspect`.
+    Inspected(Result<Inspected, String>),
+    /// The answer to `Scrub`.
+    Scrubbed(Result<Scrubbed, String>),
+    /// The answer to `Accept`: whether the file was corrupt.
+    Accepted {
+        /// Of the question.
+        ticket: u64,
+        /// The file.
+        path: RelPath,
+        /// Whether it was.
+        was_corrupt: bool,
+    },
     /// The answer to `LookAtRoot`: how much room there is, or why the root is not the folder any more.
     Root(Result<Room, String>),
     /// The answer to `Apply`.

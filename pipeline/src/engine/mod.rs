@@ -10,7 +10,8 @@
 //! contents, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
 //! between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
 //! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look at what is missing, and `room` looks at the root;
-//! `calm` says when a one-shot run is over, `asks` answers what people ask, and `tell` says what happened.
+//! `scrub` has all bytes read again; `calm` says when a one-shot run is over, `asks` answers what people ask, and
+//! `tell` says what happened.
 
 mod asks;
 mod background;
@@ -29,6 +30,7 @@ mod pieces;
 mod quiet;
 mod remote;
 mod room;
+mod scrub;
 mod serve;
 mod session;
 mod steps;
@@ -55,12 +57,15 @@ use merge::Merging;
 use quiet::Quiet;
 use remote::{Remote, RemoteWant, Stuck};
 use room::Root;
+use scrub::Scrub;
 use session::Session;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use transfer::Advance;
 use wake::{Wake, Wakes};
+
+pub use scrub::ScrubPlan;
 
 /// What the engine is told at its start.
 pub struct Config {
@@ -78,6 +83,8 @@ pub struct Config {
     pub join: Option<Invite>,
     /// When to end.
     pub goal: Goal,
+    /// When all bytes are read again, and where that goes on.
+    pub scrub: ScrubPlan,
     /// When a mass change is held.
     pub hold: HoldLimits,
 }
@@ -97,6 +104,7 @@ pub struct Engine {
     guard: Guard,
     quiet: Quiet,
     background: Background,
+    scrub: Scrub,
     /// Hints are due and wait for the end of a look.
     is_look_due: bool,
     remote: Remote,
@@ -137,6 +145,7 @@ impl Engine {
             guard,
             quiet: Quiet::default(),
             background: Background::default(),
+            scrub: Scrub::default(),
             is_look_due: false,
             remote: Remote::default(),
             fetch: Fetch::default(),
@@ -167,6 +176,7 @@ impl Engine {
         }
         engine.effects.push_back(Effect::Folder(FolderOrder::Recover));
         engine.wakes.arm(Wake::Dial, now, Duration::ZERO);
+        engine.begin_to_scrub(now);
         engine.await_somebody(now);
         engine
     }
@@ -216,6 +226,7 @@ impl Engine {
                 // `advance` looks again at what is due.
                 Wake::Doubt | Wake::Guard => {}
                 Wake::Root => self.look_at_root(),
+                Wake::Scrub => self.scrub_on(now),
                 Wake::NobodyThere => self.nobody_there(),
                 Wake::Moment => self.answer_calms(now),
                 Wake::Farewell => self.end_now(),
@@ -239,6 +250,9 @@ impl Engine {
             }
             Event::Dirty(hints) => self.handle_dirty(now, hints),
             Event::Surveyed(result) => self.handle_surveyed(now, result),
+            Event::Inspected(result) => self.handle_inspected(now, result),
+            Event::Scrubbed(result) => self.handle_scrubbed(now, result),
+            Event::Accepted { ticket, path, was_corrupt } => self.handle_accepted(ticket, path, was_corrupt),
             Event::Root(result) => self.handle_root(now, result),
             Event::Seen(batch) => {
                 self.progress.scanned += batch.len() as u64;
@@ -250,6 +264,7 @@ impl Engine {
             Event::Recorded(recorded, state) => {
                 self.local.handle_recorded();
                 self.progress.entries_signed += recorded.entries.len() as u64;
+                self.note_corrupt(recorded.corrupt);
                 for path in recorded.withheld {
                     let what = "changed here and not shared: this device may only read";
                     self.note_problem(path.to_string(), what.to_owned());
@@ -323,6 +338,7 @@ impl Engine {
                 self.guard.look_begins(scopes.is_empty());
                 self.effects.push_back(Effect::Folder(FolderOrder::Scan(scopes)));
             }
+            LocalWant::Inspect(paths) => self.effects.push_back(Effect::Folder(FolderOrder::Inspect(paths))),
             LocalWant::Cut(files) => self.effects.push_back(Effect::Digest(DigestOrder::Cut(files))),
             LocalWant::Record(observed) => self.record(observed),
         }
@@ -351,6 +367,9 @@ impl Engine {
         }
         let sources = self.sources();
         let Some(want) = self.fetch.poll(&sources) else {
+            if self.config.goal.is_alone() {
+                return self.give_up_peerless();
+            }
             let is_hopeless = self.fetch.is_hopeless(&sources);
             if is_hopeless {
                 self.give_up_hopeless();

@@ -54,6 +54,7 @@ impl Engine {
                 Outcome::Done => {
                     done += 1;
                     self.problems.remove(&path.to_string());
+                    self.note_healed(&path);
                     self.tell_all(happenings(&step));
                     place.iter().for_each(|place| self.remote.forget_refusal(place));
                     self.free(place);

@@ -26,6 +26,8 @@ pub enum Wake {
     Root,
     /// Go on with the background scanner's pass, or begin one.
     Survey,
+    /// Read on in all bytes.
+    Scrub,
     /// People who wait for calm have waited long enough.
     Moment,
     /// A one-shot run has found nobody for too long.

@@ -14,6 +14,7 @@ use dunlin_storage::folder::lookout::Lookout;
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::folder::root::{check_root, room_at_root};
 use dunlin_storage::folder::scan::scan;
+use dunlin_storage::folder::scrub::inspect;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::folder::stage::Stage;
 use dunlin_storage::folder::survey::survey;
@@ -55,6 +56,9 @@ impl FolderHand {
             FolderOrder::Survey(from) => {
                 let found = survey(folder, store, &*self.lookout, from.as_ref());
                 Event::Surveyed(found.map_err(|e| e.to_string()))
+            }
+            FolderOrder::Inspect(paths) => {
+                Event::Inspected(inspect(folder, store, paths).map_err(|e| e.to_string()))
             }
             FolderOrder::LookAtRoot => Event::Root(room_at_root(folder, store).map_err(|e| e.to_string())),
             FolderOrder::Apply(steps) => match self.apply_at_root(steps, now) {

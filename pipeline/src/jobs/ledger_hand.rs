@@ -14,11 +14,12 @@ use super::texts::read_texts;
 use crate::engine::effect::LedgerOrder;
 use crate::engine::event::{Event, FoundManifest};
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
-use dunlin_core::id::ContentHash;
+use dunlin_core::id::{ContentHash, PeerId};
 use dunlin_core::identity::Identity;
 use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::scrub::accept;
 use dunlin_storage::store::edit::Edit;
-use dunlin_storage::store::rows::PeerRow;
+use dunlin_storage::store::rows::{PeerRow, ScrubCursor, ScrubRow};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::sync::Arc;
@@ -95,16 +96,16 @@ impl LedgerHand {
                 self.edit(|edit| Ok(edit.put_manifest_part(&hash, &bytes)?))?;
                 None
             }
+            LedgerOrder::KeepScrub { from, is_over } => {
+                self.edit(|edit| keep_scrub(edit, from, is_over.then_some(wall_ms)))?;
+                None
+            }
+            LedgerOrder::Accept { ticket, path } => {
+                let was_corrupt = accept(store, &path)?;
+                Some(Event::Accepted { ticket, path, was_corrupt })
+            }
             LedgerOrder::KeepPeer { peer, label, addr } => {
-                self.edit(|edit| {
-                    let known = edit.view().peers()?.into_iter().find(|(p, _)| *p == peer);
-                    let mut addrs = known.map(|(_, row)| row.addrs).unwrap_or_default();
-                    let addr = addr.to_string();
-                    addrs.retain(|a| *a != addr);
-                    addrs.insert(0, addr);
-                    addrs.truncate(ADDRS_KEPT);
-                    Ok(edit.put_peer(&peer, &PeerRow { label, addrs })?)
-                })?;
+                self.edit(|edit| keep_peer(edit, &peer, label, addr.to_string()))?;
                 None
             }
         })
@@ -138,4 +139,19 @@ impl LedgerHand {
         let whole = Manifest::assemble(&root, segments.iter().map(Vec::as_slice));
         Ok(whole.map(|m| FoundManifest::Whole(Arc::new(m))).map_err(|e| e.to_string()))
     }
+}
+
+fn keep_scrub(edit: &mut Edit<'_>, from: Option<ScrubCursor>, ended_ms: Option<i64>) -> Result<(), JobError> {
+    let ended_ms = ended_ms.or(edit.view().scrub()?.ended_ms);
+    Ok(edit.put_scrub(&ScrubRow { from, ended_ms })?)
+}
+
+/// The address at which a peer was reached goes before those where it was found earlier.
+fn keep_peer(edit: &mut Edit<'_>, peer: &PeerId, label: String, addr: String) -> Result<(), JobError> {
+    let known = edit.view().peers()?.into_iter().find(|(p, _)| p == peer);
+    let mut addrs = known.map(|(_, row)| row.addrs).unwrap_or_default();
+    addrs.retain(|a| *a != addr);
+    addrs.insert(0, addr);
+    addrs.truncate(ADDRS_KEPT);
+    Ok(edit.put_peer(peer, &PeerRow { label, addrs })?)
 }

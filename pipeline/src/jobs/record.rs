@@ -3,6 +3,8 @@
 //! The base of each event is what the row says was on this disk, never what the ledger holds (DESIGN
 //! §4, rule 2). What equals its row is an echo of our own writing: only its stat is noted.
 
+mod corrupt;
+
 use super::JobError;
 use super::ledger_state::label_of;
 use super::shown;
@@ -45,6 +47,8 @@ pub struct Recorded {
     pub entries: Vec<EntryId>,
     /// Changes that this device has not the role to share.
     pub withheld: Vec<RelPath>,
+    /// Files whose bytes changed without their stat; nothing is signed about them.
+    pub corrupt: Vec<RelPath>,
     /// What was signed, by what was seen.
     pub changes: Vec<Change>,
 }
@@ -61,7 +65,14 @@ pub fn record(
     let membership = signer.edit.view().members()?;
     let may_sign = membership.role_of(&identity.peer_id()) >= Some(ledger::Role::Writer);
     let labels = membership.labels;
-    let mut recorder = Recorder { signer, labels, groups: BTreeMap::new(), withheld: Vec::new() };
+    let mut recorder = Recorder {
+        signer,
+        labels,
+        groups: BTreeMap::new(),
+        withheld: Vec::new(),
+        corrupt: Vec::new(),
+        wall_ms,
+    };
     let mut changes = Vec::new();
     for one in observed {
         if may_sign {
@@ -75,8 +86,8 @@ pub fn record(
     if may_sign {
         texts.iter().try_for_each(|text| keep_base(&mut recorder.signer.edit, text))?;
     }
-    let withheld = recorder.withheld;
-    Ok(Recorded { entries: recorder.signer.commit()?, withheld, changes })
+    let Recorder { signer, withheld, corrupt, .. } = recorder;
+    Ok(Recorded { entries: signer.commit()?, withheld, corrupt, changes })
 }
 
 /// What was seen, as people call it.
@@ -105,6 +116,8 @@ struct Recorder<'a, 'i> {
     /// Directory groups by physical directory; forgotten when directories change.
     groups: BTreeMap<DirId, Vec<NodeId>>,
     withheld: Vec<RelPath>,
+    corrupt: Vec<RelPath>,
+    wall_ms: i64,
 }
 
 impl Recorder<'_, '_> {
@@ -118,10 +131,14 @@ impl Recorder<'_, '_> {
                 _ => false,
             },
             Seen::Changed { row, stat, target, .. } => match (found(stat, target, cut), self.spot(&path)?) {
-                (Some(found), Some(spot)) if is_echo(&row, &found) => {
-                    self.put_row(&spot, &DiskRow { stat: found.stat, racy: found.racy, ..row })?;
-                    true
-                }
+                (Some(found), Some(spot)) => match self.sift_corrupt(&path, &spot, row, &found)? {
+                    Some(row) if is_echo(&row, &found) => {
+                        self.put_row(&spot, &DiskRow { stat: found.stat, racy: found.racy, ..row })?;
+                        true
+                    }
+                    Some(_) => false,
+                    None => true,
+                },
                 _ => false,
             },
             Seen::Gone { .. } | Seen::MovedTo { .. } => false,
@@ -303,9 +320,10 @@ impl Recorder<'_, '_> {
 
     fn changed(&mut self, path: &RelPath, found: Found) -> Result<(), JobError> {
         let Some(spot) = self.spot(path)? else { return Ok(()) };
-        let Some(mut row) = self.signer.edit.view().disk_row(&spot)? else {
+        let Some(row) = self.signer.edit.view().disk_row(&spot)? else {
             return self.create(&spot, found);
         };
+        let Some(mut row) = self.sift_corrupt(path, &spot, row, &found)? else { return Ok(()) };
         let is_same = row.body == found.body;
         let is_echo = is_echo(&row, &found);
         if let (ShownAs::Copy(version), false) = (row.shown_as, is_same) {
@@ -397,7 +415,9 @@ impl Recorder<'_, '_> {
             // It stands elsewhere as well: it was moved, and only this row was wrong.
             return Ok(self.signer.edit.remove_disk_row(spot)?);
         }
+        let row = &self.meant(row)?;
         let twins = self.twins(spot, row)?;
+        self.signer.edit.remove_corrupt(row)?;
         self.signer.edit.remove_disk_row(spot)?;
         if let ShownAs::Copy(version) = row.shown_as {
             return self.resolve(&row.node, version);
@@ -444,12 +464,12 @@ impl Recorder<'_, '_> {
         if spot == old {
             return self.changed(path, found);
         }
-        let others = self.twins(&old, &current)?;
+        let others = self.twins(&old, &self.meant(&current)?)?;
         // If it took the place of something else, that is gone by it, with all that was in it but this.
         self.signer.edit.remove_disk_row(&old)?;
         self.gone(spot.clone())?;
         if let ShownAs::Copy(version) = current.shown_as {
-            self.create(&spot, found)?;
+            self.create_from(&spot, &current, found)?;
             return self.resolve(&current.node, version);
         }
         let Some(parent) = self.node_of(spot.dir)? else { return Ok(()) };
@@ -494,8 +514,8 @@ impl Recorder<'_, '_> {
         };
         let Some(copy) = heads.content.iter().find(|h| h.id == version) else { return Ok(()) };
         let base = shown::base_with_copy(&row, &heads, &version, &copy.value.body);
-        let dot =
-            self.signer.push(Event::Written { node: *node, base, body: row.body.clone(), meta: row.meta })?;
+        let DiskRow { body, meta, .. } = self.meant(&row)?;
+        let dot = self.signer.push(Event::Written { node: *node, base, body, meta })?;
         row.versions = vec![dot];
         self.put_row(&spot, &row)
     }

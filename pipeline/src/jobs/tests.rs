@@ -5,9 +5,11 @@
 use super::admit::{Founding, found};
 use super::plan::withhold::Leave;
 use super::plan::{Plan, plan};
-use super::record::{Observed, record};
+use super::record::{Observed, Recorded, record};
 use super::resolve::{Keep, resolve};
 use super::signer::Signer;
+use dunlin_core::chunk::digest::Digester;
+use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
 use dunlin_core::id::{ContentHash, NodeId};
 use dunlin_core::identity::Identity;
@@ -16,7 +18,9 @@ use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Node, Place, TreeRead};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::Operation;
+use dunlin_storage::folder::cut::Cut;
 use dunlin_storage::folder::fs::{Folder, Standing};
+use dunlin_storage::folder::scrub::accept;
 use dunlin_storage::folder::seen::{Loss, Seen};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
@@ -178,6 +182,90 @@ fn a_change_of_a_copy_that_nobody_here_has_seen_survives_its_removal() {
 }
 
 /// A device that founded a folder.
+/// A file whose bytes are other ones under the stat of its row, found by a look.
+fn rotten(device: &Device) -> (NodeId, DiskRow, DiskRow) {
+    let (node, row) = device.file(device.root(), "f", b"good");
+    device.edit(|edit| edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap());
+    device.clean();
+    let recorded = device.record_read(
+        Seen::Changed { path: path("f"), row: row.clone(), stat: row.stat, target: None },
+        b"rot!",
+    );
+    assert_eq!(
+        (recorded.entries.len(), recorded.corrupt),
+        (0, vec![path("f")]),
+        "it is named and not signed"
+    );
+    let found = device.row(DirId::ROOT, "f").unwrap();
+    (node, row, found)
+}
+
+#[test]
+fn what_nobody_wrote_is_not_signed_and_gets_its_content_again() {
+    let device = Device::new();
+    let (_, row, found) = rotten(&device);
+    assert_eq!((&found.body, found.stat, &found.versions), (&file(b"rot!"), row.stat, &row.versions));
+    let plan = device.plan();
+    let [item] = &plan.items[..] else { panic!("no step gives it its content: {}", plan.items.len()) };
+    let Operation::PutFile { over, .. } = &item.step.operation else { panic!("{:?}", item.step) };
+    assert_eq!(over.as_ref(), Some(&found), "what is there goes to history as what it is");
+    assert_eq!(item.content.map(|needed| Body::File(needed.content)), Some(file(b"good")));
+    device.edit(|edit| edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap());
+    assert_eq!(device.corrupt(), [], "once it has its content it is not corrupt");
+}
+
+#[test]
+fn a_corrupt_file_that_is_touched_stays_corrupt() {
+    let device = Device::new();
+    let (node, _, found) = rotten(&device);
+    let stat = StatSig { mtime: Timestamp { secs: 9, nanos: 0 }, ..found.stat };
+    let recorded =
+        device.record_read(Seen::Changed { path: path("f"), row: found, stat, target: None }, b"rot!");
+    assert_eq!(recorded.entries, [], "its bytes are signed");
+    assert_eq!(
+        device.row(DirId::ROOT, "f").unwrap().stat,
+        stat,
+        "the plan would find another file than it expects"
+    );
+    assert_eq!(device.corrupt(), [path("f")]);
+    assert_eq!(device.node(&node).content[0].value.body, file(b"good"));
+}
+
+#[test]
+fn an_edit_of_a_corrupt_file_supersedes_what_it_should_hold() {
+    let device = Device::new();
+    let (node, _, found) = rotten(&device);
+    let stat = StatSig { ctime: Timestamp { secs: 9, nanos: 0 }, ..found.stat };
+    device.record_read(Seen::Changed { path: path("f"), row: found, stat, target: None }, b"edit");
+    let heads = device.node(&node).content;
+    assert_eq!((heads.len(), &heads[0].value.body), (1, &file(b"edit")));
+    assert_eq!(device.corrupt(), []);
+}
+
+#[test]
+fn what_a_user_keeps_of_a_corrupt_file_is_an_edit_at_the_next_look() {
+    let device = Device::new();
+    let (node, _, found) = rotten(&device);
+    assert!(accept(&device.store, &path("f")).unwrap());
+    assert!(!accept(&device.store, &path("f")).unwrap(), "it is not corrupt any more");
+    device.record_read(
+        Seen::Changed { path: path("f"), row: found.clone(), stat: found.stat, target: None },
+        b"rot!",
+    );
+    assert_eq!(device.node(&node).content[0].value.body, file(b"rot!"));
+}
+
+#[test]
+fn a_time_that_a_write_could_have_kept_is_an_edit() {
+    let device = Device::new();
+    let (node, row) = device.file(device.root(), "f", b"good");
+    let row = DiskRow { racy: true, ..row };
+    device.edit(|edit| edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap());
+    let stat = row.stat;
+    device.record_read(Seen::Changed { path: path("f"), row, stat, target: None }, b"edit");
+    assert_eq!(device.node(&node).content[0].value.body, file(b"edit"));
+}
+
 struct Device {
     store: MemoryStore,
     identity: Identity,
@@ -251,6 +339,27 @@ impl Device {
     fn record(&self, seen: Seen) {
         record(&self.store, &self.identity, vec![Observed { seen, cut: None, is_taken_back: false }], &[], 0)
             .unwrap();
+    }
+
+    /// Records what was read of a file that has the stat of the look.
+    fn record_read(&self, seen: Seen, bytes: &[u8]) -> Recorded {
+        let Seen::Changed { stat, .. } = &seen else { panic!("only a change is read here") };
+        let mut digester = Digester::new(Strategy::Single);
+        digester.push(bytes);
+        let cut = Cut { stat: *stat, digest: digester.finish(), racy: false, is_text: false, look: None };
+        record(
+            &self.store,
+            &self.identity,
+            vec![Observed { seen, cut: Some(cut), is_taken_back: false }],
+            &[],
+            0,
+        )
+        .unwrap()
+    }
+
+    fn corrupt(&self) -> Vec<RelPath> {
+        let tx = self.store.read().unwrap();
+        View(&*tx).corrupt_files().unwrap().into_iter().map(|(path, _)| path).collect()
     }
 
     fn plan(&self) -> Plan {

@@ -473,7 +473,7 @@ fn is_same_file(old: &StatSig, new: &StatSig) -> bool {
 }
 
 /// True if what stands there may differ from its row.
-pub(super) fn is_changed(row: &DiskRow, stat: &StatSig) -> bool {
+pub fn is_changed(row: &DiskRow, stat: &StatSig) -> bool {
     if stat.kind == Kind::Directory {
         return row.stat.ino != stat.ino || row.meta.mode != stat.mode & 0o777;
     }

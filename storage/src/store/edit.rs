@@ -17,7 +17,7 @@ use minicbor::bytes::ByteArray;
 
 /// Typed writes. Its marks on places carry one generation, greater than any before.
 pub struct Edit<'a> {
-    tx: Box<dyn WriteTx + 'a>,
+    pub(super) tx: Box<dyn WriteTx + 'a>,
     generation: u64,
 }
 
@@ -39,7 +39,12 @@ impl<'a> Edit<'a> {
         View(self.tx.as_read())
     }
 
-    fn put(&mut self, table: Table, key: &[u8], value: &impl minicbor::Encode<()>) -> Result<(), StoreError> {
+    pub(super) fn put(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        value: &impl minicbor::Encode<()>,
+    ) -> Result<(), StoreError> {
         self.tx.put(table, key, &encode(value))
     }
 
@@ -115,6 +120,7 @@ impl<'a> Edit<'a> {
         if let Some(dir) = row.dir {
             self.put(Table::Dirs, &dir_key(dir), spot)?;
         }
+        self.forget_healed(row)?;
         // The directory that holds the other row may be this very one.
         other.map_or(Ok(()), |other| self.mark_left_over(&other, row))
     }

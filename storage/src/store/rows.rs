@@ -2,6 +2,7 @@
 
 use super::tables::{StoreError, Table};
 use crate::disk::{DirId, ShownAs, Spot};
+use dunlin_core::content::Content;
 use dunlin_core::id::{ChainId, ContentHash, EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::clock::Clock;
 use dunlin_core::path::Name;
@@ -29,6 +30,8 @@ pub enum Meta {
     Skipped,
     /// Bytes of the loose chunks that are kept as bases.
     LooseBytes,
+    /// How far the scrub is.
+    Scrub,
     /// What is held.
     Held,
 }
@@ -46,6 +49,7 @@ impl Meta {
             Meta::NextIntent => b"next intent",
             Meta::Skipped => b"skipped",
             Meta::LooseBytes => b"loose bytes",
+            Meta::Scrub => b"scrub",
             Meta::Held => b"held",
         }
     }
@@ -151,6 +155,52 @@ pub struct LooseRow {
     /// Of a merged text: the node, and the hash of the whole.
     #[n(3)]
     pub merged: Option<(NodeId, ContentHash)>,
+}
+
+/// A file on disk whose bytes changed without its stat. Counts for as long as the row of its spot says that the
+/// found bytes stand there.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct CorruptRow {
+    /// The node that is shown there.
+    #[n(0)]
+    pub node: NodeId,
+    /// As which of its contents.
+    #[n(1)]
+    pub shown_as: ShownAs,
+    /// The bytes that were found.
+    #[n(2)]
+    pub found: Content,
+    /// What should stand there.
+    #[n(3)]
+    pub good: Content,
+    /// When it was found by this device's clock, milliseconds since 1970.
+    #[n(4)]
+    pub noted_ms: i64,
+}
+
+/// How far the scrub is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct ScrubRow {
+    /// Where the pass goes on that is under way.
+    #[n(0)]
+    pub from: Option<ScrubCursor>,
+    /// When the last pass ended by this device's clock, milliseconds since 1970.
+    #[n(1)]
+    pub ended_ms: Option<i64>,
+}
+
+/// A place in a pass over all bytes: files up to this spot were read, and of the one at it so many chunks.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ScrubCursor {
+    /// The spot that was read last.
+    #[n(0)]
+    pub spot: Spot,
+    /// Chunks of its file that were read; 0: it is done.
+    #[n(1)]
+    pub chunks: u32,
+    /// The bytes in them.
+    #[n(2)]
+    pub bytes: u64,
 }
 
 /// An invite made here.

@@ -23,7 +23,7 @@ const PAGE: usize = 1024;
 pub struct View<'a>(pub &'a dyn ReadTx);
 
 impl<'a> View<'a> {
-    fn row<T: for<'b> minicbor::Decode<'b, ()>>(
+    pub(super) fn row<T: for<'b> minicbor::Decode<'b, ()>>(
         &self,
         table: Table,
         key: &[u8],

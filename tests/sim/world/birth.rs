@@ -32,7 +32,7 @@ impl World {
         // Drawn without the generator, so that all other seeds stay what they are.
         plan.texts = if seed % 3 == 1 { 60 } else { 0 };
         plan.veils = if seed % 5 == 2 { 4 } else { 0 };
-        plan.hardships = Hardships::draw(seed);
+        plan.hardships = Hardships { rots: Hardships::rots(seed), ..Hardships::draw(seed) };
         if let Some(devices) = Hardships::crowd(seed) {
             plan.gather(devices);
         }
@@ -61,6 +61,8 @@ impl World {
             alone: BTreeSet::new(),
             inside_left,
             garbled_left,
+            rots: Vec::new(),
+            accepted: BTreeSet::new(),
         }
     }
 
@@ -119,6 +121,7 @@ impl World {
             watcher: Watcher::default(),
             clock_offset: offset * 1_000_000_000,
             epoch: 0,
+            scrubs: self.plan.hardships.rots > 0,
             life: None,
         }
     }

@@ -68,14 +68,25 @@ pub fn describe_event(event: &Event) -> String {
         Event::Reused { owner, bytes } => format!("reused {owner}: {:?}", bytes.as_ref().map(Vec::len)),
         Event::Served { conn, bytes, stale, .. } => format!("served {bytes} to {}, stale {stale:?}", conn.0),
         Event::Dirty(hints) => format!("noticed {hints:?}"),
-        Event::Surveyed(Ok(found)) => format!("surveyed, {:?} differ, next {:?}", found.differ, found.next),
-        Event::Root(result) => format!("the root: {result:?}"),
-        Event::Surveyed(Err(text)) => format!("surveyed in vain: {text}"),
+        Event::Surveyed(_) | Event::Root(_) | Event::Inspected(_) => describe_look(event),
+        Event::Scrubbed(_) | Event::Accepted { .. } => describe_look(event),
         Event::Net(event) => describe_net(event),
         Event::Ask { ticket, ask } => format!("question {ticket}: {ask:?}"),
         Event::Resolved { ticket, result, .. } => format!("resolved {ticket}: {result:?}"),
         Event::Stop => "stop".into(),
         Event::Failed(text) => format!("failed: {text}"),
+    }
+}
+
+fn describe_look(event: &Event) -> String {
+    match event {
+        Event::Surveyed(Ok(found)) => format!("surveyed, {:?} differ, next {:?}", found.differ, found.next),
+        Event::Surveyed(Err(text)) => format!("surveyed in vain: {text}"),
+        Event::Root(result) => format!("the root: {result:?}"),
+        Event::Inspected(result) => format!("inspected: {result:?}"),
+        Event::Scrubbed(result) => format!("scrubbed: {result:?}"),
+        Event::Accepted { path, was_corrupt, .. } => format!("accepted {path}: {was_corrupt}"),
+        _ => String::new(),
     }
 }
 
@@ -132,6 +143,8 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::KeepSecret(_) => "keeps the secret".to_owned(),
         LedgerOrder::FindManifest { ticket, .. } => format!("looks for the manifest of {ticket}"),
         LedgerOrder::KeepPart { bytes, .. } => format!("keeps a part of {} bytes", bytes.len()),
+        LedgerOrder::KeepScrub { is_over, .. } => format!("remembers the scrub, over {is_over}"),
+        LedgerOrder::Accept { path, .. } => format!("accepts {path}"),
         LedgerOrder::KeepPeer { label, .. } => format!("remembers {label}"),
     }
 }
