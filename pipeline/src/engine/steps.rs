@@ -6,7 +6,6 @@ use super::remote::Stuck;
 use super::tell::happenings;
 use super::wake::Wake;
 use crate::jobs::plan::Plan;
-use crate::jobs::plan::withhold::is_deletion;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::{Operation, Outcome, Source, Step};
@@ -49,9 +48,7 @@ impl Engine {
                 Operation::PutFile { source: Source::Staged(hash), .. } => self.fetch.unstage(hash),
                 _ => {}
             }
-            if is_deletion(&step.operation) {
-                self.guard.deletion_over(outcome == Outcome::Done);
-            }
+            self.guard.step_over(&path, outcome == Outcome::Done);
             let place = step.place.clone();
             match outcome {
                 Outcome::Done => {

@@ -36,6 +36,8 @@ pub struct Item {
     pub step: Step,
     /// The content that it needs.
     pub content: Option<Needed>,
+    /// It takes away what a member has deleted, and the bytes stand nowhere else.
+    pub is_loss: bool,
 }
 
 /// A content and who says so.
@@ -278,6 +280,6 @@ impl Planner<'_, '_> {
             self.taken.insert(step.operation.at().clone());
         }
         self.planned.insert(place.clone());
-        self.items.push(Item { place: place.clone(), step, content });
+        self.items.push(Item { place: place.clone(), step, content, is_loss: false });
     }
 }

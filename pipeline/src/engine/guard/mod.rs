@@ -18,6 +18,7 @@ use dunlin_core::canary::{self, Bug};
 use dunlin_core::id::PeerId;
 use dunlin_core::limits::HELD_TOLD;
 use dunlin_core::look::Look;
+use dunlin_core::path::RelPath;
 use dunlin_storage::disk::ShownAs;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::rows::{HeldRow, Hold, Word};
@@ -69,7 +70,7 @@ pub struct Guard {
     /// In which pass they were granted.
     granted_in: u64,
     /// Deletions of others that are being done.
-    under_way: u64,
+    under_way: BTreeSet<RelPath>,
     /// In which pass a hold began.
     began: BTreeMap<PeerId, u64>,
 }
@@ -104,7 +105,7 @@ impl Guard {
             waiting_since: None,
             granted: 0,
             granted_in: 0,
-            under_way: 0,
+            under_way: BTreeSet::new(),
             began: BTreeMap::new(),
         }
     }
@@ -262,7 +263,8 @@ impl Guard {
             return Leave { deletions_max: u64::MAX, ..Leave::default() };
         }
         let done = self.there.sum(self.now);
-        let free = self.limits.free(done, self.on_disk).saturating_sub(done.deleted + self.under_way);
+        let free =
+            self.limits.free(done, self.on_disk).saturating_sub(done.deleted + self.under_way.len() as u64);
         let by = |word: Word| {
             let some = self.held.remote.iter().filter(|(_, hold)| hold.word == word);
             some.map(|(author, _)| *author).collect::<BTreeSet<PeerId>>()
@@ -276,12 +278,12 @@ impl Guard {
     /// true, nothing is under way. Gives what is held from now on, or no longer.
     pub fn handle_planned(
         &mut self,
-        deletions: u64,
+        losses: Vec<RelPath>,
         left: BTreeMap<PeerId, Withheld>,
         end: Option<bool>,
     ) -> Vec<Turn> {
-        self.under_way += deletions;
-        self.granted = self.granted.saturating_sub(deletions);
+        self.granted = self.granted.saturating_sub(losses.len() as u64);
+        self.under_way.extend(losses);
         for (author, withheld) in left {
             self.pass.left.entry(author).or_default().add(withheld);
         }
@@ -299,7 +301,7 @@ impl Guard {
         self.waiting.clear();
         self.held_places = 0;
         let mut done = self.there.sum(self.now);
-        done.deleted += self.under_way;
+        done.deleted += self.under_way.len() as u64;
         for (author, left) in pass.left {
             let more = Losses { deleted: left.deleted, ..Losses::default() };
             let is_held = self.held.remote.iter().any(|(held, _)| *held == author);
@@ -387,10 +389,9 @@ impl Guard {
         (self.held_places, self.waiting.values().sum())
     }
 
-    /// A deletion of another's is done, or was refused.
-    pub fn deletion_over(&mut self, is_done: bool) {
-        self.under_way = self.under_way.saturating_sub(1);
-        if is_done {
+    /// A step is done, or was refused; it may be a deletion of another's.
+    pub fn step_over(&mut self, path: &RelPath, is_done: bool) {
+        if self.under_way.remove(path) && is_done {
             self.there.add(self.now, Losses { deleted: 1, ..Losses::default() });
         }
     }
