@@ -18,7 +18,7 @@ const PIECE: Duration = Duration::from_secs(10);
 /// How long nothing more must come before what waits is done: at first, and once the bound is nearly reached.
 const QUIET_LEAST: Duration = Duration::from_secs(2);
 /// See [`QUIET_LEAST`].
-const QUIET_MOST: Duration = Duration::from_secs(60);
+const QUIET_MOST: Duration = Duration::from_secs(20);
 
 /// Losses, by kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

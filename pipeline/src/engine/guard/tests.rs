@@ -149,7 +149,7 @@ fn deletions_of_another_wait_until_it_is_quiet_and_then_pass() {
     assert!(guard.is_waiting() && guard.leave().deletions_max == 0);
     (0..40).for_each(|number| guard.step_over(&path(number), true));
     let later = |seconds| start + Duration::from_secs(seconds);
-    guard.set_now(later(5), 1_960);
+    guard.set_now(later(3), 1_960);
     assert!(guard.see_whether_it_is_quiet().is_some_and(|left| !left.is_zero()), "more may come");
     guard.set_now(later(70), 1_960);
     assert_eq!(guard.see_whether_it_is_quiet(), Some(Duration::ZERO));
