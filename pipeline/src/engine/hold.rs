@@ -62,7 +62,7 @@ impl Engine {
         let losses = plan.items.iter().filter(|item| item.is_loss);
         let losses: Vec<RelPath> = losses.map(|item| item.step.operation.at().clone()).collect();
         let is_idle = plan.items.is_empty() && self.fetch.is_idle() && !self.remote.is_busy();
-        let left = std::mem::take(&mut plan.left);
+        let left = (std::mem::take(&mut plan.left), plan.left_places);
         let end = plan.cursor.is_none().then_some(is_idle);
         let turns = self.guard.handle_planned(losses, left, end);
         self.tell_turns(turns);

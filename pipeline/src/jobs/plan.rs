@@ -65,6 +65,8 @@ pub struct Plan {
     pub again: bool,
     /// What was left alone for the guard, by who made it.
     pub left: BTreeMap<PeerId, Withheld>,
+    /// At how many marked places that was.
+    pub left_places: u64,
 }
 
 /// Plans at most about `limit` steps, leaving alone the places in `busy` and what `leave` says.
@@ -127,7 +129,10 @@ pub(super) fn plan_and_list(
     let dirty = planner.edit.view().dirty_len()?;
     let Planner { edit, items, again, left, .. } = planner;
     edit.commit()?;
-    Ok((Plan { items, cursor, dirty, again, left: left.by }, left.things.unwrap_or_default()))
+    Ok((
+        Plan { items, cursor, dirty, again, left: left.by, left_places: left.places },
+        left.things.unwrap_or_default(),
+    ))
 }
 
 /// Where a group of directories is on disk, or will be once the plan so far is done.
@@ -175,6 +180,7 @@ impl Planner<'_, '_> {
             return Ok(());
         }
         let before = self.items.len();
+        self.left.is_touched = false;
         let is_settled = match self.home_of(&place.parent)? {
             Some(home) => self.mend(place, &home)?,
             None if group(&self.edit, &place.parent)?.is_empty() => self.clear_below_dead(place)?,
@@ -182,6 +188,7 @@ impl Planner<'_, '_> {
             None => false,
         };
         if !is_settled {
+            self.left.places += u64::from(self.left.is_touched);
             return Ok(());
         }
         let mut own = self.items[before..].iter_mut().filter(|item| item.place == *place);

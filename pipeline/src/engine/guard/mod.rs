@@ -42,6 +42,8 @@ struct Pass {
     /// Its number; the next one begins when it ends.
     number: u64,
     left: BTreeMap<PeerId, Withheld>,
+    /// At how many places.
+    places: u64,
 }
 
 /// See the module's doc.
@@ -63,7 +65,8 @@ pub struct Guard {
     pass: Pass,
     /// What the last whole pass left, by who made it; those that are held excluded.
     waiting: BTreeMap<PeerId, u64>,
-    held_places: u64,
+    /// Places that the last whole pass left alone.
+    left_places: u64,
     waiting_since: Option<(u64, Instant)>,
     /// Deletions that may be done since they have been quiet for long enough.
     granted: u64,
@@ -101,7 +104,7 @@ impl Guard {
             there: Tally::default(),
             pass: Pass::default(),
             waiting: BTreeMap::new(),
-            held_places: 0,
+            left_places: 0,
             waiting_since: None,
             granted: 0,
             granted_in: 0,
@@ -279,9 +282,10 @@ impl Guard {
     pub fn handle_planned(
         &mut self,
         losses: Vec<RelPath>,
-        left: BTreeMap<PeerId, Withheld>,
+        (left, places): (BTreeMap<PeerId, Withheld>, u64),
         end: Option<bool>,
     ) -> Vec<Turn> {
+        self.pass.places += places;
         self.granted = self.granted.saturating_sub(losses.len() as u64);
         self.under_way.extend(losses);
         for (author, withheld) in left {
@@ -299,7 +303,7 @@ impl Guard {
             self.granted = 0;
         }
         self.waiting.clear();
-        self.held_places = 0;
+        self.left_places = pass.places;
         let mut done = self.there.sum(self.now);
         done.deleted += self.under_way.len() as u64;
         for (author, left) in pass.left {
@@ -310,7 +314,6 @@ impl Guard {
             }
             match self.held.remote.iter_mut().find(|(held, _)| *held == author) {
                 Some((_, hold)) => {
-                    self.held_places += left.deleted + left.rewritten;
                     let found = Hold { word: hold.word, ..left.hold() };
                     self.is_changed |= *hold != found;
                     *hold = found;
@@ -384,9 +387,9 @@ impl Guard {
         !self.waiting.is_empty()
     }
 
-    /// Places that a plan leaves alone until a person says otherwise, and those that wait to be quiet.
-    pub fn left_places(&self) -> (u64, u64) {
-        (self.held_places, self.waiting.values().sum())
+    /// Marked places that a plan leaves alone.
+    pub fn left_places(&self) -> u64 {
+        self.left_places
     }
 
     /// A step is done, or was refused; it may be a deletion of another's.

@@ -62,6 +62,10 @@ pub(super) struct Left {
     pub by: BTreeMap<PeerId, Withheld>,
     /// The things themselves, if they are asked for.
     pub things: Option<Vec<(RelPath, DiskRow)>>,
+    /// Places that something of it is at, or below.
+    pub places: u64,
+    /// Something was left alone at the place that is looked at.
+    pub is_touched: bool,
     /// Deletions that the plan does.
     deletions: u64,
 }
@@ -103,6 +107,7 @@ impl Planner<'_, '_> {
             self.left.deletions += 1;
             return Ok(Some(true));
         }
+        self.left.is_touched = true;
         // One that is found by way of its directory is counted where it has its own place.
         let own = self.edit.node(&row.node)?.and_then(|node| node.at).filter(|own| own != place);
         let is_counted_elsewhere = match own {
@@ -125,6 +130,7 @@ impl Planner<'_, '_> {
     /// True if what `author` wrote may be put over what stands there.
     pub(super) fn may_put_over(&mut self, author: PeerId, path: &RelPath, over: Option<&DiskRow>) -> bool {
         let Some(row) = over.filter(|_| self.leave.held.contains(&author)) else { return true };
+        self.left.is_touched = true;
         self.left.note(author, path, row, false);
         false
     }
