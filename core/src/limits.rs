@@ -125,9 +125,9 @@ pub const HOLD_NOISE: u64 = 50;
 /// See [`HOLD_NOISE`].
 pub const HOLD_NOISE_MIN: u64 = 20;
 /// Deletions that pass at once, in percent of the files, and at least so many; more wait until it is quiet.
-pub const FREE_SHARE_OF_LOSSES: u64 = 4;
+pub const FREE_SHARE_OF_LOSSES: u64 = 2;
 /// See [`FREE_SHARE_OF_LOSSES`].
-pub const FREE_LOSSES_MIN: u64 = 25;
+pub const FREE_LOSSES_MIN: u64 = 15;
 /// Held paths that are kept to be listed; the others are counted.
 pub const HELD_TOLD: usize = 200;
 /// Observations that wait to be cut or recorded; the scan waits beyond. About 300 bytes each.

@@ -25,9 +25,7 @@ impl Engine {
             && self.fetch.is_idle()
             && !self.may_merge()
             && self.opening.is_empty()
-            && self
-                .remote
-                .is_as_good_as_it_gets(self.ledger.dirty.saturating_sub(self.guard.left_places().0));
+            && self.remote.is_as_good_as_it_gets(self.ledger.dirty.saturating_sub(self.guard.left_places()));
         Status {
             needed: self.ledger.dirty,
             in_sync: is_quiet,

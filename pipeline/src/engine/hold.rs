@@ -8,12 +8,12 @@ use super::guard::Turn;
 use super::wake::Wake;
 use crate::ask::Answer;
 use crate::jobs::plan::Plan;
-use crate::jobs::plan::withhold::is_deletion;
 use crate::jobs::record::Observed;
 use crate::service::Notice;
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::look::Look;
+use dunlin_core::path::RelPath;
 use dunlin_storage::folder::apply::{Operation, Source};
 use dunlin_storage::store::rows::Word;
 use std::collections::BTreeSet;
@@ -59,11 +59,12 @@ impl Engine {
 
     /// A piece of a plan has come: what it left alone, before its steps are under way.
     pub(super) fn guard_plan(&mut self, plan: &mut Plan) {
-        let deletions = plan.items.iter().filter(|item| is_deletion(&item.step.operation)).count() as u64;
+        let losses = plan.items.iter().filter(|item| item.is_loss);
+        let losses: Vec<RelPath> = losses.map(|item| item.step.operation.at().clone()).collect();
         let is_idle = plan.items.is_empty() && self.fetch.is_idle() && !self.remote.is_busy();
-        let left = std::mem::take(&mut plan.left);
+        let left = (std::mem::take(&mut plan.left), plan.left_places);
         let end = plan.cursor.is_none().then_some(is_idle);
-        let turns = self.guard.handle_planned(deletions, left, end);
+        let turns = self.guard.handle_planned(losses, left, end);
         self.tell_turns(turns);
     }
 

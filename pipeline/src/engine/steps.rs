@@ -6,7 +6,6 @@ use super::remote::Stuck;
 use super::tell::happenings;
 use super::wake::Wake;
 use crate::jobs::plan::Plan;
-use crate::jobs::plan::withhold::is_deletion;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::{Operation, Outcome, Source, Step};
@@ -49,9 +48,7 @@ impl Engine {
                 Operation::PutFile { source: Source::Staged(hash), .. } => self.fetch.unstage(hash),
                 _ => {}
             }
-            if is_deletion(&step.operation) {
-                self.guard.deletion_over(outcome == Outcome::Done);
-            }
+            self.guard.step_over(&path, outcome == Outcome::Done);
             let place = step.place.clone();
             match outcome {
                 Outcome::Done => {
@@ -102,8 +99,8 @@ impl Engine {
 
     /// Places are marked and nothing is under way for them: they are looked at again after a while.
     pub(super) fn retry_later(&mut self, now: Instant) {
-        let (held, waiting) = self.guard.left_places();
-        let is_left = self.ledger.dirty > held + waiting && self.remote.is_idle() && self.fetch.is_idle();
+        let is_left =
+            self.ledger.dirty > self.guard.left_places() && self.remote.is_idle() && self.fetch.is_idle();
         if is_left && !self.wakes.is_armed(Wake::Retry) {
             let pause = RETRY_AFTER.saturating_mul(1 << self.remote.idle_tries().min(3));
             self.wakes.arm(Wake::Retry, now, pause);

@@ -36,6 +36,8 @@ pub struct Item {
     pub step: Step,
     /// The content that it needs.
     pub content: Option<Needed>,
+    /// It takes away what a member has deleted, and the bytes stand nowhere else.
+    pub is_loss: bool,
 }
 
 /// A content and who says so.
@@ -63,6 +65,8 @@ pub struct Plan {
     pub again: bool,
     /// What was left alone for the guard, by who made it.
     pub left: BTreeMap<PeerId, Withheld>,
+    /// At how many marked places that was.
+    pub left_places: u64,
 }
 
 /// Plans at most about `limit` steps, leaving alone the places in `busy` and what `leave` says.
@@ -125,7 +129,10 @@ pub(super) fn plan_and_list(
     let dirty = planner.edit.view().dirty_len()?;
     let Planner { edit, items, again, left, .. } = planner;
     edit.commit()?;
-    Ok((Plan { items, cursor, dirty, again, left: left.by }, left.things.unwrap_or_default()))
+    Ok((
+        Plan { items, cursor, dirty, again, left: left.by, left_places: left.places },
+        left.things.unwrap_or_default(),
+    ))
 }
 
 /// Where a group of directories is on disk, or will be once the plan so far is done.
@@ -173,6 +180,7 @@ impl Planner<'_, '_> {
             return Ok(());
         }
         let before = self.items.len();
+        self.left.is_touched = false;
         let is_settled = match self.home_of(&place.parent)? {
             Some(home) => self.mend(place, &home)?,
             None if group(&self.edit, &place.parent)?.is_empty() => self.clear_below_dead(place)?,
@@ -180,6 +188,7 @@ impl Planner<'_, '_> {
             None => false,
         };
         if !is_settled {
+            self.left.places += u64::from(self.left.is_touched);
             return Ok(());
         }
         let mut own = self.items[before..].iter_mut().filter(|item| item.place == *place);
@@ -278,6 +287,6 @@ impl Planner<'_, '_> {
             self.taken.insert(step.operation.at().clone());
         }
         self.planned.insert(place.clone());
-        self.items.push(Item { place: place.clone(), step, content });
+        self.items.push(Item { place: place.clone(), step, content, is_loss: false });
     }
 }

@@ -55,7 +55,7 @@ pub enum Seen {
     },
 }
 
-/// How many files and links are gone.
+/// How many files and links are gone whose bytes stand nowhere else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Loss {
     /// With this one: itself, or all that a directory held.

@@ -5,7 +5,7 @@ use super::tables::{ReadTx, Row, StoreError, Table};
 use crate::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_core::chunk::manifest::{Chunk, Manifest, ManifestRoot};
 use dunlin_core::chunk::seal::open;
-use dunlin_core::content::State;
+use dunlin_core::content::{Body, State};
 use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, FolderId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::chain::{Known, LedgerFault, LedgerRead};
 use dunlin_core::ledger::entry::SignedEntry;
@@ -266,6 +266,20 @@ impl<'a> View<'a> {
     /// How many places are marked.
     pub fn dirty_len(&self) -> Result<u64, StoreError> {
         self.0.len(Table::Dirty)
+    }
+
+    /// True if another thing on this disk holds the same bytes as a row's file does: were this one gone, nothing
+    /// would be lost. An empty file has nothing that another one could hold for it.
+    pub fn stands_elsewhere(&self, row: &DiskRow) -> Result<bool, StoreError> {
+        let Body::File(content) = &row.body else { return Ok(false) };
+        let first = match &content.manifest {
+            None => Some(content.hash),
+            Some(manifest) => self.manifest_chunk(manifest, 0)?.map(|chunk| chunk.hash),
+        };
+        let place = first.filter(|_| content.size > 0).map(|hash| self.chunk_place(&hash)).transpose()?;
+        let Some(place) = place.flatten().filter(|place| place.node != row.node) else { return Ok(false) };
+        let Some(spot) = self.located(&place.node, place.shown_as)? else { return Ok(false) };
+        Ok(self.disk_row(&spot)?.is_some_and(|other| other.body == row.body))
     }
 
     /// Where a chunk's bytes were last seen.

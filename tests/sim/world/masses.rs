@@ -48,7 +48,7 @@ pub(super) fn encryptor(world: &mut World, time: u32) -> Result<(), Failure> {
     judge(world, time, &before)
 }
 
-/// Another branch, directories that move, an import, and new tags in all that was imported.
+/// Another branch, copies in place of what they were made of, directories that move, an import, and new tags in all that was imported.
 pub(super) fn ordinary(world: &mut World, _: u32) -> Result<(), Failure> {
     begin(world, 0)?;
     world.act(0, |disk| {
@@ -59,6 +59,17 @@ pub(super) fn ordinary(world: &mut World, _: u32) -> Result<(), Failure> {
         }
     })?;
     not_held(world, "another branch")?;
+    let old = files(&world.devices[0].disk.state());
+    world.act(0, |disk| {
+        let Ok(copied) = disk.make(ROOT, b"copied", Kind::Directory, 0o755, false) else { return };
+        for (dir, name) in &old {
+            let bytes = disk.lookup(*dir, name).map(|ino| disk.now[&ino].bytes.to_vec());
+            bytes.into_iter().for_each(|bytes| save(disk, copied, name, bytes));
+        }
+    })?;
+    world.go_on_until(world.now + 5_000 * MS)?;
+    world.act(0, |disk| old.iter().for_each(|name| remove(disk, name)))?;
+    not_held(world, "copies in place of what they were made of")?;
     world.act(0, |disk| {
         for dir in 0..DIRS {
             let (old, new) = (format!("dir {dir}"), format!("moved {dir}"));

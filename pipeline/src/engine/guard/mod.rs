@@ -18,6 +18,7 @@ use dunlin_core::canary::{self, Bug};
 use dunlin_core::id::PeerId;
 use dunlin_core::limits::HELD_TOLD;
 use dunlin_core::look::Look;
+use dunlin_core::path::RelPath;
 use dunlin_storage::disk::ShownAs;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::rows::{HeldRow, Hold, Word};
@@ -41,6 +42,8 @@ struct Pass {
     /// Its number; the next one begins when it ends.
     number: u64,
     left: BTreeMap<PeerId, Withheld>,
+    /// At how many places.
+    places: u64,
 }
 
 /// See the module's doc.
@@ -62,14 +65,15 @@ pub struct Guard {
     pass: Pass,
     /// What the last whole pass left, by who made it; those that are held excluded.
     waiting: BTreeMap<PeerId, u64>,
-    held_places: u64,
+    /// Places that the last whole pass left alone.
+    left_places: u64,
     waiting_since: Option<(u64, Instant)>,
     /// Deletions that may be done since they have been quiet for long enough.
     granted: u64,
     /// In which pass they were granted.
     granted_in: u64,
     /// Deletions of others that are being done.
-    under_way: u64,
+    under_way: BTreeSet<RelPath>,
     /// In which pass a hold began.
     began: BTreeMap<PeerId, u64>,
 }
@@ -100,11 +104,11 @@ impl Guard {
             there: Tally::default(),
             pass: Pass::default(),
             waiting: BTreeMap::new(),
-            held_places: 0,
+            left_places: 0,
             waiting_since: None,
             granted: 0,
             granted_in: 0,
-            under_way: 0,
+            under_way: BTreeSet::new(),
             began: BTreeMap::new(),
         }
     }
@@ -262,7 +266,8 @@ impl Guard {
             return Leave { deletions_max: u64::MAX, ..Leave::default() };
         }
         let done = self.there.sum(self.now);
-        let free = self.limits.free(done, self.on_disk).saturating_sub(done.deleted + self.under_way);
+        let free =
+            self.limits.free(done, self.on_disk).saturating_sub(done.deleted + self.under_way.len() as u64);
         let by = |word: Word| {
             let some = self.held.remote.iter().filter(|(_, hold)| hold.word == word);
             some.map(|(author, _)| *author).collect::<BTreeSet<PeerId>>()
@@ -276,12 +281,13 @@ impl Guard {
     /// true, nothing is under way. Gives what is held from now on, or no longer.
     pub fn handle_planned(
         &mut self,
-        deletions: u64,
-        left: BTreeMap<PeerId, Withheld>,
+        losses: Vec<RelPath>,
+        (left, places): (BTreeMap<PeerId, Withheld>, u64),
         end: Option<bool>,
     ) -> Vec<Turn> {
-        self.under_way += deletions;
-        self.granted = self.granted.saturating_sub(deletions);
+        self.pass.places += places;
+        self.granted = self.granted.saturating_sub(losses.len() as u64);
+        self.under_way.extend(losses);
         for (author, withheld) in left {
             self.pass.left.entry(author).or_default().add(withheld);
         }
@@ -297,9 +303,9 @@ impl Guard {
             self.granted = 0;
         }
         self.waiting.clear();
-        self.held_places = 0;
+        self.left_places = pass.places;
         let mut done = self.there.sum(self.now);
-        done.deleted += self.under_way;
+        done.deleted += self.under_way.len() as u64;
         for (author, left) in pass.left {
             let more = Losses { deleted: left.deleted, ..Losses::default() };
             let is_held = self.held.remote.iter().any(|(held, _)| *held == author);
@@ -308,7 +314,6 @@ impl Guard {
             }
             match self.held.remote.iter_mut().find(|(held, _)| *held == author) {
                 Some((_, hold)) => {
-                    self.held_places += left.deleted + left.rewritten;
                     let found = Hold { word: hold.word, ..left.hold() };
                     self.is_changed |= *hold != found;
                     *hold = found;
@@ -382,15 +387,14 @@ impl Guard {
         !self.waiting.is_empty()
     }
 
-    /// Places that a plan leaves alone until a person says otherwise, and those that wait to be quiet.
-    pub fn left_places(&self) -> (u64, u64) {
-        (self.held_places, self.waiting.values().sum())
+    /// Marked places that a plan leaves alone.
+    pub fn left_places(&self) -> u64 {
+        self.left_places
     }
 
-    /// A deletion of another's is done, or was refused.
-    pub fn deletion_over(&mut self, is_done: bool) {
-        self.under_way = self.under_way.saturating_sub(1);
-        if is_done {
+    /// A step is done, or was refused; it may be a deletion of another's.
+    pub fn step_over(&mut self, path: &RelPath, is_done: bool) {
+        if self.under_way.remove(path) && is_done {
             self.there.add(self.now, Losses { deleted: 1, ..Losses::default() });
         }
     }

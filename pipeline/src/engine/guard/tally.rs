@@ -18,7 +18,7 @@ const PIECE: Duration = Duration::from_secs(10);
 /// How long nothing more must come before what waits is done: at first, and once the bound is nearly reached.
 const QUIET_LEAST: Duration = Duration::from_secs(2);
 /// See [`QUIET_LEAST`].
-const QUIET_MOST: Duration = Duration::from_secs(60);
+const QUIET_MOST: Duration = Duration::from_secs(20);
 
 /// Losses, by kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -150,7 +150,7 @@ mod tests {
     fn a_quarter_is_held_and_a_small_share_is_not() {
         assert_eq!(judge(0, 1_200, 2_000), Verdict::Hold, "sixty in a hundred at once");
         assert_eq!(judge(0, 500, 2_000), Verdict::Hold, "just a quarter");
-        assert_eq!(judge(0, 80, 2_000), Verdict::Pass);
+        assert_eq!(judge(0, 40, 2_000), Verdict::Pass);
         assert_eq!(judge(0, 499, 2_000), Verdict::Wait(QUIET_LEAST));
         assert_eq!(judge(0, 99, 99), Verdict::Pass, "a folder of few files");
         assert_eq!(judge(0, 99, 120), Verdict::Wait(QUIET_LEAST));
@@ -177,7 +177,7 @@ mod tests {
                 Verdict::Hold => break,
             }
         }
-        assert_eq!(on_disk, 2_000 - 80, "less than five in a hundred are done when it is held");
+        assert_eq!(on_disk, 2_000 - 40, "less than five in a hundred are done when it is held");
         assert_eq!(limits.judge(tally.sum(now), deleted(waiting), on_disk), Verdict::Hold);
     }
 
@@ -220,7 +220,7 @@ mod tests {
     fn where_new_files_are_noise_fewer_deletions_pass_at_once() {
         let limits = HoldLimits::default();
         let done = Losses { new_noise: 1, ..Losses::default() };
-        assert_eq!((limits.free(Losses::default(), 2_000), limits.free(done, 2_000)), (80, 39));
+        assert_eq!((limits.free(Losses::default(), 2_000), limits.free(done, 2_000)), (40, 39));
         assert_eq!(limits.judge(done, deleted(39), 2_000), Verdict::Pass);
         assert_eq!(limits.judge(done, deleted(40), 2_000), Verdict::Wait(QUIET_LEAST));
     }

@@ -54,6 +54,10 @@ fn written(number: u64, before: Look, after: Look) -> Observed {
     Observed { seen, cut: Some(cut), is_taken_back: false }
 }
 
+fn paths(count: u64) -> Vec<RelPath> {
+    (0..count).map(path).collect()
+}
+
 fn left(deleted: u64) -> BTreeMap<PeerId, Withheld> {
     BTreeMap::from([(ALICE, Withheld { deleted, ..Withheld::default() })])
 }
@@ -140,32 +144,32 @@ fn what_was_held_and_said_outlasts_a_restart() {
 #[test]
 fn deletions_of_another_wait_until_it_is_quiet_and_then_pass() {
     let (mut guard, start) = (guard(), Instant::now());
-    assert_eq!(guard.leave().deletions_max, 80);
-    assert!(guard.handle_planned(80, left(100), Some(false)).is_empty());
+    assert_eq!(guard.leave().deletions_max, 40);
+    assert!(guard.handle_planned(paths(40), (left(100), 100), Some(false)).is_empty());
     assert!(guard.is_waiting() && guard.leave().deletions_max == 0);
-    (0..80).for_each(|_| guard.deletion_over(true));
+    (0..40).for_each(|number| guard.step_over(&path(number), true));
     let later = |seconds| start + Duration::from_secs(seconds);
-    guard.set_now(later(5), 1_920);
+    guard.set_now(later(3), 1_960);
     assert!(guard.see_whether_it_is_quiet().is_some_and(|left| !left.is_zero()), "more may come");
-    guard.set_now(later(70), 1_920);
+    guard.set_now(later(70), 1_960);
     assert_eq!(guard.see_whether_it_is_quiet(), Some(Duration::ZERO));
     assert_eq!(guard.leave().deletions_max, 100);
-    assert!(guard.handle_planned(100, BTreeMap::new(), Some(false)).is_empty());
+    assert!(guard.handle_planned(paths(100), (BTreeMap::new(), 0), Some(false)).is_empty());
     assert!(!guard.is_waiting() && guard.leave().deletions_max == 0);
 }
 
 #[test]
 fn a_mass_deletion_of_another_is_held_before_much_of_it_is_done() {
     let mut guard = guard();
-    let turns = guard.handle_planned(80, left(1_120), Some(false));
+    let turns = guard.handle_planned(paths(80), (left(1_120), 1_130), Some(false));
     assert!(turns.len() == 1 && guard.is_held());
     assert!(guard.leave().held.contains(&ALICE));
-    assert_eq!(guard.left_places(), (1_120, 0));
+    assert_eq!(guard.left_places(), 1_130);
     guard.decide(Word::Accepted);
     assert!(guard.leave().held.is_empty() && guard.leave().free_of.contains(&ALICE));
-    guard.handle_planned(1_120, BTreeMap::new(), Some(false));
+    guard.handle_planned(paths(1_120), (BTreeMap::new(), 0), Some(false));
     assert!(guard.leave().free_of.contains(&ALICE), "it is under way");
-    guard.handle_planned(0, BTreeMap::new(), Some(true));
+    guard.handle_planned(paths(0), (BTreeMap::new(), 0), Some(true));
     assert!(guard.leave().free_of.is_empty());
     assert_eq!(guard.leave().deletions_max, 0, "the last of them are not over");
 }

@@ -98,13 +98,12 @@ impl Planner<'_, '_> {
         path: RelPath,
         row: &DiskRow,
     ) -> Result<bool, JobError> {
-        if !self.may_delete(place, &path, row)? {
-            return Ok(false);
-        }
+        let Some(is_loss) = self.may_delete(place, &path, row)? else { return Ok(false) };
         let stays = self.what_stays(&path, row)?.map(Box::new);
         self.freed.insert(path.clone());
         let operation = Operation::Remove { at: path, expect: row.clone(), stays };
         self.push(place, Step::new(operation, None, Some(place.clone())), None);
+        self.items.last_mut().into_iter().for_each(|item| item.is_loss = is_loss);
         Ok(true)
     }
 

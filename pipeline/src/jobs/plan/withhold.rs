@@ -7,7 +7,6 @@ use dunlin_core::limits::HELD_TOLD;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{Place, TreeRead};
 use dunlin_storage::disk::{DiskRow, ShownAs};
-use dunlin_storage::folder::apply::Operation;
 use dunlin_storage::store::rows::{Hold, Word};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,11 +55,6 @@ impl Withheld {
     }
 }
 
-/// True for a step that takes away what a member has deleted.
-pub fn is_deletion(operation: &Operation) -> bool {
-    matches!(operation, Operation::Remove { expect, stays: None, .. } if expect.shown_as == ShownAs::Main)
-}
-
 /// What a plan has left alone so far.
 #[derive(Default)]
 pub(super) struct Left {
@@ -68,6 +62,10 @@ pub(super) struct Left {
     pub by: BTreeMap<PeerId, Withheld>,
     /// The things themselves, if they are asked for.
     pub things: Option<Vec<(RelPath, DiskRow)>>,
+    /// Places that something of it is at, or below.
+    pub places: u64,
+    /// Something was left alone at the place that is looked at.
+    pub is_touched: bool,
     /// Deletions that the plan does.
     deletions: u64,
 }
@@ -92,20 +90,24 @@ impl Left {
 }
 
 impl Planner<'_, '_> {
-    /// True if what a member deleted may go from here.
+    /// Whether what a member deleted may go from here (`None`: it may not), and whether it is a loss.
     pub(super) fn may_delete(
         &mut self,
         place: &Place,
         path: &RelPath,
         row: &DiskRow,
-    ) -> Result<bool, JobError> {
+    ) -> Result<Option<bool>, JobError> {
         let Some(author) = self.deleted_by(row)?.filter(|author| !self.leave.free_of.contains(author)) else {
-            return Ok(true);
+            return Ok(Some(false));
         };
+        if self.edit.view().stands_elsewhere(row)? {
+            return Ok(Some(false));
+        }
         if !self.leave.held.contains(&author) && self.left.deletions < self.leave.deletions_max {
             self.left.deletions += 1;
-            return Ok(true);
+            return Ok(Some(true));
         }
+        self.left.is_touched = true;
         // One that is found by way of its directory is counted where it has its own place.
         let own = self.edit.node(&row.node)?.and_then(|node| node.at).filter(|own| own != place);
         let is_counted_elsewhere = match own {
@@ -115,7 +117,7 @@ impl Planner<'_, '_> {
         if !is_counted_elsewhere {
             self.left.note(author, path, row, true);
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Who deleted the file that a row shows; `None`: it lives, or it is a copy.
@@ -128,6 +130,7 @@ impl Planner<'_, '_> {
     /// True if what `author` wrote may be put over what stands there.
     pub(super) fn may_put_over(&mut self, author: PeerId, path: &RelPath, over: Option<&DiskRow>) -> bool {
         let Some(row) = over.filter(|_| self.leave.held.contains(&author)) else { return true };
+        self.left.is_touched = true;
         self.left.note(author, path, row, false);
         false
     }

@@ -9,6 +9,7 @@ use crate::disk::DiskRow;
 use crate::folder::fs::{self, FsError, Standing};
 use crate::folder::root::check_root;
 use crate::folder::seen::{Loss, ScanTrouble, Seen};
+use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::path::{Name, RelPath};
 use std::collections::BTreeSet;
@@ -49,13 +50,15 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Files and links that a row's thing is, or holds by the rows.
+    /// Files and links that a row's thing is, or holds by the rows. What was moved so that no look saw both ends has
+    /// become a new thing elsewhere by now, and is not lost.
     pub(super) fn files_of(&self, row: &DiskRow) -> Result<u64, ScanError> {
-        let Some(dir) = row.dir else { return Ok(1) };
+        let is_lost = |row: &DiskRow| Ok::<_, ScanError>(!View(&*self.store.read()?).stands_elsewhere(row)?);
+        let Some(dir) = row.dir else { return Ok(u64::from(is_lost(row)?)) };
         let (mut open, mut files) = (vec![dir], 0);
         while let Some(dir) = open.pop() {
             for (_, row) in self.rows(Some(dir))? {
-                files += u64::from(row.dir.is_none());
+                files += u64::from(row.dir.is_none() && is_lost(&row)?);
                 open.extend(row.dir);
             }
         }
