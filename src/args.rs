@@ -28,6 +28,7 @@ pub enum Command {
     Conflicts(Conflicts),
     Held(Held),
     Events(Events),
+    Folder(Folder),
     Id(Id),
     Scan(Scan),
     Scrub(Scrub),
@@ -174,6 +175,48 @@ pub struct Log {
     /// show at most so many events, the latest (100)
     #[argh(option, default = "100")]
     pub limit: usize,
+}
+
+/// list the folders of this device; have one rest, and go on
+#[derive(FromArgs)]
+#[argh(subcommand, name = "folder")]
+pub struct Folder {
+    #[argh(subcommand)]
+    pub action: FolderAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum FolderAction {
+    List(FolderList),
+    Pause(FolderPause),
+    Resume(FolderResume),
+}
+
+/// list the folders of this device, and how each is doing
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct FolderList {}
+
+/// have a folder rest: nothing is read, sent or written until it is resumed, also after a restart
+#[derive(FromArgs)]
+#[argh(subcommand, name = "pause")]
+pub struct FolderPause {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// for so long, as 30m, 2h or 7d; then it goes on by itself
+    #[argh(option, long = "for")]
+    pub span: Option<String>,
+}
+
+/// have a folder go on that rests, or that has failed
+#[derive(FromArgs)]
+#[argh(subcommand, name = "resume")]
+pub struct FolderResume {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
 }
 
 /// show what happens in the folders that are served: the events that are kept, and with --follow those to come

@@ -176,6 +176,8 @@ pub const SERVES_IN_FLIGHT: usize = 8;
 pub const SETTLE_STEPS: u64 = 8192;
 /// Sessions of one replica.
 pub const SESSIONS_MAX: usize = 64;
+/// Addresses at which one run looks for members.
+pub const DIALS_MAX: usize = 1024;
 /// Bytes of one request over the control socket; the longest has some paths.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one answer, as text and as JSON together; kept in memory until it is written.

@@ -5,7 +5,9 @@
 use crate::jobs::resolve::{Keep, ResolveError};
 use crate::service::{Problem, Progress};
 use dunlin_core::id::PeerId;
+use dunlin_core::ledger::event::Role;
 use dunlin_core::path::RelPath;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -37,6 +39,34 @@ pub enum Ask {
         /// What shall stay.
         keep: Keep,
     },
+    /// Make an invite; answered once that is signed, and the invite can be used.
+    Invite(Offer),
+    /// Look at the whole folder now, and come in sync with a member; answered once that is so.
+    Sync {
+        /// How long it may be connected to nobody.
+        alone_max: Duration,
+        /// Where members may be found besides.
+        dial: Vec<SocketAddr>,
+    },
+}
+
+/// An invite that is to be made. `Debug` hides the seed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Whoever has it can use the invite.
+    pub seed: [u8; 32],
+    /// What the invited may do.
+    pub role: Role,
+    /// Until when it is good: milliseconds since 1970.
+    pub not_after_ms: i64,
+    /// For how many devices.
+    pub uses: u32,
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Offer for {} {:?} until {}", self.uses, self.role, self.not_after_ms)
+    }
 }
 
 /// The answer to a question.
@@ -61,6 +91,19 @@ pub enum Answer {
     Decided(usize),
     /// To `Resolve`.
     Resolved(Result<(), ResolveError>),
+    /// To `Invite`.
+    Invited,
+    /// To `Sync`: what the run did since it was asked.
+    Synced {
+        /// False: nobody could be reached.
+        is_in_sync: bool,
+        /// The figures, counted from the question on.
+        progress: Progress,
+        /// Trouble with single files, all that there is.
+        problems: Vec<Problem>,
+        /// Changes are held.
+        is_held: bool,
+    },
 }
 
 /// How a run is doing.

@@ -10,7 +10,7 @@ use crate::error::{CommandError, Exit};
 use crate::home::Home;
 use crate::host::Looked;
 use crate::replica::{Replica, find_replica, shown};
-use crate::run::{Interrupt, Plan, Together, exit_of, launch, watch};
+use crate::run::{Interrupt, Plan, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
 use crate::steward::hold_limits;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
@@ -47,7 +47,7 @@ pub fn look_alone(
     };
     let running = launch(replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], None)?;
-    let reports = watch(vec![(shown(&replica.root), running)], Together::Yes, screen, None);
+    let reports = watch(vec![(shown(&replica.root), running)], screen, None);
     screen.report(command, &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
 }

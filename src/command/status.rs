@@ -1,5 +1,6 @@
 //! `status`: this device and its folders, as their stores have them, and how those that are served are doing.
 
+use super::folder::pause_text;
 use super::id::describe;
 use super::{absolutes, ask, held};
 use crate::answer::Answer;
@@ -9,6 +10,7 @@ use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, ReplicaDir};
 use crate::host::Live;
+use crate::pause::Pause;
 use crate::replica::{Replica, find_replicas, shown};
 use crate::show::{Screen, clean};
 use dunlin_core::id::PeerId;
@@ -16,6 +18,7 @@ use dunlin_core::ledger::membership::Membership;
 use dunlin_core::limits::PROBLEMS_TOLD;
 use dunlin_pipeline::ask::{Phase, ScrubState, State};
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
+use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_storage::store::rows::Word;
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
@@ -91,7 +94,8 @@ impl Sheet {
 }
 
 fn describe_folder(desk: &Desk, dir: ReplicaDir) -> Result<Sheet, CommandError> {
-    let live = desk.host.live(&dir.root);
+    let pause = dir.pause(now_ms());
+    let live = desk.host.live(&dir.root).or(pause.map(Live::Paused));
     let replica = desk.replica(dir)?;
     if !matches!(live, Some(Live::Going(_))) {
         // Who stopped since its root went away says so.
@@ -106,6 +110,7 @@ fn describe_folder(desk: &Desk, dir: ReplicaDir) -> Result<Sheet, CommandError> 
         describe_corrupt(&mut sheet, &view)?;
         view.members()?
     };
+    sheet.fact("until_ms", pause.and_then(Pause::until_ms));
     let conflicts = count_conflicts(&*replica.store)?;
     sheet.fact("conflicts", conflicts);
     if conflicts > 0 {
@@ -156,9 +161,11 @@ fn describe_store(
 }
 
 /// A word for programs and one for people on how a folder is doing.
-fn standing(live: Option<&Live>, needed: u64) -> (&'static str, String) {
+pub fn standing(live: Option<&Live>, needed: u64) -> (&'static str, String) {
     let state = match live {
         None => return ("not-served", "not served".to_owned()),
+        Some(Live::Paused(pause)) => return ("paused", pause_text(*pause)),
+        Some(Live::Ended(why)) => return ("stopped", format!("stopped: {}", clean(why))),
         Some(Live::Silent) => return ("stopped", "stopped, or stuck in its disk".to_owned()),
         Some(Live::Going(state)) => state,
     };
@@ -327,6 +334,8 @@ mod tests {
         for (live, needed, word, part) in [
             (None, 0, "not-served", "not served"),
             (Some(Live::Silent), 0, "stopped", "stopped"),
+            (Some(Live::Paused(Pause::Open)), 0, "paused", "until dunlin folder resume"),
+            (Some(Live::Ended("its disk is gone".to_owned())), 0, "stopped", "its disk is gone"),
             (Some(state(Phase::Scanning)), 0, "scanning", "0 looked at"),
             (Some(state(Phase::Syncing)), 7, "syncing", "7 needed; 2.00 KiB received"),
             (Some(state(Phase::Waiting)), 3, "waiting", "nobody is connected"),

@@ -2,6 +2,7 @@
 //! answers.
 
 use super::Engine;
+use super::await_sync::Waiting;
 use super::calm::agrees;
 use super::effect::{Effect, LedgerOrder};
 use super::event::LedgerState;
@@ -23,6 +24,8 @@ pub struct Asks {
     scans: BTreeMap<u64, Progress>,
     /// Those who wait until nothing is under way.
     calms: BTreeSet<u64>,
+    /// Those who wait until a member is in sync.
+    pub(super) syncs: BTreeMap<u64, Waiting>,
 }
 
 impl Engine {
@@ -38,6 +41,10 @@ impl Engine {
                 self.asks.scans.insert(ticket, self.progress);
                 self.local.rescan_all();
             }
+            Ask::Invite(offer) => {
+                self.effects.push_back(Effect::Ledger(LedgerOrder::Invite { ticket, offer }));
+            }
+            Ask::Sync { alone_max, dial } => self.begin_sync(now, ticket, alone_max, dial),
             Ask::Scrub => self.scrub_now(now, ticket),
             Ask::Accept { path } => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Accept { ticket, path }));
@@ -47,6 +54,13 @@ impl Engine {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Resolve { ticket, copy, keep }));
             }
         }
+    }
+
+    /// The invite is signed.
+    pub(super) fn handle_invited(&mut self, ticket: u64, state: LedgerState) {
+        self.set_ledger(state);
+        self.remote.want_plan();
+        self.effects.push_back(Effect::Reply { ticket, answer: Answer::Invited });
     }
 
     /// The conflict is resolved, or why not.
@@ -135,14 +149,14 @@ impl Engine {
         }
     }
 
-    fn problems_told(&self, limit: usize) -> Vec<Problem> {
+    pub(super) fn problems_told(&self, limit: usize) -> Vec<Problem> {
         let problems = self.problems.iter().take(limit);
         problems.map(|(path, what)| Problem { path: path.clone(), what: what.clone() }).collect()
     }
 }
 
 /// What was done since `before`; what stands now stays.
-fn since(now: &Progress, before: &Progress) -> Progress {
+pub(super) fn since(now: &Progress, before: &Progress) -> Progress {
     Progress {
         scanning: now.scanning,
         scanned: now.scanned - before.scanned,

@@ -3,7 +3,7 @@
 //! An effect is an order, complete in itself; the hand that obeys has no opinion. Each order is
 //! answered by exactly one [`Event`](super::event::Event) unless its doc says otherwise.
 
-use crate::ask::Answer;
+use crate::ask::{Answer, Offer};
 use crate::jobs::plan::withhold::Leave;
 use crate::jobs::record::Observed;
 use crate::jobs::resolve::Keep;
@@ -81,6 +81,13 @@ pub enum LedgerOrder {
         copy: RelPath,
         /// What shall stay.
         keep: Keep,
+    },
+    /// Make an invite. Answered by `Invited`.
+    Invite {
+        /// Of the question.
+        ticket: u64,
+        /// What it offers.
+        offer: Offer,
     },
     /// Write again, as it stands here, what the held changes of these members would take away. Answered by
     /// `Reasserted`.

@@ -44,6 +44,13 @@ pub enum Event {
         /// The ledger's state after it.
         state: LedgerState,
     },
+    /// The answer to `Invite`.
+    Invited {
+        /// Of the question.
+        ticket: u64,
+        /// The ledger's state after it.
+        state: LedgerState,
+    },
     /// The answer to `Reassert`.
     Reasserted {
         /// Whose changes.

@@ -14,6 +14,7 @@
 //! `tell` says what happened.
 
 mod asks;
+mod await_sync;
 mod background;
 mod calm;
 mod doubt;
@@ -229,6 +230,8 @@ impl Engine {
                 Wake::Scrub => self.scrub_on(now),
                 Wake::NobodyThere => self.nobody_there(),
                 Wake::Moment => self.answer_calms(now),
+                // `advance` sees who has waited for long enough.
+                Wake::Lonely => {}
                 Wake::Farewell => self.end_now(),
             }
         }
@@ -254,11 +257,7 @@ impl Engine {
             Event::Scrubbed(result) => self.handle_scrubbed(now, result),
             Event::Accepted { ticket, path, was_corrupt } => self.handle_accepted(ticket, path, was_corrupt),
             Event::Root(result) => self.handle_root(now, result),
-            Event::Seen(batch) => {
-                self.progress.scanned += batch.len() as u64;
-                let batch = self.doubts.sift(now, batch);
-                self.local.handle_seen(batch);
-            }
+            Event::Seen(batch) => self.handle_seen(now, batch),
             Event::ScanDone(result) => self.handle_scan_done(now, result),
             Event::Cut(results) => self.handle_cut(now, results),
             Event::Recorded(recorded, state) => {
@@ -274,6 +273,7 @@ impl Engine {
                 self.remote.want_plan();
                 self.merging.want();
             }
+            Event::Invited { ticket, state } => self.handle_invited(ticket, state),
             Event::Resolved { ticket, result, state } => self.handle_resolved(ticket, result, state),
             Event::Merged(merged, state) => self.handle_merged(now, merged, state),
             Event::Reasserted { authors, written, state } => self.handle_reasserted(&authors, written, state),
@@ -321,6 +321,7 @@ impl Engine {
         self.answer_patient(now);
         self.check_calm(now);
         self.keep_held();
+        self.answer_syncs(now);
         self.progress.needed = self.ledger.dirty;
         self.progress.scanning = self.local.is_scanning();
         self.progress.peers = self.sessions.values().filter(|s| s.is_open()).count() as u32;
@@ -398,6 +399,12 @@ impl Engine {
             self.remote.want_plan();
         }
         self.ledger = state;
+    }
+
+    fn handle_seen(&mut self, now: Instant, batch: Vec<dunlin_storage::folder::seen::Seen>) {
+        self.progress.scanned += batch.len() as u64;
+        let batch = self.doubts.sift(now, batch);
+        self.local.handle_seen(batch);
     }
 
     fn handle_scan_done(

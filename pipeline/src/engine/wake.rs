@@ -30,6 +30,8 @@ pub enum Wake {
     Scrub,
     /// People who wait for calm have waited long enough.
     Moment,
+    /// People who wait for a member have perhaps waited long enough.
+    Lonely,
     /// A one-shot run has found nobody for too long.
     NobodyThere,
     /// A session that is closing gets no more time.

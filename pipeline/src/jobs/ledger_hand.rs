@@ -3,7 +3,7 @@
 //! Rooms and simulator run this same code; it knows no thread, channel or clock.
 
 use super::JobError;
-use super::admit::{add_member, admit};
+use super::admit::{add_member, admit, forget_stale_invites, invite};
 use super::ledger_state::{ledger_state, load};
 use super::merge::merge_texts;
 use super::plan::plan;
@@ -11,6 +11,7 @@ use super::record::record;
 use super::resolve::{ResolveError, resolve};
 use super::take_back::reassert;
 use super::texts::read_texts;
+use crate::ask::Offer;
 use crate::engine::effect::LedgerOrder;
 use crate::engine::event::{Event, FoundManifest};
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
@@ -62,10 +63,7 @@ impl LedgerHand {
                 let written = reassert(store, &self.identity, &authors, wall_ms)?;
                 Some(Event::Reasserted { authors, written, state: ledger_state(store)? })
             }
-            LedgerOrder::KeepHeld(held) => {
-                self.edit(|edit| Ok(edit.put_held(&held)?))?;
-                None
-            }
+            LedgerOrder::KeepHeld(held) => self.keep(|edit| Ok(edit.put_held(&held)?))?,
             LedgerOrder::Merge { by_all } => {
                 let merged = merge_texts(&self.folder, store, &self.identity, by_all, wall_ms)?;
                 Some(Event::Merged(merged, ledger_state(store)?))
@@ -77,6 +75,7 @@ impl LedgerHand {
                     result => Some(Event::Resolved { ticket, result, state: ledger_state(store)? }),
                 }
             }
+            LedgerOrder::Invite { ticket, offer } => Some(self.invite(ticket, offer, wall_ms)?),
             LedgerOrder::Load { conn, known, budget } => {
                 let (entries, known) = load(store, known, budget)?;
                 Some(Event::Loaded { conn, entries, known })
@@ -109,6 +108,23 @@ impl LedgerHand {
                 None
             }
         })
+    }
+
+    fn invite(&self, ticket: u64, offer: Offer, wall_ms: i64) -> Result<Event, JobError> {
+        let store = &*self.store;
+        forget_stale_invites(store, wall_ms)?;
+        let Offer { seed, role, not_after_ms, uses } = offer;
+        invite(store, &self.identity, seed, role, not_after_ms, uses, wall_ms)?;
+        Ok(Event::Invited { ticket, state: ledger_state(store)? })
+    }
+
+    /// Without an answer.
+    fn keep(
+        &self,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<(), JobError>,
+    ) -> Result<Option<Event>, JobError> {
+        self.edit(change)?;
+        Ok(None)
     }
 
     fn edit(&self, change: impl FnOnce(&mut Edit<'_>) -> Result<(), JobError>) -> Result<(), JobError> {

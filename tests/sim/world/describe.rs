@@ -5,6 +5,7 @@ use dunlin_pipeline::engine::effect::LedgerOrder;
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::jobs::merge::Merged;
 use dunlin_storage::folder::apply::{Operation, Outcome, Step};
+use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::seen::Seen;
 use dunlin_transport::{Event as NetEvent, Lane};
 
@@ -52,17 +53,7 @@ pub fn describe_event(event: &Event) -> String {
             format!("stage {ticket} lacks {:?}, reused {reused}", missing.as_ref().map(Vec::len))
         }
         Event::StageFinished { ticket, result } => format!("stage {ticket} finished {result:?}"),
-        Event::Cut(results) => {
-            let words = results.iter().map(|(ticket, result)| match result {
-                Ok(cut) => format!(
-                    "{ticket}: {}{}",
-                    cut.digest.content.hash.short(),
-                    if cut.racy { " racy" } else { "" }
-                ),
-                Err(error) => format!("{ticket}: {error}"),
-            });
-            format!("cut {}", words.collect::<Vec<_>>().join(", "))
-        }
+        Event::Cut(results) => describe_cuts(results),
         Event::Verified { entries, bad, .. } => format!("verified {}, {bad} bad", entries.len()),
         Event::Opened { ticket, result } => format!("opened {ticket}: {:?}", result.as_ref().map(Vec::len)),
         Event::Reused { owner, bytes } => format!("reused {owner}: {:?}", bytes.as_ref().map(Vec::len)),
@@ -72,10 +63,21 @@ pub fn describe_event(event: &Event) -> String {
         Event::Scrubbed(_) | Event::Accepted { .. } => describe_look(event),
         Event::Net(event) => describe_net(event),
         Event::Ask { ticket, ask } => format!("question {ticket}: {ask:?}"),
+        Event::Invited { ticket, .. } => format!("an invite is made, {ticket}"),
         Event::Resolved { ticket, result, .. } => format!("resolved {ticket}: {result:?}"),
         Event::Stop => "stop".into(),
         Event::Failed(text) => format!("failed: {text}"),
     }
+}
+
+fn describe_cuts(results: &[(u64, Result<Cut, CutError>)]) -> String {
+    let words = results.iter().map(|(ticket, result)| match result {
+        Ok(cut) => {
+            format!("{ticket}: {}{}", cut.digest.content.hash.short(), if cut.racy { " racy" } else { "" })
+        }
+        Err(error) => format!("{ticket}: {error}"),
+    });
+    format!("cut {}", words.collect::<Vec<_>>().join(", "))
 }
 
 fn describe_look(event: &Event) -> String {
@@ -138,6 +140,7 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::Reassert(authors) => format!("writes again what {} others changed", authors.len()),
         LedgerOrder::KeepHeld(held) => format!("keeps {held:?}"),
         LedgerOrder::Resolve { copy, keep, .. } => format!("resolves {copy}, keeps {keep:?}"),
+        LedgerOrder::Invite { offer, .. } => format!("makes an invite: {offer:?}"),
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),
         LedgerOrder::AddMember { .. } => "adds a member".to_owned(),
         LedgerOrder::KeepSecret(_) => "keeps the secret".to_owned(),
