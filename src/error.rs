@@ -20,6 +20,8 @@ pub enum Exit {
     Usage = 2,
     /// Conflict copies remain.
     Conflicts = 3,
+    /// A mass change is held.
+    Held = 4,
     /// Nobody could be reached.
     NoPeer = 5,
     /// The other side refused us.
@@ -40,6 +42,7 @@ impl Exit {
             Exit::SomeFailed,
             Exit::Usage,
             Exit::Conflicts,
+            Exit::Held,
             Exit::NoPeer,
             Exit::Refused,
             Exit::Attention,

@@ -191,7 +191,9 @@ fn stage_of(progress: &Progress) -> String {
 fn level_of(notice: &Notice) -> Level {
     match notice {
         Notice::Refused { .. } => Level::ERROR,
-        Notice::Problem(_) | Notice::Watching { .. } => Level::WARN,
+        Notice::Problem(_) | Notice::Healed { .. } | Notice::Held { .. } | Notice::Watching { .. } => {
+            Level::WARN
+        }
         _ => Level::INFO,
     }
 }
@@ -211,6 +213,13 @@ pub fn as_text(name: &str, notice: &Notice) -> Option<String> {
         Notice::Disconnected { peer, reason } => format!("{name}: lost {}: {}", peer.short(), clean(reason)),
         Notice::Refused { text } => format!("{name}: refused: {}", clean(text)),
         Notice::Problem(problem) => format!("{name}: {}: {}", problem.path, problem.what),
+        Notice::Healed { path } => {
+            format!("{name}: {path}: it has its content again; the corrupt bytes are in .dunlin/history")
+        }
+        Notice::Scrubbed { files, bytes, found } => {
+            let bytes = HumanBytes(*bytes);
+            format!("{name}: read all bytes again: {files} files, {bytes}, {found} of them corrupt")
+        }
         Notice::InSync { peer } => format!("{name}: in sync with {}", peer.short()),
         Notice::Watching { directories, watched } if watched < directories => format!(
             "{name}: {watched} of {directories} directories are watched; changes in the others are found within a minute or so"
@@ -222,6 +231,10 @@ pub fn as_text(name: &str, notice: &Notice) -> Option<String> {
             HumanBytes(*bound)
         ),
         Notice::Room { .. } => format!("{name}: there is room again"),
+        Notice::Held { author, deleted, rewritten, is_held: true } => {
+            format!("{name}: {}", crate::command::held::words(author.is_none(), *deleted, *rewritten))
+        }
+        Notice::Held { .. } => format!("{name}: held no longer"),
         Notice::Ended(Ended::Failed(why)) => format!("{name}: stopped: {}", clean(why)),
         Notice::Listening { .. }
         | Notice::Unreachable { .. }
@@ -256,6 +269,14 @@ pub fn as_json(name: &str, notice: &Notice) -> Option<Value> {
         Notice::Room { is_short, free, bound } => {
             json!({ "event": "room", "folder": name, "short": is_short, "free": free, "bound": bound })
         }
+        Notice::Healed { path } => json!({ "event": "healed", "folder": name, "path": path }),
+        Notice::Scrubbed { files, bytes, found } => {
+            json!({ "event": "scrubbed", "folder": name, "files": files, "bytes": bytes, "found": found })
+        }
+        Notice::Held { author, deleted, rewritten, is_held } => json!({
+            "event": "held", "folder": name, "held": is_held, "author": author.map(|peer| peer.to_string()),
+            "deleted": deleted, "rewritten": rewritten,
+        }),
         Notice::InSync { peer } => json!({ "event": "in-sync", "folder": name, "peer": peer.to_string() }),
         Notice::Ended(Ended::Failed(why)) => {
             json!({ "event": "ended", "folder": name, "ended": "failed", "why": why })
@@ -287,11 +308,14 @@ fn report_json(name: &str, report: &Report) -> Value {
         "bytes_received": p.bytes_received,
         "bytes_reused": p.bytes_reused,
         "applied": p.applied,
+        "corrupt": p.corrupt,
+        "healed": p.healed,
         "needed": p.needed,
         "entries_signed": p.entries_signed,
         "entries_received": p.entries_received,
         "conflicts": report.conflicts,
         "problems": problems,
+        "held": report.is_held,
     })
 }
 
@@ -311,6 +335,9 @@ fn report_text(name: &str, report: &Report) -> String {
         HumanBytes(p.bytes_sent),
         HumanBytes(p.bytes_reused)
     );
+    if report.is_held {
+        text += "; changes are held, dunlin held list shows them";
+    }
     match report.conflicts {
         0 => {}
         1 => text += "; 1 conflict copy",

@@ -9,7 +9,8 @@ use dunlin_core::limits::ANSWER_BYTES_MAX;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 
-/// Has the program that serves this home answer, and shows what it says. `None`: nobody serves it.
+/// Has the program that serves this home answer, and shows what it says. `None`: nobody serves it, or who
+/// serves a folder of it has nothing to do with the request.
 pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Option<Exit>, CommandError> {
     let Some(stream) = connect(home)? else { return Ok(None) };
     let line = request.encode() + "\n";
@@ -32,6 +33,8 @@ pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Option<Exi
         match Reply::parse(&line).ok_or_else(other_version)? {
             Reply::Line(line) => line.show(screen),
             Reply::Alive => {}
+            // It has nothing to do with that.
+            Reply::End(Err(error)) if error.exit == Exit::NoDaemon => return Ok(None),
             Reply::End(result) => return result.map(Some),
             Reply::Greeting { .. } => return Err(other_version()),
         }

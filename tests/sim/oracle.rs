@@ -20,6 +20,10 @@ pub struct Oracle {
     /// Contents that a user overwrote or deleted where he saw them, by device.
     destroyed: BTreeSet<(usize, Hash)>,
     superseded: BTreeSet<Hash>,
+    /// Bytes that came of others by a flipped bit.
+    rotten: BTreeMap<Hash, Hash>,
+    /// Contents of which a flipped bit was in the only copy.
+    lost: BTreeSet<Hash>,
     /// The texts among all bytes that ever stood under a name, of which some may stand nowhere any more.
     texts: BTreeMap<Hash, Arc<Vec<u8>>>,
 }
@@ -44,6 +48,13 @@ impl Oracle {
                     self.superseded.insert(hash);
                     self.destroyed.insert((device, hash));
                     gone.push(hash);
+                    // Who takes rotten bytes away means what stood there.
+                    for meant in self.meant_by(hash) {
+                        self.wanted.remove(&meant);
+                        self.superseded.insert(meant);
+                        self.destroyed.insert((device, meant));
+                        gone.push(meant);
+                    }
                     said.push(format!("has taken {} away", short(&hash)));
                 }
                 Deed::Said(words) => said.push(words),
@@ -59,6 +70,47 @@ impl Oracle {
             }
         }
         said
+    }
+
+    /// A bit flipped: where `old` stood, `new` stands. What stood nowhere else is lost, and what stands there now must
+    /// be kept as well.
+    pub fn rot(&mut self, old: Hash, new: Bytes, disks: &[&State]) {
+        self.allow(new.clone());
+        let new = new.hash;
+        self.must.insert(new);
+        self.rotten.insert(new, old);
+        if !disks.iter().any(|disk| disk.reachable(true).contains(&old)) {
+            self.must.remove(&old);
+            self.wanted.remove(&old);
+            self.lost.insert(old);
+        }
+    }
+
+    /// True if a flipped bit was in the only copy of that content.
+    pub fn is_lost(&self, hash: &Hash) -> bool {
+        self.lost.contains(hash)
+    }
+
+    /// Rotten bytes count as somebody's from now on: what stood there before is superseded.
+    pub fn concede(&mut self, hash: &Hash) {
+        for meant in self.meant_by(*hash) {
+            self.wanted.remove(&meant);
+            self.superseded.insert(meant);
+        }
+    }
+
+    fn meant_by(&self, hash: Hash) -> Vec<Hash> {
+        std::iter::successors(self.rotten.get(&hash), |hash| self.rotten.get(*hash)).copied().collect()
+    }
+
+    /// True if the bytes that came out in place of others are those, with flipped bits.
+    pub fn is_rotten(&self, hash: &Hash, of: &Hash) -> bool {
+        self.meant_by(*hash).contains(of)
+    }
+
+    /// True if that content must be somewhere.
+    pub fn must_be_kept(&self, hash: &Hash) -> bool {
+        self.must.contains(hash)
     }
 
     fn allow(&mut self, content: Bytes) {
@@ -156,6 +208,6 @@ impl Oracle {
     }
 }
 
-fn short(hash: &Hash) -> String {
+pub fn short(hash: &Hash) -> String {
     hash.iter().take(4).map(|b| format!("{b:02x}")).collect()
 }

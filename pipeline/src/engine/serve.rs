@@ -85,6 +85,8 @@ impl Engine {
     /// A file is not what the ledger says: it is read again, but not for ever if it never holds still.
     fn look_again(&mut self, now: Instant, path: RelPath) {
         if self.local.rescan_later(path.clone()) {
+            // Its stat may say nothing of it.
+            self.local.suspect(path);
             self.wakes.arm(Wake::Rescan, now, RESCAN_AFTER);
         } else {
             self.note_problem(path.to_string(), "it changes all the time".to_owned());
@@ -138,6 +140,14 @@ impl Engine {
         for waiting in self.fetch.take_hopeless(&sources) {
             self.set_stuck(Some(waiting.place), super::Stuck::ForNow);
         }
+    }
+
+    /// A run that asks nobody does without what only others have; true if there was something.
+    pub(super) fn give_up_peerless(&mut self) -> bool {
+        let taken = self.fetch.take_peerless();
+        let is_some = !taken.is_empty();
+        taken.into_iter().for_each(|waiting| self.set_stuck(Some(waiting.place), super::Stuck::ForGood));
+        is_some
     }
 
     fn credit(&mut self, conn: ConnId, bytes: u64) {

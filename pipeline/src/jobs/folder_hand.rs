@@ -9,7 +9,7 @@ use crate::engine::event::Event;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::{Content, Timestamp};
 use dunlin_core::path::RelPath;
-use dunlin_storage::folder::apply::{Operation, Outcome, Refusal, Step, apply, settle};
+use dunlin_storage::folder::apply::{Operation, Outcome, Refusal, Step, apply, settle, staged_look};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::ignore::Rules;
 use dunlin_storage::folder::left_over::holds_only_ignored;
@@ -19,6 +19,7 @@ use dunlin_storage::folder::root::{check_root, room_at_root};
 use dunlin_storage::folder::rules::{InForce, Lens, changed, refresh};
 use dunlin_storage::folder::scan::{ScanError, scan};
 use dunlin_storage::folder::scope::Scope;
+use dunlin_storage::folder::scrub::inspect;
 use dunlin_storage::folder::seen::{ScanReport, Seen};
 use dunlin_storage::folder::stage::Stage;
 use dunlin_storage::folder::survey::{Survey, survey};
@@ -62,6 +63,9 @@ impl FolderHand {
             FolderOrder::Survey(from) => {
                 Event::Surveyed(self.survey(from.as_ref(), now).map_err(|e| e.to_string()))
             }
+            FolderOrder::Inspect(paths) => {
+                Event::Inspected(inspect(folder, store, paths).map_err(|e| e.to_string()))
+            }
             FolderOrder::LookAtRoot => Event::Root(room_at_root(folder, store).map_err(|e| e.to_string())),
             FolderOrder::Apply(steps) => match self.apply_at_root(steps, now) {
                 Ok(results) => Event::Applied(results),
@@ -80,7 +84,10 @@ impl FolderHand {
             FolderOrder::StageFinish { ticket } => {
                 let stage = self.stages.lock().unwrap_or_else(|e| e.into_inner()).remove(&ticket);
                 let result = match stage {
-                    Some(stage) => stage.finish().map_err(|e| e.to_string()),
+                    Some(stage) => stage
+                        .finish()
+                        .map(|()| staged_look(folder, &stage.content().hash))
+                        .map_err(|e| e.to_string()),
                     None => Err("the staged file is gone".to_owned()),
                 };
                 Event::StageFinished { ticket, result }

@@ -93,6 +93,11 @@ impl Feed {
         Batch { lost: begin - wanted, last, is_closed: ring.is_closed, told }
     }
 
+    /// The number of the latest event, or the one before the first.
+    pub fn last(&self) -> u64 {
+        self.ring().next - 1
+    }
+
     /// Nothing more comes: whoever waits goes on.
     pub fn close(&self) {
         self.ring().is_closed = true;

@@ -12,17 +12,20 @@ mod folder;
 mod ledger;
 mod watch;
 
-use crate::engine::Config;
+use crate::engine::{Config, ScrubPlan};
 use crate::jobs::JobError;
 use crate::jobs::digest_hand::DigestHand;
 use crate::jobs::folder_hand::{FolderHand, Stages};
 use crate::jobs::ledger_hand::LedgerHand;
 use crate::jobs::ledger_state::{count_conflicts, ledger_state};
-use crate::service::{Ended, Goal, Notice, Progress, Report, Setup};
+use crate::service::{Ended, Goal, Notice, Progress, Report, ScrubPace, Setup};
 use crate::wiring::Wiring;
 use asks::Asker;
+use clock::now_ms;
 use crossbeam_channel::{Receiver, Sender};
 use digest::Digest;
+use dunlin_core::limits::SUSPECTS_MAX;
+use dunlin_core::path::RelPath;
 use dunlin_storage::folder::fs::{Folder, FsError};
 use dunlin_storage::folder::lookout::{Lookout, Nobody};
 use dunlin_storage::folder::rules::InForce;
@@ -34,8 +37,14 @@ use dunlin_transport::{Command, Event as NetEvent};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 use thiserror::Error;
 use watch::{Basket, Watch};
+
+/// A run reads no bytes again before it has gone on for so long, though a pass is due.
+const SCRUB_AFTER: Duration = Duration::from_secs(60);
+/// The same where there was no pass yet.
+const SCRUB_FIRST_AFTER: Duration = Duration::from_secs(3600);
 
 /// Why a run could not begin.
 #[derive(Debug, Error)]
@@ -99,6 +108,7 @@ impl Running {
             progress: Progress::default(),
             problems: Vec::new(),
             conflicts: 0,
+            is_held: false,
         })
     }
 }
@@ -136,8 +146,8 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         seen: wiring.seen.to,
         done: wiring.done.to.clone(),
     };
-    let hand = DigestHand { folder, store, stages };
-    let digest = Digest::new(hand, wiring.done.to).map_err(StartError::Thread)?;
+    let digest =
+        Digest::new(DigestHand { folder, store, stages }, wiring.done.to).map_err(StartError::Thread)?;
     let config = Config {
         identity: setup.identity,
         label: setup.label,
@@ -146,6 +156,8 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         dial: setup.dial,
         join: setup.join,
         goal: setup.goal,
+        scrub: scrub_plan(&*setup.store, setup.scrub)?,
+        hold: setup.hold,
     };
     let room = engine::Room {
         digest,
@@ -163,12 +175,8 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         asks: wiring.asks.from,
         stop: wiring.stop.from,
     };
-    let (orders, folder_orders) = (wiring.ledger.from, wiring.folder.from);
-    let others = vec![
-        spawn("dunlin-ledger", move || ledger.run(&orders))?,
-        spawn("dunlin-folder", move || hands.run(&folder_orders))?,
-        net,
-    ];
+    let ledger = spawn("dunlin-ledger", move || ledger.run(&wiring.ledger.from))?;
+    let others = vec![ledger, spawn("dunlin-folder", move || hands.run(&wiring.folder.from))?, net];
     let engine = spawn("dunlin-engine", move || room.run(config, state))?;
     Ok(Running {
         notices: wiring.notices.from,
@@ -200,6 +208,23 @@ fn lookout_of(setup: &Setup, basket: &Arc<Basket>) -> Arc<dyn Lookout> {
     } else {
         Arc::new(Nobody)
     }
+}
+
+/// When this run has to read all bytes again, by what earlier ones did.
+fn scrub_plan(store: &dyn Store, pace: ScrubPace) -> Result<ScrubPlan, JobError> {
+    let tx = store.read()?;
+    let view = View(&*tx);
+    let row = view.scrub()?;
+    let due = pace.every.map(|every| match row.ended_ms {
+        Some(ended) => {
+            let ago = Duration::from_millis(now_ms().saturating_sub(ended).max(0) as u64);
+            every.saturating_sub(ago).max(SCRUB_AFTER)
+        }
+        None => every.min(SCRUB_FIRST_AFTER),
+    });
+    let mut corrupt: Vec<RelPath> = view.corrupt_files()?.into_iter().map(|(path, _)| path).collect();
+    corrupt.truncate(SUSPECTS_MAX);
+    Ok(ScrubPlan { due, every: pace.every, rate: pace.rate, from: row.from, corrupt })
 }
 
 fn identity_of(store: &dyn Store) -> Result<(dunlin_core::id::FolderId, dunlin_core::id::ChainId), JobError> {

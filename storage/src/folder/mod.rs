@@ -17,6 +17,7 @@ pub mod root;
 pub mod rules;
 pub mod scan;
 pub mod scope;
+pub mod scrub;
 pub mod seen;
 pub mod stage;
 pub mod step;

@@ -137,6 +137,127 @@ def burst(stage, joiner, right, since):
     stage.note(f'{gap["lost"]} events lost to who slept, {len(late) - 1} kept')
 
 
+@contextlib.contextmanager
+def servers(stage, cable):
+    """Two devices that serve, without a folder at first."""
+    devices = [Device(stage.binary, stage.path(f'home-{side}'), side_of) for side, side_of in
+               (('left', cable.left), ('right', cable.right))]
+    serving = [device.start('--json', 'serve') for device in devices]
+    try:
+        for running in serving:
+            running.record_with('folders')
+        yield devices, serving
+    finally:
+        for running in serving:
+            if running.alive:
+                running.kill()
+
+
+def hand_over(devices, cable, left, right, *more):
+    """Shares and joins by two devices that serve; both commands return."""
+    shared = devices[0].run('--json', 'share', left)
+    check(shared.code == program.IN_SYNC, f'share hands over and returns: {shared.describe()}')
+    joined = devices[1].run('--json', 'join', shared.records[-1]['invite'], right, *more)
+    check(joined.code == program.IN_SYNC, f'join hands over and returns: {joined.describe()}')
+    return joined
+
+
+@scene('control: share, join and sync hand over to who serves', root=True, tools=NEEDS)
+def handing_over(stage):
+    """Folders come while it serves; a further invite; a second folder; sync waits, with the exit codes; who serves
+    nothing yet keeps on serving after a wrong invite."""
+    with Cable() as cable, servers(stage, cable) as (devices, serving):
+        left, right = stage.fresh('left'), stage.path('right')
+        put(left, 'first')
+        refused = devices[1].run('--json', 'join', 'dunlin://join#nonsense', right)
+        check(refused.code == program.USAGE, refused.describe())
+        hand_over(devices, cable, left, right)
+        wait_for(lambda: read(right, 'first') == 'text', 'the first file arrives')
+        again = devices[0].run('--json', 'share', left)
+        check(again.code == program.IN_SYNC and again.records[-1]['invite'], 'a served folder gives another invite')
+        taken = devices[0].run('--json', 'share', left, '--listen', '0.0.0.0:4711')
+        check(taken.code == program.USAGE and 'listen' in taken.complaint, taken.describe())
+        other_left, other_right = stage.fresh('other-left'), stage.path('other-right')
+        put(other_left, 'second', 'another')
+        joined = hand_over(devices, cable, other_left, other_right, '--once')
+        check(joined.report['event'] == 'report' and read(other_right, 'second') == 'another',
+              'with --once it waits until all is there')
+        put(left, 'third', 'sync me')
+        synced = devices[0].run('--json', 'sync', left)
+        check(synced.code == program.IN_SYNC, synced.describe())
+        check(read(right, 'third') == 'sync me', 'what was there when sync began is there when it ends')
+        check(len(devices[0].run('--json', 'sync').sides) == 2, 'without a name it is about all folders')
+        os.mkfifo(os.path.join(left, 'pipe'))
+        synced = devices[0].run('--json', 'sync', left)
+        check(synced.code == program.SOME_FAILED, f'sync tells of trouble: {synced.describe()}')
+        os.unlink(os.path.join(left, 'pipe'))
+        both = devices[0].run('--json', 'sync', left, stage.fresh('free'))
+        check(both.code == program.ATTENTION and 'served' in both.complaint, both.describe())
+        serving[1].interrupt()
+        alone = devices[0].run('--json', 'sync', left, '--wait', '1')
+        check(alone.code == program.NO_PEER, f'nobody is there: {alone.describe()}')
+        ended = serving[0].interrupt()
+        check(ended.code == program.IN_SYNC, f'it ends well: {ended.describe()}')
+        stranger = devices[1].start('--json', 'serve')
+        stranger.record_with('folders')
+        check(len(folders(devices[1])) == 2, 'what was handed over is served after a restart')
+        stranger.interrupt()
+
+
+@scene('control: a folder rests, also across a restart, and goes on by itself', root=True, tools=NEEDS)
+def resting(stage):
+    """Nothing moves while it rests; a time that was given ends it; a clock that is set back does not lengthen it."""
+    with Cable() as cable, servers(stage, cable) as (devices, serving):
+        left, right = stage.fresh('left'), stage.path('right')
+        put(left, 'first')
+        hand_over(devices, cable, left, right, '--once')
+        follower = Follower(devices[1])
+        paused = devices[1].run('--json', 'folder', 'pause', right)
+        check(paused.code == program.IN_SYNC and paused.report['until_ms'] is None, paused.describe())
+        follower.heard(event='paused')
+        check(folders(devices[1])[0]['state'] == 'paused', 'it is listed so')
+        check(folder_of(devices[1])['state'] == 'paused', 'and status says so')
+        put(left, 'second')
+        for refused in (('sync', right), ('share', right)):
+            ended = devices[1].run('--json', *refused)
+            check(ended.code == program.ATTENTION and 'resume' in ended.complaint, f'{refused}: {ended.describe()}')
+        serving[1].interrupt()
+        serving[1] = devices[1].start('--json', 'serve')
+        serving[1].record_with('folders')
+        time.sleep(1)
+        check(read(right, 'second') is None, 'it rests after a restart too')
+        check(devices[1].run('folder', 'resume', right).code == program.IN_SYNC, 'it goes on')
+        wait_for(lambda: read(right, 'second') == 'text', 'what it missed arrives')
+        paused = devices[1].run('--json', 'folder', 'pause', right, '--for', '3s')
+        put(left, 'third')
+        began = time.monotonic()
+        wait_for(lambda: read(right, 'third') == 'text', 'it goes on by itself')
+        took = time.monotonic() - began
+        stage.note(f'--for 3s: the next file {took:.1f} s later')
+        check(took > 2, f'it rested for 3 s, not {took:.1f}')
+        set_back(devices[1], right, serving)
+
+
+def set_back(device, right, serving):
+    """As if the clock had been set back by a day since the rest began: its end is a day too far."""
+    device.run('--json', 'folder', 'pause', right, '--for', '1h')
+    serving[1].interrupt()
+    [path] = [os.path.join(base, 'pause') for base, _, names in os.walk(device.home) if 'pause' in names]
+    with open(path) as file:
+        until, span = (int(word) for word in file.read().split())
+    with open(path, 'w') as file:
+        file.write(f'{until + 86_400_000} {span}')
+    serving[1] = device.start('--json', 'serve')
+    serving[1].record_with('folders')
+    left_ms = folders(device)[0]['until_ms'] - time.time() * 1000
+    check(0 < left_ms <= 3_600_000, f'it rests for an hour at most, not for {left_ms / 3_600_000:.1f}')
+
+
+def folders(device):
+    """What `folder list` says."""
+    return device.run('--json', 'folder', 'list').records
+
+
 def folder_of(device, root=None):
     """The folder's line of `status`."""
     found = [r for r in device.run('--json', 'status').records if r['event'] == 'folder']

@@ -17,6 +17,7 @@ use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::{Founding, found, invite, prepare};
+use dunlin_pipeline::service::HoldLimits;
 use dunlin_storage::store::memory::MemoryStore;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
@@ -32,7 +33,7 @@ impl World {
         plan.texts = if seed % 3 == 1 { 60 } else { 0 };
         plan.veils = if seed % 5 == 2 { 4 } else { 0 };
         plan.rules = if seed % 5 == 4 { 12 } else { 0 };
-        plan.hardships = Hardships::draw(seed);
+        plan.hardships = Hardships { rots: Hardships::rots(seed), ..Hardships::draw(seed) };
         if let Some(devices) = Hardships::crowd(seed) {
             plan.gather(devices);
         }
@@ -61,6 +62,8 @@ impl World {
             alone: BTreeSet::new(),
             inside_left,
             garbled_left,
+            rots: Vec::new(),
+            accepted: BTreeSet::new(),
         }
     }
 
@@ -114,10 +117,12 @@ impl World {
             addr: addr(index),
             dial: (0..self.plan.devices).filter(|i| *i != index).map(addr).collect(),
             invite: None,
+            hold: HoldLimits::default(),
             user: User::new(index, self.random.fork(), &self.plan),
             watcher: Watcher::default(),
             clock_offset: offset * 1_000_000_000,
             epoch: 0,
+            scrubs: self.plan.hardships.rots > 0,
             life: None,
         }
     }

@@ -6,8 +6,10 @@ mod checks;
 mod describe;
 mod dump;
 mod hardships;
+mod masses;
 mod merges;
 mod rooms;
+mod rots;
 pub mod scenarios;
 mod storm;
 mod twin;
@@ -54,6 +56,7 @@ pub enum What {
     Hang { pipe: u64, side: usize, reason: CloseReason },
     CutTooLong { one: usize, other: usize, cut: u64 },
     Deed(usize),
+    GiveUp(usize),
     Start(usize),
     Fault(storm::Fault),
 }
@@ -121,6 +124,10 @@ pub struct World {
     alone: BTreeSet<usize>,
     /// Deeds that may still happen in the middle of a call; each makes more work, in which more could happen.
     inside_left: u64,
+    /// Bits that flipped.
+    rots: Vec<rots::Rot>,
+    /// Rotten contents that users keep.
+    accepted: BTreeSet<[u8; 32]>,
     /// Frames that may still hold other bytes than they say.
     garbled_left: u64,
 }
@@ -194,6 +201,7 @@ impl World {
             What::Hang { pipe, side, reason } => self.hang_up(pipe, side, reason),
             What::CutTooLong { one, other, cut } => self.cut_too_long(one, other, cut),
             What::Deed(device) => self.deed(device),
+            What::GiveUp(device) => self.give_up(device),
             What::Start(device) => self.start(device),
             What::Fault(fault) => self.fault(fault),
         }

@@ -2,7 +2,7 @@
 //! next change of the program; a script stays what it is. Each ends like a run: calm, silence, and all that is
 //! checked there.
 
-use super::{Failure, MS, Outcome, What, World};
+use super::{Failure, MS, Outcome, What, World, masses};
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
 use crate::disk::{Deed, ROOT, State};
@@ -22,7 +22,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 1] = [
+pub const ALL: [Scenario; 4] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -30,13 +30,17 @@ pub const ALL: [Scenario; 1] = [
         times: 48,
         script: merge_of_what_moves,
     },
+    // INV-25, at both ends, at once and bit by bit, through restarts, and with each word that people can say.
+    Scenario { name: "most-of-a-folder-is-deleted", devices: 3, times: 24, script: masses::wipe },
+    Scenario { name: "most-of-a-folder-is-encrypted", devices: 3, times: 48, script: masses::encryptor },
+    Scenario { name: "a-days-mass-work", devices: 2, times: 1, script: masses::ordinary },
 ];
 
 impl Scenario {
     /// Tells the story for the `time`th time.
-    pub fn run(&self, time: u32, prints: bool) -> Outcome {
+    pub fn run(&self, time: u32, plant: Plant, prints: bool) -> Outcome {
         let plan = Plan::still(self.devices);
-        let world = World::of(plan, u64::from(time), Plant::Nothing, prints);
+        let world = World::of(plan, u64::from(time), plant, prints);
         world.run_to_end(|world| {
             world.found_and_join()?;
             for device in 0..world.devices.len() {
@@ -88,7 +92,7 @@ fn save(disk: &mut State, name: &[u8], bytes: Vec<u8>) {
 
 impl World {
     /// A user does something that the watcher tells at once.
-    fn act(&mut self, device: usize, act: impl FnOnce(&mut State)) -> Result<(), Failure> {
+    pub(super) fn act(&mut self, device: usize, act: impl FnOnce(&mut State)) -> Result<(), Failure> {
         self.set_clock(device);
         act(&mut self.devices[device].disk.clone().state());
         self.after_deeds(device)?;
