@@ -6,6 +6,7 @@ mod corrupt;
 pub mod edit;
 pub mod lmdb;
 pub mod memory;
+mod resident;
 pub mod rows;
 pub mod tables;
 #[cfg(test)]

@@ -192,6 +192,8 @@ pub struct Folder {
     stage: Dir,
     history: Dir,
     last_dir: Mutex<Option<(RelPath, Dir)>>,
+    /// The id that the marker should have, once the store was asked.
+    wanted_marker: Mutex<Option<[u8; 16]>>,
 }
 
 const MARKER: &str = "marker";
@@ -207,7 +209,8 @@ impl Folder {
         let control = open_or_make(&**root.dir(), CONTROL_DIR)?;
         let stage = open_or_make(&*control, "stage")?;
         let history = open_or_make(&*control, "history")?;
-        Ok(Self { root, path: path.to_owned(), control, stage, history, last_dir: Mutex::new(None) })
+        let (last_dir, wanted_marker) = (Mutex::new(None), Mutex::new(None));
+        Ok(Self { root, path: path.to_owned(), control, stage, history, last_dir, wanted_marker })
     }
 
     /// Where it is, for people.
@@ -245,8 +248,22 @@ impl Folder {
         self.root.room()
     }
 
+    /// The id that the marker should have: as `ask` says, which is asked until it knows. The root is looked at all
+    /// day, and LMDB writes into its lock file for each reader.
+    pub fn wanted_marker<E>(
+        &self,
+        ask: impl FnOnce() -> Result<Option<[u8; 16]>, E>,
+    ) -> Result<Option<[u8; 16]>, E> {
+        let mut wanted = self.wanted_marker.lock().unwrap_or_else(|e| e.into_inner());
+        if wanted.is_none() {
+            *wanted = ask()?;
+        }
+        Ok(*wanted)
+    }
+
     /// Writes the root's marker.
     pub fn set_marker(&self, id: &[u8; 16]) -> Result<(), FsError> {
+        *self.wanted_marker.lock().unwrap_or_else(|e| e.into_inner()) = None;
         let text: String = id.iter().map(|b| format!("{b:02x}")).collect();
         let _ = self.control.unlink_own(MARKER);
         let file = self.control.create(MARKER)?;
