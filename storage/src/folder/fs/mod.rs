@@ -79,6 +79,9 @@ pub trait DirHandle: Send + Sync {
     fn open_write(&self, name: &str) -> Result<File, FsError>;
     /// Creates a file of dunlin's own; it must not be there.
     fn create(&self, name: &str) -> Result<File, FsError>;
+    /// Makes a file of dunlin's own with the bytes of a file in `from`, which both share until one is written; it
+    /// must not be there. Most file systems cannot.
+    fn clone_file(&self, name: &str, from: &dyn DirHandle, other: &[u8]) -> Result<(), FsError>;
     /// Makes a link, with its time. Links have no mode of their own.
     fn make_link(&self, name: &str, target: &[u8], meta: &Meta) -> Result<(), FsError>;
     /// Makes a directory that only its owner can use.
