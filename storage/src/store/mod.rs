@@ -4,10 +4,12 @@
 mod contract;
 mod corrupt;
 pub mod edit;
+pub mod lifeline;
 pub mod lmdb;
 pub mod memory;
 pub mod rows;
 pub mod tables;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 pub mod view;
