@@ -4,6 +4,7 @@
 mod contract;
 mod corrupt;
 pub mod edit;
+pub mod lifeline;
 pub mod lmdb;
 pub mod memory;
 mod resident;
@@ -11,4 +12,5 @@ pub mod rows;
 pub mod tables;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 pub mod view;
