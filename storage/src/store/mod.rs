@@ -7,6 +7,7 @@ pub mod edit;
 pub mod lifeline;
 pub mod lmdb;
 pub mod memory;
+mod resident;
 pub mod rows;
 pub mod tables;
 #[cfg(test)]
