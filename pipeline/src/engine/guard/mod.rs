@@ -51,7 +51,7 @@ struct Pass {
 struct Import {
     /// From this disk, until a look at everything is over.
     here: bool,
-    /// From others, until a pass finds nothing to do.
+    /// From others, until nothing of theirs is left to do.
     there: bool,
 }
 
@@ -309,7 +309,6 @@ impl Guard {
     fn end_pass(&mut self, is_idle: bool) -> Vec<Turn> {
         let number = self.pass.number;
         let pass = std::mem::replace(&mut self.pass, Pass { number: number + 1, ..Pass::default() });
-        self.import.there &= !is_idle || self.on_disk == 0 || pass.places > 0;
         let mut turns = self.end_holds(&pass, is_idle);
         if self.granted_in < number {
             // Two passes had their chance.
@@ -393,6 +392,11 @@ impl Guard {
             self.waiting_since = None;
         }
         Some(left)
+    }
+
+    /// What others made is all done here.
+    pub fn handle_in_line(&mut self) {
+        self.import.there &= self.on_disk == 0;
     }
 
     /// True while it is open whether deletions of others are a mass change.

@@ -213,9 +213,9 @@ fn nor_is_what_fills_an_empty_folder_from_others() {
         let mut guard = Guard::new(HoldLimits::default(), HeldRow::default(), before, Instant::now());
         assert!((0..60).all(|_| guard.may_put(ALICE, None, noise).0));
         guard.set_now(Instant::now(), 2_060);
-        guard.handle_planned(Vec::new(), (BTreeMap::new(), 0), Some(true));
         guard.handle_planned(Vec::new(), (left(60), 60), Some(false));
         assert_eq!(guard.is_held(), is_held, "{before} before");
+        guard.handle_in_line();
         (0..60).for_each(|_| drop(guard.may_put(ALICE, None, noise)));
         guard.handle_planned(Vec::new(), (left(60), 60), Some(false));
         assert!(guard.is_held(), "once it is filled, noise counts");
