@@ -105,8 +105,6 @@ fn begin(world: &mut World, time: u32) -> Result<BTreeSet<[u8; 32]>, Failure> {
         }
     })?;
     world.await_convergence()?;
-    // All are the same; that they know it, and that this was an import, takes a moment more.
-    world.go_on_until(world.now + 1_000 * MS)?;
     Ok(world.devices[0].disk.state().shown().into_iter().collect())
 }
 

@@ -53,6 +53,8 @@ struct Import {
     here: bool,
     /// From others, until nothing of theirs is left to do.
     there: bool,
+    /// Some of it is here.
+    has_put: bool,
 }
 
 /// See the module's doc.
@@ -105,7 +107,7 @@ impl Guard {
             limits,
             now,
             on_disk,
-            import: Import { here: on_disk == 0, there: on_disk == 0 },
+            import: Import { here: on_disk == 0, there: on_disk == 0, has_put: false },
             held,
             is_changed: !limits.is_on,
             here: Tally::default(),
@@ -396,7 +398,7 @@ impl Guard {
 
     /// What others made is all done here.
     pub fn handle_in_line(&mut self) {
-        self.import.there &= self.on_disk == 0;
+        self.import.there &= !self.import.has_put;
     }
 
     /// True while it is open whether deletions of others are a mass change.
@@ -427,6 +429,7 @@ impl Guard {
         if !self.limits.is_on || canary::is(Bug::GuardOnlyAtSender) {
             return (true, None);
         }
+        self.import.has_put = true;
         let word = self.held.remote.iter().find(|(held, _)| *held == author).map(|(_, hold)| hold.word);
         let losses = match before {
             None if look == Some(Look::Noise) => {
