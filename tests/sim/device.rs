@@ -123,6 +123,7 @@ impl Device {
                 stages: stages.clone(),
                 lookout: Arc::new(Nobody),
                 in_force,
+                for_each: Arc::new(|count, job| (0..count).for_each(job)),
             },
             digest: DigestHand { folder, store, stages },
             ledger_queue: VecDeque::new(),

@@ -9,9 +9,9 @@
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
 //! contents, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
 //! between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
-//! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look at what is missing, and `room` looks at the root;
-//! `scrub` has all bytes read again; `calm` says when a one-shot run is over, `asks` answers what people ask, and
-//! `tell` says what happened.
+//! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
+//! at what is missing, and `room` looks at the root; `scrub` has all bytes read again; `rest` says when memory is given
+//! back, `calm` when a one-shot run is over; `asks` answers what people ask, and `tell` says what happened.
 
 mod asks;
 mod await_sync;
@@ -30,6 +30,7 @@ mod merge;
 mod pieces;
 mod quiet;
 mod remote;
+mod rest;
 mod room;
 mod scrub;
 mod serve;
@@ -108,12 +109,16 @@ pub struct Engine {
     scrub: Scrub,
     /// Hints are due and wait for the end of a look.
     is_look_due: bool,
+    /// When the hands were last at work, if they have not rested since.
+    worked: Option<Instant>,
     remote: Remote,
     fetch: Fetch,
     merging: Merging,
     sessions: BTreeMap<ConnId, Session>,
     dialling: BTreeMap<u64, SocketAddr>,
     dial_failures: u32,
+    /// Addresses that could not be reached since they were last; told already. No more than are dialled.
+    unreachable: BTreeSet<SocketAddr>,
     next_ticket: u64,
     /// Pieces being opened, by ticket.
     opening: BTreeMap<u64, (ConnId, Expected)>,
@@ -136,7 +141,7 @@ pub struct Engine {
 impl Engine {
     /// Begins with the ledger as it was opened; orders the recovery of the folder.
     pub fn new(config: Config, ledger: LedgerState, now: Instant) -> Self {
-        let guard = Guard::new(config.hold, ledger.held.clone(), now);
+        let guard = Guard::new(config.hold, ledger.held.clone(), ledger.on_disk, now);
         let mut engine = Self {
             config,
             ledger: LedgerState::default(),
@@ -148,12 +153,14 @@ impl Engine {
             background: Background::default(),
             scrub: Scrub::default(),
             is_look_due: false,
+            worked: None,
             remote: Remote::default(),
             fetch: Fetch::default(),
             merging: Merging::new(),
             sessions: BTreeMap::new(),
             dialling: BTreeMap::new(),
             dial_failures: 0,
+            unreachable: BTreeSet::new(),
             next_ticket: 0,
             opening: BTreeMap::new(),
             wakes: Wakes::default(),
@@ -228,6 +235,7 @@ impl Engine {
                 Wake::Doubt | Wake::Guard => {}
                 Wake::Root => self.look_at_root(),
                 Wake::Scrub => self.scrub_on(now),
+                Wake::Rest => self.rest(now),
                 Wake::NobodyThere => self.nobody_there(),
                 Wake::Moment => self.answer_calms(now),
                 // `advance` sees who has waited for long enough.
@@ -241,6 +249,7 @@ impl Engine {
     /// Something happened.
     pub fn handle(&mut self, now: Instant, event: Event) {
         self.guard.set_now(now, self.ledger.on_disk);
+        self.note_work(now, &event);
         match event {
             Event::Net(event) => self.handle_net(now, event),
             Event::Ask { ticket, ask } => self.handle_ask(now, ticket, ask),
