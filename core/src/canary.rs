@@ -46,6 +46,10 @@ pub enum Bug {
     HintBelieved = 46,
     /// A moved file is not read, then or later, though its row was read in the racy window.
     RacyMoveUnread = 47,
+    /// Who was asked for contents and gives none is waited for.
+    SilentKept = 60,
+    /// What is staged is served without a look at it.
+    StagedUnverified = 61,
     /// A name counts as gone though the listing of its directory was cut short.
     UncleanListing = 50,
 }

@@ -7,7 +7,7 @@
 //!
 //! Sub-machines never call each other: they return small enums, and the methods of [`Engine`] pass
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
-//! contents, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
+//! contents, `sources` says from whom, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
 //! between sessions and the rest; `quiet` says when a hint is worth a look and `background` when to look
 //! without one, `watch` has it done; `doubt` has a second look at what is missing, and `room` looks at the root;
 //! `calm` says when a one-shot run is over, and `asks` answers what people ask.
@@ -15,6 +15,7 @@
 mod asks;
 mod background;
 mod calm;
+mod chunks;
 mod doubt;
 pub mod effect;
 pub mod event;
@@ -23,12 +24,14 @@ pub mod gossip;
 pub mod hint;
 mod local;
 mod merge;
+mod pace;
 mod pieces;
 mod quiet;
 mod remote;
 mod room;
 mod serve;
 mod session;
+mod sources;
 mod steps;
 mod transfer;
 mod wake;
@@ -45,7 +48,7 @@ use dunlin_storage::folder::scope::Scope;
 use dunlin_transport::{Command, ConnId};
 use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
 use event::{Event, LedgerState};
-use fetch::{Expected, Fetch, FetchWant, Piece};
+use fetch::{Expected, Fetch, FetchWant};
 use local::{Local, LocalWant};
 use merge::Merging;
 use quiet::Quiet;
@@ -110,6 +113,7 @@ pub struct Engine {
     conflicts: u64,
     asks: Asks,
     listening: Vec<SocketAddr>,
+    looked_at_sources: Option<Instant>,
     told: Progress,
     /// How it will have ended once the farewells are over.
     pending_end: Option<Ended>,
@@ -145,11 +149,14 @@ impl Engine {
             conflicts: 0,
             asks: Asks::default(),
             listening: Vec::new(),
+            looked_at_sources: None,
             told: Progress::default(),
             pending_end: None,
             ended: None,
             stopping: false,
         };
+        let key = engine.config.identity.peer_id().0;
+        engine.fetch.set_seed(u32::from_le_bytes([key[0], key[1], key[2], key[3]]));
         engine.set_keys(&ledger);
         engine.ledger = ledger;
         if let Some(invite) = &engine.config.join {
@@ -204,6 +211,7 @@ impl Engine {
                 Wake::Survey => self.survey(now),
                 // `advance` looks again at what is due.
                 Wake::Doubt => {}
+                Wake::Pieces => self.look_at_sources(now),
                 Wake::Root => self.look_at_root(),
                 Wake::NobodyThere => self.nobody_there(),
                 Wake::Moment => self.answer_calms(now),
@@ -268,10 +276,10 @@ impl Engine {
                 self.handle_stage_opened(ticket, missing, reused)
             }
             Event::StageFinished { ticket, result } => self.handle_stage_finished(ticket, result),
-            Event::Opened { ticket, result } => self.handle_opened(ticket, result),
+            Event::Opened { ticket, result } => self.handle_opened(now, ticket, result),
             Event::Reused { owner, bytes } => self.handle_reused(owner, bytes),
-            Event::Served { conn, frames, bytes, stale } => {
-                self.handle_served(now, conn, frames, bytes, stale)
+            Event::Served { conn, request, frames, bytes, stale } => {
+                self.handle_served(now, (conn, request), frames, bytes, stale)
             }
         }
         self.advance(now);
@@ -284,8 +292,11 @@ impl Engine {
         }
         self.take_turns(now);
         self.have_second_look(now);
-        while self.advance_local() || self.advance_remote() || self.advance_fetch() || self.advance_merge() {}
+        while self.advance_local() || self.advance_remote() || self.advance_fetch(now) || self.advance_merge()
+        {
+        }
         self.advance_sessions();
+        self.await_pieces(now);
         self.retry_later(now);
         self.answer_patient(now);
         self.check_calm(now);
@@ -324,23 +335,19 @@ impl Engine {
         true
     }
 
-    fn advance_fetch(&mut self) -> bool {
+    fn advance_fetch(&mut self, now: Instant) -> bool {
         if self.root.is_short() {
             return false;
         }
-        let sources = self.sources();
-        let Some(want) = self.fetch.poll(&sources) else {
-            let is_hopeless = self.fetch.is_hopeless(&sources);
-            if is_hopeless {
-                self.give_up_hopeless();
-            }
-            return is_hopeless;
-        };
+        let sources = self.sources(now);
+        let Some(want) = self.fetch.poll(now, &sources) else { return self.give_up_hopeless(now, false) };
         match want {
             FetchWant::Reuse { owner, content } => {
                 self.effects.push_back(Effect::Digest(DigestOrder::Reuse { owner, content }));
             }
-            FetchWant::Ask { conn, request, items, bytes } => self.send_want(conn, request, items, bytes),
+            FetchWant::Ask { conn, request, items, bytes, largest } => {
+                self.send_want(now, conn, (request, items), bytes, largest)
+            }
             FetchWant::Transfer { ticket, advance } => self.effects.push_back(match advance {
                 Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
                 Advance::Open { content, manifest } => {

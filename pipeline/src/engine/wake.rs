@@ -20,6 +20,8 @@ pub enum Wake {
     Look,
     /// Look again at what was missing.
     Doubt,
+    /// Look who is silent of those who were asked for contents.
+    Pieces,
     /// Look at the folder's root.
     Root,
     /// Go on with the background scanner's pass, or begin one.

@@ -2,6 +2,7 @@
 
 use super::JobError;
 use bytes::Bytes;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::chunk::manifest::{Chunk, ManifestRoot};
 use dunlin_core::chunk::seal::compress;
 use dunlin_core::content::{Body, Content};
@@ -10,6 +11,7 @@ use dunlin_core::message::{BULK_HEAD, Bulk, Part, Unavailable, WantItem};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::TreeRead;
 use dunlin_storage::folder::fs::{DirHandle, Folder};
+use dunlin_storage::folder::stage::stage_name;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 
@@ -45,7 +47,7 @@ pub fn serve(
         Part::Manifest | Part::Segment { .. } => 0,
     };
     if !is_here {
-        let head = Bulk::Unavailable { request, item, reason: Unavailable::NotHere }.encode();
+        let head = Bulk::Unavailable { request, item, chunk, reason: Unavailable::NotHere }.encode();
         return Ok(Served { frames: vec![head.to_vec().into()], bytes: 0, stale });
     }
     let plain = &frame[BULK_HEAD..];
@@ -139,7 +141,20 @@ fn read_whole_file(
             return Ok(true);
         }
     }
-    Ok(read_history(folder, content, offset, chunk, out))
+    Ok(read_history(folder, content, offset, chunk, out) || read_staged(folder, content, offset, chunk, out))
+}
+
+/// Appends a chunk of a content that is still being fetched; false if it is not there yet.
+fn read_staged(folder: &Folder, content: &Content, offset: u64, chunk: &Chunk, out: &mut Vec<u8>) -> bool {
+    let name = stage_name(&content.hash);
+    if canary::is(Bug::StagedUnverified)
+        && let Ok(file) = folder.stage().open_read(name.as_bytes())
+    {
+        out.resize(out.len() + chunk.len as usize, 0);
+        let start = out.len() - chunk.len as usize;
+        return file.read_at(&mut out[start..], offset).is_ok();
+    }
+    read_verified(folder.stage(), name.as_bytes(), offset, chunk, out)
 }
 
 /// Appends a chunk of a content that was displaced; false if it is not there.

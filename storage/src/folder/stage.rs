@@ -120,6 +120,11 @@ impl Stage {
         self.writer.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// The content that it is to hold.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
     /// The chunk's hash and length.
     pub fn chunk(&self, index: u32) -> dunlin_core::chunk::manifest::Chunk {
         self.manifest.chunks[index as usize]
