@@ -8,6 +8,7 @@
 //! HOME/replicas/ID/root      the root's path, as bytes
 //! HOME/replicas/ID/key       "device", or "local" for a further replica of a folder on this device
 //! HOME/replicas/ID/port      the port at which other members found it last, in decimal
+//! HOME/replicas/ID/pause      there while the folder rests: until when (pause.rs)
 //! HOME/replicas/ID/store/    LMDB
 //! ```
 //! ID is made from the root's canonical path. An identity that cannot be read is never replaced.
@@ -15,6 +16,7 @@
 use crate::error::CommandError;
 use crate::keys::keeper::{Keeper, random as random_bytes};
 use crate::keys::{self, KeyError, Opened};
+use crate::pause::Pause;
 use dunlin_core::identity::Identity;
 use dunlin_storage::store::lmdb::{LmdbStore, is_in_use};
 use std::ffi::OsString;
@@ -215,6 +217,23 @@ impl ReplicaDir {
     fn note(&self, name: &str, bytes: &[u8]) -> Result<(), CommandError> {
         let path = self.dir.join(name);
         replace(&path, bytes).map_err(|e| cannot_use(&path, &e))
+    }
+
+    /// How the folder rests at this time, if it does.
+    pub fn pause(&self, now_ms: i64) -> Option<Pause> {
+        Pause::parse(&fs::read_to_string(self.dir.join("pause")).ok()?).at(now_ms)
+    }
+
+    /// Has it rest, or go on.
+    pub fn set_pause(&self, pause: Option<Pause>) -> Result<(), CommandError> {
+        let path = self.dir.join("pause");
+        match pause {
+            Some(pause) => self.note("pause", pause.encode().as_bytes()),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot_use(&path, &error)),
+                _ => Ok(()),
+            },
+        }
     }
 
     /// The identity under which it signs: the device's, or one that is derived from it for a further

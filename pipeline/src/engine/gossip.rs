@@ -6,7 +6,7 @@ use super::event::LedgerState;
 use super::session::{Session, Stage};
 use super::wake::Wake;
 use crate::jobs::admit::Admitted;
-use crate::service::{Ended, Goal, Notice};
+use crate::service::{Ended, Notice};
 use bytes::Bytes;
 use dunlin_core::invite::JoinProof;
 use dunlin_core::ledger::chain::Verified;
@@ -375,7 +375,7 @@ impl Engine {
 
     /// Dials every address that no session and no attempt covers.
     pub(super) fn dial(&mut self) {
-        if self.stopping || self.config.goal == Goal::Recorded {
+        if self.stopping || self.config.goal.is_alone() {
             return;
         }
         let joining = self.config.join.is_some();

@@ -117,7 +117,7 @@ impl Transfer {
     }
 
     /// True if it cannot go on without a peer.
-    fn is_asking(&self) -> bool {
+    pub fn is_asking(&self) -> bool {
         match &self.state {
             State::NeedRoot { asked } => !asked,
             State::NeedSegments { coming, missing, .. } => *coming == 0 && !missing.is_empty(),
@@ -272,7 +272,7 @@ impl Transfer {
         if let State::Opening(manifest) = &self.state {
             let manifest = manifest.clone();
             if !std::mem::replace(&mut self.is_cursor_set, true) {
-                self.cursor = (u64::from(self.cursor) * manifest.chunks.len() as u64 >> 32) as u32;
+                self.cursor = ((u64::from(self.cursor) * manifest.chunks.len() as u64) >> 32) as u32;
             }
             let missing = lacking.into_iter().collect();
             self.state = State::Fetching { manifest, missing, coming: Chunks::default() };
@@ -315,10 +315,8 @@ impl Transfer {
                 *coming -= 1;
                 missing.push_front(index);
             }
-            (State::Fetching { missing, coming, .. }, Piece::Chunk(index)) => {
-                if coming.remove(index) {
-                    missing.insert(index);
-                }
+            (State::Fetching { missing, coming, .. }, Piece::Chunk(index)) if coming.remove(index) => {
+                missing.insert(index);
             }
             _ => {}
         }

@@ -20,14 +20,20 @@ pub enum Wake {
     Look,
     /// Look again at what was missing.
     Doubt,
+    /// Deletions of others may have been quiet for long enough.
+    Guard,
     /// Look who is silent of those who were asked for contents.
     Pieces,
     /// Look at the folder's root.
     Root,
     /// Go on with the background scanner's pass, or begin one.
     Survey,
+    /// Read on in all bytes.
+    Scrub,
     /// People who wait for calm have waited long enough.
     Moment,
+    /// People who wait for a member have perhaps waited long enough.
+    Lonely,
     /// A one-shot run has found nobody for too long.
     NobodyThere,
     /// A session that is closing gets no more time.

@@ -8,12 +8,13 @@ use crate::engine::effect::FolderOrder;
 use crate::engine::event::Event;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::{Content, Timestamp};
-use dunlin_storage::folder::apply::{Outcome, Step, apply, settle};
+use dunlin_storage::folder::apply::{Outcome, Step, apply, settle, staged_look};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Lookout;
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::folder::root::{check_root, room_at_root};
 use dunlin_storage::folder::scan::scan;
+use dunlin_storage::folder::scrub::inspect;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::folder::stage::Stage;
 use dunlin_storage::folder::survey::survey;
@@ -56,6 +57,9 @@ impl FolderHand {
                 let found = survey(folder, store, &*self.lookout, from.as_ref());
                 Event::Surveyed(found.map_err(|e| e.to_string()))
             }
+            FolderOrder::Inspect(paths) => {
+                Event::Inspected(inspect(folder, store, paths).map_err(|e| e.to_string()))
+            }
             FolderOrder::LookAtRoot => Event::Root(room_at_root(folder, store).map_err(|e| e.to_string())),
             FolderOrder::Apply(steps) => match self.apply_at_root(steps, now) {
                 Ok(results) => Event::Applied(results),
@@ -74,7 +78,10 @@ impl FolderHand {
             FolderOrder::StageFinish { ticket } => {
                 let stage = self.stages.lock().unwrap_or_else(|e| e.into_inner()).remove(&ticket);
                 let result = match stage {
-                    Some(stage) => stage.finish().map_err(|e| e.to_string()),
+                    Some(stage) => stage
+                        .finish()
+                        .map(|()| staged_look(folder, &stage.content().hash))
+                        .map_err(|e| e.to_string()),
                     None => Err("the staged file is gone".to_owned()),
                 };
                 Event::StageFinished { ticket, result }

@@ -121,8 +121,8 @@ impl Stage {
     }
 
     /// The content that it is to hold.
-    pub fn content(&self) -> &Content {
-        &self.content
+    pub fn content(&self) -> Content {
+        self.content
     }
 
     /// The chunk's hash and length.

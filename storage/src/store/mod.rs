@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod contract;
+mod corrupt;
 pub mod edit;
 pub mod lmdb;
 pub mod memory;
