@@ -315,8 +315,11 @@ impl Transfer {
                 *coming -= 1;
                 missing.push_front(index);
             }
-            (State::Fetching { missing, coming, .. }, Piece::Chunk(index)) if coming.remove(index) => {
-                missing.insert(index);
+            (State::Fetching { missing, coming, .. }, Piece::Chunk(index)) => {
+                let was_coming = coming.remove(index);
+                if was_coming {
+                    missing.insert(index);
+                }
             }
             _ => {}
         }
