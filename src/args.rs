@@ -411,7 +411,7 @@ pub struct Scrub {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "debug")]
 pub struct Debug {
-    /// ledger, tree or store
+    /// ledger, tree or store; or verify, whether it is sound
     #[argh(positional)]
     pub what: String,
     /// the folder

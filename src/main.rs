@@ -14,6 +14,7 @@ mod host;
 mod keys;
 mod logging;
 mod pause;
+mod rebuild;
 mod replica;
 mod run;
 mod show;

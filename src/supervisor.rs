@@ -6,6 +6,7 @@ use crate::error::CommandError;
 use crate::home::{Home, ReplicaDir};
 use crate::host::Host;
 use crate::pause::Pause;
+use crate::rebuild::open_logged;
 use crate::replica::{Replica, shown};
 use crate::run::{Plan, launch, wait_listening};
 use crate::steward::Steward;
@@ -198,7 +199,7 @@ impl Supervisor {
                 replica.check_marker()?;
                 Ok(replica)
             }
-            None => Ok(Arc::new(Replica::open(&self.home, dir)?)),
+            None => Ok(Arc::new(open_logged(&self.home, dir)?)),
         }
     }
 

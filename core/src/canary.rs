@@ -58,8 +58,6 @@ pub enum Bug {
     RotServed = 61,
     /// Who was asked for contents and gives none is waited for.
     SilentKept = 70,
-    /// What is staged is served without a look at it.
-    StagedUnverified = 71,
 }
 
 #[cfg(feature = "canary")]

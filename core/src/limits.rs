@@ -81,6 +81,11 @@ pub const MERGE_BASES_MAX: usize = 4;
 
 /// Read transactions of one store at a time; each room holds one at most, each digest hand too.
 pub const STORE_READERS_MAX: u32 = 64;
+/// Bytes of mapped files that one process keeps in memory while it works, the program's own 6 MiB included; one long
+/// transaction can see more...
+pub const RESIDENT_MAX: usize = 24 * 1024 * 1024;
+/// ...and it is asked once for so many transactions of a store.
+pub const RESIDENT_ASKED_EVERY: u32 = 64;
 /// Vanished things that a scan can match with new places; beyond, a move is a deletion and a creation.
 /// About 200 bytes each.
 pub const SCAN_VANISHED_MAX: usize = 200_000;

@@ -183,7 +183,7 @@ pub enum Notice {
         /// Why, in words, with what to do.
         text: String,
     },
-    /// An address could not be reached this time.
+    /// An address cannot be reached; told once until it is.
     Unreachable {
         /// Where.
         addr: SocketAddr,

@@ -12,6 +12,7 @@ use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, ReplicaDir};
 use crate::host::Host;
+use crate::rebuild::open_logged;
 use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
 use crate::show::{Screen, clean};
@@ -159,7 +160,7 @@ fn open_or_prepare(desk: &Desk, invite: &Invite, dir: ReplicaDir) -> Result<Arc<
     }
     let replica = match desk.host.replica(&root) {
         Some(replica) => replica,
-        None => Arc::new(Replica::open(&desk.home, dir)?),
+        None => Arc::new(open_logged(&desk.home, dir)?),
     };
     if replica.folder != invite.folder {
         return Err(CommandError::usage(format!("{} belongs to another folder already", shown(&root)))

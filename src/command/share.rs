@@ -11,6 +11,7 @@ use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, random};
 use crate::host::Host;
+use crate::rebuild::open_told;
 use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
@@ -57,7 +58,7 @@ fn serve_alone(
     let dir = home.replica(&root);
     refuse_paused(&dir)?;
     let state = dir.clone();
-    let replica = if dir.exists() { Replica::open(home, dir)? } else { Replica::found(home, dir)? };
+    let replica = if dir.exists() { open_told(home, dir, screen)? } else { Replica::found(home, dir)? };
     let replica = Arc::new(replica);
     may_invite(&replica)?;
     forget_stale_invites(&*replica.store, now_ms())?;

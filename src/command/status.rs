@@ -96,6 +96,7 @@ impl Sheet {
 fn describe_folder(desk: &Desk, dir: ReplicaDir) -> Result<Sheet, CommandError> {
     let pause = dir.pause(now_ms());
     let live = desk.host.live(&dir.root).or(pause.map(Live::Paused));
+    let aside = dir.stores_aside();
     let replica = desk.replica(dir)?;
     if !matches!(live, Some(Live::Going(_))) {
         // Who stopped since its root went away says so.
@@ -110,6 +111,13 @@ fn describe_folder(desk: &Desk, dir: ReplicaDir) -> Result<Sheet, CommandError> 
         describe_corrupt(&mut sheet, &view)?;
         view.members()?
     };
+    for store in &aside {
+        sheet.line(&format!(
+            "its database was damaged or lost and made anew; what was there: {}",
+            shown(store)
+        ));
+    }
+    sheet.fact("databases_aside", aside.iter().map(|store| shown(store)).collect::<Vec<_>>());
     sheet.fact("until_ms", pause.and_then(Pause::until_ms));
     let conflicts = count_conflicts(&*replica.store)?;
     sheet.fact("conflicts", conflicts);

@@ -11,6 +11,7 @@ use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, ReplicaDir, random};
 use crate::host::Looked;
+use crate::rebuild::open_told;
 use crate::replica::{Replica, check_root, find_replicas, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
 use crate::show::{Screen, report_lines};
@@ -166,7 +167,7 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
         Ok(())
     })?;
     let replicas: Vec<Replica> =
-        dirs.into_iter().map(|dir| Replica::open(home, dir)).collect::<Result<_, _>>()?;
+        dirs.into_iter().map(|dir| open_told(home, dir, screen)).collect::<Result<_, _>>()?;
     let goal = Goal::InSync { alone_max: Some(Duration::from_secs(args.wait)) };
     let mut steward = Steward::start(home, None)?;
     let mut runs = Vec::new();

@@ -119,6 +119,7 @@ impl Device {
                 store: store.clone(),
                 stages: stages.clone(),
                 lookout: Arc::new(Nobody),
+                for_each: Arc::new(|count, job| (0..count).for_each(job)),
             },
             digest: DigestHand { folder, store, stages },
             ledger_queue: VecDeque::new(),

@@ -153,6 +153,8 @@ pub enum LedgerOrder {
         /// Where.
         addr: std::net::SocketAddr,
     },
+    /// Give back what memory the store can do without. Not answered.
+    Rest,
 }
 
 /// Orders that touch the user's folder.

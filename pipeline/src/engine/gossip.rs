@@ -47,14 +47,17 @@ impl Engine {
                 self.effects.push_back(Effect::Tell(Notice::Listening { addrs }));
             }
             NetEvent::Connected { conn, peer, process, psk, outbound, remote, binding } => {
-                if let Some(ticket) = outbound {
-                    self.dialling.remove(&ticket);
+                if let Some(addr) = outbound.and_then(|ticket| self.dialling.remove(&ticket)) {
+                    self.unreachable.remove(&addr);
                 }
                 let who = (peer, process);
                 self.handle_connected(Session::new(conn, who, remote, outbound.is_some(), binding), psk);
             }
             NetEvent::DialFailed { ticket, error } => {
-                if let Some(addr) = self.dialling.remove(&ticket) {
+                // Once is news; a member that is away for a night is no reason to write all night.
+                if let Some(addr) = self.dialling.remove(&ticket)
+                    && self.unreachable.insert(addr)
+                {
                     self.effects
                         .push_back(Effect::Tell(Notice::Unreachable { addr, why: error.to_string() }));
                 }

@@ -9,9 +9,9 @@
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
 //! contents, `sources` says from whom, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
 //! between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
-//! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look at what is missing, and `room` looks at the root;
-//! `scrub` has all bytes read again; `calm` says when a one-shot run is over, `asks` answers what people ask, and
-//! `tell` says what happened.
+//! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
+//! at what is missing, and `room` looks at the root; `scrub` has all bytes read again; `rest` says when memory is given
+//! back, `calm` when a one-shot run is over; `asks` answers what people ask, and `tell` says what happened.
 
 mod asks;
 mod await_sync;
@@ -32,6 +32,7 @@ mod pace;
 mod pieces;
 mod quiet;
 mod remote;
+mod rest;
 mod room;
 mod scrub;
 mod serve;
@@ -66,7 +67,7 @@ use session::Session;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use transfer::Advance;
+use transfer::{Advance, Transfer};
 use wake::{Wake, Wakes};
 
 pub use scrub::ScrubPlan;
@@ -111,12 +112,16 @@ pub struct Engine {
     scrub: Scrub,
     /// Hints are due and wait for the end of a look.
     is_look_due: bool,
+    /// When the hands were last at work, if they have not rested since.
+    worked: Option<Instant>,
     remote: Remote,
     fetch: Fetch,
     merging: Merging,
     sessions: BTreeMap<ConnId, Session>,
     dialling: BTreeMap<u64, SocketAddr>,
     dial_failures: u32,
+    /// Addresses that could not be reached since they were last; told already. No more than are dialled.
+    unreachable: BTreeSet<SocketAddr>,
     next_ticket: u64,
     /// Pieces being opened, by ticket.
     opening: BTreeMap<u64, (ConnId, Expected)>,
@@ -152,12 +157,14 @@ impl Engine {
             background: Background::default(),
             scrub: Scrub::default(),
             is_look_due: false,
+            worked: None,
             remote: Remote::default(),
             fetch: Fetch::default(),
             merging: Merging::new(),
             sessions: BTreeMap::new(),
             dialling: BTreeMap::new(),
             dial_failures: 0,
+            unreachable: BTreeSet::new(),
             next_ticket: 0,
             opening: BTreeMap::new(),
             wakes: Wakes::default(),
@@ -236,6 +243,7 @@ impl Engine {
                 Wake::Pieces => self.look_at_sources(now),
                 Wake::Root => self.look_at_root(),
                 Wake::Scrub => self.scrub_on(now),
+                Wake::Rest => self.rest(now),
                 Wake::NobodyThere => self.nobody_there(),
                 Wake::Moment => self.answer_calms(now),
                 // `advance` sees who has waited for long enough.
@@ -249,6 +257,7 @@ impl Engine {
     /// Something happened.
     pub fn handle(&mut self, now: Instant, event: Event) {
         self.guard.set_now(now, self.ledger.on_disk);
+        self.note_work(now, &event);
         match event {
             Event::Net(event) => self.handle_net(now, event),
             Event::Ask { ticket, ask } => self.handle_ask(now, ticket, ask),
@@ -392,15 +401,22 @@ impl Engine {
             FetchWant::Ask { conn, request, items, bytes, largest } => {
                 self.send_want(now, conn, (request, items), bytes, largest)
             }
-            FetchWant::Transfer { ticket, advance } => self.effects.push_back(match advance {
-                Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
-                Advance::Open { content, manifest } => {
-                    Effect::Folder(FolderOrder::StageOpen { ticket, content, manifest })
-                }
-                Advance::Finish => Effect::Folder(FolderOrder::StageFinish { ticket }),
-            }),
+            FetchWant::Transfer { ticket, advance } => self.advance_transfer(ticket, advance),
         }
         true
+    }
+
+    fn advance_transfer(&mut self, ticket: u64, advance: Advance) {
+        if let Some(name) = self.fetch.transfer(ticket).and_then(Transfer::begin_to_show) {
+            self.show_interest(name, true);
+        }
+        self.effects.push_back(match advance {
+            Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
+            Advance::Open { content, manifest } => {
+                Effect::Folder(FolderOrder::StageOpen { ticket, content, manifest })
+            }
+            Advance::Finish => Effect::Folder(FolderOrder::StageFinish { ticket }),
+        });
     }
 
     fn set_ledger(&mut self, state: LedgerState) {

@@ -36,6 +36,8 @@ pub enum Wake {
     Lonely,
     /// A one-shot run has found nobody for too long.
     NobodyThere,
+    /// Nothing has happened for a while.
+    Rest,
     /// A session that is closing gets no more time.
     Farewell,
 }

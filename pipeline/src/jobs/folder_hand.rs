@@ -3,7 +3,7 @@
 //! Rooms and simulator run this same code; it knows no thread, channel or clock.
 
 use super::JobError;
-use super::serve::read_chunk;
+use super::staging::open_staged;
 use crate::engine::effect::FolderOrder;
 use crate::engine::event::Event;
 use dunlin_core::chunk::manifest::Manifest;
@@ -19,12 +19,14 @@ use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::folder::stage::Stage;
 use dunlin_storage::folder::survey::survey;
 use dunlin_storage::store::tables::Store;
-use dunlin_storage::store::view::View;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// Staged files that are open, by transfer.
 pub type Stages = Arc<Mutex<BTreeMap<u64, Arc<Stage>>>>;
+
+/// See [`ForEach`](dunlin_storage::folder::cut::ForEach).
+pub type Threads = Arc<dyn Fn(usize, &(dyn Fn(usize) + Sync)) + Send + Sync>;
 
 /// What the hand works with.
 pub struct FolderHand {
@@ -36,6 +38,8 @@ pub struct FolderHand {
     pub stages: Stages,
     /// Watches what is looked at.
     pub lookout: Arc<dyn Lookout>,
+    /// Reads large files.
+    pub for_each: Threads,
 }
 
 impl FolderHand {
@@ -95,30 +99,14 @@ impl FolderHand {
         apply(&self.folder, &*self.store, steps, now).map_err(|error| error.to_string())
     }
 
-    /// Opens a staged file and fills it with what is on this disk already.
     fn open_stage(
         &self,
         ticket: u64,
         content: Content,
         manifest: Arc<Manifest>,
     ) -> Result<(Vec<u32>, u64), JobError> {
-        let (stage, missing) = Stage::open(&self.folder, content, manifest)?;
-        let mut lacking = Vec::new();
-        let mut reused = 0;
-        let mut bytes = Vec::new();
-        let tx = self.store.read()?;
-        let view = View(&*tx);
-        for index in missing {
-            let chunk = stage.chunk(index);
-            // A file that lies about its chunks is found by the scan.
-            bytes.clear();
-            if read_chunk(&self.folder, &view, &chunk, &mut bytes, &mut None)? {
-                stage.write(index, &bytes)?;
-                reused += bytes.len() as u64;
-            } else {
-                lacking.push(index);
-            }
-        }
+        let (stage, lacking, reused) =
+            open_staged(&self.folder, &*self.store, content, manifest, &*self.for_each)?;
         let mut stages = self.stages.lock().unwrap_or_else(|e| e.into_inner());
         // An earlier transfer of it was given up: what is still on its way to that one is not written any more.
         stages.retain(|_, earlier| earlier.content().hash != content.hash);

@@ -92,20 +92,21 @@ impl LedgerHand {
                 Some(Event::ManifestFound { ticket, found: self.find_manifest(&hash)? })
             }
             LedgerOrder::KeepPart { hash, bytes } => {
-                self.edit(|edit| Ok(edit.put_manifest_part(&hash, &bytes)?))?;
-                None
+                self.keep(|edit| Ok(edit.put_manifest_part(&hash, &bytes)?))?
             }
             LedgerOrder::KeepScrub { from, is_over } => {
-                self.edit(|edit| keep_scrub(edit, from, is_over.then_some(wall_ms)))?;
-                None
+                self.keep(|edit| keep_scrub(edit, from, is_over.then_some(wall_ms)))?
             }
             LedgerOrder::Accept { ticket, path } => {
                 let was_corrupt = accept(store, &path)?;
                 Some(Event::Accepted { ticket, path, was_corrupt })
             }
-            LedgerOrder::KeepPeer { peer, label, addr } => {
-                self.edit(|edit| keep_peer(edit, &peer, label, addr.to_string()))?;
+            LedgerOrder::Rest => {
+                store.rest()?;
                 None
+            }
+            LedgerOrder::KeepPeer { peer, label, addr } => {
+                self.keep(|edit| keep_peer(edit, &peer, label, addr.to_string()))?
             }
         })
     }

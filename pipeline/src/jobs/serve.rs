@@ -148,15 +148,7 @@ fn read_whole_file(
 
 /// Appends a chunk of a content that is still being fetched; false if it is not there yet.
 fn read_staged(folder: &Folder, content: &Content, offset: u64, chunk: &Chunk, out: &mut Vec<u8>) -> bool {
-    let name = stage_name(&content.hash);
-    if canary::is(Bug::StagedUnverified)
-        && let Ok(file) = folder.stage().open_read(name.as_bytes())
-    {
-        out.resize(out.len() + chunk.len as usize, 0);
-        let start = out.len() - chunk.len as usize;
-        return file.read_at(&mut out[start..], offset).is_ok();
-    }
-    read_verified(folder.stage(), name.as_bytes(), offset, chunk, out)
+    read_verified(folder.stage(), stage_name(&content.hash).as_bytes(), offset, chunk, out)
 }
 
 /// Appends a chunk of a content that was displaced; false if it is not there.
@@ -189,6 +181,51 @@ pub(super) fn read_verified(
     is_right
 }
 
+/// Where a chunk's bytes are said to be.
+pub(super) enum Held {
+    /// Kept in the store.
+    Loose(Vec<u8>),
+    /// In a file.
+    File {
+        /// Where it is.
+        path: RelPath,
+        /// Its row's key.
+        spot: Spot,
+        /// Where in it.
+        place: ChunkPlace,
+    },
+}
+
+impl Held {
+    /// Looks for it; `None` if nothing here holds it.
+    pub(super) fn find(view: &View<'_>, chunk: &Chunk) -> Result<Option<Held>, JobError> {
+        if chunk.len == 0 {
+            return Ok(Some(Held::Loose(Vec::new())));
+        }
+        if let Some(bytes) = view.loose_chunk(&chunk.hash)? {
+            return Ok(Some(Held::Loose(bytes)));
+        }
+        let Some(place) = view.chunk_place(&chunk.hash)?.filter(|p| p.len == chunk.len) else {
+            return Ok(None);
+        };
+        let Some(spot) = view.located(&place.node, place.shown_as)? else { return Ok(None) };
+        Ok(view.path_of(&spot)?.map(|path| Held::File { path, spot, place }))
+    }
+
+    /// Appends the bytes; false if the file does not hold them (any more).
+    pub(super) fn read(&self, folder: &Folder, chunk: &Chunk, out: &mut Vec<u8>) -> bool {
+        match self {
+            Held::Loose(bytes) => {
+                out.extend_from_slice(bytes);
+                true
+            }
+            Held::File { path, place, .. } => folder
+                .parent(path)
+                .is_ok_and(|(dir, name)| read_verified(&*dir, name.as_bytes(), place.offset, chunk, out)),
+        }
+    }
+}
+
 /// Appends a chunk that is kept loose, or from the file that is said to hold it; false if it does not (any more), and then
 /// `stale` names the file.
 pub fn read_chunk(
@@ -198,22 +235,12 @@ pub fn read_chunk(
     out: &mut Vec<u8>,
     stale: &mut Option<RelPath>,
 ) -> Result<bool, JobError> {
-    if chunk.len == 0 {
-        return Ok(true);
-    }
-    if let Some(bytes) = view.loose_chunk(&chunk.hash)? {
-        out.extend_from_slice(&bytes);
-        return Ok(true);
-    }
-    let Some(place) = view.chunk_place(&chunk.hash)?.filter(|p| p.len == chunk.len) else {
-        return Ok(false);
-    };
-    let Some(spot) = view.located(&place.node, place.shown_as)? else { return Ok(false) };
-    let Some(path) = view.path_of(&spot)? else { return Ok(false) };
-    let found = folder.parent(&path).ok();
-    let is_here =
-        found.is_some_and(|(dir, name)| read_verified(&*dir, name.as_bytes(), place.offset, chunk, out));
-    if !is_here && should_hold(view, &spot, &place, chunk)? {
+    let Some(held) = Held::find(view, chunk)? else { return Ok(false) };
+    let is_here = held.read(folder, chunk, out);
+    if let Held::File { path, spot, place } = held
+        && !is_here
+        && should_hold(view, &spot, &place, chunk)?
+    {
         *stale = Some(path);
     }
     Ok(is_here)

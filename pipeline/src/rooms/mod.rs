@@ -12,6 +12,7 @@ mod folder;
 mod ledger;
 mod watch;
 
+use crate::engine::event::Event;
 use crate::engine::{Config, ScrubPlan};
 use crate::jobs::JobError;
 use crate::jobs::digest_hand::DigestHand;
@@ -121,20 +122,14 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     let store = setup.store.clone();
     let (folder_id, chain) = identity_of(&*store)?;
     let state = ledger_state(&*store)?;
-    let stages: Stages = Arc::new(Mutex::new(BTreeMap::new()));
     let waker = Waker::new().map_err(StartError::Network)?;
     let net = spawn_net(&setup, &waker, wiring.net_commands.from, wiring.net_events.to)?;
     let ledger = ledger::Ledger {
         hand: LedgerHand { folder: folder.clone(), store: store.clone(), identity: setup.identity.clone() },
         done: wiring.done.to.clone(),
     };
-    let hands = folder::Hands {
-        hand: FolderHand { folder: folder.clone(), store: store.clone(), stages: stages.clone(), lookout },
-        seen: wiring.seen.to,
-        done: wiring.done.to.clone(),
-    };
-    let digest =
-        Digest::new(DigestHand { folder, store, stages }, wiring.done.to).map_err(StartError::Thread)?;
+    let (hand, digest) = readers(folder, store, lookout, &wiring.done.to)?;
+    let hands = folder::Hands { hand, seen: wiring.seen.to, done: wiring.done.to };
     let config = Config {
         identity: setup.identity,
         label: setup.label,
@@ -185,6 +180,21 @@ fn spawn_net(
     let (waker, shaper) = (waker.clone(), setup.shaper.clone());
     driver::spawn(driver::Setup { identity, listen, commands, events, waker, shaper })
         .map_err(StartError::Network)
+}
+
+/// The two that read the user's files; they share the pool and the staged files.
+fn readers(
+    folder: Arc<Folder>,
+    store: Arc<dyn Store>,
+    lookout: Arc<dyn Lookout>,
+    done: &Sender<Event>,
+) -> Result<(FolderHand, Digest), StartError> {
+    let stages: Stages = Arc::new(Mutex::new(BTreeMap::new()));
+    let pool = digest::pool().map_err(StartError::Thread)?;
+    let hand = DigestHand { folder: folder.clone(), store: store.clone(), stages: stages.clone() };
+    let for_each = digest::threads(&pool);
+    let digest = Digest::new(pool, hand, done.clone());
+    Ok((FolderHand { folder, store, stages, lookout, for_each }, digest))
 }
 
 /// Only who goes on watches; on a file system whose changes may come from elsewhere nobody can.

@@ -128,4 +128,8 @@ pub trait Store: Send + Sync {
     fn read(&self) -> Result<Box<dyn ReadTx + '_>, StoreError>;
     /// Waits for the one write transaction. It must end on the thread that began it.
     fn write(&self) -> Result<Box<dyn WriteTx + '_>, StoreError>;
+    /// Gives back what memory it can do without while nobody asks; waits for all transactions to end.
+    fn rest(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

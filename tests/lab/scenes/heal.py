@@ -236,3 +236,60 @@ def accepted(stage):
         check(done.code == program.IN_SYNC and figures['found'] == 0, f'nor found: {done.describe()}')
         digest = hashlib.blake2b(b'written anew\n').digest()
         check([trees.digest(path) for path in (first, second)] == [digests[0], digest], 'both are as their user wants')
+
+
+def database(devices, index):
+    """The one database file of a device."""
+    home = devices.devices[index].home
+    replica, = os.listdir(os.path.join(home, 'replicas'))
+    return os.path.join(home, 'replicas', replica, 'store', 'data.mdb')
+
+
+def deletions(devices, index):
+    """Deletions that a device's ledger has."""
+    done = devices.devices[index].run('--json', 'log', devices.roots[index], '--limit', '10000000')
+    return sum(record.get('what', '').startswith('deleted') for record in done.records)
+
+
+@scene('heal: a damaged database is moved aside and made anew')
+def damaged(stage):
+    """Bits flip in the databases of two devices, one at a time, each before a start; at last one is lost altogether."""
+    rng, rebuilt = random.Random(74), 0
+    with in_memory() as memory:
+        devices = Devices(stage, memory)
+        roots = [devices.add(name)[1] for name in ('left', 'right')]
+        trees.small_files(roots[0], stage.size(60, 500), seed=74)
+        devices.first_sync()
+        before = trees.picture(roots[0])
+        with devices.serving(0, 1):
+            devices.await_state(0, lambda status: status['state'] == 'in-sync', 'both know each other')
+        flips = stage.size(8, 200)
+        for number in range(flips):
+            side = number % 2
+            with devices.serving(1 - side):
+                with open(database(devices, side), 'r+b') as file:
+                    at = rng.randrange(os.path.getsize(file.name) * 8)
+                    file.seek(at // 8)
+                    byte = file.read(1)[0] ^ 1 << (at % 8)
+                    file.seek(at // 8)
+                    file.write(bytes([byte]))
+                with devices.serving(side):
+                    status = devices.await_state(
+                        side, lambda status: status['state'] == 'in-sync', f'flip {number}, bit {at}: in sync again')
+                    rebuilt += len(status['databases_aside'])
+                    for aside in status['databases_aside']:
+                        shutil.rmtree(aside)
+            for root in roots:
+                unlike = trees.difference(before, trees.picture(root))
+                check(not unlike, f'flip {number}, bit {at}: everything is there: {unlike}')
+        shutil.rmtree(os.path.dirname(database(devices, 0)))
+        trees.write(os.path.join(roots[0], 'meanwhile'), b'written while there was no database\n')
+        with devices.serving(0, 1):
+            status = devices.await_state(0, lambda status: status['state'] == 'in-sync', 'a lost one is made anew')
+            limit = time.monotonic() + PATIENCE_S
+            while not os.path.exists(os.path.join(roots[1], 'meanwhile')):
+                check(time.monotonic() < limit, 'what was written meanwhile comes over')
+                time.sleep(0.1)
+        check(not trees.difference(before, trees.picture(roots[1]), (b'meanwhile',)), 'and nothing else changes')
+        check(deletions(devices, 0) == deletions(devices, 1) == 0, 'no deletion was signed')
+        stage.note(f'{flips} bits flipped in databases, {rebuilt} of them made anew and 1 that was lost, 0 deletions, nothing lost')

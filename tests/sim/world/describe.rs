@@ -149,6 +149,7 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::KeepScrub { is_over, .. } => format!("remembers the scrub, over {is_over}"),
         LedgerOrder::Accept { path, .. } => format!("accepts {path}"),
         LedgerOrder::KeepPeer { label, .. } => format!("remembers {label}"),
+        LedgerOrder::Rest => "rests".to_owned(),
     }
 }
 
