@@ -36,8 +36,11 @@ pub struct Pace {
     rate: Option<u64>,
     /// From an ask to its first piece.
     lag: Option<Duration>,
-    /// When this sample of the rate began, and what came since.
-    sample: Option<(Instant, u64)>,
+    /// What came since the last sample of the rate, and in which time; time in which it had nothing to do is not
+    /// counted.
+    sample: (Duration, u64),
+    /// Up to when that time is counted, while something is asked for.
+    counted_to: Option<Instant>,
     /// The first ask after a rest that is not answered yet.
     first_ask: Option<Instant>,
     /// The last sign of it, or the ask after which there should be one.
@@ -55,7 +58,7 @@ impl Pace {
     /// It is asked for so many bytes, in parts of at most `largest`.
     pub fn handle_asked(&mut self, now: Instant, bytes: u64, largest: u64) {
         if self.wanted == 0 {
-            (self.sample, self.first_ask, self.last) = (Some((now, 0)), Some(now), Some(now));
+            (self.counted_to, self.first_ask, self.last) = (Some(now), Some(now), Some(now));
             self.largest = 0;
         }
         self.wanted += bytes;
@@ -64,6 +67,7 @@ impl Pace {
 
     /// A part of so many bytes came.
     pub fn handle_came(&mut self, now: Instant, bytes: u64) {
+        self.count(now, bytes);
         self.forget(bytes);
         self.last = Some(now);
         (self.rest_until, self.misses) = (None, 0);
@@ -72,14 +76,17 @@ impl Pace {
             self.lag = Some(self.lag.map_or(lag, |old| (old * 3 + lag) / 4));
             self.rests /= 2;
         }
-        let Some((since, before)) = self.sample else { return };
-        let (elapsed, sum) = (now.saturating_duration_since(since), before + bytes);
-        self.sample = Some((since, sum));
+    }
+
+    fn count(&mut self, now: Instant, bytes: u64) {
+        let Some(since) = self.counted_to.replace(now) else { return };
+        let (time, sum) = (self.sample.0 + now.saturating_duration_since(since), self.sample.1 + bytes);
+        self.sample = (time, sum);
         let least = if self.rate.is_some() { SAMPLE } else { SAMPLE_FIRST };
-        if elapsed >= least {
-            let rate = (u128::from(sum) * 1_000_000 / elapsed.as_micros().max(1)) as u64;
+        if time >= least {
+            let rate = (u128::from(sum) * 1_000_000 / time.as_micros().max(1)) as u64;
             self.rate = Some(self.rate.map_or(rate, |old| (old * 3 + rate) / 4));
-            self.sample = Some((now, 0));
+            self.sample = Default::default();
         }
     }
 
@@ -95,7 +102,7 @@ impl Pace {
     pub fn forget(&mut self, bytes: u64) {
         self.wanted = self.wanted.saturating_sub(bytes);
         if self.wanted == 0 {
-            self.sample = None;
+            self.counted_to = None;
         }
     }
 
@@ -127,7 +134,8 @@ impl Pace {
         self.rests = (self.rests + 1).min(6);
         self.rest_until = Some(now + pause);
         // What it was before says nothing about what it is now.
-        (self.wanted, self.rate, self.sample, self.first_ask, self.last) = (0, None, None, None, None);
+        (self.wanted, self.rate, self.sample) = (0, None, Default::default());
+        (self.counted_to, self.first_ask, self.last) = (None, None, None);
     }
 
     /// True while it is left alone.
