@@ -26,8 +26,12 @@ pub enum Command {
     Status(Status),
     Log(Log),
     Conflicts(Conflicts),
+    Held(Held),
+    Events(Events),
+    Folder(Folder),
     Id(Id),
     Scan(Scan),
+    Scrub(Scrub),
     Doctor(Doctor),
     Service(Service),
     Debug(Debug),
@@ -173,6 +177,63 @@ pub struct Log {
     pub limit: usize,
 }
 
+/// list the folders of this device; have one rest, and go on
+#[derive(FromArgs)]
+#[argh(subcommand, name = "folder")]
+pub struct Folder {
+    #[argh(subcommand)]
+    pub action: FolderAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum FolderAction {
+    List(FolderList),
+    Pause(FolderPause),
+    Resume(FolderResume),
+}
+
+/// list the folders of this device, and how each is doing
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct FolderList {}
+
+/// have a folder rest: nothing is read, sent or written until it is resumed, also after a restart
+#[derive(FromArgs)]
+#[argh(subcommand, name = "pause")]
+pub struct FolderPause {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// for so long, as 30m, 2h or 7d; then it goes on by itself
+    #[argh(option, long = "for")]
+    pub span: Option<String>,
+}
+
+/// have a folder go on that rests, or that has failed
+#[derive(FromArgs)]
+#[argh(subcommand, name = "resume")]
+pub struct FolderResume {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+}
+
+/// show what happens in the folders that are served: the events that are kept, and with --follow those to come
+#[derive(FromArgs)]
+#[argh(subcommand, name = "events")]
+pub struct Events {
+    /// only in these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+    /// go on with what happens from now on, until Ctrl-C or the end of what serves
+    #[argh(switch, short = 'f')]
+    pub follow: bool,
+    /// only events after the one with this number
+    #[argh(option)]
+    pub since: Option<u64>,
+}
+
 /// list conflict copies, show how they differ, and resolve them
 #[derive(FromArgs)]
 #[argh(subcommand, name = "conflicts")]
@@ -218,6 +279,49 @@ pub struct ConflictsResolve {
     /// becomes a file of its own
     #[argh(option)]
     pub keep: String,
+}
+
+/// list mass changes that are held, and say what is to become of them
+#[derive(FromArgs)]
+#[argh(subcommand, name = "held")]
+pub struct Held {
+    #[argh(subcommand)]
+    pub action: HeldAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum HeldAction {
+    List(HeldList),
+    Accept(HeldAccept),
+    Reject(HeldReject),
+}
+
+/// list what is held
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct HeldList {
+    /// only these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// it was meant: share what was changed here, and do what others changed
+#[derive(FromArgs)]
+#[argh(subcommand, name = "accept")]
+pub struct HeldAccept {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+}
+
+/// it was not meant: put back what was changed here, and have others put back what they changed
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reject")]
+pub struct HeldReject {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
 }
 
 /// this device's identity: show it, choose who keeps its key, copy it
@@ -291,11 +395,23 @@ pub struct Scan {
     pub dir: PathBuf,
 }
 
+/// read all bytes of folders again: what changed though nobody wrote it is found, and given back its content
+#[derive(FromArgs)]
+#[argh(subcommand, name = "scrub")]
+pub struct Scrub {
+    /// only these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+    /// a corrupt file: keep what it holds as if it had been edited
+    #[argh(option)]
+    pub accept: Option<PathBuf>,
+}
+
 /// show a folder's ledger, tree or store as they are kept
 #[derive(FromArgs)]
 #[argh(subcommand, name = "debug")]
 pub struct Debug {
-    /// ledger, tree or store
+    /// ledger, tree or store; or verify, whether it is sound
     #[argh(positional)]
     pub what: String,
     /// the folder

@@ -3,10 +3,14 @@
 pub mod conflicts;
 pub mod debug;
 pub mod doctor;
+pub mod events;
+pub mod folder;
+pub mod held;
 pub mod id;
 pub mod join;
 pub mod log;
 pub mod scan;
+pub mod scrub;
 pub mod serve;
 pub mod service;
 pub mod share;
@@ -50,14 +54,41 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::ConflictsList { dirs } => conflicts::list(desk, dirs, answer),
         Request::ConflictsDiff { path } => conflicts::diff(desk, path, answer),
         Request::ConflictsResolve { path, keep } => conflicts::resolve_all(desk, path, *keep, answer),
+        Request::HeldList { dirs } => held::list(desk, dirs, answer),
+        Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),
         Request::Scan { dir } => scan::answer(desk, dir, answer),
+        Request::FolderList => folder::list(desk, answer),
+        Request::FolderPause { dir, span_s } => folder::pause(desk, dir, *span_s, answer),
+        Request::FolderResume { dir } => folder::resume(desk, dir, answer),
+        Request::Share(sharing) => share::answer(desk, sharing, answer),
+        Request::Join(joining) => join::answer(desk, joining, answer),
+        Request::Sync(syncing) => sync::answer(desk, syncing, answer),
+        Request::Scrub { dirs } => scrub::answer(desk, dirs, answer),
+        Request::ScrubAccept { path } => scrub::answer_accept(desk, path, answer),
+        // A stream, and made elsewhere.
+        Request::Events { .. } => Err(no_daemon(&desk.home)),
     }
+}
+
+/// The answer to a request that has no end of its own.
+pub fn stream(desk: &Desk, request: &Request) -> Result<Option<events::Stream>, CommandError> {
+    match request {
+        Request::Events { dirs, since, follow } => events::Stream::new(desk, dirs, *since, *follow).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// What only who serves can answer.
+pub fn no_daemon(home: &Home) -> CommandError {
+    let text = format!("nobody serves the folders of {} now", shown(home.path()));
+    CommandError { exit: Exit::NoDaemon, text, hint: Some("dunlin serve does".to_owned()) }
 }
 
 /// Commands can ask about a folder that is served alone, unless another dunlin serves this home: then that one
 /// answers, about its own folders.
 fn open_socket(
     home: &Home,
+    host: Host,
     replica: Arc<Replica>,
     running: &Running,
     screen: &Screen,
@@ -66,9 +97,8 @@ fn open_socket(
         screen.warn("another dunlin serves this home; commands ask that one, and not this one");
         return Ok(None);
     };
-    let host = Host::default();
     host.add(replica, running);
-    Server::open(right, Desk::serving(home, Arc::new(host))).map(Some)
+    Server::open(right, Desk::serving(home, Arc::new(host), None)).map(Some)
 }
 
 /// The path as any process understands it.
@@ -85,7 +115,7 @@ const PORT: u16 = 27272;
 
 /// Where to listen: as asked, or on every address at the port where the folder was found before, or else at
 /// the usual one, or at any if that is taken.
-fn listen_addrs(asked: &[SocketAddr], last_port: Option<u16>) -> Vec<SocketAddr> {
+pub fn listen_addrs(asked: &[SocketAddr], last_port: Option<u16>) -> Vec<SocketAddr> {
     if !asked.is_empty() {
         return asked.to_vec();
     }
@@ -101,7 +131,7 @@ fn listen_addrs(asked: &[SocketAddr], last_port: Option<u16>) -> Vec<SocketAddr>
 }
 
 /// Remembers the port of these sockets: other members look for the folder there.
-fn keep_port(dir: &ReplicaDir, bound: &[SocketAddr]) -> Result<(), CommandError> {
+pub fn keep_port(dir: &ReplicaDir, bound: &[SocketAddr]) -> Result<(), CommandError> {
     match bound.iter().find(|addr| addr.is_ipv4()).or(bound.first()) {
         Some(addr) if dir.port() != Some(addr.port()) => dir.set_port(addr.port()),
         _ => Ok(()),
@@ -130,7 +160,7 @@ fn reachable_addrs(bound: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 /// Where this folder's members were reached before.
-fn known_addrs(replica: &Replica) -> Result<BTreeSet<SocketAddr>, CommandError> {
+pub fn known_addrs(replica: &Replica) -> Result<BTreeSet<SocketAddr>, CommandError> {
     let tx = replica.store.read()?;
     let peers = View(&*tx).peers()?;
     Ok(peers.into_iter().flat_map(|(_, row)| row.addrs).filter_map(|addr| addr.parse().ok()).collect())

@@ -9,17 +9,29 @@
 //! [bandwidth]
 //! limit = "off"           # see `timetable`
 //! lan = false             # true: the limit holds for the local network too
+//!
+//! [scrub]
+//! every = "30d"           # how often all bytes are read again; "off": never by itself
+//! rate = "16M"            # bytes a second at most; "off": no bound
+//!
+//! [hold]                  # docs/guards.md; what is set here holds from the next start on
+//! on = true
+//! share = 25              # percent of a folder's files that are deleted within ten minutes,
+//! files = 100             # and at least so many,
+//! noise = 50              # or so many made unreadable
 //! ```
 
 pub mod timetable;
 
+use crate::args::parse_span;
 use crate::error::CommandError;
-use dunlin_pipeline::service::Rates;
+use dunlin_pipeline::service::{HoldLimits, Rates, ScrubPace};
 use serde::Deserialize;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use timetable::Timetable;
+use std::time::Duration;
+use timetable::{Timetable, parse_rate};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// What to do about a file that cannot be read.
@@ -32,8 +44,12 @@ pub struct Config {
     pub level: Targets,
     /// How.
     pub format: Format,
+    /// When all bytes are read again.
+    pub scrub: ScrubPace,
     timetable: Timetable,
     is_for_lan: bool,
+    /// When a mass change is held.
+    pub hold: HoldLimits,
 }
 
 /// What a line of the log looks like.
@@ -52,6 +68,8 @@ pub enum Format {
 struct Written {
     log: WrittenLog,
     bandwidth: WrittenBandwidth,
+    scrub: WrittenScrub,
+    hold: WrittenHold,
 }
 
 #[derive(Default, Deserialize)]
@@ -66,6 +84,55 @@ struct WrittenLog {
 struct WrittenBandwidth {
     limit: Option<String>,
     lan: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenScrub {
+    every: Option<String>,
+    rate: Option<String>,
+}
+
+impl WrittenScrub {
+    fn parse(&self) -> Result<ScrubPace, String> {
+        let usual = ScrubPace::default();
+        let span = |text: &str| match text {
+            "off" => Ok(None),
+            text => parse_span(text)
+                .map(|secs| Some(Duration::from_secs(secs)))
+                .map_err(|error| format!("scrub.every: {}", error.text)),
+        };
+        let rate = |text: &str| parse_rate(text).map_err(|why| format!("scrub.rate: {why}"));
+        Ok(ScrubPace {
+            every: self.every.as_deref().map_or(Ok(usual.every), span)?,
+            rate: self.rate.as_deref().map_or(Ok(Some(usual.rate)), rate)?.unwrap_or_default(),
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenHold {
+    on: Option<bool>,
+    share: Option<u64>,
+    files: Option<u64>,
+    noise: Option<u64>,
+}
+
+impl WrittenHold {
+    fn limits(&self) -> Result<HoldLimits, String> {
+        let usual = HoldLimits::default();
+        let limits = HoldLimits {
+            is_on: self.on.unwrap_or(usual.is_on),
+            share: self.share.unwrap_or(usual.share),
+            files: self.files.unwrap_or(usual.files),
+            noise: self.noise.unwrap_or(usual.noise),
+        };
+        match limits.share {
+            1..=100 => Ok(limits),
+            other => Err(format!("hold.share: {other} is no share; write 1 to 100 percent")),
+        }
+    }
 }
 
 impl Config {
@@ -92,6 +159,8 @@ impl Config {
                 .map_or(Ok(Timetable::off()), Timetable::parse)
                 .map_err(|why| format!("bandwidth.limit: {why}"))?,
             is_for_lan: written.bandwidth.lan,
+            scrub: written.scrub.parse()?,
+            hold: written.hold.limits()?,
         })
     }
 
@@ -123,6 +192,7 @@ mod tests {
         let config = Config::parse("").unwrap();
         assert_eq!(config.format, Format::Text);
         assert_eq!(config.rates(77), (Rates::default(), None));
+        assert_eq!(config.scrub, ScrubPace::default());
     }
 
     #[test]
@@ -134,11 +204,19 @@ mod tests {
             [bandwidth]
             limit = "08:00,512k:off 19:00,off"
             lan = true
+            [scrub]
+            every = "7d"
+            rate = "off"
+            [hold]
+            share = 50
+            noise = 7
         "#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.format, Format::Json);
         let bound = Rates { up: Some(512 << 10), down: None, is_for_lan: true };
         assert_eq!(config.rates(9 * 60), (bound, Some(10 * 60)));
+        assert_eq!(config.scrub, ScrubPace { every: Some(Duration::from_secs(7 * 86_400)), rate: 0 });
+        assert_eq!(config.hold, HoldLimits { share: 50, noise: 7, ..HoldLimits::default() });
         assert!(config.level.would_enable("dunlin_transport", &tracing::Level::DEBUG));
         assert!(!config.level.would_enable("dunlin", &tracing::Level::INFO));
     }
@@ -152,6 +230,11 @@ mod tests {
             ("[log]\nlevel = \"loud\"", "log.level"),
             ("[bandwidth]\nlimit = \"fast\"", "bandwidth.limit"),
             ("[bandwidth]\nlimit = 5", "line 2"),
+            ("[scrub]\nevery = \"weekly\"", "scrub.every"),
+            ("[scrub]\nrate = \"slow\"", "scrub.rate"),
+            ("[hold]\nshare = 0", "hold.share"),
+            ("[hold]\nshare = 101", "hold.share"),
+            ("[hold]\nshares = 5", "shares"),
             ("[log", "line 1"),
         ] {
             let error = Config::parse(text).unwrap_err();

@@ -20,12 +20,16 @@ pub enum Exit {
     Usage = 2,
     /// Conflict copies remain.
     Conflicts = 3,
+    /// A mass change is held.
+    Held = 4,
     /// Nobody could be reached.
     NoPeer = 5,
     /// The other side refused us.
     Refused = 6,
     /// The folder or its state needs attention.
     Attention = 7,
+    /// Only a running dunlin can do it, and none runs.
+    NoDaemon = 10,
     /// Ctrl-C.
     Interrupted = 130,
 }
@@ -38,9 +42,11 @@ impl Exit {
             Exit::SomeFailed,
             Exit::Usage,
             Exit::Conflicts,
+            Exit::Held,
             Exit::NoPeer,
             Exit::Refused,
             Exit::Attention,
+            Exit::NoDaemon,
             Exit::Interrupted,
         ];
         all.into_iter().find(|exit| *exit as u64 == number)

@@ -8,13 +8,16 @@
 //! HOME/replicas/ID/root      the root's path, as bytes
 //! HOME/replicas/ID/key       "device", or "local" for a further replica of a folder on this device
 //! HOME/replicas/ID/port      the port at which other members found it last, in decimal
-//! HOME/replicas/ID/store/    LMDB
+//! HOME/replicas/ID/pause     there while the folder rests: until when (pause.rs)
+//! HOME/replicas/ID/lifeline  what its database is made anew from, if that is lost (`rebuild`)
+//! HOME/replicas/ID/store/    LMDB; store.damaged-SECONDS/ is one that was moved aside
 //! ```
 //! ID is made from the root's canonical path. An identity that cannot be read is never replaced.
 
 use crate::error::CommandError;
 use crate::keys::keeper::{Keeper, random as random_bytes};
 use crate::keys::{self, KeyError, Opened};
+use crate::pause::Pause;
 use dunlin_core::identity::Identity;
 use dunlin_storage::store::lmdb::{LmdbStore, is_in_use};
 use std::ffi::OsString;
@@ -38,6 +41,8 @@ pub struct Home {
 /// Says who keeps the key of an identity that is made by the way: keyring, credential, passphrase or file.
 const KEEP_KEY: &str = "DUNLIN_KEEP_KEY";
 
+/// How the name of a store begins that was moved aside.
+const DAMAGED: &str = "store.damaged-";
 /// The name of the socket for commands.
 const SOCKET: &str = "api.sock";
 /// The kernel's room for a socket's path, its end included.
@@ -187,12 +192,52 @@ impl ReplicaDir {
     /// Opens its store, or makes an empty one.
     pub fn open_store(&self) -> Result<LmdbStore, CommandError> {
         make_dir(&self.dir)?;
-        Ok(LmdbStore::open(&self.dir.join("store"))?)
+        Ok(LmdbStore::open(&self.store_path())?)
+    }
+
+    /// Where its store is.
+    pub fn store_path(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
+    /// Moves its store to a name of its own beside it; gives where it is then, or where it would be if there is none.
+    pub fn set_store_aside(&self, secs: i64) -> Result<PathBuf, CommandError> {
+        let aside = self.dir.join(format!("{DAMAGED}{secs}"));
+        match fs::rename(self.store_path(), &aside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot_use(&aside, &error)),
+            _ => Ok(aside),
+        }
+    }
+
+    /// Stores that were moved aside, by age.
+    pub fn stores_aside(&self) -> Vec<PathBuf> {
+        let names = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let is_aside = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.as_bytes().starts_with(DAMAGED.as_bytes()))
+        };
+        let mut found: Vec<PathBuf> = names.map(|entry| entry.path()).filter(is_aside).collect();
+        found.sort();
+        found
+    }
+
+    /// What was written down of it beside its store; nothing, if that is not what was written.
+    pub fn lifeline(&self) -> Option<Vec<u8>> {
+        let bytes = fs::read(self.dir.join("lifeline")).ok()?;
+        let (sum, rest) = bytes.split_at_checked(blake3::OUT_LEN)?;
+        (blake3::hash(rest).as_bytes() == sum).then(|| rest.to_vec())
+    }
+
+    /// Writes it down.
+    pub fn keep_lifeline(&self, bytes: &[u8]) -> Result<(), CommandError> {
+        if self.lifeline().as_deref() == Some(bytes) {
+            return Ok(());
+        }
+        self.note("lifeline", &[blake3::hash(bytes).as_bytes(), bytes].concat())
     }
 
     /// True if some process has its store open.
     pub fn is_in_use(&self) -> bool {
-        is_in_use(&self.dir.join("store"))
+        is_in_use(&self.store_path())
     }
 
     /// Says that the replica is set up; until then it does not exist.
@@ -215,6 +260,23 @@ impl ReplicaDir {
     fn note(&self, name: &str, bytes: &[u8]) -> Result<(), CommandError> {
         let path = self.dir.join(name);
         replace(&path, bytes).map_err(|e| cannot_use(&path, &e))
+    }
+
+    /// How the folder rests at this time, if it does.
+    pub fn pause(&self, now_ms: i64) -> Option<Pause> {
+        Pause::parse(&fs::read_to_string(self.dir.join("pause")).ok()?).at(now_ms)
+    }
+
+    /// Has it rest, or go on.
+    pub fn set_pause(&self, pause: Option<Pause>) -> Result<(), CommandError> {
+        let path = self.dir.join("pause");
+        match pause {
+            Some(pause) => self.note("pause", pause.encode().as_bytes()),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot_use(&path, &error)),
+                _ => Ok(()),
+            },
+        }
     }
 
     /// The identity under which it signs: the device's, or one that is derived from it for a further

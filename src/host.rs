@@ -1,78 +1,193 @@
-//! The folders that this process serves, for those who answer questions about them while it does.
+//! The folders that this process serves, or would if they did not rest, for those who answer questions about them.
 //!
-//! Knows who runs; starts and stops nothing.
+//! Knows who runs and why others do not; starts and stops nothing.
 
 use crate::error::CommandError;
+use crate::pause::Pause;
 use crate::replica::Replica;
+use crossbeam_channel::Sender;
 use dunlin_core::path::RelPath;
 use dunlin_pipeline::Running;
-use dunlin_pipeline::ask::{Answer, Ask, State};
+use dunlin_pipeline::ask::{Answer, Ask, Offer, ScrubState, State};
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError};
-use dunlin_pipeline::rooms::asks::Asker;
-use dunlin_pipeline::service::{Problem, Progress};
+use dunlin_pipeline::rooms::asks::{Asker, Pending};
+use dunlin_pipeline::service::{Feed, Problem, Progress};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// An engine answers between two events; one that takes longer is stuck in a disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A look at a whole folder takes as long as it takes; the client may go away before.
 const PATIENCE_FOR_SCAN: Duration = Duration::from_secs(24 * 3600);
+/// A run says goodbye to its members before it ends.
+const PATIENCE_FOR_END: Duration = Duration::from_secs(30);
 
-/// A folder that is served.
-#[derive(Clone)]
-struct Served {
+/// A folder that this process minds.
+struct Minded {
     replica: Arc<Replica>,
-    asker: Asker,
+    is: Is,
 }
 
-/// All that are served.
+/// What a folder is at.
+enum Is {
+    Running { asker: Asker, stop: Sender<()> },
+    Paused(Pause),
+    Ended(String),
+}
+
+/// All that are minded.
 #[derive(Default)]
 pub struct Host {
-    folders: Mutex<BTreeMap<PathBuf, Served>>,
+    folders: Mutex<BTreeMap<PathBuf, Minded>>,
+    /// Rings when a run has ended.
+    ended: Condvar,
+    /// A store that nobody minds is open once at a time.
+    turn: Mutex<()>,
+    /// What happens in them.
+    pub feed: Feed,
 }
 
-/// How a served folder is doing.
+/// What a look at a whole folder came to.
+pub struct Looked {
+    /// What the run did meanwhile.
+    pub progress: Progress,
+    /// What trouble there is.
+    pub problems: Vec<Problem>,
+    /// Changes are held.
+    pub is_held: bool,
+}
+
+/// How a minded folder is doing.
 pub enum Live {
     /// It says so itself.
     Going(Box<State>),
-    /// Its run has ended, or gives no answer.
+    /// It gives no answer.
     Silent,
+    /// It rests.
+    Paused(Pause),
+    /// Its run has ended; why, in words.
+    Ended(String),
 }
 
 impl Host {
     /// From now on this replica is served.
     pub fn add(&self, replica: Arc<Replica>, running: &Running) {
-        let root = replica.root.clone();
-        self.folders().insert(root, Served { replica, asker: running.asker() });
+        let is = Is::Running { asker: running.asker(), stop: running.stopper() };
+        self.put(replica, is);
     }
 
-    /// The replica at a root, if it is served here.
+    /// From now on this replica rests. A run of it goes on until it is stopped.
+    pub fn rest(&self, replica: Arc<Replica>, pause: Pause) {
+        self.put(replica, Is::Paused(pause));
+    }
+
+    fn put(&self, replica: Arc<Replica>, is: Is) {
+        self.folders().insert(replica.root.clone(), Minded { replica, is });
+    }
+
+    /// A run has ended; why, in words.
+    pub fn note_end(&self, root: &Path, why: &str) {
+        if let Some(minded) = self.folders().get_mut(root)
+            && matches!(minded.is, Is::Running { .. })
+        {
+            minded.is = Is::Ended(why.to_owned());
+        }
+        self.ended.notify_all();
+    }
+
+    /// A folder cannot be started; why, in words.
+    pub fn fail(&self, root: &Path, why: &str) {
+        if let Some(minded) = self.folders().get_mut(root) {
+            minded.is = Is::Ended(why.to_owned());
+        }
+    }
+
+    /// Asks the run at a root to stop, and waits until it has; false if it takes too long.
+    pub fn stop(&self, root: &Path) -> bool {
+        let folders = self.folders();
+        if let Some(Minded { is: Is::Running { stop, .. }, .. }) = folders.get(root) {
+            // One wish is enough.
+            let _ = stop.try_send(());
+        }
+        let runs = |folders: &mut BTreeMap<PathBuf, Minded>| {
+            folders.get(root).is_some_and(|minded| matches!(minded.is, Is::Running { .. }))
+        };
+        let waited = self.ended.wait_timeout_while(folders, PATIENCE_FOR_END, runs);
+        !waited.unwrap_or_else(|e| e.into_inner()).1.timed_out()
+    }
+
+    /// The right to open a store that is not minded here.
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The replica at a root, if it is minded here.
     pub fn replica(&self, root: &Path) -> Option<Arc<Replica>> {
-        self.served(root).map(|served| served.replica)
+        self.folders().get(root).map(|minded| minded.replica.clone())
     }
 
-    /// How the folder at a root is doing; `None`: it is not served here.
+    /// Those that rest.
+    pub fn paused(&self) -> Vec<(PathBuf, Pause)> {
+        let folders = self.folders();
+        let paused = |(root, minded): (&PathBuf, &Minded)| match minded.is {
+            Is::Paused(pause) => Some((root.clone(), pause)),
+            _ => None,
+        };
+        folders.iter().filter_map(paused).collect()
+    }
+
+    /// How the folder at a root is doing; `None`: it is not minded here.
     pub fn live(&self, root: &Path) -> Option<Live> {
-        Some(match self.served(root)?.asker.ask(Ask::State, PATIENCE) {
+        let asker = match &self.folders().get(root)?.is {
+            Is::Running { asker, .. } => asker.clone(),
+            Is::Paused(pause) => return Some(Live::Paused(*pause)),
+            Is::Ended(why) => return Some(Live::Ended(why.clone())),
+        };
+        Some(match asker.ask(Ask::State, PATIENCE) {
             Some(Answer::State(state)) => Live::Going(state),
             _ => Live::Silent,
         })
     }
 
-    /// True if the folder at a root is served here.
-    pub fn is_served(&self, root: &Path) -> bool {
+    /// True if the folder at a root is served here, or would be if it did not rest or had not failed.
+    pub fn is_minded(&self, root: &Path) -> bool {
         self.folders().contains_key(root)
+    }
+
+    /// True if a run serves the folder at a root here.
+    pub fn is_served(&self, root: &Path) -> bool {
+        self.asker(root).is_some()
     }
 
     /// Has the folder at a root looked at now; what the run did meanwhile, and what trouble there is. `None`: it
     /// is not served here.
-    pub fn scan(&self, root: &Path) -> Option<Result<(Progress, Vec<Problem>), CommandError>> {
-        Some(match self.served(root)?.asker.ask(Ask::Scan, PATIENCE_FOR_SCAN) {
-            Some(Answer::Scanned { progress, problems }) => Ok((progress, problems)),
+    pub fn scan(&self, root: &Path) -> Option<Result<Looked, CommandError>> {
+        Some(match self.asker(root)?.ask(Ask::Scan, PATIENCE_FOR_SCAN) {
+            Some(Answer::Scanned { progress, problems, is_held }) => {
+                Ok(Looked { progress, problems, is_held })
+            }
             _ => Err(no_answer()),
         })
+    }
+
+    /// Has all bytes of the folder at a root read again. `None`: it is not served here.
+    pub fn scrub(&self, root: &Path) -> Option<Result<ScrubState, CommandError>> {
+        Some(match self.asker(root)?.ask(Ask::Scrub, PATIENCE_FOR_SCAN) {
+            Some(Answer::Scrubbed(figures)) => Ok(figures),
+            _ => Err(no_answer()),
+        })
+    }
+
+    /// Keeps what a corrupt file of the folder at a root holds; whether it was corrupt.
+    pub fn accept(&self, root: &Path, path: &RelPath) -> Result<bool, CommandError> {
+        let ask = Ask::Accept { path: path.clone() };
+        match self.asker(root).and_then(|asker| asker.ask(ask, PATIENCE)) {
+            Some(Answer::Accepted(was_corrupt)) => Ok(was_corrupt),
+            _ => Err(no_answer()),
+        }
     }
 
     /// Has a conflict in the folder at a root resolved by its run.
@@ -83,25 +198,68 @@ impl Host {
         keep: Keep,
     ) -> Result<Result<(), ResolveError>, CommandError> {
         let ask = Ask::Resolve { copy: copy.clone(), keep };
-        match self.served(root).and_then(|served| served.asker.ask(ask, PATIENCE)) {
+        match self.asker(root).and_then(|asker| asker.ask(ask, PATIENCE)) {
             Some(Answer::Resolved(result)) => Ok(result),
             _ => Err(no_answer()),
         }
     }
 
+    /// Has an invite made by the run of the folder at a root; gives where it listens.
+    pub fn invite(&self, root: &Path, offer: Offer) -> Result<Vec<SocketAddr>, CommandError> {
+        let asker = self.asker(root).ok_or_else(no_answer)?;
+        let is_made = matches!(asker.ask(Ask::Invite(offer), PATIENCE), Some(Answer::Invited));
+        match asker.ask(Ask::State, PATIENCE) {
+            Some(Answer::State(state)) if is_made => Ok(state.listening),
+            _ => Err(no_answer()),
+        }
+    }
+
+    /// Wants the folder at a root to come in sync with a member that may be found at these addresses too.
+    pub fn begin_sync(
+        &self,
+        root: &Path,
+        alone_max: Duration,
+        dial: &[SocketAddr],
+    ) -> Result<Pending, CommandError> {
+        let ask = Ask::Sync { alone_max, dial: dial.to_vec() };
+        self.asker(root).and_then(|asker| asker.begin(ask, PATIENCE)).ok_or_else(no_answer)
+    }
+
+    /// Waits until it is; what the run did meanwhile, what trouble there is, and whether anybody was reached.
+    pub fn end_sync(&self, pending: Pending) -> Result<(bool, Looked), CommandError> {
+        match pending.wait(PATIENCE_FOR_SCAN) {
+            Some(Answer::Synced { is_in_sync, progress, problems, is_held }) => {
+                Ok((is_in_sync, Looked { progress, problems, is_held }))
+            }
+            _ => Err(no_answer()),
+        }
+    }
+
+    /// Tells the run of the folder at a root what is to become of all that is held there; gives of how many mass
+    /// changes that is news. `None`: it is not served here.
+    pub fn decide(&self, root: &Path, is_meant: bool) -> Option<Result<usize, CommandError>> {
+        Some(match self.asker(root)?.ask(Ask::Decide { is_meant }, PATIENCE) {
+            Some(Answer::Decided(news)) => Ok(news),
+            _ => Err(no_answer()),
+        })
+    }
+
     /// How many places of a folder are not in line, once nothing is under way there or a moment has passed.
     pub fn needed_soon(&self, root: &Path) -> Result<u64, CommandError> {
-        match self.served(root).and_then(|served| served.asker.ask(Ask::Calm, PATIENCE)) {
+        match self.asker(root).and_then(|asker| asker.ask(Ask::Calm, PATIENCE)) {
             Some(Answer::State(state)) => Ok(state.progress.needed),
             _ => Err(no_answer()),
         }
     }
 
-    fn served(&self, root: &Path) -> Option<Served> {
-        self.folders().get(root).cloned()
+    fn asker(&self, root: &Path) -> Option<Asker> {
+        match &self.folders().get(root)?.is {
+            Is::Running { asker, .. } => Some(asker.clone()),
+            _ => None,
+        }
     }
 
-    fn folders(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Served>> {
+    fn folders(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Minded>> {
         self.folders.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

@@ -7,14 +7,19 @@ mod config;
 mod control;
 mod desk;
 mod error;
+mod fleet;
+mod happening;
 mod home;
 mod host;
 mod keys;
 mod logging;
+mod pause;
+mod rebuild;
 mod replica;
 mod run;
 mod show;
 mod steward;
+mod supervisor;
 
 use argh::FromArgs;
 use args::{Args, Command, split};
@@ -84,9 +89,13 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Join(args) => command::join::run(&home, args, &mut screen),
         Command::Serve(args) => command::serve::run(&home, &args, &mut screen),
         Command::Scan(args) => command::scan::run(&home, &args, &mut screen),
+        Command::Scrub(args) => command::scrub::run(&home, &args, &mut screen),
         Command::Status(args) => command::status::run(&home, &args, &screen),
         Command::Log(args) => command::log::run(&home, &args, &screen),
+        Command::Events(args) => command::events::run(&home, &args, &screen),
+        Command::Folder(args) => command::folder::run(&home, &args, &screen),
         Command::Conflicts(args) => command::conflicts::run(&home, &args, &screen),
+        Command::Held(args) => command::held::run(&home, &args, &screen),
         Command::Id(args) => command::id::run(&home, &args, &screen),
         Command::Doctor(_) => command::doctor::run(&home, &screen),
         Command::Service(args) => command::service::run(&home, &args, &screen),

@@ -8,7 +8,7 @@ use crate::steward::{Steward, tell_stopping};
 use crossbeam_channel::{Receiver, Select, Sender};
 use dunlin_core::invite::Invite;
 use dunlin_pipeline::ask::Ask;
-use dunlin_pipeline::service::{Ended, Goal, Notice, Report, Setup, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, HoldLimits, Notice, Report, ScrubPace, Setup, Shaper};
 use dunlin_pipeline::{Running, start};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// An engine answers between two events; one that takes longer is not well.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a replica is run.
 pub struct Plan {
@@ -31,13 +31,19 @@ pub struct Plan {
     pub join: Option<Invite>,
     /// When to end.
     pub goal: Goal,
+    /// When all bytes are read again.
+    pub scrub: ScrubPace,
+    /// When a mass change is held.
+    pub hold: HoldLimits,
     /// How much may be sent and received.
     pub shaper: Shaper,
+    /// Where what happens is kept.
+    pub feed: Feed,
 }
 
 /// Starts a replica.
 pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
-    let Plan { listen, dial, join, goal, shaper } = plan;
+    let Plan { listen, dial, join, goal, hold, scrub, shaper, feed } = plan;
     Ok(start(Setup {
         identity: replica.identity.clone(),
         label: replica.label.clone(),
@@ -47,7 +53,10 @@ pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
         dial,
         join,
         goal,
+        scrub,
+        hold,
         shaper,
+        feed,
     })?)
 }
 
@@ -70,9 +79,13 @@ impl Interrupt {
     /// From now on Ctrl-C and its like ask these runs to stop. SIGHUP is their like for whom its terminal hangs
     /// up, and asks the steward, if there is one, to read the configuration again where there is no terminal.
     pub fn stops(runs: &[&Running], steward: Option<&Steward>) -> Result<Self, CommandError> {
+        Self::rings(runs.iter().map(|run| run.stopper()).collect(), steward)
+    }
+
+    /// The same for bells.
+    pub fn rings(stoppers: Vec<Sender<()>>, steward: Option<&Steward>) -> Result<Self, CommandError> {
         let failed = |e: std::io::Error| CommandError::attention(format!("signals cannot be handled: {e}"));
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
-        let stoppers: Vec<Sender<()>> = runs.iter().map(|run| run.stopper()).collect();
         let came = Arc::new(AtomicBool::new(false));
         let seen = came.clone();
         let reload = steward.map(Steward::reloader).filter(|_| !std::io::stdin().is_terminal());
@@ -105,20 +118,10 @@ impl Interrupt {
     }
 }
 
-/// Whether runs need each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Together {
-    /// If one fails the others are stopped.
-    Yes,
-    /// Each goes on without the others.
-    No,
-}
-
-/// Shows what the runs tell until all have ended, and lets the steward do its work; gives their reports in the
+/// Shows what the runs tell until all have ended (if one fails the others are stopped), and lets the steward do its work; gives their reports in the
 /// same order.
 pub fn watch(
     runs: Vec<(String, Running)>,
-    together: Together,
     screen: &mut Screen,
     mut steward: Option<&mut Steward>,
 ) -> Vec<(String, Report)> {
@@ -155,7 +158,7 @@ pub fn watch(
             Ok(notice) => {
                 screen.notice(run, &runs[run].0, &notice);
                 let has_failed = matches!(&notice, Notice::Ended(ended) if *ended != Ended::InSync);
-                if has_failed && together == Together::Yes {
+                if has_failed {
                     runs.iter().for_each(|(_, other)| other.stop());
                 }
             }
@@ -180,6 +183,9 @@ pub fn exit_of(reports: &[&Report], interrupted: bool) -> Result<Exit, CommandEr
     }
     if interrupted {
         return Ok(Exit::Interrupted);
+    }
+    if reports.iter().any(|r| r.is_held) {
+        return Ok(Exit::Held);
     }
     if reports.iter().any(|r| r.ended == Ended::NoPeer) {
         let text = "no member could be reached".to_owned();

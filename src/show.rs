@@ -7,6 +7,7 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::Level;
 
 /// Problems that are listed one by one; the rest is counted.
@@ -158,10 +159,20 @@ pub fn report_lines(command: &str, reports: &[(String, Report)]) -> Vec<Line> {
     lines
 }
 
-/// Writes a line; a reader that went away is no reason to stop.
+/// Set once nobody reads the output any more.
+static READER_GONE: AtomicBool = AtomicBool::new(false);
+
+/// Writes a line; a reader that went away is no reason to stop what is under way.
 pub fn line(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        READER_GONE.store(true, Ordering::Relaxed);
+    }
+}
+
+/// True once the output's reader has gone away: what only shows things can end.
+pub fn is_reader_gone() -> bool {
+    READER_GONE.load(Ordering::Relaxed)
 }
 
 fn stage_of(progress: &Progress) -> String {
@@ -180,7 +191,9 @@ fn stage_of(progress: &Progress) -> String {
 fn level_of(notice: &Notice) -> Level {
     match notice {
         Notice::Refused { .. } => Level::ERROR,
-        Notice::Problem(_) | Notice::Watching { .. } => Level::WARN,
+        Notice::Problem(_) | Notice::Healed { .. } | Notice::Held { .. } | Notice::Watching { .. } => {
+            Level::WARN
+        }
         _ => Level::INFO,
     }
 }
@@ -193,13 +206,20 @@ fn log(level: Level, text: &str) {
     }
 }
 
-fn as_text(name: &str, notice: &Notice) -> Option<String> {
+pub fn as_text(name: &str, notice: &Notice) -> Option<String> {
     Some(match notice {
         Notice::Joined { label, peer } => format!("{name}: {} ({}) joined", clean(label), peer.short()),
         Notice::Connected { label, addr, .. } => format!("{name}: connected to {} at {addr}", clean(label)),
         Notice::Disconnected { peer, reason } => format!("{name}: lost {}: {}", peer.short(), clean(reason)),
         Notice::Refused { text } => format!("{name}: refused: {}", clean(text)),
         Notice::Problem(problem) => format!("{name}: {}: {}", problem.path, problem.what),
+        Notice::Healed { path } => {
+            format!("{name}: {path}: it has its content again; the corrupt bytes are in .dunlin/history")
+        }
+        Notice::Scrubbed { files, bytes, found } => {
+            let bytes = HumanBytes(*bytes);
+            format!("{name}: read all bytes again: {files} files, {bytes}, {found} of them corrupt")
+        }
         Notice::InSync { peer } => format!("{name}: in sync with {}", peer.short()),
         Notice::Watching { directories, watched } if watched < directories => format!(
             "{name}: {watched} of {directories} directories are watched; changes in the others are found within a minute or so"
@@ -211,14 +231,20 @@ fn as_text(name: &str, notice: &Notice) -> Option<String> {
             HumanBytes(*bound)
         ),
         Notice::Room { .. } => format!("{name}: there is room again"),
-        Notice::Ended(Ended::Failed(why)) => format!("{name}: stopped: {}", clean(why)),
-        Notice::Listening { .. } | Notice::Unreachable { .. } | Notice::Progress(_) | Notice::Ended(_) => {
-            return None;
+        Notice::Held { author, deleted, rewritten, is_held: true } => {
+            format!("{name}: {}", crate::command::held::words(author.is_none(), *deleted, *rewritten))
         }
+        Notice::Held { .. } => format!("{name}: held no longer"),
+        Notice::Ended(Ended::Failed(why)) => format!("{name}: stopped: {}", clean(why)),
+        Notice::Listening { .. }
+        | Notice::Unreachable { .. }
+        | Notice::Progress(_)
+        | Notice::Happened(_)
+        | Notice::Ended(_) => return None,
     })
 }
 
-fn as_json(name: &str, notice: &Notice) -> Option<Value> {
+pub fn as_json(name: &str, notice: &Notice) -> Option<Value> {
     Some(match notice {
         Notice::Listening { addrs } => json!({ "event": "listening", "folder": name, "addrs": addrs }),
         Notice::Joined { peer, label } => {
@@ -243,15 +269,23 @@ fn as_json(name: &str, notice: &Notice) -> Option<Value> {
         Notice::Room { is_short, free, bound } => {
             json!({ "event": "room", "folder": name, "short": is_short, "free": free, "bound": bound })
         }
+        Notice::Healed { path } => json!({ "event": "healed", "folder": name, "path": path }),
+        Notice::Scrubbed { files, bytes, found } => {
+            json!({ "event": "scrubbed", "folder": name, "files": files, "bytes": bytes, "found": found })
+        }
+        Notice::Held { author, deleted, rewritten, is_held } => json!({
+            "event": "held", "folder": name, "held": is_held, "author": author.map(|peer| peer.to_string()),
+            "deleted": deleted, "rewritten": rewritten,
+        }),
         Notice::InSync { peer } => json!({ "event": "in-sync", "folder": name, "peer": peer.to_string() }),
         Notice::Ended(Ended::Failed(why)) => {
             json!({ "event": "ended", "folder": name, "ended": "failed", "why": why })
         }
-        Notice::Progress(_) | Notice::Ended(_) => return None,
+        Notice::Progress(_) | Notice::Happened(_) | Notice::Ended(_) => return None,
     })
 }
 
-fn ended_word(ended: &Ended) -> &'static str {
+pub fn ended_word(ended: &Ended) -> &'static str {
     match ended {
         Ended::InSync => "in-sync",
         Ended::Stopped => "stopped",
@@ -274,11 +308,14 @@ fn report_json(name: &str, report: &Report) -> Value {
         "bytes_received": p.bytes_received,
         "bytes_reused": p.bytes_reused,
         "applied": p.applied,
+        "corrupt": p.corrupt,
+        "healed": p.healed,
         "needed": p.needed,
         "entries_signed": p.entries_signed,
         "entries_received": p.entries_received,
         "conflicts": report.conflicts,
         "problems": problems,
+        "held": report.is_held,
     })
 }
 
@@ -298,6 +335,9 @@ fn report_text(name: &str, report: &Report) -> String {
         HumanBytes(p.bytes_sent),
         HumanBytes(p.bytes_reused)
     );
+    if report.is_held {
+        text += "; changes are held, dunlin held list shows them";
+    }
     match report.conflicts {
         0 => {}
         1 => text += "; 1 conflict copy",

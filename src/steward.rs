@@ -5,7 +5,7 @@ use crate::error::CommandError;
 use crate::home::Home;
 use crate::logging::Log;
 use crossbeam_channel::{Receiver, Sender};
-use dunlin_pipeline::service::Shaper;
+use dunlin_pipeline::service::{HoldLimits, ScrubPace, Shaper};
 use dunlin_pipeline::wiring::{Link, bell};
 use jiff::ZonedDateTime;
 use sd_notify::NotifyState;
@@ -55,6 +55,16 @@ impl Steward {
     /// The bounds that it minds.
     pub fn shaper(&self) -> Shaper {
         self.shaper.clone()
+    }
+
+    /// When all bytes are read again, as the configuration says now.
+    pub fn scrub(&self) -> ScrubPace {
+        self.config.scrub
+    }
+
+    /// When a mass change is held.
+    pub fn hold(&self) -> HoldLimits {
+        self.config.hold
     }
 
     /// Where to ask that the configuration be read again.
@@ -136,6 +146,11 @@ pub fn tell_waiting(pause: Duration) {
 /// Tells the service manager that the end has begun.
 pub fn tell_stopping() {
     tell(&[NotifyState::Stopping]);
+}
+
+/// When a mass change is held, for a command that minds nothing else.
+pub fn hold_limits(home: &Home) -> Result<HoldLimits, CommandError> {
+    Ok(read(home.config_path(), false)?.hold)
 }
 
 fn read(path: Option<&Path>, is_asked_for: bool) -> Result<Config, CommandError> {

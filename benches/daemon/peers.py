@@ -7,11 +7,12 @@ PATIENCE_S = 1500
 
 
 def wait_until(is_so, what, patience=PATIENCE_S, pause=0.02):
-    """Waits; a daemon that never gets there fails its run."""
+    """Waits, and gives what `is_so` gave at last; a daemon that never gets there fails its run."""
     limit = time.monotonic() + patience
-    while not is_so():
+    while not (so := is_so()):
         if time.monotonic() > limit: raise RuntimeError(f'timeout: {what}')
         time.sleep(pause)
+    return so
 
 
 class Dunlin:

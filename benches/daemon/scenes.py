@@ -76,7 +76,7 @@ def move(setting):
     for number in range(setting.chosen.reps):
         to = 'archive/tree' if setting.tree == 'tree' else 'tree'
         gone, come = setting.path(1, setting.tree), setting.path(1, to)
-        is_there = lambda: not os.path.lexists(gone) and os.path.lexists(f'{come}/{NOTES}') and count_tree(come)[0] == setting.chosen.files + 1
+        is_there = lambda: not os.path.lexists(gone) and os.path.lexists(f'{come}/{NOTES}') and all_here(come, setting.chosen.files + 1)
         with Change(setting) as change:
             os.rename(setting.path(0, setting.tree), setting.path(0, to))
             change.wait(is_there)
@@ -85,6 +85,12 @@ def move(setting):
         if change.figures['seconds'] > setting.chosen.patience: break
         setting.settle()
     return medians(rounds)
+
+
+def all_here(folder, files):
+    """When the counting began that found them all; counting 100 000 names takes a while itself."""
+    began = time.monotonic()
+    return began if sum(len(names) for _, _, names in os.walk(folder)) == files else None
 
 
 def append(setting):
@@ -169,8 +175,9 @@ class Change:
         s.meter.__enter__(); return s
 
     def wait(s, is_there):
-        wait_until(is_there, 'the change did not arrive', s.setting.chosen.patience * 4, 0.005)
-        s.meter.r['seconds'] = s.meter.elapsed()
+        """`is_there` says whether it is, or since when."""
+        since = wait_until(is_there, 'the change did not arrive', s.setting.chosen.patience * 4, 0.005)
+        s.meter.r['seconds'] = s.meter.elapsed() if since is True else since - s.meter.t0
         time.sleep(AFTERMATH_S)
 
     def __exit__(s, *trouble):

@@ -67,5 +67,6 @@ fn row(number: usize) -> DiskRow {
         stat: StatSig { dev: 1, ino, size: 1000, mode: 0o644, mtime: time, ctime: time, kind },
         racy: false,
         twins: Vec::new(),
+        look: None,
     }
 }

@@ -20,6 +20,8 @@ pub enum Bug {
     OneLookDeletes = 10,
     /// A root without its marker is looked at like any other.
     EmptyRootAccepted = 12,
+    /// What others delete or encrypt is done here, however much it is.
+    GuardOnlyAtSender = 13,
     /// The names of conflict copies depend on the local clock.
     LocalClockInNames = 14,
     /// A file shows ten conflict copies at most.
@@ -52,6 +54,12 @@ pub enum Bug {
     StagedUnverified = 61,
     /// A name counts as gone though the listing of its directory was cut short.
     UncleanListing = 50,
+    /// The mass-change guard counts each batch for itself.
+    BatchForWindow = 51,
+    /// Bytes that changed without their stat are signed as if a user had written them.
+    RotSigned = 60,
+    /// What a peer asks for is sent without a look at its hash.
+    RotServed = 61,
 }
 
 #[cfg(feature = "canary")]

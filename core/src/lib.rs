@@ -11,6 +11,7 @@ pub mod identity;
 pub mod invite;
 pub mod ledger;
 pub mod limits;
+pub mod look;
 pub mod message;
 pub mod path;
 pub mod text;

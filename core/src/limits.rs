@@ -81,6 +81,11 @@ pub const MERGE_BASES_MAX: usize = 4;
 
 /// Read transactions of one store at a time; each room holds one at most, each digest hand too.
 pub const STORE_READERS_MAX: u32 = 64;
+/// Bytes of mapped files that one process keeps in memory while it works, the program's own 6 MiB included; one long
+/// transaction can see more...
+pub const RESIDENT_MAX: usize = 24 * 1024 * 1024;
+/// ...and it is asked once for so many transactions of a store.
+pub const RESIDENT_ASKED_EVERY: u32 = 64;
 /// Vanished things that a scan can match with new places; beyond, a move is a deletion and a creation.
 /// About 200 bytes each.
 pub const SCAN_VANISHED_MAX: usize = 200_000;
@@ -88,6 +93,13 @@ pub const SCAN_VANISHED_MAX: usize = 200_000;
 pub const SURVEY_NAMES: usize = 2048;
 /// Differences that such a pass keeps until its end; beyond, a whole scan follows. About 100 bytes each.
 pub const SURVEY_DIFFER_MAX: usize = 8192;
+/// Files of which a piece of the scrub reads the bytes, and the bytes after which it ends.
+pub const SCRUB_FILES: usize = 256;
+/// See [`SCRUB_FILES`].
+pub const SCRUB_BYTES: u64 = 8 * 1024 * 1024;
+/// Files that wait to be read again since their bytes seem to be corrupt; the next scrub finds those beyond. About
+/// 100 bytes each.
+pub const SUSPECTS_MAX: usize = 4096;
 /// Hints that the watcher keeps until the engine takes them; beyond, everything may have changed. About 100
 /// bytes each.
 pub const HINTS_MAX: usize = 16_384;
@@ -105,6 +117,24 @@ pub const DOUBTS_FEW: usize = 48;
 pub const FREE_SHARE_MIN: u64 = 100;
 /// ...or than so many bytes, whichever is less.
 pub const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
+/// First bytes of a content that are looked at to tell order from noise.
+pub const LOOK_BYTES: usize = 4096;
+/// Fewer say nothing.
+pub const LOOK_BYTES_MIN: usize = 512;
+/// A mass change: so many percent of a folder's files deleted within the window...
+pub const HOLD_SHARE: u64 = 25;
+/// ...and at least so many of them.
+pub const HOLD_FILES_MIN: u64 = 100;
+/// Or so many files made noise; in a folder of fewer than 2 500, one in fifty, but at least [`HOLD_NOISE_MIN`].
+pub const HOLD_NOISE: u64 = 50;
+/// See [`HOLD_NOISE`].
+pub const HOLD_NOISE_MIN: u64 = 20;
+/// Deletions that pass at once, in percent of the files, and at least so many; more wait until it is quiet.
+pub const FREE_SHARE_OF_LOSSES: u64 = 2;
+/// See [`FREE_SHARE_OF_LOSSES`].
+pub const FREE_LOSSES_MIN: u64 = 15;
+/// Held paths that are kept to be listed; the others are counted.
+pub const HELD_TOLD: usize = 200;
 /// Observations that wait to be cut or recorded; the scan waits beyond. About 300 bytes each.
 pub const SEEN_QUEUE_MAX: usize = 8192;
 /// Files being cut at a time; each holds at most one read buffer of 1 MiB, or of one chunk for each
@@ -161,6 +191,8 @@ pub const SERVES_IN_FLIGHT: usize = 8;
 pub const SETTLE_STEPS: u64 = 8192;
 /// Sessions of one replica.
 pub const SESSIONS_MAX: usize = 64;
+/// Addresses at which one run looks for members.
+pub const DIALS_MAX: usize = 1024;
 /// Bytes of one request over the control socket; the longest has some paths.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one answer, as text and as JSON together; kept in memory until it is written.
@@ -171,6 +203,11 @@ pub const CLIENTS_MAX: usize = 64;
 pub const ANSWERS_MADE_MAX: usize = 4;
 /// Questions of people that one run has not answered yet; further ones wait outside.
 pub const ASKS_OPEN_MAX: usize = 64;
+/// Events that are kept for those who follow them, all folders of a process together; the oldest go first. About
+/// 300 bytes each.
+pub const EVENTS_KEPT: usize = 4096;
+/// Events sent to a follower at a time.
+pub const EVENTS_BATCH: usize = 256;
 /// Problems that a run lists when it is asked how it is doing; the others are counted.
 pub const PROBLEMS_TOLD: usize = 20;
 /// Places that cannot be mended now and are tried again later.
@@ -189,9 +226,11 @@ pub const KEEPER_PAUSE_MIN: Duration = Duration::from_secs(2);
 /// See [`KEEPER_PAUSE_MIN`].
 pub const KEEPER_PAUSE_MAX: Duration = Duration::from_secs(60);
 
+const _: () = assert!(EVENTS_BATCH <= EVENTS_KEPT);
 const _: () = assert!(ANSWERS_MADE_MAX <= CLIENTS_MAX && CLIENTS_MAX <= ASKS_OPEN_MAX);
 const _: () = assert!(SURVEY_DIFFER_MAX <= LOOKS_WAITING_MAX && DOUBTS_MAX <= LOOKS_WAITING_MAX);
-const _: () = assert!(DOUBTS_FEW < DOUBTS_MAX);
+const _: () = assert!(DOUBTS_FEW < DOUBTS_MAX && LOOK_BYTES_MIN <= LOOK_BYTES);
+const _: () = assert!(HOLD_NOISE_MIN <= HOLD_NOISE && FREE_SHARE_OF_LOSSES < HOLD_SHARE);
 const _: () = assert!(APPLY_BATCH <= STEPS_IN_FLIGHT && PLAN_BATCH <= STEPS_IN_FLIGHT);
 const _: () = assert!(WANT_BYTES <= FETCH_BYTES_IN_FLIGHT && CHUNK_BYTES_MAX as u64 <= WANT_BYTES);
 const _: () =

@@ -5,7 +5,9 @@
 use crate::jobs::resolve::{Keep, ResolveError};
 use crate::service::{Problem, Progress};
 use dunlin_core::id::PeerId;
+use dunlin_core::ledger::event::Role;
 use dunlin_core::path::RelPath;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,6 +20,18 @@ pub enum Ask {
     Calm,
     /// Look at the whole folder now; answered once what was found is recorded.
     Scan,
+    /// Read all bytes again now; answered once what was found is recorded.
+    Scrub,
+    /// Keep the corrupt bytes of a file: they are signed as an edit at the look that follows.
+    Accept {
+        /// The file.
+        path: RelPath,
+    },
+    /// Do or take back all that is held; answered at once.
+    Decide {
+        /// True: it was meant.
+        is_meant: bool,
+    },
     /// Resolve the conflict of this copy; answered once that is signed.
     Resolve {
         /// The copy.
@@ -25,6 +39,34 @@ pub enum Ask {
         /// What shall stay.
         keep: Keep,
     },
+    /// Make an invite; answered once that is signed, and the invite can be used.
+    Invite(Offer),
+    /// Look at the whole folder now, and come in sync with a member; answered once that is so.
+    Sync {
+        /// How long it may be connected to nobody.
+        alone_max: Duration,
+        /// Where members may be found besides.
+        dial: Vec<SocketAddr>,
+    },
+}
+
+/// An invite that is to be made. `Debug` hides the seed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Whoever has it can use the invite.
+    pub seed: [u8; 32],
+    /// What the invited may do.
+    pub role: Role,
+    /// Until when it is good: milliseconds since 1970.
+    pub not_after_ms: i64,
+    /// For how many devices.
+    pub uses: u32,
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Offer for {} {:?} until {}", self.uses, self.role, self.not_after_ms)
+    }
 }
 
 /// The answer to a question.
@@ -38,9 +80,30 @@ pub enum Answer {
         progress: Progress,
         /// Trouble with single files, all that there is.
         problems: Vec<Problem>,
+        /// Changes are held.
+        is_held: bool,
     },
+    /// To `Scrub`: what the pass did.
+    Scrubbed(ScrubState),
+    /// To `Accept`: whether the file was corrupt.
+    Accepted(bool),
+    /// To `Decide`: of how many mass changes that is news.
+    Decided(usize),
     /// To `Resolve`.
     Resolved(Result<(), ResolveError>),
+    /// To `Invite`.
+    Invited,
+    /// To `Sync`: what the run did since it was asked.
+    Synced {
+        /// False: nobody could be reached.
+        is_in_sync: bool,
+        /// The figures, counted from the question on.
+        progress: Progress,
+        /// Trouble with single files, all that there is.
+        problems: Vec<Problem>,
+        /// Changes are held.
+        is_held: bool,
+    },
 }
 
 /// How a run is doing.
@@ -62,8 +125,25 @@ pub struct State {
     pub directories: u64,
     /// How many of them are watched.
     pub watched: u64,
+    /// The pass over all bytes.
+    pub scrub: ScrubState,
     /// How long ago the whole folder was looked at last; `None`: not yet.
     pub full_pass_ago: Option<Duration>,
+}
+
+/// How the pass over all bytes is doing, or how the last one of this run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ScrubState {
+    /// True while one is under way.
+    pub is_going: bool,
+    /// Files that it has read.
+    pub files: u64,
+    /// Bytes that it has read.
+    pub bytes: u64,
+    /// Files that it found corrupt.
+    pub found: u64,
+    /// How long ago the last one of this run ended.
+    pub ended_ago: Option<Duration>,
 }
 
 /// What a run is at.
@@ -75,6 +155,8 @@ pub enum Phase {
     Syncing,
     /// Something is needed, and nobody who is connected has it, or it cannot be put in its place.
     Waiting,
+    /// A mass change is held, and nothing else is under way.
+    Held,
     /// Nothing is needed; the same is true of a member that is connected.
     InSync,
     /// Nothing is needed as far as this device knows; nobody has confirmed it.

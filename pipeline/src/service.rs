@@ -2,9 +2,12 @@
 //!
 //! Knows no terminal and no exit code; `src/` turns these values into words.
 
+pub use crate::rooms::feed::{Batch, Feed, Told};
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
+use dunlin_core::limits::{HOLD_FILES_MIN, HOLD_NOISE, HOLD_SHARE};
+use dunlin_core::path::RelPath;
 use dunlin_storage::store::tables::Store;
 pub use dunlin_transport::limits::SOCKET_BUFFER;
 pub use dunlin_transport::shaping::{Rates, Shaper};
@@ -20,6 +23,9 @@ pub enum Goal {
     Serve,
     /// When the folder has been read and its changes are recorded; nobody is dialled.
     Recorded,
+    /// When all bytes have been read again besides, and what this disk can give back is given back; nobody is
+    /// dialled.
+    Scrubbed,
     /// When this replica and one other member hold the same entries and lack nothing.
     InSync {
         /// How long it may be connected to nobody; `None`: it waits for as long as it takes.
@@ -28,9 +34,33 @@ pub enum Goal {
 }
 
 impl Goal {
+    /// True if the run is about this disk alone: nobody is dialled.
+    pub fn is_alone(self) -> bool {
+        matches!(self, Goal::Recorded | Goal::Scrubbed)
+    }
+
     /// True if the run ends once it is in sync with somebody.
     pub fn is_in_sync(self) -> bool {
         matches!(self, Goal::InSync { .. })
+    }
+}
+
+/// When a mass change is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HoldLimits {
+    /// False: nothing is held.
+    pub is_on: bool,
+    /// So many percent of the files deleted within ten minutes...
+    pub share: u64,
+    /// ...and at least so many.
+    pub files: u64,
+    /// Or so many files made noise, as an encryptor does.
+    pub noise: u64,
+}
+
+impl Default for HoldLimits {
+    fn default() -> Self {
+        Self { is_on: true, share: HOLD_SHARE, files: HOLD_FILES_MIN, noise: HOLD_NOISE }
     }
 }
 
@@ -52,8 +82,29 @@ pub struct Setup {
     pub join: Option<Invite>,
     /// When to end.
     pub goal: Goal,
+    /// When all bytes are read again.
+    pub scrub: ScrubPace,
+    /// When a mass change is held.
+    pub hold: HoldLimits,
     /// How much may be sent and received, also while it changes; runs of one device share it.
     pub shaper: Shaper,
+    /// Where what happens is kept for those who follow it; runs of one device share it.
+    pub feed: Feed,
+}
+
+/// How often all bytes are read again, and how fast.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScrubPace {
+    /// From the end of a pass to the next; `None`: never by itself.
+    pub every: Option<Duration>,
+    /// Bytes a second at most.
+    pub rate: u64,
+}
+
+impl Default for ScrubPace {
+    fn default() -> Self {
+        Self { every: Some(Duration::from_secs(30 * 86_400)), rate: 16 * 1024 * 1024 }
+    }
 }
 
 /// Figures of a run so far. All counts start at 0 with the run.
@@ -69,6 +120,10 @@ pub struct Progress {
     pub needed: u64,
     /// Files, directories and links put, moved or removed here.
     pub applied: u64,
+    /// Files whose bytes changed without their stat.
+    pub corrupt: u64,
+    /// Files among them, and among those of earlier runs, that have their content again.
+    pub healed: u64,
     /// Content bytes received and verified.
     pub bytes_received: u64,
     /// Content bytes sent.
@@ -128,7 +183,7 @@ pub enum Notice {
         /// Why, in words, with what to do.
         text: String,
     },
-    /// An address could not be reached this time.
+    /// An address cannot be reached; told once until it is.
     Unreachable {
         /// Where.
         addr: SocketAddr,
@@ -151,17 +206,111 @@ pub enum Notice {
         /// Bytes below which nothing is written.
         bound: u64,
     },
+    /// A mass change is held from now on, or no longer.
+    Held {
+        /// Who made it, if it was not made here.
+        author: Option<PeerId>,
+        /// Files that are deleted by it.
+        deleted: u64,
+        /// Files that are written over by it.
+        rewritten: u64,
+        /// False: it is held no longer.
+        is_held: bool,
+    },
     /// New figures, at most ten times a second.
     Progress(Progress),
     /// Trouble with one file.
     Problem(Problem),
+    /// A file that was corrupt has its content again.
+    Healed {
+        /// Which, escaped for a terminal.
+        path: String,
+    },
+    /// All bytes were read again.
+    Scrubbed {
+        /// Files.
+        files: u64,
+        /// Bytes.
+        bytes: u64,
+        /// Files that were found corrupt.
+        found: u64,
+    },
     /// In sync with this member.
     InSync {
         /// Who.
         peer: PeerId,
     },
+    /// Something for those who follow everything that happens; others are not told.
+    Happened(Happening),
     /// The run is over; the last notice.
     Ended(Ended),
+}
+
+impl Notice {
+    /// True for what those who follow events get to know: what happened, and not how far something is.
+    pub fn is_event(&self) -> bool {
+        !matches!(self, Notice::Progress(_) | Notice::Unreachable { .. })
+    }
+}
+
+/// What happens too often to be told to everybody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Happening {
+    /// Something was changed in the folder on this device, and that is recorded.
+    Changed(Change),
+    /// What another device has changed stands in the folder now.
+    Placed(Change),
+    /// A conflict copy stands in the folder now.
+    Conflict {
+        /// What has the name.
+        winner: RelPath,
+        /// The copy.
+        copy: RelPath,
+    },
+    /// Trouble with one file is over.
+    Mended {
+        /// The path, escaped for a terminal.
+        path: String,
+    },
+    /// In sync with this member, after not having been.
+    Agreed {
+        /// Who.
+        peer: PeerId,
+    },
+    /// The folder is served from now on.
+    Served,
+    /// The folder rests.
+    Paused {
+        /// Until when, by this device's clock: milliseconds since 1970. `None`: until somebody resumes it.
+        until_ms: Option<i64>,
+    },
+    /// It rests no longer.
+    Resumed,
+}
+
+/// One change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Where.
+    pub path: RelPath,
+    /// What.
+    pub deed: Deed,
+}
+
+/// What can be done to a file, directory or link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Deed {
+    /// It is new.
+    Created,
+    /// Its content, mode or time is another.
+    Written,
+    /// It came from there; a directory brings along what is in it.
+    Moved {
+        /// Where it was.
+        from: RelPath,
+    },
+    /// It is gone.
+    Deleted,
 }
 
 /// How a run ended.
@@ -190,4 +339,6 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Conflict copies on this disk at the end.
     pub conflicts: u64,
+    /// Changes are held until somebody says what is to become of them.
+    pub is_held: bool,
 }

@@ -14,6 +14,9 @@
 //! | `stop` | people → engine | 1 | nobody |
 //! | [`bell`] of a command | signals → command | 1 | nobody |
 //! | [`once`] | a helper's thread → command | 1 | the command, for as long as its patience lasts |
+//! | [`arrivals`] of a server | who hands a folder over → server | 16 | who hands over, until the server has time; the server never waits for it, and its own start does not use it |
+//!
+//! The folder room also has the digest pool read large files for it, and waits; the pool's threads wait for the engine alone.
 //!
 //! An answer has a channel of its own ([`answer_link`]) with room for it, so that the engine never waits for who
 //! asked; its reader's patience has an end.
@@ -47,6 +50,11 @@ pub fn bell() -> Link<()> {
 /// The way back of what one thread is made for.
 pub fn once<T>() -> Link<T> {
     link(1)
+}
+
+/// Runs that join those which a server minds.
+pub fn arrivals<T>() -> Link<T> {
+    link(16)
 }
 
 /// The way back of one answer.

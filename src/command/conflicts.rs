@@ -183,6 +183,9 @@ fn refused(copy: &RelPath, error: ResolveError) -> CommandError {
         ResolveError::Changed => {
             CommandError::usage(text).hint("dunlin scan DIR looks again; then try again")
         }
+        ResolveError::Corrupt => CommandError::usage(text).hint(
+            "wait until a member has given it its content again; or dunlin scrub --accept PATH keeps what it holds",
+        ),
         ResolveError::OtherKind => CommandError::usage(text).hint("move or remove one of them by hand"),
         ResolveError::NoCopy => CommandError::usage(text),
     }

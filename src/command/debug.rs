@@ -1,8 +1,10 @@
-//! `debug ledger|tree|store DIR`: what a folder's store holds, for those who look for a fault.
+//! `debug ledger|tree|store DIR`: what a folder's store holds, for those who look for a fault; `debug verify DIR`: whether
+//! it can be relied on (1: no).
 
 use crate::args::Debug;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
+use crate::rebuild::check;
 use crate::replica::{Replica, find_replica};
 use crate::show::Screen;
 use dunlin_core::ledger::chain::verify_entry;
@@ -15,6 +17,9 @@ use serde_json::json;
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Debug, screen: &Screen) -> Result<Exit, CommandError> {
+    if args.what == "verify" {
+        return check(&find_replica(home, &args.dir)?);
+    }
     let replica = Replica::open(home, find_replica(home, &args.dir)?)?;
     let tx = replica.store.read()?;
     let view = View(&*tx);
@@ -31,7 +36,7 @@ pub fn run(home: &Home, args: &Debug, screen: &Screen) -> Result<Exit, CommandEr
             }
             Ok(Exit::Done)
         }
-        other => Err(CommandError::usage(format!("debug {other}: there are ledger, tree and store"))),
+        other => Err(CommandError::usage(format!("debug {other}: there are ledger, tree, store and verify"))),
     }
 }
 

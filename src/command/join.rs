@@ -1,72 +1,182 @@
-//! `join INVITE DIR`: takes part in a folder. Cut short, the same command goes on where it was.
+//! `join INVITE DIR`: takes part in a folder. Who serves this home serves it from now on; if nobody does, this command
+//! does until it is stopped. Cut short, the same command goes on where it was.
 
-use super::{keep_port, known_addrs, listen_addrs, open_socket};
+use super::folder::refuse_paused;
+use super::sync::wait_with_daemon;
+use super::{absolute, keep_port, known_addrs, listen_addrs, open_socket};
+use crate::answer::Answer;
 use crate::args::Join;
+use crate::control::client;
+use crate::control::request::{Joining, Request};
+use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
-use crate::home::Home;
+use crate::home::{Home, ReplicaDir};
+use crate::host::Host;
+use crate::rebuild::open_logged;
 use crate::replica::{Replica, check_root, shown};
-use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
-use crate::show::Screen;
+use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
+use crate::show::{Screen, clean};
 use crate::steward::Steward;
+use crate::supervisor::Wants;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::{Invite, InviteError};
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::Goal;
+use dunlin_pipeline::service::{Ended, Feed, Goal, Notice};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of an invite that are read from standard input.
 const INPUT_MAX: u64 = 16 * 1024;
 
+/// Without `--once` the command says after this time that nobody has answered yet.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+
 /// Runs the command.
 pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, CommandError> {
     let invite = read_invite(&args.invite)?;
-    let root = check_root(home, &args.dir, true)?;
-    let dir = home.replica(&root);
-    let state = dir.clone();
-    let replica = if dir.exists() {
-        let replica = Replica::open(home, dir)?;
-        if replica.folder != invite.folder {
-            return Err(CommandError::usage(format!("{} belongs to another folder already", shown(&root)))
-                .hint("choose another directory for this invite"));
-        }
-        replica
-    } else {
-        let is_local_copy = has_folder(home, &invite.folder, &root)?;
-        Replica::prepare(home, dir, invite.folder, is_local_copy)?
-    };
+    let Join { dir, once, listen, peer, wait, .. } = args;
+    let joining = Joining { invite: invite.to_link(), dir: absolute(&dir)?, listen, peer };
+    if let Some(exit) = client::ask(home, &Request::Join(joining.clone()), screen)? {
+        return if once { wait_with_daemon(home, &joining.dir, Some(wait), screen) } else { Ok(exit) };
+    }
+    serve_alone(home, invite, &joining, once.then_some(Duration::from_secs(wait)), screen)
+}
+
+fn serve_alone(
+    home: &Home,
+    invite: Invite,
+    joining: &Joining,
+    once: Option<Duration>,
+    screen: &mut Screen,
+) -> Result<Exit, CommandError> {
+    let root = check_root(home, &joining.dir, true)?;
+    let state = home.replica(&root);
+    refuse_paused(&state)?;
+    let replica = open_or_prepare(&Desk::alone(home), &invite, state.clone())?;
     let is_admitted = replica.is_admitted()?;
     if !is_admitted {
         invite.check_time(now_ms()).map_err(|e| invite_error(&e))?;
     }
-    let mut dial: BTreeSet<_> = invite.addrs.iter().copied().chain(args.peer).collect();
+    let mut dial = addrs_of(&invite, joining)?;
     dial.extend(known_addrs(&replica)?);
-    if dial.is_empty() {
+    let goal = once.map_or(Goal::Serve, |patience| Goal::InSync { alone_max: Some(patience) });
+    let join = (!is_admitted).then_some(invite);
+    let listen = listen_addrs(&joining.listen, state.port());
+    let mut steward = Steward::start(home, None)?;
+    let host = Host::default();
+    let (hold, scrub) = (steward.hold(), steward.scrub());
+    let (shaper, feed) = (steward.shaper(), host.feed.clone());
+    let plan = Plan { listen, dial: dial.into_iter().collect(), join, goal, hold, scrub, shaper, feed };
+    let running = launch(&replica, plan)?;
+    let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
+    keep_port(&state, &wait_listening(&running)?)?;
+    let server = match once {
+        Some(_) => None,
+        None => open_socket(home, host, replica, &running, screen)?,
+    };
+    let reports = watch(vec![(shown(&root), running)], screen, Some(&mut steward));
+    drop(server);
+    screen.report("join", &reports);
+    let was_cut_short = interrupt.came() && once.is_some();
+    exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), was_cut_short)
+}
+
+/// By who serves all folders of this device.
+pub fn answer(desk: &Desk, joining: &Joining, answer: &mut Answer) -> Result<Exit, CommandError> {
+    let supervisor = desk.supervisor()?;
+    let invite = Invite::parse(&joining.invite).map_err(|e| invite_error(&e))?;
+    let root = check_root(&desk.home, &joining.dir, true)?;
+    let dir = desk.home.replica(&root);
+    refuse_paused(&dir)?;
+    let is_admitted = {
+        let _turn = (!desk.host.is_minded(&root)).then(|| desk.host.turn());
+        open_or_prepare(desk, &invite, dir.clone())?.is_admitted()?
+    };
+    if !is_admitted {
+        invite.check_time(now_ms()).map_err(|e| invite_error(&e))?;
+        // An earlier try goes on with another invite, perhaps.
+        supervisor.end_run(&root)?;
+    }
+    let dial: Vec<_> = addrs_of(&invite, joining)?.into_iter().collect();
+    let before = desk.host.feed.last();
+    let join = (!is_admitted).then_some(invite);
+    supervisor.serve(dir.clone(), Wants { listen: joining.listen.clone(), dial, join })?;
+    let is_answered = is_admitted || is_admitted_soon(&desk.host.feed, before, &root)?;
+    let label = View(&*desk.replica(dir)?.store.read()?).members()?.folder_label;
+    let pid = std::process::id();
+    let text = match is_answered {
+        true => format!(
+            "{} takes part in the folder {}; the running dunlin (process {pid}) serves it",
+            shown(&root),
+            clean(&label)
+        ),
+        false => format!(
+            "{}: nobody has answered yet; the running dunlin (process {pid}) goes on asking",
+            shown(&root)
+        ),
+    };
+    let value = json!({ "event": "joining", "root": shown(&root), "admitted": is_answered, "serving": pid });
+    answer.say(&text, &value)?;
+    Ok(Exit::Done)
+}
+
+/// Waits for a member's answer to the invite; a refusal is an error.
+fn is_admitted_soon(feed: &Feed, before: u64, root: &Path) -> Result<bool, CommandError> {
+    let (until, mut after) = (Instant::now() + ANSWER_PATIENCE, before);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let batch = feed.after(Some(after), left);
+        after = batch.last;
+        for told in batch.told.iter().filter(|told| &*told.root == root) {
+            match &told.notice {
+                Notice::Connected { .. } => return Ok(true),
+                Notice::Ended(Ended::Refused(why)) => {
+                    let text = format!("refused: {why}");
+                    return Err(CommandError { exit: Exit::Refused, text, hint: None });
+                }
+                Notice::Ended(Ended::Failed(why)) => return Err(CommandError::attention(why)),
+                _ => {}
+            }
+        }
+        if batch.is_closed || left.is_zero() {
+            return Ok(false);
+        }
+    }
+}
+
+/// The replica that is to take part; a directory that belongs to another folder is refused.
+fn open_or_prepare(desk: &Desk, invite: &Invite, dir: ReplicaDir) -> Result<Arc<Replica>, CommandError> {
+    let root = dir.root.clone();
+    if !dir.exists() {
+        let is_local_copy = has_folder(desk, &invite.folder, &root)?;
+        return Replica::prepare(&desk.home, dir, invite.folder, is_local_copy).map(Arc::new);
+    }
+    let replica = match desk.host.replica(&root) {
+        Some(replica) => replica,
+        None => Arc::new(open_logged(&desk.home, dir)?),
+    };
+    if replica.folder != invite.folder {
+        return Err(CommandError::usage(format!("{} belongs to another folder already", shown(&root)))
+            .hint("choose another directory for this invite"));
+    }
+    Ok(replica)
+}
+
+fn addrs_of(invite: &Invite, joining: &Joining) -> Result<BTreeSet<SocketAddr>, CommandError> {
+    let addrs: BTreeSet<_> = invite.addrs.iter().chain(&joining.peer).copied().collect();
+    if addrs.is_empty() {
         return Err(
             CommandError::usage("the invite names no address").hint("add --peer ADDRESS of the other device")
         );
     }
-    let patience = Duration::from_secs(args.wait);
-    let goal = if args.once { Goal::InSync { alone_max: Some(patience) } } else { Goal::Serve };
-    let join = (!is_admitted).then_some(invite);
-    let listen = listen_addrs(&args.listen, state.port());
-    let mut steward = Steward::start(home, None)?;
-    let running = launch(
-        &replica,
-        Plan { listen, dial: dial.into_iter().collect(), join, goal, shaper: steward.shaper() },
-    )?;
-    let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
-    keep_port(&state, &wait_listening(&running)?)?;
-    let server = if args.once { None } else { open_socket(home, Arc::new(replica), &running, screen)? };
-    let reports = watch(vec![(shown(&root), running)], Together::Yes, screen, Some(&mut steward));
-    drop(server);
-    screen.report("join", &reports);
-    exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came() && args.once)
+    Ok(addrs)
 }
 
 fn read_invite(text: &str) -> Result<Invite, CommandError> {
@@ -84,11 +194,13 @@ fn invite_error(error: &InviteError) -> CommandError {
 }
 
 /// True if another root of this device belongs to the folder.
-fn has_folder(home: &Home, folder: &FolderId, root: &Path) -> Result<bool, CommandError> {
-    for replica in home.replicas()?.into_iter().filter(|replica| replica.root != root) {
-        let store = replica.open_store()?;
-        let tx = store.read()?;
-        if View(&*tx).folder()? == *folder {
+fn has_folder(desk: &Desk, folder: &FolderId, root: &Path) -> Result<bool, CommandError> {
+    for other in desk.home.replicas()?.into_iter().filter(|other| other.root != root) {
+        let found = match desk.host.replica(&other.root) {
+            Some(replica) => replica.folder,
+            None => View(&*other.open_store()?.read()?).folder()?,
+        };
+        if found == *folder {
             return Ok(true);
         }
     }

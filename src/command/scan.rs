@@ -8,11 +8,13 @@ use crate::control::request::Request;
 use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
+use crate::host::Looked;
 use crate::replica::{Replica, find_replica, shown};
-use crate::run::{Interrupt, Plan, Together, exit_of, launch, watch};
+use crate::run::{Interrupt, Plan, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
+use crate::steward::hold_limits;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
-use dunlin_pipeline::service::{Ended, Goal, Report, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, Report, ScrubPace, Shaper};
 use std::path::Path;
 
 /// Runs the command.
@@ -21,23 +23,32 @@ pub fn run(home: &Home, args: &Scan, screen: &mut Screen) -> Result<Exit, Comman
     if let Some(exit) = client::ask(home, &request, screen)? {
         return Ok(exit);
     }
-    look_alone(home, &args.dir, screen)
+    let replica = Replica::open(home, find_replica(home, &args.dir)?)?;
+    look_alone(home, &replica, "scan", Goal::Recorded, screen)
 }
 
 /// By a run of its own, which shows how far it is.
-fn look_alone(home: &Home, dir: &Path, screen: &mut Screen) -> Result<Exit, CommandError> {
-    let replica = Replica::open(home, find_replica(home, dir)?)?;
+pub fn look_alone(
+    home: &Home,
+    replica: &Replica,
+    command: &str,
+    goal: Goal,
+    screen: &mut Screen,
+) -> Result<Exit, CommandError> {
     let plan = Plan {
         listen: Vec::new(),
         dial: Vec::new(),
         join: None,
-        goal: Goal::Recorded,
+        goal,
+        scrub: ScrubPace::default(),
+        hold: hold_limits(home)?,
         shaper: Shaper::default(),
+        feed: Feed::default(),
     };
-    let running = launch(&replica, plan)?;
+    let running = launch(replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], None)?;
-    let reports = watch(vec![(shown(&replica.root), running)], Together::Yes, screen, None);
-    screen.report("scan", &reports);
+    let reports = watch(vec![(shown(&replica.root), running)], screen, None);
+    screen.report(command, &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
 }
 
@@ -48,10 +59,10 @@ pub fn answer(desk: &Desk, dir: &Path, answer: &mut Answer) -> Result<Exit, Comm
         return Err(CommandError::attention(format!("{} is not served", shown(&root)))
             .hint("dunlin status shows why"));
     };
-    let (progress, problems) = looked?;
+    let Looked { progress, problems, is_held } = looked?;
     let replica = desk.replica(desk.home.replica(&root))?;
     let conflicts = count_conflicts(&*replica.store)?;
-    let report = Report { ended: Ended::InSync, progress, problems, conflicts };
+    let report = Report { ended: Ended::InSync, progress, problems, conflicts, is_held };
     let reports = [(shown(&root), report)];
     report_lines("scan", &reports).into_iter().try_for_each(|line| answer.add(line))?;
     exit_of(&[&reports[0].1], false)

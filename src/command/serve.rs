@@ -1,21 +1,22 @@
 //! `serve`: keeps all folders of this device in step until it is asked to stop.
 //!
-//! Each folder is a run of its own, with sockets of its own: a folder that fails stops alone.
+//! Each folder is a run of its own, with sockets of its own: a folder that fails stops alone. Folders come, rest and go
+//! on while it runs (`supervisor`).
 
-use super::{keep_port, known_addrs, listen_addrs};
 use crate::args::Serve;
 use crate::control::server::{Right, Server};
 use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
-use crate::home::{Home, ReplicaDir};
+use crate::fleet::Fleet;
+use crate::home::Home;
 use crate::host::Host;
-use crate::replica::{Replica, shown};
-use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
+use crate::replica::shown;
+use crate::run::{Interrupt, exit_of};
 use crate::show::Screen;
 use crate::steward::{Steward, tell_waiting};
+use crate::supervisor::Supervisor;
 use dunlin_core::limits::{KEEPER_PAUSE_MAX, KEEPER_PAUSE_MIN};
-use dunlin_pipeline::Running;
-use dunlin_pipeline::service::{Goal, Shaper};
+use dunlin_pipeline::wiring::{arrivals, bell};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -25,42 +26,24 @@ pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, Comma
         CommandError::attention(format!("another dunlin serves {} already", shown(home.path())))
             .hint("dunlin status shows what it does")
     })?;
-    let dirs = home.replicas()?;
-    if dirs.is_empty() {
-        return Err(CommandError::usage("there is no folder on this device yet")
-            .hint("dunlin share DIR makes one; dunlin join INVITE DIR takes part in one"));
-    }
     let mut steward = Steward::start(home, args.config.clone())?;
     screen.use_log();
     await_identity(home, screen)?;
     let host = Arc::new(Host::default());
-    let mut runs = Vec::new();
-    let mut first_error = None;
-    for dir in dirs {
-        let name = shown(&dir.root);
-        match start(home, dir, args, &host, steward.shaper()) {
-            Ok(running) => runs.push((name, running)),
-            Err(error) => {
-                let value =
-                    json!({ "event": "folder", "folder": name, "error": error.text, "hint": error.hint });
-                screen.trouble(&format!("{name}: not served: {error}"), &value);
-                first_error.get_or_insert(error);
-            }
-        }
-    }
-    if runs.is_empty()
-        && let Some(error) = first_error
-    {
-        return Err(error);
-    }
-    let interrupt = Interrupt::stops(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>(), Some(&steward))?;
-    let server = Server::open(right, Desk::serving(home, host))?;
-    let folders: Vec<&String> = runs.iter().map(|(name, _)| name).collect();
-    let text =
-        format!("serving {}; Ctrl-C ends", folders.iter().map(|f| f.as_str()).collect::<Vec<_>>().join(", "));
+    let (coming, stop) = (arrivals(), bell());
+    let supervisor = Arc::new(Supervisor::new(home, host.clone(), &steward, args.listen.clone(), coming.to));
+    let mut fleet = Fleet::new(supervisor.clone(), host.clone(), coming.from, stop.from);
+    let first_error = start_all(home, &supervisor, &mut fleet, screen)?;
+    let interrupt = Interrupt::rings(vec![stop.to], Some(&steward))?;
+    let server = Server::open(right, Desk::serving(home, host, Some(supervisor)))?;
+    let folders = fleet.names();
+    let text = match folders.is_empty() {
+        true => "no folder to serve yet; dunlin share DIR makes one; Ctrl-C ends".to_owned(),
+        false => format!("serving {}; Ctrl-C ends", folders.join(", ")),
+    };
     screen.say(&text, &json!({ "event": "serving", "folders": folders }));
     steward.ready(&text);
-    let reports = watch(runs, Together::No, screen, Some(&mut steward));
+    let reports = fleet.mind(screen, &mut steward);
     drop(server);
     screen.report("serve", &reports);
     let exit = exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), false)?;
@@ -96,20 +79,28 @@ fn await_identity(home: &Home, screen: &mut Screen) -> Result<(), CommandError> 
     }
 }
 
-fn start(
+/// Starts what there is and does not rest. What cannot be started is told, and is an error if nothing can.
+fn start_all(
     home: &Home,
-    dir: ReplicaDir,
-    args: &Serve,
-    host: &Host,
-    shaper: Shaper,
-) -> Result<Running, CommandError> {
-    let last_port = dir.port();
-    let keeper = dir.clone();
-    let replica = Replica::open(home, dir)?;
-    let dial = known_addrs(&replica)?.into_iter().collect();
-    let listen = listen_addrs(&args.listen, last_port);
-    let running = launch(&replica, Plan { listen, dial, join: None, goal: Goal::Serve, shaper })?;
-    keep_port(&keeper, &wait_listening(&running)?)?;
-    host.add(Arc::new(replica), &running);
-    Ok(running)
+    supervisor: &Supervisor,
+    fleet: &mut Fleet,
+    screen: &Screen,
+) -> Result<Option<CommandError>, CommandError> {
+    let mut first_error = None;
+    for dir in home.replicas()? {
+        let name = shown(&dir.root);
+        match supervisor.start(dir) {
+            Ok(arrival) => arrival.into_iter().for_each(|arrival| fleet.take(arrival)),
+            Err(error) => {
+                let value =
+                    json!({ "event": "folder", "folder": name, "error": error.text, "hint": error.hint });
+                screen.trouble(&format!("{name}: not served: {error}"), &value);
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    match first_error {
+        Some(error) if fleet.names().is_empty() && !supervisor.has_paused() => Err(error),
+        other => Ok(other),
+    }
 }

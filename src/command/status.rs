@@ -1,7 +1,8 @@
 //! `status`: this device and its folders, as their stores have them, and how those that are served are doing.
 
+use super::folder::pause_text;
 use super::id::describe;
-use super::{absolutes, ask};
+use super::{absolutes, ask, held};
 use crate::answer::Answer;
 use crate::args::Status;
 use crate::control::request::Request;
@@ -9,12 +10,16 @@ use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, ReplicaDir};
 use crate::host::Live;
+use crate::pause::Pause;
 use crate::replica::{Replica, find_replicas, shown};
 use crate::show::{Screen, clean};
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::membership::Membership;
-use dunlin_pipeline::ask::{Phase, State};
+use dunlin_core::limits::PROBLEMS_TOLD;
+use dunlin_pipeline::ask::{Phase, ScrubState, State};
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
+use dunlin_pipeline::rooms::clock::now_ms;
+use dunlin_storage::store::rows::Word;
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
 use indicatif::{HumanBytes, HumanDuration};
@@ -37,6 +42,8 @@ pub fn answer(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit
             Ok(sheet) => {
                 if sheet.value["state"] == json!("stopped") {
                     exit = Exit::Attention;
+                } else if sheet.value["held"] != json!([]) && exit == Exit::Done {
+                    exit = Exit::Held;
                 }
                 answer.say(&sheet.text, &sheet.value)?;
             }
@@ -87,7 +94,9 @@ impl Sheet {
 }
 
 fn describe_folder(desk: &Desk, dir: ReplicaDir) -> Result<Sheet, CommandError> {
-    let live = desk.host.live(&dir.root);
+    let pause = dir.pause(now_ms());
+    let live = desk.host.live(&dir.root).or(pause.map(Live::Paused));
+    let aside = dir.stores_aside();
     let replica = desk.replica(dir)?;
     if !matches!(live, Some(Live::Going(_))) {
         // Who stopped since its root went away says so.
@@ -99,14 +108,24 @@ fn describe_folder(desk: &Desk, dir: ReplicaDir) -> Result<Sheet, CommandError> 
         let tx = replica.store.read()?;
         let view = View(&*tx);
         describe_store(&mut sheet, &replica, &view, live.as_ref())?;
+        describe_corrupt(&mut sheet, &view)?;
         view.members()?
     };
+    for store in &aside {
+        sheet.line(&format!(
+            "its database was damaged or lost and made anew; what was there: {}",
+            shown(store)
+        ));
+    }
+    sheet.fact("databases_aside", aside.iter().map(|store| shown(store)).collect::<Vec<_>>());
+    sheet.fact("until_ms", pause.and_then(Pause::until_ms));
     let conflicts = count_conflicts(&*replica.store)?;
     sheet.fact("conflicts", conflicts);
     if conflicts > 0 {
         let plural = if conflicts == 1 { "copy" } else { "copies" };
         sheet.line(&format!("{conflicts} conflict {plural}; dunlin conflicts list shows them"));
     }
+    describe_held(&mut sheet, &replica)?;
     let state = match &live {
         Some(Live::Going(state)) => Some(&**state),
         _ => None,
@@ -150,9 +169,11 @@ fn describe_store(
 }
 
 /// A word for programs and one for people on how a folder is doing.
-fn standing(live: Option<&Live>, needed: u64) -> (&'static str, String) {
+pub fn standing(live: Option<&Live>, needed: u64) -> (&'static str, String) {
     let state = match live {
         None => return ("not-served", "not served".to_owned()),
+        Some(Live::Paused(pause)) => return ("paused", pause_text(*pause)),
+        Some(Live::Ended(why)) => return ("stopped", format!("stopped: {}", clean(why))),
         Some(Live::Silent) => return ("stopped", "stopped, or stuck in its disk".to_owned()),
         Some(Live::Going(state)) => state,
     };
@@ -172,6 +193,7 @@ fn standing(live: Option<&Live>, needed: u64) -> (&'static str, String) {
                 if state.peers.is_empty() { "nobody is connected" } else { "nobody connected can help" };
             ("waiting", format!("waiting, {needed} needed and {who}"))
         }
+        Phase::Held => ("held", "held; nothing else is under way".to_owned()),
         Phase::InSync => ("in-sync", format!("in sync; {}", moved(state))),
         Phase::Alone if state.peers.is_empty() => {
             ("alone", "nothing needed as far as is known; nobody is connected".to_owned())
@@ -179,6 +201,18 @@ fn standing(live: Option<&Live>, needed: u64) -> (&'static str, String) {
         Phase::Alone => ("alone", "nothing needed; others are still at it".to_owned()),
         Phase::Stopping => ("stopping", "stopping".to_owned()),
     }
+}
+
+fn describe_held(sheet: &mut Sheet, replica: &Replica) -> Result<(), CommandError> {
+    let mut facts = Vec::new();
+    for (author, hold) in held::all(held::held(replica)?).filter(|(_, hold)| hold.word == Word::Awaited) {
+        sheet.line(&held::words(author.is_none(), hold.deleted, hold.rewritten));
+        facts.push(json!({
+            "author": author.map(|peer| peer.to_string()), "deleted": hold.deleted, "rewritten": hold.rewritten,
+        }));
+    }
+    sheet.fact("held", facts);
+    Ok(())
 }
 
 fn describe_trouble(sheet: &mut Sheet, state: &State) {
@@ -205,6 +239,7 @@ fn describe_watch(sheet: &mut Sheet, state: &State) {
     sheet.fact("directories", *directories);
     sheet.fact("watched", *watched);
     sheet.fact("full_pass_ago_s", full_pass_ago.map(|ago| ago.as_secs()));
+    describe_scrub(sheet, state);
     let progress = &state.progress;
     sheet.fact("scanned", progress.scanned);
     sheet.fact("bytes_received", progress.bytes_received);
@@ -212,6 +247,44 @@ fn describe_watch(sheet: &mut Sheet, state: &State) {
     let listening: Vec<String> = state.listening.iter().map(ToString::to_string).collect();
     sheet.line(&format!("listens on {}", listening.join(", ")));
     sheet.fact("listening", listening);
+}
+
+/// How the pass over all bytes is doing.
+fn describe_scrub(sheet: &mut Sheet, state: &State) {
+    let ScrubState { is_going, files, bytes, found, ended_ago } = state.scrub;
+    let read = format!("{files} files, {}", HumanBytes(bytes));
+    match ended_ago {
+        _ if is_going => sheet.line(&format!("reads all bytes again: {read} so far")),
+        Some(ago) => sheet
+            .line(&format!("all bytes read again {} ago: {read}, {found} files corrupt", HumanDuration(ago))),
+        None => {}
+    }
+    let progress = &state.progress;
+    if progress.healed > 0 {
+        sheet.line(&format!("{} corrupt files have their content again", progress.healed));
+    }
+    sheet.fact(
+        "scrub",
+        json!({
+            "going": is_going, "files": files, "bytes": bytes, "found": found,
+            "ended_ago_s": ended_ago.map(|ago| ago.as_secs()),
+        }),
+    );
+    sheet.fact("healed", progress.healed);
+}
+
+/// Files whose bytes changed though nobody wrote them; the first of them by name.
+fn describe_corrupt(sheet: &mut Sheet, view: &View<'_>) -> Result<(), CommandError> {
+    let corrupt = view.corrupt_files()?;
+    sheet.fact("corrupt", corrupt.len() as u64);
+    for (path, _) in corrupt.iter().take(PROBLEMS_TOLD) {
+        sheet.line(&format!("! {}: corrupt; waits for its content", clean(&path.to_string())));
+    }
+    let more = corrupt.len().saturating_sub(PROBLEMS_TOLD);
+    if more > 0 {
+        sheet.line(&format!("! {more} more files are corrupt; dunlin scrub lists them"));
+    }
+    Ok(())
 }
 
 fn describe_members(sheet: &mut Sheet, membership: &Membership, own: &PeerId, state: Option<&State>) {
@@ -259,6 +332,7 @@ mod tests {
             problem_count: 0,
             directories: 1,
             watched: 1,
+            scrub: ScrubState::default(),
             full_pass_ago: None,
         }))
     }
@@ -268,9 +342,12 @@ mod tests {
         for (live, needed, word, part) in [
             (None, 0, "not-served", "not served"),
             (Some(Live::Silent), 0, "stopped", "stopped"),
+            (Some(Live::Paused(Pause::Open)), 0, "paused", "until dunlin folder resume"),
+            (Some(Live::Ended("its disk is gone".to_owned())), 0, "stopped", "its disk is gone"),
             (Some(state(Phase::Scanning)), 0, "scanning", "0 looked at"),
             (Some(state(Phase::Syncing)), 7, "syncing", "7 needed; 2.00 KiB received"),
             (Some(state(Phase::Waiting)), 3, "waiting", "nobody is connected"),
+            (Some(state(Phase::Held)), 0, "held", "held"),
             (Some(state(Phase::InSync)), 0, "in-sync", "in sync"),
             (Some(state(Phase::Alone)), 0, "alone", "nobody is connected"),
             (Some(state(Phase::Stopping)), 0, "stopping", "stopping"),

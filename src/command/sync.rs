@@ -1,27 +1,38 @@
 //! `sync A B`: two directories on this machine become identical, over a real connection between the two.
 //! `sync [DIR…]`: folders become in sync with whoever of their members can be reached.
 
-use super::{known_addrs, listen_addrs};
+use super::folder::refuse_paused;
+use super::{absolutes, known_addrs, listen_addrs, no_daemon};
+use crate::answer::Answer;
 use crate::args::Sync;
+use crate::control::client;
+use crate::control::request::{Request, Syncing};
+use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
-use crate::home::{Home, random};
+use crate::home::{Home, ReplicaDir, random};
+use crate::host::Looked;
+use crate::rebuild::open_told;
 use crate::replica::{Replica, check_root, find_replicas, shown};
-use crate::run::{Interrupt, Plan, Together, exit_of, launch, wait_listening, watch};
-use crate::show::Screen;
-use crate::steward::Steward;
+use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
+use crate::show::{Screen, report_lines};
+use crate::steward::{Steward, hold_limits};
+use crate::supervisor::Wants;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::invite;
+use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::{Goal, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, Problem, Report, ScrubPace, Shaper};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// Who waits for a member for as long as it takes.
+const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 /// The invite between two directories is redeemed at once.
 const LOCAL_INVITE_MS: i64 = 3_600_000;
 /// Both ends are in this very process.
@@ -30,6 +41,7 @@ const LOCAL_PATIENCE: Duration = Duration::from_secs(60);
 /// Runs the command.
 pub fn run(home: &Home, args: Sync, screen: &mut Screen) -> Result<Exit, CommandError> {
     if args.dirs.len() == 2 {
+        refuse_served(home, &args.dirs)?;
         refuse_different_folders(home, &args.dirs)?;
         return run_pair(home, &args.dirs, screen);
     }
@@ -39,6 +51,16 @@ pub fn run(home: &Home, args: Sync, screen: &mut Screen) -> Result<Exit, Command
         ));
     }
     run_members(home, &args, screen)
+}
+
+/// Two directories can only become identical while nobody else changes them.
+fn refuse_served(home: &Home, dirs: &[PathBuf]) -> Result<(), CommandError> {
+    let roots = dirs.iter().filter_map(|dir| std::fs::canonicalize(dir).ok());
+    match roots.map(|root| home.replica(&root)).find(|dir| dir.is_in_use()) {
+        None => Ok(()),
+        Some(busy) => Err(CommandError::attention(format!("{} is served by a running dunlin", shown(&busy.root)))
+            .hint("dunlin share gives an invite for it, with which dunlin join has the other one follow; or stop what serves")),
+    }
 }
 
 fn is_replica(home: &Home, dir: &PathBuf) -> bool {
@@ -64,7 +86,7 @@ fn refuse_different_folders(home: &Home, dirs: &[PathBuf]) -> Result<(), Command
         .hint("copy files over by hand, or bring each in sync alone: dunlin sync DIR"))
 }
 
-fn folder_of(home: &Home, root: &std::path::Path) -> Result<FolderId, CommandError> {
+fn folder_of(home: &Home, root: &Path) -> Result<FolderId, CommandError> {
     let store = home.replica(root).open_store()?;
     let tx = store.read()?;
     Ok(View(&*tx).folder()?)
@@ -84,6 +106,7 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
         .hint("choose a directory outside of the other one"));
     }
     let [a, b] = [home.replica(&roots[0]), home.replica(&roots[1])];
+    [&a, &b].into_iter().try_for_each(refuse_paused)?;
     let (host, host_name, guest_dir, guest_name) = match (a.exists(), b.exists()) {
         (false, true) => (Replica::open(home, b)?, shown(&dirs[1]), a, shown(&dirs[0])),
         (true, _) => (Replica::open(home, a)?, shown(&dirs[0]), b, shown(&dirs[1])),
@@ -97,12 +120,22 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
     let pass = if guest.is_admitted()? { None } else { Some(local_invite(&host)?) };
     let loopback = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
     let goal = Goal::InSync { alone_max: Some(LOCAL_PATIENCE) };
-    let plan = |dial, join| Plan { listen: loopback.clone(), dial, join, goal, shaper: Shaper::default() };
+    let hold = hold_limits(home)?;
+    let plan = |dial, join| Plan {
+        listen: loopback.clone(),
+        dial,
+        join,
+        goal,
+        scrub: ScrubPace::default(),
+        hold,
+        shaper: Shaper::default(),
+        feed: Feed::default(),
+    };
     let first = launch(&host, plan(Vec::new(), None))?;
     let addrs = wait_listening(&first)?;
     let second = launch(&guest, plan(addrs, pass))?;
     let interrupt = Interrupt::stops(&[&first, &second], None)?;
-    let mut reports = watch(vec![(host_name, first), (guest_name, second)], Together::Yes, screen, None);
+    let mut reports = watch(vec![(host_name, first), (guest_name, second)], screen, None);
     if reports[0].0 != shown(&dirs[0]) {
         reports.reverse();
     }
@@ -119,13 +152,22 @@ fn local_invite(host: &Replica) -> Result<Invite, CommandError> {
 }
 
 fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, CommandError> {
+    let (dirs, listen) = (absolutes(&args.dirs)?, args.listen.clone());
+    let syncing = Syncing { dirs, peer: args.peer.clone(), listen, wait_s: Some(args.wait) };
+    if let Some(exit) = client::ask(home, &Request::Sync(syncing), screen)? {
+        return Ok(exit);
+    }
     let dirs = find_replicas(home, &args.dirs)?;
     if dirs.is_empty() {
         return Err(CommandError::usage("there is no folder on this device yet")
             .hint("dunlin share DIR makes one; dunlin join INVITE DIR takes part in one; dunlin sync A B needs none"));
     }
+    let dirs = without_paused(dirs, !args.dirs.is_empty(), |text| {
+        screen.warn(text);
+        Ok(())
+    })?;
     let replicas: Vec<Replica> =
-        dirs.into_iter().map(|dir| Replica::open(home, dir)).collect::<Result<_, _>>()?;
+        dirs.into_iter().map(|dir| open_told(home, dir, screen)).collect::<Result<_, _>>()?;
     let goal = Goal::InSync { alone_max: Some(Duration::from_secs(args.wait)) };
     let mut steward = Steward::start(home, None)?;
     let mut runs = Vec::new();
@@ -133,12 +175,85 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
         let mut dial = known_addrs(replica)?;
         dial.extend(&args.peer);
         let listen = listen_addrs(&args.listen, home.replica(&replica.root).port());
-        let plan =
-            Plan { listen, dial: dial.into_iter().collect(), join: None, goal, shaper: steward.shaper() };
+        let plan = Plan {
+            listen,
+            dial: dial.into_iter().collect(),
+            join: None,
+            goal,
+            scrub: steward.scrub(),
+            hold: steward.hold(),
+            shaper: steward.shaper(),
+            feed: Feed::default(),
+        };
         runs.push((shown(&replica.root), launch(replica, plan)?));
     }
     let interrupt = Interrupt::stops(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>(), Some(&steward))?;
-    let reports = watch(runs, Together::Yes, screen, Some(&mut steward));
+    let reports = watch(runs, screen, Some(&mut steward));
     screen.report("sync", &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
+}
+
+/// Those that do not rest; one that was asked for by name and rests is an error.
+fn without_paused(
+    dirs: Vec<ReplicaDir>,
+    is_named: bool,
+    mut warn: impl FnMut(&str) -> Result<(), CommandError>,
+) -> Result<Vec<ReplicaDir>, CommandError> {
+    let mut left = Vec::new();
+    for dir in dirs {
+        match refuse_paused(&dir) {
+            Ok(()) => left.push(dir),
+            Err(error) if is_named => return Err(error),
+            Err(error) => warn(&error.text)?,
+        }
+    }
+    Ok(left)
+}
+
+/// Waits until a folder that was handed over is in sync with a member; `wait_s`: how long it may be alone.
+pub fn wait_with_daemon(
+    home: &Home,
+    dir: &Path,
+    wait_s: Option<u64>,
+    screen: &Screen,
+) -> Result<Exit, CommandError> {
+    let syncing = Syncing { dirs: vec![dir.to_owned()], peer: Vec::new(), listen: Vec::new(), wait_s };
+    client::ask(home, &Request::Sync(syncing), screen)?.ok_or_else(|| no_daemon(home))
+}
+
+/// By the runs that serve these folders: each looks at its folder now, and comes in sync with a member.
+pub fn answer(desk: &Desk, syncing: &Syncing, answer: &mut Answer) -> Result<Exit, CommandError> {
+    let dirs = find_replicas(&desk.home, &syncing.dirs)?;
+    if dirs.iter().any(|dir| !desk.host.is_served(&dir.root)) {
+        // Who serves one folder alone knows nothing of others.
+        desk.supervisor()?;
+    }
+    if !syncing.listen.is_empty() {
+        return Err(CommandError::usage("the running dunlin listens already; leave --listen out"));
+    }
+    let alone_max = syncing.wait_s.map_or(FOR_EVER, Duration::from_secs);
+    let mut asked = Vec::new();
+    for dir in without_paused(dirs, !syncing.dirs.is_empty(), |text| answer.warn(text))? {
+        let root = dir.root.clone();
+        if !desk.host.is_served(&root) {
+            // It had failed.
+            desk.supervisor()?.serve(dir, Wants::default())?;
+        }
+        let pending = desk.host.begin_sync(&root, alone_max, &syncing.peer)?;
+        asked.push((root, pending));
+    }
+    let mut reports = Vec::new();
+    for (root, pending) in asked {
+        let (is_in_sync, looked) = desk.host.end_sync(pending)?;
+        let Looked { progress, mut problems, is_held } = looked;
+        if is_in_sync && progress.needed > 0 {
+            let what = format!("{} things could not be brought in line with the folder", progress.needed);
+            problems.push(Problem { path: "(folder)".to_owned(), what });
+        }
+        let conflicts = count_conflicts(&*desk.replica(desk.home.replica(&root))?.store)?;
+        let ended = if is_in_sync { Ended::InSync } else { Ended::NoPeer };
+        reports.push((shown(&root), Report { ended, progress, problems, conflicts, is_held }));
+    }
+    report_lines("sync", &reports).into_iter().try_for_each(|line| answer.add(line))?;
+    exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), false)
 }

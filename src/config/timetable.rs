@@ -102,7 +102,8 @@ fn parse_bound(text: &str) -> Result<Bound, String> {
     }
 }
 
-fn parse_rate(text: &str) -> Result<Option<u64>, String> {
+/// Bytes a second; `None`: no bound. The error says what may be written.
+pub fn parse_rate(text: &str) -> Result<Option<u64>, String> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(None);
     }

@@ -4,12 +4,13 @@ use super::reply::Reply;
 use super::request::Request;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
-use crate::show::Screen;
+use crate::show::{Screen, is_reader_gone};
 use dunlin_core::limits::ANSWER_BYTES_MAX;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 
-/// Has the program that serves this home answer, and shows what it says. `None`: nobody serves it.
+/// Has the program that serves this home answer, and shows what it says. `None`: nobody serves it, or who
+/// serves a folder of it has nothing to do with the request.
 pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Option<Exit>, CommandError> {
     let Some(stream) = connect(home)? else { return Ok(None) };
     let line = request.encode() + "\n";
@@ -26,12 +27,19 @@ pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Option<Exi
         let line = next_line(&mut reader)
             .map_err(|e| CommandError::attention(format!("the running dunlin cannot be heard: {e}")))?;
         if line.is_empty() {
-            return Err(CommandError::attention("the running dunlin has ended before it gave its answer"));
+            let text = "the running dunlin has ended before it gave its answer".to_owned();
+            return Err(CommandError { exit: Exit::NoDaemon, text, hint: None });
         }
         match Reply::parse(&line).ok_or_else(other_version)? {
             Reply::Line(line) => line.show(screen),
+            Reply::Alive => {}
+            // It has nothing to do with that.
+            Reply::End(Err(error)) if error.exit == Exit::NoDaemon => return Ok(None),
             Reply::End(result) => return result.map(Some),
             Reply::Greeting { .. } => return Err(other_version()),
+        }
+        if is_reader_gone() {
+            return Ok(Some(Exit::Done));
         }
     }
 }

@@ -12,6 +12,8 @@ pub enum Reply {
     Greeting { program: String, pid: u64 },
     /// A line of the answer.
     Line(Line),
+    /// Nothing has happened for a while; whoever serves sees by it whether the client is still there.
+    Alive,
     /// The last line.
     End(Result<Exit, CommandError>),
 }
@@ -25,6 +27,7 @@ impl Reply {
             }
             Reply::Line(Line::Say { text, value }) => json!({ "value": value, "text": text }),
             Reply::Line(Line::Warn(text)) => json!({ "warning": text }),
+            Reply::Alive => json!({ "alive": true }),
             Reply::End(Ok(exit)) => json!({ "exit": *exit as u8 }),
             Reply::End(Err(error)) => {
                 json!({ "exit": error.exit as u8, "error": error.text, "hint": error.hint })
@@ -46,6 +49,9 @@ impl Reply {
         if let Some(warning) = text("warning") {
             return Some(Reply::Line(Line::Warn(warning)));
         }
+        if value["alive"] == json!(true) {
+            return Some(Reply::Alive);
+        }
         let exit = Exit::from_number(value["exit"].as_u64()?)?;
         Some(Reply::End(match text("error") {
             Some(error) => Err(CommandError { exit, text: error, hint: text("hint") }),
@@ -66,6 +72,7 @@ mod tests {
             Reply::Line(Line::Say { text: "two\nlines".to_owned(), value: json!({ "exit": 9 }) }),
             Reply::Line(Line::Say { text: String::new(), value: json!(null) }),
             Reply::Line(Line::Warn("mind".to_owned())),
+            Reply::Alive,
             Reply::End(Ok(Exit::Done)),
             Reply::End(Ok(Exit::Conflicts)),
             Reply::End(Err(CommandError::attention("why"))),

@@ -4,6 +4,8 @@
 use super::PROTOCOL;
 use dunlin_pipeline::jobs::resolve::Keep;
 use serde_json::{Value, json};
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A request.
@@ -19,8 +21,79 @@ pub enum Request {
     ConflictsDiff { path: PathBuf },
     /// What shall stay of a file and its copies.
     ConflictsResolve { path: PathBuf, keep: Keep },
+    /// The mass changes that are held in these folders; none: in all.
+    HeldList { dirs: Vec<PathBuf> },
+    /// What is to become of all that is held in a folder.
+    HeldDecide { dir: PathBuf, is_meant: bool },
+    /// What happens in these folders (none: all), after the event with the number `since`; with `follow` also what
+    /// is to come.
+    Events { dirs: Vec<PathBuf>, since: Option<u64>, follow: bool },
     /// Look for changes in a folder now.
     Scan { dir: PathBuf },
+    /// Read all bytes of these folders again; none: of all.
+    Scrub { dirs: Vec<PathBuf> },
+    /// Keep what a corrupt file holds.
+    ScrubAccept { path: PathBuf },
+    /// The folders.
+    FolderList,
+    /// Have a folder rest, for so many seconds or until it is resumed.
+    FolderPause { dir: PathBuf, span_s: Option<u64> },
+    /// Have it go on.
+    FolderResume { dir: PathBuf },
+    /// Make an invite, and serve the folder from now on.
+    Share(Sharing),
+    /// Take part in a folder from now on.
+    Join(Joining),
+    /// Bring folders in sync now.
+    Sync(Syncing),
+}
+
+/// What is to be shared, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sharing {
+    /// The directory.
+    pub dir: PathBuf,
+    /// What the invited may do.
+    pub role: String,
+    /// For how many seconds the invite is good.
+    pub expires_s: u64,
+    /// For how many devices.
+    pub uses: u32,
+    /// Where to listen; none: as usual.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// An invite, and what is to become the folder.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Joining {
+    /// The link.
+    pub invite: String,
+    /// The directory.
+    pub dir: PathBuf,
+    /// Where to listen; none: as usual.
+    pub listen: Vec<SocketAddr>,
+    /// Where members may be found besides.
+    pub peer: Vec<SocketAddr>,
+}
+
+impl fmt::Debug for Joining {
+    /// Whoever has the link can use the invite.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Joining {:?}", self.dir)
+    }
+}
+
+/// What is to come in sync.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Syncing {
+    /// The folders; none: all.
+    pub dirs: Vec<PathBuf>,
+    /// Where members may be found besides.
+    pub peer: Vec<SocketAddr>,
+    /// Where to listen; none: as usual.
+    pub listen: Vec<SocketAddr>,
+    /// For how many seconds it may be connected to nobody; `None`: as long as it takes.
+    pub wait_s: Option<u64>,
 }
 
 impl Request {
@@ -34,7 +107,32 @@ impl Request {
             Request::ConflictsResolve { path, keep } => {
                 json!({ "ask": "conflicts resolve", "path": text(path), "keep": keep.word() })
             }
+            Request::HeldList { dirs } => json!({ "ask": "held list", "dirs": texts(dirs) }),
+            Request::HeldDecide { dir, is_meant: true } => json!({ "ask": "held accept", "dir": text(dir) }),
+            Request::HeldDecide { dir, .. } => json!({ "ask": "held reject", "dir": text(dir) }),
+            Request::Events { dirs, since, follow } => {
+                json!({ "ask": "events", "dirs": texts(dirs), "since": since, "follow": follow })
+            }
             Request::Scan { dir } => json!({ "ask": "scan", "dir": text(dir) }),
+            Request::FolderList => json!({ "ask": "folder list" }),
+            Request::FolderPause { dir, span_s } => {
+                json!({ "ask": "folder pause", "dir": text(dir), "span_s": span_s })
+            }
+            Request::FolderResume { dir } => json!({ "ask": "folder resume", "dir": text(dir) }),
+            Request::Share(one) => json!({
+                "ask": "share", "dir": text(&one.dir), "role": one.role, "expires_s": one.expires_s,
+                "uses": one.uses, "listen": one.listen,
+            }),
+            Request::Join(one) => json!({
+                "ask": "join", "invite": one.invite, "dir": text(&one.dir), "listen": one.listen,
+                "peer": one.peer,
+            }),
+            Request::Sync(one) => json!({
+                "ask": "sync", "dirs": texts(&one.dirs), "peer": one.peer, "listen": one.listen,
+                "wait_s": one.wait_s,
+            }),
+            Request::Scrub { dirs } => json!({ "ask": "scrub", "dirs": texts(dirs) }),
+            Request::ScrubAccept { path } => json!({ "ask": "scrub accept", "path": text(path) }),
         };
         value["dunlin"] = json!(PROTOCOL);
         value.to_string()
@@ -42,7 +140,14 @@ impl Request {
 
     /// True if its answer waits for what a run does rather than reads a store.
     pub fn waits_for_a_run(&self) -> bool {
-        matches!(self, Request::Scan { .. })
+        matches!(
+            self,
+            Request::Scan { .. }
+                | Request::Scrub { .. }
+                | Request::FolderPause { .. }
+                | Request::Join(_)
+                | Request::Sync(_)
+        )
     }
 
     /// Reads a line; the error says what is wrong with it.
@@ -63,7 +168,41 @@ impl Request {
                 let keep = Keep::parse(keep).ok_or_else(|| format!("keep: {keep} is none of {KEEPS}"))?;
                 Request::ConflictsResolve { path: fields.path("path")?, keep }
             }
+            "held list" => Request::HeldList { dirs: fields.paths("dirs")? },
+            "held accept" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: true },
+            "held reject" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: false },
+            "events" => {
+                let since = fields.number_or_null("since")?;
+                let follow = value["follow"].as_bool().unwrap_or(false);
+                Request::Events { dirs: fields.paths("dirs")?, since, follow }
+            }
             "scan" => Request::Scan { dir: fields.path("dir")? },
+            "folder list" => Request::FolderList,
+            "folder pause" => {
+                Request::FolderPause { dir: fields.path("dir")?, span_s: fields.number_or_null("span_s")? }
+            }
+            "folder resume" => Request::FolderResume { dir: fields.path("dir")? },
+            "share" => Request::Share(Sharing {
+                dir: fields.path("dir")?,
+                role: fields.text("role")?.to_owned(),
+                expires_s: fields.number("expires_s")? as u64,
+                uses: u32::try_from(fields.number("uses")?).map_err(|_| "uses: too many".to_owned())?,
+                listen: fields.addrs("listen")?,
+            }),
+            "join" => Request::Join(Joining {
+                invite: fields.text("invite")?.to_owned(),
+                dir: fields.path("dir")?,
+                listen: fields.addrs("listen")?,
+                peer: fields.addrs("peer")?,
+            }),
+            "sync" => Request::Sync(Syncing {
+                dirs: fields.paths("dirs")?,
+                peer: fields.addrs("peer")?,
+                listen: fields.addrs("listen")?,
+                wait_s: fields.number_or_null("wait_s")?,
+            }),
+            "scrub" => Request::Scrub { dirs: fields.paths("dirs")? },
+            "scrub accept" => Request::ScrubAccept { path: fields.path("path")? },
             other => return Err(format!("nobody knows how to {other}; is this program an older one?")),
         })
     }
@@ -93,6 +232,20 @@ impl<'a> Fields<'a> {
         number.ok_or_else(|| format!("{name}: a number is missing"))
     }
 
+    fn number_or_null(&self, name: &str) -> Result<Option<u64>, String> {
+        if self.0[name].is_null() { Ok(None) } else { self.number(name).map(|number| Some(number as u64)) }
+    }
+
+    /// Addresses; none if nothing is said.
+    fn addrs(&self, name: &str) -> Result<Vec<SocketAddr>, String> {
+        let wrong = || format!("{name}: a list of addresses is missing");
+        let list = match &self.0[name] {
+            Value::Null => return Ok(Vec::new()),
+            value => value.as_array().ok_or_else(wrong)?,
+        };
+        list.iter().map(|addr| addr.as_str().and_then(|text| text.parse().ok()).ok_or_else(wrong)).collect()
+    }
+
     fn path(&self, name: &str) -> Result<PathBuf, String> {
         absolute(name, self.text(name)?)
     }
@@ -119,15 +272,41 @@ mod tests {
     fn each_request_comes_back() {
         let dirs = vec![PathBuf::from("/a b/\"c\""), PathBuf::from("/ü\n")];
         let path = dirs[1].clone();
+        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 7)), SocketAddr::from(([0; 16], 8))];
         for request in [
             Request::Status { dirs: dirs.clone() },
             Request::Log { path: path.clone(), limit: 100 },
-            Request::ConflictsList { dirs },
+            Request::ConflictsList { dirs: dirs.clone() },
+            Request::HeldList { dirs: dirs.clone() },
+            Request::HeldDecide { dir: path.clone(), is_meant: true },
+            Request::HeldDecide { dir: path.clone(), is_meant: false },
+            Request::Events { dirs: dirs.clone(), since: None, follow: false },
+            Request::Events { dirs: dirs.clone(), since: Some(1_764_400_000_000), follow: true },
+            Request::Scrub { dirs },
+            Request::ScrubAccept { path: path.clone() },
             Request::ConflictsDiff { path: path.clone() },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Winner },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Copy },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Both },
-            Request::Scan { dir: path },
+            Request::Scan { dir: path.clone() },
+            Request::FolderList,
+            Request::FolderPause { dir: path.clone(), span_s: None },
+            Request::FolderPause { dir: path.clone(), span_s: Some(7200) },
+            Request::FolderResume { dir: path.clone() },
+            Request::Share(Sharing {
+                dir: path.clone(),
+                role: "reader".to_owned(),
+                expires_s: 60,
+                uses: 2,
+                listen: listen.clone(),
+            }),
+            Request::Join(Joining {
+                invite: "dunlin://join#a".to_owned(),
+                dir: path.clone(),
+                listen: Vec::new(),
+                peer: listen.clone(),
+            }),
+            Request::Sync(Syncing { dirs: vec![path], peer: listen, listen: Vec::new(), wait_s: Some(9) }),
         ] {
             let line = request.encode();
             assert!(!line.contains('\n'), "{line}");
@@ -149,6 +328,8 @@ mod tests {
             (r#"{"dunlin":1,"ask":"status","dirs":["a"]}"#, "absolute"),
             (r#"{"dunlin":1,"ask":"status","dirs":[7]}"#, "dirs"),
             (r#"{"dunlin":1,"ask":"log","path":"/a","limit":-1}"#, "limit"),
+            (r#"{"dunlin":1,"ask":"sync","dirs":[],"peer":["here"]}"#, "peer"),
+            (r#"{"dunlin":1,"ask":"events","dirs":[],"since":"yesterday"}"#, "since"),
             (r#"{"dunlin":1,"ask":"conflicts resolve","path":"/a","keep":"all"}"#, "keep"),
         ] {
             let error = Request::parse(line.as_bytes()).unwrap_err();

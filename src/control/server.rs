@@ -9,6 +9,7 @@ use super::reply::Reply;
 use super::request::Request;
 use crate::answer::Answer;
 use crate::command;
+use crate::command::events::Stream;
 use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, SocketPath};
@@ -132,6 +133,8 @@ impl Shared {
     fn close(&self) {
         let mut crowd = self.crowd();
         crowd.is_closing = true;
+        // Whoever follows what happens waits for it.
+        self.desk.host.feed.close();
         // Wakes the thread that accepts.
         let _ = shutdown(&self.listener, Shutdown::Both);
         for client in crowd.clients.values() {
@@ -202,6 +205,9 @@ impl Shared {
         check_user(stream)?;
         let line = read_line(stream)?;
         let request = Request::parse(&line).map_err(CommandError::usage)?;
+        if let Some(stream) = command::stream(&self.desk, &request)? {
+            return self.pass_on(stream, writer);
+        }
         let mut answer = Answer::default();
         // Who waits for a run reads nothing meanwhile.
         let making = (!request.waits_for_a_run()).then(|| self.make_room());
@@ -211,6 +217,25 @@ impl Shared {
             put(writer, &Reply::Line(line))?;
         }
         Ok(result?)
+    }
+
+    /// A stream, as it comes. Whoever reads it too slowly misses some of it, and keeps nobody waiting.
+    fn pass_on(&self, mut stream: Stream, writer: &mut impl Write) -> Result<Exit, Trouble> {
+        loop {
+            let mut answer = Answer::default();
+            let end = stream.next(&self.desk, &mut answer)?;
+            let lines = answer.into_lines();
+            if lines.is_empty() {
+                put(writer, &Reply::Alive)?;
+            }
+            for line in lines {
+                put(writer, &Reply::Line(line))?;
+            }
+            writer.flush()?;
+            if let Some(exit) = end {
+                return Ok(exit);
+            }
+        }
     }
 
     /// Waits until one more answer may be made.

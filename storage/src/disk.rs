@@ -5,6 +5,7 @@
 
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::id::{NodeId, VersionId};
+use dunlin_core::look::Look;
 use dunlin_core::path::Name;
 use minicbor::{Decode, Encode};
 
@@ -100,4 +101,7 @@ pub struct DiskRow {
     /// For a directory: the other nodes that it shows. What is in it was put there for all of them.
     #[n(9)]
     pub twins: Vec<NodeId>,
+    /// What a file's bytes look like; `None`: nobody looked, or there are too few to tell.
+    #[n(10)]
+    pub look: Option<Look>,
 }

@@ -46,11 +46,13 @@ fn a_staged_file_goes_on_after_a_cut_and_is_checked_as_a_whole() {
             stage.write(index, &bytes[at..at + stage.chunk(index).len as usize]).unwrap();
         };
         let all: Vec<u32> = (0..manifest.chunks.len() as u32).collect();
-        let (stage, missing) = Stage::open(&folder, digest.content, manifest.clone()).unwrap();
+        let (stage, missing) =
+            Stage::open(&folder, digest.content, manifest.clone(), &by_two_threads).unwrap();
         assert_eq!(missing, all);
         all.iter().rev().step_by(2).for_each(|index| put(&stage, *index));
         drop(stage);
-        let (stage, missing) = Stage::open(&folder, digest.content, manifest.clone()).unwrap();
+        let (stage, missing) =
+            Stage::open(&folder, digest.content, manifest.clone(), &by_two_threads).unwrap();
         let left: Vec<u32> = all.iter().rev().skip(1).step_by(2).rev().copied().collect();
         assert_eq!(missing, left);
         left.iter().for_each(|index| put(&stage, *index));
@@ -60,10 +62,26 @@ fn a_staged_file_goes_on_after_a_cut_and_is_checked_as_a_whole() {
 
         let mut lying = digest.content;
         lying.hash = ContentHash::of(b"another whole");
-        let (stage, missing) = Stage::open(&folder, lying, manifest.clone()).unwrap();
+        let (stage, missing) = Stage::open(&folder, lying, manifest.clone(), &by_two_threads).unwrap();
         missing.iter().for_each(|index| put(&stage, *index));
         assert_eq!(stage.finish(), Err(StageError::WrongWhole), "{strategy:?}");
     }
+}
+
+#[test]
+fn a_clone_has_the_bytes_or_is_not_there() {
+    let (dir, folder) = folder();
+    let bytes = noise(300 * KIB);
+    std::fs::write(dir.path().join("f"), &bytes).unwrap();
+    let root = folder.dir(&RelPath::root()).unwrap();
+    let staged = dir.path().join(".dunlin/stage/clone.part");
+    match folder.stage().clone_file("clone.part", &*root, b"f") {
+        Ok(()) => assert!(std::fs::read(&staged).unwrap() == bytes),
+        Err(_) => assert!(!staged.exists(), "what could not be cloned would count as begun"),
+    }
+    std::fs::write(&staged, b"begun").unwrap();
+    assert!(folder.stage().clone_file("clone.part", &*root, b"f").is_err());
+    assert_eq!(std::fs::read(&staged).unwrap(), b"begun", "what was begun goes on");
 }
 
 fn folder() -> (tempfile::TempDir, Folder) {

@@ -218,6 +218,7 @@ fn row_after(bytes: &[u8]) -> RowAfter {
         places: vec![dot],
         dir: None,
         twins: Vec::new(),
+        look: None,
     }
 }
 
@@ -235,6 +236,7 @@ fn row_before(bytes: &[u8]) -> DiskRow {
         stat: StatSig { dev: 1, ino: 1, size, mode: 0o644, mtime, ctime: mtime, kind: Kind::File },
         racy: false,
         twins: Vec::new(),
+        look: None,
     }
 }
 

@@ -82,6 +82,7 @@ impl Device {
             stat,
             racy: false,
             twins: Vec::new(),
+            look: None,
         };
         let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
         edit.set_up(FolderId([1; 32]), chain, MARKER).unwrap();

@@ -33,7 +33,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 25] = [
+    pub const ALL: [(u8, Plant, &'static str); 29] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (3, Plant::Product(Bug::FinalStatSkipped), "skip the final stat"),
@@ -45,6 +45,7 @@ impl Plant {
         (9, Plant::Product(Bug::IntentLeft), "intent not cleared"),
         (10, Plant::Product(Bug::OneLookDeletes), "what one look misses is deleted"),
         (12, Plant::Product(Bug::EmptyRootAccepted), "a root without its marker is believed"),
+        (13, Plant::Product(Bug::GuardOnlyAtSender), "the guard stands at the sender alone"),
         (14, Plant::Product(Bug::LocalClockInNames), "conflict names from the local clock"),
         (15, Plant::Product(Bug::EleventhCopyPurged), "purge the eleventh copy"),
         (16, Plant::Product(Bug::MtimeWins), "the modification time picks the winner"),
@@ -58,7 +59,10 @@ impl Plant {
         (42, Plant::Product(Bug::MergeKeepsOneSide), "a merge keeps one side where two meet"),
         (46, Plant::Product(Bug::HintBelieved), "a hint counts as a look"),
         (47, Plant::Product(Bug::RacyMoveUnread), "a move hides a change in the racy window"),
+        (60, Plant::Product(Bug::RotSigned), "a flipped bit is signed as an edit"),
+        (61, Plant::Product(Bug::RotServed), "what is served is not looked at"),
         (50, Plant::Product(Bug::UncleanListing), "a listing that breaks off is believed"),
+        (51, Plant::Product(Bug::BatchForWindow), "a batch counts and not a window"),
     ];
 
     /// Plants it in the product, if that is where it belongs; takes out any other.
@@ -67,6 +71,11 @@ impl Plant {
             Plant::Product(bug) => Some(bug),
             _ => None,
         });
+    }
+
+    /// True if a story tells of what it breaks, and no seed does.
+    pub fn is_told(self) -> bool {
+        matches!(self, Plant::Product(Bug::GuardOnlyAtSender | Bug::BatchForWindow))
     }
 
     /// What the run needs so that the bug can show at all.
@@ -93,6 +102,7 @@ impl Plant {
             Plant::Product(Bug::SyncErrorIgnored) => plan.hardships.errors = 6,
             Plant::Product(Bug::ChunkUnchecked) => plan.hardships.garbled = 4,
             Plant::Product(Bug::MissedNotSought) => plan.unnoticed = 50,
+            Plant::Product(Bug::RotSigned | Bug::RotServed) => plan.hardships.rots = 8,
             Plant::Product(Bug::LocalClockInNames) => plan.clocks = 100_000,
             _ => {}
         }

@@ -12,12 +12,12 @@ use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_pipeline::engine::effect::{FolderOrder, LedgerOrder};
 use dunlin_pipeline::engine::event::Event;
-use dunlin_pipeline::engine::{Config, Engine};
+use dunlin_pipeline::engine::{Config, Engine, ScrubPlan};
 use dunlin_pipeline::jobs::digest_hand::DigestHand;
 use dunlin_pipeline::jobs::folder_hand::{FolderHand, Stages};
 use dunlin_pipeline::jobs::ledger_hand::LedgerHand;
 use dunlin_pipeline::jobs::ledger_state::ledger_state;
-use dunlin_pipeline::service::Goal;
+use dunlin_pipeline::service::{Goal, HoldLimits};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Nobody;
 use dunlin_storage::store::memory::MemoryStore;
@@ -28,7 +28,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// From one pass over all bytes to the next.
+const SCRUB_EVERY: Duration = Duration::from_secs(9);
 
 /// What lasts of a device.
 pub struct Device {
@@ -42,10 +45,14 @@ pub struct Device {
     pub addr: SocketAddr,
     pub dial: Vec<SocketAddr>,
     pub invite: Option<Invite>,
+    /// When a mass change is held.
+    pub hold: HoldLimits,
     pub user: User,
     pub watcher: Watcher,
     /// This device's clock less the true one, nanoseconds.
     pub clock_offset: i128,
+    /// All bytes are read again, and often.
+    pub scrubs: bool,
     /// Counts its processes.
     pub epoch: u64,
     pub life: Option<Life>,
@@ -95,6 +102,8 @@ impl Device {
             dial: self.dial.clone(),
             join: self.invite.clone().filter(|_| state.folder_key.is_none()),
             goal: Goal::Serve,
+            scrub: self.scrub_plan(),
+            hold: self.hold,
         };
         let stages: Stages = Stages::default();
         self.epoch += 1;
@@ -110,6 +119,7 @@ impl Device {
                 store: store.clone(),
                 stages: stages.clone(),
                 lookout: Arc::new(Nobody),
+                for_each: Arc::new(|count, job| (0..count).for_each(job)),
             },
             digest: DigestHand { folder, store, stages },
             ledger_queue: VecDeque::new(),
@@ -122,6 +132,12 @@ impl Device {
             wake_at: None,
         });
         Ok(())
+    }
+
+    fn scrub_plan(&self) -> ScrubPlan {
+        let every = self.scrubs.then_some(SCRUB_EVERY);
+        let row = self.store.read().ok().and_then(|tx| View(&*tx).scrub().ok()).unwrap_or_default();
+        ScrubPlan { due: every, every, rate: 0, from: row.from, corrupt: Vec::new() }
     }
 
     /// The life of that process, if it is still going on.

@@ -22,6 +22,8 @@ pub struct Hardships {
     pub is_each_alone: bool,
     /// Of the deeds so many in a hundred change the same file.
     pub focus: u64,
+    /// Bits that flip in files whose stat stays.
+    pub rots: u64,
     /// Frames with a piece of a file that are not what they say.
     pub garbled: u64,
 }
@@ -50,7 +52,13 @@ impl Hardships {
             is_each_alone: some(10, 1) > 0,
             focus: some(30, 90),
             garbled: some(15, 2),
+            rots: 0,
         }
+    }
+
+    /// The number of bits that flip in this seed.
+    pub fn rots(seed: u64) -> u64 {
+        if seed % 7 == 4 { 1 + seed / 7 % 8 } else { 0 }
     }
 
     /// The number of devices, if this seed is one of a crowd.

@@ -1,6 +1,6 @@
 //! The simulator: whole devices in virtual time, storms and calms, one seed a run. `docs/simulator.md`.
 //!
-//! `cargo sim` · `cargo sim SEED [--trace]` · `cargo sim --seeds N --start SEED` · `cargo sim --canaries`
+//! `cargo sim` · `cargo sim SEED [--trace]` · `cargo sim --seeds N --start SEED` · `cargo sim --canaries [BUG]` · `cargo sim NAME [TIME --trace]`
 
 mod canary;
 mod device;
@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use world::scenarios::{self, Scenario};
 use world::{Outcome, World};
 
 /// Seeds of a plain `cargo sim`, and of the slice that `cargo test` runs.
@@ -38,11 +39,15 @@ fn main() -> ExitCode {
     let value = |name: &str| {
         args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).and_then(|a| number(a))
     };
+    if has("--canaries") {
+        return canaries(value("--canaries"));
+    }
+    if let Some(scenario) = scenarios::ALL.iter().find(|scenario| has(scenario.name)) {
+        let time = args.iter().find_map(|a| number(a)).map(|time| time as u32);
+        return tell(scenario, time, has("--trace"));
+    }
     if let Some(seed) = args.iter().find_map(|a| number(a)).filter(|_| !has("--seeds") && !has("--start")) {
         return one(seed, has("--trace"));
-    }
-    if has("--canaries") {
-        return canaries();
     }
     // The alias `cargo sim` says so; a plain `cargo test` gives no argument.
     let seeds = value("--seeds").unwrap_or(if has("sim") { SEEDS } else { SEEDS_OF_TEST });
@@ -68,7 +73,23 @@ fn one(seed: u64, prints: bool) -> ExitCode {
     code(outcome.failure.is_none())
 }
 
+/// Tells a story as often as it is to be told, or one time of them, until it ends badly.
+fn tell(scenario: &Scenario, only: Option<u32>, prints: bool) -> ExitCode {
+    let times = only.map_or(0..scenario.times, |time| time..time + 1);
+    for time in times.clone() {
+        if let Some(failure) = scenario.run(time, Plant::Nothing, prints && only.is_some()).failure {
+            println!("{} {time}: FAILED on {}: {}", scenario.name, who(failure.device), failure.what);
+            return ExitCode::FAILURE;
+        }
+    }
+    println!("{}: told {} times", scenario.name, times.len());
+    ExitCode::SUCCESS
+}
+
 fn many(start: u64, seeds: u64) -> ExitCode {
+    if scenarios::ALL.iter().any(|scenario| tell(scenario, None, false) == ExitCode::FAILURE) {
+        return ExitCode::FAILURE;
+    }
     let began = Instant::now();
     let failed = run_all(start, seeds, &|seed| {
         let outcome = World::run(seed, Plant::Nothing, false);
@@ -121,13 +142,16 @@ fn run_all<T: Send>(start: u64, seeds: u64, run: &(dyn Fn(u64) -> Option<T> + Sy
     found
 }
 
-/// Plants each bug in turn; each must be caught by a seed that is clean without it.
-fn canaries() -> ExitCode {
+/// Plants each bug in turn, or one; each must be caught by a seed that is clean without it, or by a story.
+fn canaries(only: Option<u64>) -> ExitCode {
     let mut all_caught = true;
     for (number, plant, words) in Plant::ALL {
+        if only.is_some_and(|only| only != u64::from(number)) {
+            continue;
+        }
         let caught = catch(plant);
         match &caught {
-            Some((seed, what)) => println!("planted {number} ({words}): caught by seed {seed}: {what}"),
+            Some((by, what)) => println!("planted {number} ({words}): caught by {by}: {what}"),
             None => println!("planted {number} ({words}): NOT CAUGHT by {CANARY_SEEDS} seeds"),
         }
         all_caught &= caught.is_some();
@@ -135,7 +159,10 @@ fn canaries() -> ExitCode {
     code(all_caught)
 }
 
-fn catch(plant: Plant) -> Option<(u64, String)> {
+fn catch(plant: Plant) -> Option<(String, String)> {
+    if plant.is_told() {
+        return catch_in_stories(plant);
+    }
     let mut start = 0;
     while start < CANARY_SEEDS {
         let step = 50;
@@ -144,11 +171,24 @@ fn catch(plant: Plant) -> Option<(u64, String)> {
         Plant::Nothing.plant();
         let is_clean = |seed: u64| World::run(seed, Plant::Nothing, false).failure.is_none();
         if let Some((seed, failure)) = failed.into_iter().find(|(seed, _)| is_clean(*seed)) {
-            return Some((seed, failure.what));
+            return Some((format!("seed {seed}"), failure.what));
         }
         start += step;
     }
     None
+}
+
+/// The stories are told without the bug before each run of seeds.
+fn catch_in_stories(plant: Plant) -> Option<(String, String)> {
+    plant.plant();
+    let tell = |scenario: &Scenario, time: u32| {
+        let failure = scenario.run(time, plant, false).failure?;
+        Some((format!("{} {time}", scenario.name), failure.what))
+    };
+    let mut stories = scenarios::ALL.iter().flat_map(|one| (0..one.times).map(move |time| (one, time)));
+    let caught = stories.find_map(|(scenario, time)| tell(scenario, time));
+    Plant::Nothing.plant();
+    caught
 }
 
 fn who(device: Option<usize>) -> String {

@@ -1,7 +1,8 @@
 //! Remembers what users saved, and says when it is lost (INV-2) or when bytes show that nobody saved (INV-6).
 
-use crate::disk::{Deed, State};
+use crate::disk::{Bytes, Deed, State};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 type Hash = [u8; 32];
 
@@ -19,6 +20,12 @@ pub struct Oracle {
     /// Contents that a user overwrote or deleted where he saw them, by device.
     destroyed: BTreeSet<(usize, Hash)>,
     superseded: BTreeSet<Hash>,
+    /// Bytes that came of others by a flipped bit.
+    rotten: BTreeMap<Hash, Hash>,
+    /// Contents of which a flipped bit was in the only copy.
+    lost: BTreeSet<Hash>,
+    /// The texts among all bytes that ever stood under a name, of which some may stand nowhere any more.
+    texts: BTreeMap<Hash, Arc<Vec<u8>>>,
 }
 
 impl Oracle {
@@ -28,18 +35,26 @@ impl Oracle {
         let mut gone = Vec::new();
         for deed in deeds {
             match deed {
-                Deed::Completed(hash) => {
+                Deed::Completed(content) => {
+                    let hash = content.hash;
                     self.must.insert(hash);
-                    self.allowed.insert(hash);
+                    self.allow(content);
                     self.wanted.insert(hash, said.last().cloned().unwrap_or_default());
                     said.push(format!("has saved {}", short(&hash)));
                 }
-                Deed::Passing(hash) => drop(self.allowed.insert(hash)),
+                Deed::Passing(content) => self.allow(content),
                 Deed::Destroyed(hash) => {
                     self.wanted.remove(&hash);
                     self.superseded.insert(hash);
                     self.destroyed.insert((device, hash));
                     gone.push(hash);
+                    // Who takes rotten bytes away means what stood there.
+                    for meant in self.meant_by(hash) {
+                        self.wanted.remove(&meant);
+                        self.superseded.insert(meant);
+                        self.destroyed.insert((device, meant));
+                        gone.push(meant);
+                    }
                     said.push(format!("has taken {} away", short(&hash)));
                 }
                 Deed::Said(words) => said.push(words),
@@ -57,19 +72,73 @@ impl Oracle {
         said
     }
 
+    /// A bit flipped: where `old` stood, `new` stands. What stood nowhere else is lost, and what stands there now must
+    /// be kept as well.
+    pub fn rot(&mut self, old: Hash, new: Bytes, disks: &[&State]) {
+        self.allow(new.clone());
+        let new = new.hash;
+        self.must.insert(new);
+        self.rotten.insert(new, old);
+        if !disks.iter().any(|disk| disk.reachable(true).contains(&old)) {
+            self.must.remove(&old);
+            self.wanted.remove(&old);
+            self.lost.insert(old);
+        }
+    }
+
+    /// True if a flipped bit was in the only copy of that content.
+    pub fn is_lost(&self, hash: &Hash) -> bool {
+        self.lost.contains(hash)
+    }
+
+    /// Rotten bytes count as somebody's from now on: what stood there before is superseded.
+    pub fn concede(&mut self, hash: &Hash) {
+        for meant in self.meant_by(*hash) {
+            self.wanted.remove(&meant);
+            self.superseded.insert(meant);
+        }
+    }
+
+    fn meant_by(&self, hash: Hash) -> Vec<Hash> {
+        std::iter::successors(self.rotten.get(&hash), |hash| self.rotten.get(*hash)).copied().collect()
+    }
+
+    /// True if the bytes that came out in place of others are those, with flipped bits.
+    pub fn is_rotten(&self, hash: &Hash, of: &Hash) -> bool {
+        self.meant_by(*hash).contains(of)
+    }
+
+    /// True if that content must be somewhere.
+    pub fn must_be_kept(&self, hash: &Hash) -> bool {
+        self.must.contains(hash)
+    }
+
+    fn allow(&mut self, content: Bytes) {
+        self.allowed.insert(content.hash);
+        if std::str::from_utf8(&content.bytes).is_ok() {
+            self.texts.insert(content.hash, content.bytes);
+        }
+    }
+
+    /// The bytes of a text that stood under a name at some time.
+    pub fn text(&self, hash: &Hash) -> Option<Vec<u8>> {
+        self.texts.get(hash).map(|bytes| bytes.to_vec())
+    }
+
     /// A ledger speaks of this content from now on.
     pub fn record(&mut self, hash: Hash) {
         self.recorded.insert(hash);
     }
 
     /// Contents became one text that holds what was done to each of them; they need not be seen any more, but it.
-    pub fn merge(&mut self, sides: &[Hash], merged: Hash) {
-        for side in sides.iter().filter(|side| **side != merged) {
+    pub fn merge(&mut self, sides: &[Hash], merged: Bytes) {
+        let hash = merged.hash;
+        for side in sides.iter().filter(|side| **side != hash) {
             self.wanted.remove(side);
             self.superseded.insert(*side);
         }
-        self.allowed.insert(merged);
-        self.wanted.insert(merged, "a merge".to_owned());
+        self.allow(merged);
+        self.wanted.insert(hash, "a merge".to_owned());
     }
 
     /// The power went on a disk that had shown the contents `showed`: bytes that a user had been writing are torn,
@@ -77,8 +146,8 @@ impl Oracle {
     /// cut back to a staged copy, which recovery sweeps (seed 3052). What survives without its name is kept, and
     /// nobody can ask that it be seen: who edited a file that had just been placed finds it, as after any power
     /// loss, as it was on the platter, and that was not yet there at all (seed 3391).
-    pub fn lose_power(&mut self, torn: Vec<Hash>, showed: &BTreeSet<Hash>, disks: &[&State]) {
-        self.allowed.extend(torn);
+    pub fn lose_power(&mut self, torn: Vec<Bytes>, showed: &BTreeSet<Hash>, disks: &[&State]) {
+        torn.into_iter().for_each(|content| self.allow(content));
         let there: BTreeSet<Hash> = disks.iter().flat_map(|d| d.reachable(false)).collect();
         let kept: BTreeSet<Hash> = disks.iter().flat_map(|d| d.reachable(true)).collect();
         let shown: BTreeSet<Hash> = disks.iter().flat_map(|d| d.shown()).collect();
@@ -139,6 +208,6 @@ impl Oracle {
     }
 }
 
-fn short(hash: &Hash) -> String {
+pub fn short(hash: &Hash) -> String {
     hash.iter().take(4).map(|b| format!("{b:02x}")).collect()
 }

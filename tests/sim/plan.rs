@@ -61,6 +61,32 @@ impl Plan {
         self.hardships = hardships;
     }
 
+    /// Nothing happens by itself.
+    pub fn still(devices: usize) -> Self {
+        Self {
+            devices,
+            storm_ms: 1,
+            deeds: 0,
+            deeds_inside: 0,
+            partitions: 0,
+            crashes: 0,
+            power: 0,
+            disk_failures: 0,
+            latency_us: (200, 1_000),
+            work_us: (20, 200),
+            unnoticed: 0,
+            large: 0,
+            granularity: 1,
+            clocks: 0,
+            reuses_inodes: false,
+            shuffles: 0,
+            liars: 0,
+            texts: 0,
+            veils: 0,
+            hardships: Hardships::default(),
+        }
+    }
+
     pub fn draw(random: &mut Random) -> Self {
         let is_stormy = random.percent(70);
         let many = |random: &mut Random, most: u64| if is_stormy { random.below(most + 1) } else { 0 };

@@ -18,6 +18,11 @@ impl Trace {
         Self { hasher: blake3::Hasher::new(), last: VecDeque::new(), prints }
     }
 
+    /// True if each line is shown at once.
+    pub fn prints(&self) -> bool {
+        self.prints
+    }
+
     /// One line: virtual nanoseconds, a device or nobody, words.
     pub fn line(&mut self, now: u64, device: Option<usize>, what: &str) {
         let who = device.map_or_else(|| "--".to_owned(), |d| format!("d{d}"));

@@ -146,18 +146,7 @@ impl User {
 
     /// Puts bytes into a file; what stood there before is gone.
     fn put(&mut self, disk: &mut State, ino: u64, bytes: Vec<u8>, is_fresh: bool) {
-        let time = disk.time();
-        if !is_fresh {
-            let old = disk.now[&ino].hash();
-            disk.deeds.push(Deed::Destroyed(old));
-        }
-        if let Ok(inode) = disk.touch(ino) {
-            inode.set_bytes(bytes);
-            inode.mtime = time;
-            inode.is_ours = false;
-            let hash = inode.hash();
-            disk.deeds.push(Deed::Completed(hash));
-        }
+        disk.write_as_user(ino, bytes, is_fresh);
     }
 
     fn create(&mut self, disk: &mut State) {
@@ -361,8 +350,8 @@ impl User {
             inode.set_bytes(half);
             inode.mtime = time;
             inode.is_ours = false;
-            let hash = inode.hash();
-            disk.deeds.push(Deed::Passing(hash));
+            let content = inode.content();
+            disk.deeds.push(Deed::Passing(content));
             self.half = Some((ino, bytes));
         }
     }

@@ -2,6 +2,7 @@
 //! answers.
 
 use super::Engine;
+use super::await_sync::Waiting;
 use super::calm::agrees;
 use super::effect::{Effect, LedgerOrder};
 use super::event::LedgerState;
@@ -23,6 +24,8 @@ pub struct Asks {
     scans: BTreeMap<u64, Progress>,
     /// Those who wait until nothing is under way.
     calms: BTreeSet<u64>,
+    /// Those who wait until a member is in sync.
+    pub(super) syncs: BTreeMap<u64, Waiting>,
 }
 
 impl Engine {
@@ -38,10 +41,26 @@ impl Engine {
                 self.asks.scans.insert(ticket, self.progress);
                 self.local.rescan_all();
             }
+            Ask::Invite(offer) => {
+                self.effects.push_back(Effect::Ledger(LedgerOrder::Invite { ticket, offer }));
+            }
+            Ask::Sync { alone_max, dial } => self.begin_sync(now, ticket, alone_max, dial),
+            Ask::Scrub => self.scrub_now(now, ticket),
+            Ask::Accept { path } => {
+                self.effects.push_back(Effect::Ledger(LedgerOrder::Accept { ticket, path }));
+            }
+            Ask::Decide { is_meant } => self.decide(ticket, is_meant),
             Ask::Resolve { copy, keep } => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Resolve { ticket, copy, keep }));
             }
         }
+    }
+
+    /// The invite is signed.
+    pub(super) fn handle_invited(&mut self, ticket: u64, state: LedgerState) {
+        self.set_ledger(state);
+        self.remote.want_plan();
+        self.effects.push_back(Effect::Reply { ticket, answer: Answer::Invited });
     }
 
     /// The conflict is resolved, or why not.
@@ -65,9 +84,14 @@ impl Engine {
         if !self.local.first_scan_done() || self.local.is_wanted() || is_later {
             return;
         }
+        self.answer_scrubs();
         for (ticket, before) in std::mem::take(&mut self.asks.scans) {
             let progress = since(&self.progress, &before);
-            let answer = Answer::Scanned { progress, problems: self.problems_told(usize::MAX) };
+            let answer = Answer::Scanned {
+                progress,
+                problems: self.problems_told(usize::MAX),
+                is_held: self.guard.is_held(),
+            };
             self.effects.push_back(Effect::Reply { ticket, answer });
         }
     }
@@ -106,6 +130,7 @@ impl Engine {
             problem_count: self.problems.len() as u64,
             directories: coverage.directories,
             watched: coverage.watched,
+            scrub: self.scrub.state(now),
             full_pass_ago: self.background.full_pass().map(|at| now.saturating_duration_since(at)),
         }
     }
@@ -114,6 +139,7 @@ impl Engine {
         let has_first_scan = self.local.first_scan_done();
         match () {
             () if self.stopping => Phase::Stopping,
+            () if self.guard.is_held() && is_quiet => Phase::Held,
             () if !has_first_scan || self.local.is_scanning() => Phase::Scanning,
             () if self.ledger.dirty > 0 && self.remote.is_idle() && self.fetch.is_idle() => Phase::Waiting,
             () if !is_quiet => Phase::Syncing,
@@ -123,20 +149,22 @@ impl Engine {
         }
     }
 
-    fn problems_told(&self, limit: usize) -> Vec<Problem> {
+    pub(super) fn problems_told(&self, limit: usize) -> Vec<Problem> {
         let problems = self.problems.iter().take(limit);
         problems.map(|(path, what)| Problem { path: path.clone(), what: what.clone() }).collect()
     }
 }
 
 /// What was done since `before`; what stands now stays.
-fn since(now: &Progress, before: &Progress) -> Progress {
+pub(super) fn since(now: &Progress, before: &Progress) -> Progress {
     Progress {
         scanning: now.scanning,
         scanned: now.scanned - before.scanned,
         bytes_hashed: now.bytes_hashed - before.bytes_hashed,
         needed: now.needed,
         applied: now.applied - before.applied,
+        corrupt: now.corrupt - before.corrupt,
+        healed: now.healed - before.healed,
         bytes_received: now.bytes_received - before.bytes_received,
         bytes_sent: now.bytes_sent - before.bytes_sent,
         bytes_reused: now.bytes_reused - before.bytes_reused,

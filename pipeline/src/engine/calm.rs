@@ -20,11 +20,12 @@ impl Engine {
             && !self.local.is_wanted()
             && !self.local.has_put_off()
             && !self.doubts.is_waiting()
+            && !self.guard.is_waiting()
             && self.remote.is_idle()
             && self.fetch.is_idle()
             && !self.may_merge()
             && self.opening.is_empty()
-            && self.remote.is_as_good_as_it_gets(self.ledger.dirty);
+            && self.remote.is_as_good_as_it_gets(self.ledger.dirty.saturating_sub(self.guard.left_places()));
         Status {
             needed: self.ledger.dirty,
             in_sync: is_quiet,
@@ -39,7 +40,7 @@ impl Engine {
             return;
         }
         let status = self.own_status();
-        if self.config.goal == Goal::Recorded {
+        if self.config.goal.is_alone() {
             return self.check_recorded(now, &status);
         }
         let conns: Vec<ConnId> = self.sessions.values().filter(|s| s.is_open()).map(|s| s.conn).collect();
@@ -51,6 +52,7 @@ impl Engine {
             session.status_sent = Some(status);
             self.send(conn, &Message::Status(status));
         }
+        self.tell_agreements(&status);
         if self.config.goal.is_in_sync() && self.sessions.values().any(|s| agrees(s, &status)) {
             let peer = self.sessions.values().find(|s| agrees(s, &status)).map(|s| s.peer);
             self.effects.extend(peer.map(|peer| Effect::Tell(Notice::InSync { peer })));
@@ -64,7 +66,11 @@ impl Engine {
                 now,
                 Ended::Failed("this device is not a member of the folder yet; join first".to_owned()),
             );
-        } else if status.scan_done && !self.local.has_put_off() && !self.doubts.is_waiting() {
+        } else if status.scan_done
+            && !self.local.has_put_off()
+            && !self.doubts.is_waiting()
+            && (self.config.goal == Goal::Recorded || self.is_scrubbed())
+        {
             self.stop(now, Ended::InSync);
         }
     }
@@ -106,7 +112,7 @@ impl Engine {
             return;
         }
         self.stopping = true;
-        if ended == Ended::InSync && self.ledger.dirty > 0 && self.config.goal != Goal::Recorded {
+        if ended == Ended::InSync && self.ledger.dirty > 0 && !self.config.goal.is_alone() {
             let what = format!("{} things could not be brought in line with the folder", self.ledger.dirty);
             self.note_problem("(folder)".to_owned(), what);
         }

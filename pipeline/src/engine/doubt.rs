@@ -12,7 +12,7 @@ use dunlin_core::canary::{self, Bug};
 use dunlin_core::limits::{DOUBTS_FEW, DOUBTS_MAX};
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::scope::{Reach, Scope};
-use dunlin_storage::folder::seen::Seen;
+use dunlin_storage::folder::seen::{Loss, Seen};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ const WAIT_MOST: Duration = Duration::from_secs(20);
 pub struct Doubts {
     /// Where, and how far the second look has to reach.
     missing: BTreeMap<RelPath, Reach>,
+    /// Files that they are, or held.
+    files: u64,
     /// When the first of them was missed, and the last.
     since: Option<(Instant, Instant)>,
     /// More was missing than can be kept in mind: everything is looked at again.
@@ -52,9 +54,10 @@ impl Doubts {
     }
 
     fn is_doubted(&mut self, now: Instant, seen: &Seen) -> bool {
-        let reach = match seen {
-            Seen::Gone { row, .. } if row.dir.is_none() => Reach::Name,
-            Seen::Gone { .. } | Seen::Appeared { instead: true, .. } => Reach::Tree,
+        let (reach, files) = match seen {
+            Seen::Gone { row, loss, .. } if row.dir.is_none() => (Reach::Name, loss.files),
+            Seen::Gone { loss: Loss { files, .. }, .. } => (Reach::Tree, *files),
+            Seen::Appeared { instead: Some(files), .. } => (Reach::Tree, *files),
             _ => return false,
         };
         let path = seen.path();
@@ -68,25 +71,34 @@ impl Doubts {
         } else if self.missing.insert(path.clone(), reach).is_some() {
             return true;
         }
+        self.files += files;
         let first = self.since.map_or(now, |(first, _)| first);
         self.since = Some((first, now));
         true
     }
 
     /// When the second look is due.
-    pub fn due(&self) -> Option<Instant> {
+    ///
+    /// `pause` is what the guard wants it to wait for from the last time that more was missing.
+    pub fn due(&self, pause: Option<Duration>) -> Option<Instant> {
         let (first, last) = self.since?;
-        let due = match self.missing.len() > DOUBTS_FEW {
-            true => (last + MUCH_AFTER).min(first + WAIT_MOST),
-            false => first + SECOND_LOOK_AFTER,
-        };
-        Some(due)
+        Some(match pause {
+            Some(pause) => last + pause.max(SECOND_LOOK_AFTER),
+            None if self.missing.len() > DOUBTS_FEW => (last + MUCH_AFTER).min(first + WAIT_MOST),
+            None => first + SECOND_LOOK_AFTER,
+        })
+    }
+
+    /// Files that are missing, with those in directories that are.
+    pub fn files(&self) -> u64 {
+        self.files
     }
 
     /// What to look at again; none: everything. From now on that is believed.
     fn ask(&mut self) -> Vec<Scope> {
         let missing = std::mem::take(&mut self.missing);
         self.since = None;
+        self.files = 0;
         if std::mem::take(&mut self.is_everything) {
             self.asked = Some(Asked::Everything);
             return Vec::new();
@@ -111,7 +123,8 @@ impl Doubts {
 impl Engine {
     /// The second look is had once it is due and no other look is under way.
     pub(super) fn have_second_look(&mut self, now: Instant) {
-        let Some(due) = self.doubts.due() else { return };
+        let pause = self.guard.pause(self.doubts.files());
+        let Some(due) = self.doubts.due(pause) else { return };
         if now < due {
             return self.wakes.arm(Wake::Doubt, now, due - now);
         }
@@ -148,8 +161,13 @@ mod tests {
             stat: StatSig { dev: 1, ino: 1, size: 0, mode: 0o644, mtime: time, ctime: time, kind },
             racy: false,
             twins: Vec::new(),
+            look: None,
         };
-        Seen::Gone { path: RelPath::parse(format!("f{number}").as_bytes()).unwrap(), row }
+        Seen::Gone {
+            path: RelPath::parse(format!("f{number}").as_bytes()).unwrap(),
+            row,
+            loss: Loss { files: 1, in_all: 1 },
+        }
     }
 
     fn all(count: usize) -> Vec<Seen> {
@@ -160,7 +178,7 @@ mod tests {
     fn one_look_is_not_believed_and_the_second_is() {
         let (mut doubts, start) = (Doubts::default(), Instant::now());
         assert!(doubts.sift(start, all(3)).is_empty());
-        assert_eq!(doubts.due(), Some(start + SECOND_LOOK_AFTER));
+        assert_eq!(doubts.due(None), Some(start + SECOND_LOOK_AFTER));
         assert_eq!(doubts.ask().len(), 3);
         assert_eq!(doubts.sift(start, all(2)).len(), 2, "what was asked about");
         assert!(doubts.sift(start, vec![gone(7)]).is_empty(), "what was not");
@@ -176,14 +194,14 @@ mod tests {
     fn where_much_is_missing_the_second_look_waits_for_the_rest() {
         let (mut doubts, start) = (Doubts::default(), Instant::now());
         doubts.sift(start, all(DOUBTS_FEW + 1));
-        assert_eq!(doubts.due(), Some(start + MUCH_AFTER));
+        assert_eq!(doubts.due(None), Some(start + MUCH_AFTER));
         let later = start + Duration::from_secs(1);
         doubts.sift(later, all(DOUBTS_FEW + 1));
-        assert_eq!(doubts.due(), Some(start + MUCH_AFTER), "the same again is nothing new");
+        assert_eq!(doubts.due(None), Some(start + MUCH_AFTER), "the same again is nothing new");
         doubts.sift(later, all(DOUBTS_FEW + 2));
-        assert_eq!(doubts.due(), Some(later + MUCH_AFTER));
+        assert_eq!(doubts.due(None), Some(later + MUCH_AFTER));
         doubts.sift(start + Duration::from_secs(19), all(DOUBTS_FEW + 3));
-        assert_eq!(doubts.due(), Some(start + WAIT_MOST));
+        assert_eq!(doubts.due(None), Some(start + WAIT_MOST));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! An effect is an order, complete in itself; the hand that obeys has no opinion. Each order is
 //! answered by exactly one [`Event`](super::event::Event) unless its doc says otherwise.
 
-use crate::ask::Answer;
+use crate::ask::{Answer, Offer};
+use crate::jobs::plan::withhold::Leave;
 use crate::jobs::record::Observed;
 use crate::jobs::resolve::Keep;
 use crate::service::Notice;
@@ -19,6 +20,7 @@ use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::Step;
 use dunlin_storage::folder::scope::Scope;
+use dunlin_storage::store::rows::{HeldRow, ScrubCursor};
 use dunlin_transport::{Command, ConnId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -63,6 +65,8 @@ pub enum LedgerOrder {
         busy: BTreeSet<Place>,
         /// Where the pass over the marks goes on.
         cursor: Option<Place>,
+        /// What the guard wants left alone.
+        leave: Leave,
     },
     /// Merge texts that were written at the same time, as far as their contents are here. Answered by `Merged`.
     Merge {
@@ -78,6 +82,18 @@ pub enum LedgerOrder {
         /// What shall stay.
         keep: Keep,
     },
+    /// Make an invite. Answered by `Invited`.
+    Invite {
+        /// Of the question.
+        ticket: u64,
+        /// What it offers.
+        offer: Offer,
+    },
+    /// Write again, as it stands here, what the held changes of these members would take away. Answered by
+    /// `Reasserted`.
+    Reassert(BTreeSet<PeerId>),
+    /// Keep what is held. Not answered.
+    KeepHeld(HeldRow),
     /// Read entries that a peer lacks, in causal order.
     Load {
         /// For whom.
@@ -114,6 +130,20 @@ pub enum LedgerOrder {
         /// Its bytes.
         bytes: Vec<u8>,
     },
+    /// Remember how far the scrub is; `is_over`: a pass has ended. Not answered.
+    KeepScrub {
+        /// Where it goes on.
+        from: Option<ScrubCursor>,
+        /// A pass has ended.
+        is_over: bool,
+    },
+    /// Take the corrupt bytes of a file for what its user wants. Answered by `Accepted`.
+    Accept {
+        /// Of the question.
+        ticket: u64,
+        /// The file.
+        path: RelPath,
+    },
     /// Remember where a member was reached. Not answered.
     KeepPeer {
         /// Who.
@@ -123,6 +153,8 @@ pub enum LedgerOrder {
         /// Where.
         addr: std::net::SocketAddr,
     },
+    /// Give back what memory the store can do without. Not answered.
+    Rest,
 }
 
 /// Orders that touch the user's folder.
@@ -134,6 +166,8 @@ pub enum FolderOrder {
     Scan(Vec<Scope>),
     /// Compare a piece of the folder with its rows, from this directory on.
     Survey(Option<RelPath>),
+    /// Look closer at files whose bytes seem not to be what their rows say.
+    Inspect(Vec<RelPath>),
     /// See whether the root is still the folder, and how much room there is.
     LookAtRoot,
     /// Carry out steps in their order.
@@ -178,6 +212,8 @@ pub enum DigestOrder {
         /// The content, of one chunk.
         content: Content,
     },
+    /// Read the next piece of all bytes again, from this place on. Answered by `Scrubbed`.
+    Scrub(Option<ScrubCursor>),
     /// Read, verify and seal what a peer wants. Answered by one `Served`.
     Serve {
         /// For whom.

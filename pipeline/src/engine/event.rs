@@ -14,14 +14,17 @@ use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::ledger::frontier::Frontier;
+use dunlin_core::look::Look;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::apply::{Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::root::Room;
+use dunlin_storage::folder::scrub::{Inspected, Scrubbed};
 use dunlin_storage::folder::seen::{ScanReport, Seen};
 use dunlin_storage::folder::survey::Survey;
+use dunlin_storage::store::rows::HeldRow;
 use dunlin_transport::ConnId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One thing that happened.
@@ -38,6 +41,22 @@ pub enum Event {
         ticket: u64,
         /// Whether it is signed, or why not.
         result: Result<(), ResolveError>,
+        /// The ledger's state after it.
+        state: LedgerState,
+    },
+    /// The answer to `Invite`.
+    Invited {
+        /// Of the question.
+        ticket: u64,
+        /// The ledger's state after it.
+        state: LedgerState,
+    },
+    /// The answer to `Reassert`.
+    Reasserted {
+        /// Whose changes.
+        authors: BTreeSet<PeerId>,
+        /// Files that were written again; `None`: this device may only read.
+        written: Option<u64>,
         /// The ledger's state after it.
         state: LedgerState,
     },
@@ -91,6 +110,19 @@ pub enum Event {
     ScanDone(Result<ScanReport, String>),
     /// The answer to `Survey`.
     Surveyed(Result<Survey, String>),
+    /// The answer to `Inspect`.
+    Inspected(Result<Inspected, String>),
+    /// The answer to `Scrub`.
+    Scrubbed(Result<Scrubbed, String>),
+    /// The answer to `Accept`: whether the file was corrupt.
+    Accepted {
+        /// Of the question.
+        ticket: u64,
+        /// The file.
+        path: RelPath,
+        /// Whether it was.
+        was_corrupt: bool,
+    },
     /// The answer to `LookAtRoot`: how much room there is, or why the root is not the folder any more.
     Root(Result<Room, String>),
     /// The answer to `Apply`.
@@ -110,8 +142,8 @@ pub enum Event {
     StageFinished {
         /// The transfer.
         ticket: u64,
-        /// Whether the whole file has the right hash.
-        result: Result<(), String>,
+        /// If the whole file has the right hash: what its bytes look like.
+        result: Result<Option<Look>, String>,
     },
     /// The answer to `Cut`.
     Cut(Vec<(u64, Result<Cut, CutError>)>),
@@ -201,6 +233,10 @@ pub struct LedgerState {
     pub members: BTreeMap<PeerId, (Role, String)>,
     /// Slots whose plan may have changed.
     pub dirty: u64,
+    /// Files, links and directories on this disk.
+    pub on_disk: u64,
+    /// What is held.
+    pub held: HeldRow,
     /// The folder's pre-shared key, once we hold its secret.
     pub folder_key: Option<[u8; 32]>,
     /// The invites that can be redeemed here: number and pre-shared key. Only for those made here.

@@ -470,6 +470,23 @@ impl Fetch {
         taken
     }
 
+    /// Takes out every step that only a peer could help, for who asks none; what this disk may have stays.
+    pub fn take_peerless(&mut self) -> Vec<Waiting> {
+        let is_small = |waiting: &Waiting| waiting.content.manifest.is_none();
+        let (mut taken, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.queue).into_iter().partition(is_small);
+        self.queue.extend(rest);
+        let asking: Vec<u64> =
+            self.transfers.iter().filter(|(_, t)| t.is_asking()).map(|(ticket, _)| *ticket).collect();
+        for ticket in asking {
+            if let Some(waiting) = self.take_transfer(ticket) {
+                self.unstage(&waiting.content.hash);
+                taken.push(waiting);
+            }
+        }
+        taken
+    }
+
     /// The store's answer for a transfer's manifest.
     pub fn handle_manifest(&mut self, ticket: u64, found: FoundManifest) {
         if let Some(transfer) = self.transfers.get_mut(&ticket) {

@@ -6,7 +6,7 @@ use super::event::LedgerState;
 use super::session::{Session, Stage};
 use super::wake::Wake;
 use crate::jobs::admit::Admitted;
-use crate::service::{Ended, Goal, Notice};
+use crate::service::{Ended, Notice};
 use bytes::Bytes;
 use dunlin_core::invite::JoinProof;
 use dunlin_core::ledger::chain::Verified;
@@ -47,14 +47,17 @@ impl Engine {
                 self.effects.push_back(Effect::Tell(Notice::Listening { addrs }));
             }
             NetEvent::Connected { conn, peer, process, psk, outbound, remote, binding } => {
-                if let Some(ticket) = outbound {
-                    self.dialling.remove(&ticket);
+                if let Some(addr) = outbound.and_then(|ticket| self.dialling.remove(&ticket)) {
+                    self.unreachable.remove(&addr);
                 }
                 let who = (peer, process);
                 self.handle_connected(Session::new(conn, who, remote, outbound.is_some(), binding), psk);
             }
             NetEvent::DialFailed { ticket, error } => {
-                if let Some(addr) = self.dialling.remove(&ticket) {
+                // Once is news; a member that is away for a night is no reason to write all night.
+                if let Some(addr) = self.dialling.remove(&ticket)
+                    && self.unreachable.insert(addr)
+                {
                     self.effects
                         .push_back(Effect::Tell(Notice::Unreachable { addr, why: error.to_string() }));
                 }
@@ -375,7 +378,7 @@ impl Engine {
 
     /// Dials every address that no session and no attempt covers.
     pub(super) fn dial(&mut self) {
-        if self.stopping || self.config.goal == Goal::Recorded {
+        if self.stopping || self.config.goal.is_alone() {
             return;
         }
         let joining = self.config.join.is_some();

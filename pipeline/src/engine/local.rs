@@ -6,11 +6,12 @@
 use crate::jobs::record::Observed;
 use dunlin_core::limits::{
     CUT_BATCH_BYTES, CUT_BATCH_FILES, CUTS_IN_FLIGHT, LOOKS_WAITING_MAX, RECORD_BATCH, RESTLESS_MAX,
-    SEEN_QUEUE_MAX,
+    SEEN_QUEUE_MAX, SUSPECTS_MAX,
 };
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::{Reach, Scope};
+use dunlin_storage::folder::scrub::Inspected;
 use dunlin_storage::folder::seen::Seen;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -21,6 +22,8 @@ const UNSTABLE_TRIES: u8 = 8;
 pub enum LocalWant {
     /// Look there; empty: everywhere.
     Scan(Vec<Scope>),
+    /// Look closer at these files.
+    Inspect(Vec<RelPath>),
     /// Cut these files.
     Cut(Vec<(u64, RelPath)>),
     /// Record these changes.
@@ -57,6 +60,9 @@ pub struct Local {
     rescan_all: bool,
     scanning: bool,
     first_scan_done: bool,
+    /// Files whose bytes seem not to be what their rows say.
+    suspects: BTreeSet<RelPath>,
+    inspecting: bool,
     queue: VecDeque<Pending>,
     /// Ticket of the queue's front; tickets are consecutive.
     front: u64,
@@ -101,6 +107,20 @@ impl Local {
         may
     }
 
+    /// A file's bytes seem not to be what its row says; if there are too many, it is found another time.
+    pub fn suspect(&mut self, path: RelPath) {
+        if self.suspects.len() < SUSPECTS_MAX {
+            self.suspects.insert(path);
+        }
+    }
+
+    /// The closer look has ended; what it found is read in full.
+    pub fn handle_inspected(&mut self, found: Inspected) {
+        self.inspecting = false;
+        self.handle_seen(found.seen);
+        found.differ.into_iter().for_each(|path| self.rescan(Scope::name(path)));
+    }
+
     /// What was put off too often gets another chance.
     pub fn forget_tries(&mut self) {
         self.tries.clear();
@@ -130,12 +150,12 @@ impl Local {
 
     /// True while anything of a scan is under way.
     pub fn is_busy(&self) -> bool {
-        self.scanning || !self.queue.is_empty() || self.recording
+        self.scanning || self.inspecting || !self.queue.is_empty() || self.recording
     }
 
     /// True if a scan is wanted or under way.
     pub fn is_wanted(&self) -> bool {
-        self.rescan_all || !self.rescan.is_empty() || self.is_busy()
+        self.rescan_all || !self.rescan.is_empty() || !self.suspects.is_empty() || self.is_busy()
     }
 
     /// True if more of the scan can be taken in; else the scan waits.
@@ -190,6 +210,10 @@ impl Local {
             let scopes = wanted.into_iter().map(|(path, reach)| Scope { path, reach }).collect();
             return Some(LocalWant::Scan(scopes));
         }
+        if may_scan && !self.is_busy() && !self.suspects.is_empty() {
+            self.inspecting = true;
+            return Some(LocalWant::Inspect(std::mem::take(&mut self.suspects).into_iter().collect()));
+        }
         if let Some(batch) = self.next_cut_batch() {
             return Some(LocalWant::Cut(batch));
         }
@@ -221,15 +245,19 @@ impl Local {
         }
         let is_ready = |p: &Pending| !matches!(p.cut, CutState::Wanted | CutState::Running);
         let ready = self.queue.iter().take(RECORD_BATCH).take_while(|p| is_ready(p)).count();
-        let all_ready = ready == self.queue.len() && !self.scanning;
+        let all_ready = ready == self.queue.len() && !self.scanning && !self.inspecting;
         if ready == 0 || (ready < RECORD_BATCH && !all_ready) {
             return None;
         }
         let mut batch = Vec::with_capacity(ready);
         for pending in self.queue.drain(..ready) {
             match pending.cut {
-                CutState::NotNeeded => batch.push(Observed { seen: pending.seen, cut: None }),
-                CutState::Done(cut) => batch.push(Observed { seen: pending.seen, cut: Some(*cut) }),
+                CutState::NotNeeded => {
+                    batch.push(Observed { seen: pending.seen, cut: None, is_taken_back: false })
+                }
+                CutState::Done(cut) => {
+                    batch.push(Observed { seen: pending.seen, cut: Some(*cut), is_taken_back: false })
+                }
                 // What could not be read is as it was, as far as the ledger knows.
                 CutState::Failed | CutState::Wanted | CutState::Running => {}
             }

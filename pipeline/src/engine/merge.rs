@@ -7,7 +7,6 @@ use super::effect::{Effect, LedgerOrder};
 use super::event::LedgerState;
 use super::wake::Wake;
 use crate::jobs::merge::Merged;
-use crate::service::Goal;
 use dunlin_core::ledger::event::Role;
 use std::time::{Duration, Instant};
 
@@ -53,7 +52,7 @@ impl Engine {
     /// A reader signs nothing; who only records does nothing else.
     fn is_merger(&self) -> bool {
         let role = self.ledger.members.get(&self.config.identity.peer_id()).map(|(role, _)| *role);
-        role >= Some(Role::Writer) && self.config.goal != Goal::Recorded
+        role >= Some(Role::Writer) && !self.config.goal.is_alone()
     }
 
     /// Orders a merge if it is time for it.

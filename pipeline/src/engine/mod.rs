@@ -7,12 +7,14 @@
 //!
 //! Sub-machines never call each other: they return small enums, and the methods of [`Engine`] pass
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
-//! contents, `sources` says from whom, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
-//! between sessions and the rest; `quiet` says when a hint is worth a look and `background` when to look
-//! without one, `watch` has it done; `doubt` has a second look at what is missing, and `room` looks at the root;
-//! `calm` says when a one-shot run is over, and `asks` answers what people ask.
+//! contents, `sources` says from whom, `merge` says when texts are merged, `session` is one connection; `gossip` and
+//! `serve` route between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
+//! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
+//! at what is missing, and `room` looks at the root; `scrub` has all bytes read again; `rest` says when memory is given
+//! back, `calm` when a one-shot run is over; `asks` answers what people ask, and `tell` says what happened.
 
 mod asks;
+mod await_sync;
 mod background;
 mod calm;
 mod chunks;
@@ -21,23 +23,28 @@ pub mod effect;
 pub mod event;
 mod fetch;
 pub mod gossip;
+mod guard;
 pub mod hint;
+mod hold;
 mod local;
 mod merge;
 mod pace;
 mod pieces;
 mod quiet;
 mod remote;
+mod rest;
 mod room;
+mod scrub;
 mod serve;
 mod session;
 mod sources;
 mod steps;
+mod tell;
 mod transfer;
 mod wake;
 mod watch;
 
-use crate::service::{Ended, Goal, Notice, Problem, Progress, Report};
+use crate::service::{Ended, Goal, Happening, HoldLimits, Notice, Problem, Progress, Report};
 use asks::Asks;
 use background::Background;
 use doubt::Doubts;
@@ -48,18 +55,22 @@ use dunlin_storage::folder::scope::Scope;
 use dunlin_transport::{Command, ConnId};
 use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
 use event::{Event, LedgerState};
-use fetch::{Expected, Fetch, FetchWant};
+use fetch::{Expected, Fetch, FetchWant, Piece};
+use guard::Guard;
 use local::{Local, LocalWant};
 use merge::Merging;
 use quiet::Quiet;
 use remote::{Remote, RemoteWant, Stuck};
 use room::Root;
+use scrub::Scrub;
 use session::Session;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use transfer::Advance;
 use wake::{Wake, Wakes};
+
+pub use scrub::ScrubPlan;
 
 /// What the engine is told at its start.
 pub struct Config {
@@ -77,6 +88,10 @@ pub struct Config {
     pub join: Option<Invite>,
     /// When to end.
     pub goal: Goal,
+    /// When all bytes are read again, and where that goes on.
+    pub scrub: ScrubPlan,
+    /// When a mass change is held.
+    pub hold: HoldLimits,
 }
 
 /// How often the people get new figures.
@@ -91,16 +106,22 @@ pub struct Engine {
     local: Local,
     doubts: Doubts,
     root: Root,
+    guard: Guard,
     quiet: Quiet,
     background: Background,
+    scrub: Scrub,
     /// Hints are due and wait for the end of a look.
     is_look_due: bool,
+    /// When the hands were last at work, if they have not rested since.
+    worked: Option<Instant>,
     remote: Remote,
     fetch: Fetch,
     merging: Merging,
     sessions: BTreeMap<ConnId, Session>,
     dialling: BTreeMap<u64, SocketAddr>,
     dial_failures: u32,
+    /// Addresses that could not be reached since they were last; told already. No more than are dialled.
+    unreachable: BTreeSet<SocketAddr>,
     next_ticket: u64,
     /// Pieces being opened, by ticket.
     opening: BTreeMap<u64, (ConnId, Expected)>,
@@ -124,21 +145,26 @@ pub struct Engine {
 impl Engine {
     /// Begins with the ledger as it was opened; orders the recovery of the folder.
     pub fn new(config: Config, ledger: LedgerState, now: Instant) -> Self {
+        let guard = Guard::new(config.hold, ledger.held.clone(), now);
         let mut engine = Self {
             config,
             ledger: LedgerState::default(),
             local: Local::default(),
             doubts: Doubts::default(),
             root: Root::default(),
+            guard,
             quiet: Quiet::default(),
             background: Background::default(),
+            scrub: Scrub::default(),
             is_look_due: false,
+            worked: None,
             remote: Remote::default(),
             fetch: Fetch::default(),
             merging: Merging::new(),
             sessions: BTreeMap::new(),
             dialling: BTreeMap::new(),
             dial_failures: 0,
+            unreachable: BTreeSet::new(),
             next_ticket: 0,
             opening: BTreeMap::new(),
             wakes: Wakes::default(),
@@ -165,6 +191,7 @@ impl Engine {
         }
         engine.effects.push_back(Effect::Folder(FolderOrder::Recover));
         engine.wakes.arm(Wake::Dial, now, Duration::ZERO);
+        engine.begin_to_scrub(now);
         engine.await_somebody(now);
         engine
     }
@@ -192,11 +219,13 @@ impl Engine {
             .map(|(path, what)| Problem { path: path.clone(), what: what.clone() })
             .collect();
         let ended = self.ended.clone()?;
-        Some(Report { ended, progress: self.progress, problems, conflicts: self.conflicts })
+        let (progress, conflicts, is_held) = (self.progress, self.conflicts, self.guard.is_held());
+        Some(Report { ended, progress, problems, conflicts, is_held })
     }
 
     /// Deadlines that have passed.
     pub fn handle_wake(&mut self, now: Instant) {
+        self.guard.set_now(now, self.ledger.on_disk);
         while let Some(wake) = self.wakes.pop_due(now) {
             match wake {
                 Wake::Dial => self.dial(),
@@ -210,11 +239,15 @@ impl Engine {
                 Wake::Look => self.look(now),
                 Wake::Survey => self.survey(now),
                 // `advance` looks again at what is due.
-                Wake::Doubt => {}
+                Wake::Doubt | Wake::Guard => {}
                 Wake::Pieces => self.look_at_sources(now),
                 Wake::Root => self.look_at_root(),
+                Wake::Scrub => self.scrub_on(now),
+                Wake::Rest => self.rest(now),
                 Wake::NobodyThere => self.nobody_there(),
                 Wake::Moment => self.answer_calms(now),
+                // `advance` sees who has waited for long enough.
+                Wake::Lonely => {}
                 Wake::Farewell => self.end_now(),
             }
         }
@@ -223,6 +256,8 @@ impl Engine {
 
     /// Something happened.
     pub fn handle(&mut self, now: Instant, event: Event) {
+        self.guard.set_now(now, self.ledger.on_disk);
+        self.note_work(now, &event);
         match event {
             Event::Net(event) => self.handle_net(now, event),
             Event::Ask { ticket, ask } => self.handle_ask(now, ticket, ask),
@@ -230,31 +265,35 @@ impl Engine {
             Event::Failed(text) => self.stop(now, Ended::Failed(text)),
             Event::Recovered { .. } => {
                 self.local.rescan_all();
+                self.take_back_rejected();
                 self.look_at_root();
             }
             Event::Dirty(hints) => self.handle_dirty(now, hints),
             Event::Surveyed(result) => self.handle_surveyed(now, result),
+            Event::Inspected(result) => self.handle_inspected(now, result),
+            Event::Scrubbed(result) => self.handle_scrubbed(now, result),
+            Event::Accepted { ticket, path, was_corrupt } => self.handle_accepted(ticket, path, was_corrupt),
             Event::Root(result) => self.handle_root(now, result),
-            Event::Seen(batch) => {
-                self.progress.scanned += batch.len() as u64;
-                let batch = self.doubts.sift(now, batch);
-                self.local.handle_seen(batch);
-            }
+            Event::Seen(batch) => self.handle_seen(now, batch),
             Event::ScanDone(result) => self.handle_scan_done(now, result),
             Event::Cut(results) => self.handle_cut(now, results),
             Event::Recorded(recorded, state) => {
                 self.local.handle_recorded();
                 self.progress.entries_signed += recorded.entries.len() as u64;
+                self.note_corrupt(recorded.corrupt);
                 for path in recorded.withheld {
                     let what = "changed here and not shared: this device may only read";
                     self.note_problem(path.to_string(), what.to_owned());
                 }
+                self.tell_all(recorded.changes.into_iter().map(Happening::Changed));
                 self.set_ledger(state);
                 self.remote.want_plan();
                 self.merging.want();
             }
+            Event::Invited { ticket, state } => self.handle_invited(ticket, state),
             Event::Resolved { ticket, result, state } => self.handle_resolved(ticket, result, state),
             Event::Merged(merged, state) => self.handle_merged(now, merged, state),
+            Event::Reasserted { authors, written, state } => self.handle_reasserted(&authors, written, state),
             Event::Ledger(state) => self.set_ledger(state),
             Event::Verified { ticket, from, entries, bad } => {
                 self.handle_verified(ticket, from, entries, bad)
@@ -292,6 +331,7 @@ impl Engine {
         }
         self.take_turns(now);
         self.have_second_look(now);
+        self.mind_guard(now);
         while self.advance_local() || self.advance_remote() || self.advance_fetch(now) || self.advance_merge()
         {
         }
@@ -300,6 +340,8 @@ impl Engine {
         self.retry_later(now);
         self.answer_patient(now);
         self.check_calm(now);
+        self.keep_held();
+        self.answer_syncs(now);
         self.progress.needed = self.ledger.dirty;
         self.progress.scanning = self.local.is_scanning();
         self.progress.peers = self.sessions.values().filter(|s| s.is_open()).count() as u32;
@@ -312,11 +354,15 @@ impl Engine {
         // Who is no member yet would sign what nobody accepts, and cannot tell what is new from what is shared.
         let may_record = self.ledger.members.contains_key(&self.config.identity.peer_id());
         let Some(want) = self.local.poll(!self.remote.is_changing_folder(), may_record) else { return false };
-        self.effects.push_back(match want {
-            LocalWant::Scan(scopes) => Effect::Folder(FolderOrder::Scan(scopes)),
-            LocalWant::Cut(files) => Effect::Digest(DigestOrder::Cut(files)),
-            LocalWant::Record(observed) => Effect::Ledger(LedgerOrder::Record(observed)),
-        });
+        match want {
+            LocalWant::Scan(scopes) => {
+                self.guard.look_begins(scopes.is_empty());
+                self.effects.push_back(Effect::Folder(FolderOrder::Scan(scopes)));
+            }
+            LocalWant::Inspect(paths) => self.effects.push_back(Effect::Folder(FolderOrder::Inspect(paths))),
+            LocalWant::Cut(files) => self.effects.push_back(Effect::Digest(DigestOrder::Cut(files))),
+            LocalWant::Record(observed) => self.record(observed),
+        }
         true
     }
 
@@ -327,7 +373,8 @@ impl Engine {
         self.effects.push_back(match want {
             RemoteWant::Admit(from, entries) => Effect::Ledger(LedgerOrder::Admit { from, entries }),
             RemoteWant::Plan(busy, cursor) => {
-                Effect::Ledger(LedgerOrder::Plan { limit: dunlin_core::limits::PLAN_BATCH, busy, cursor })
+                let (limit, leave) = (dunlin_core::limits::PLAN_BATCH, self.guard.leave());
+                Effect::Ledger(LedgerOrder::Plan { limit, busy, cursor, leave })
             }
             RemoteWant::Apply(steps) => Effect::Folder(FolderOrder::Apply(steps)),
             RemoteWant::Settle => Effect::Folder(FolderOrder::Settle),
@@ -340,7 +387,12 @@ impl Engine {
             return false;
         }
         let sources = self.sources(now);
-        let Some(want) = self.fetch.poll(now, &sources) else { return self.give_up_hopeless(now, false) };
+        let Some(want) = self.fetch.poll(now, &sources) else {
+            if self.config.goal.is_alone() {
+                return self.give_up_peerless();
+            }
+            return self.give_up_hopeless(now, false);
+        };
         match want {
             FetchWant::Reuse { owner, content } => {
                 self.effects.push_back(Effect::Digest(DigestOrder::Reuse { owner, content }));
@@ -365,6 +417,12 @@ impl Engine {
             self.remote.want_plan();
         }
         self.ledger = state;
+    }
+
+    fn handle_seen(&mut self, now: Instant, batch: Vec<dunlin_storage::folder::seen::Seen>) {
+        self.progress.scanned += batch.len() as u64;
+        let batch = self.doubts.sift(now, batch);
+        self.local.handle_seen(batch);
     }
 
     fn handle_scan_done(

@@ -6,6 +6,7 @@ use super::event::PieceError;
 use super::fetch::{Expected, Piece};
 use super::remote::Stuck;
 use super::serve::Arrived;
+use dunlin_core::look::Look;
 use dunlin_storage::folder::apply::Source;
 use dunlin_transport::ConnId;
 use std::time::Instant;
@@ -30,12 +31,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_stage_finished(&mut self, ticket: u64, result: Result<(), String>) {
+    pub(super) fn handle_stage_finished(&mut self, ticket: u64, result: Result<Option<Look>, String>) {
         match result {
-            Ok(()) => {
+            Ok(look) => {
                 if let Some(waiting) = self.fetch.take_transfer(ticket) {
                     self.show_interest((waiting.node, waiting.version), false);
-                    self.remote.push_step(waiting.step.with_source(Source::Staged(waiting.content.hash)), 0);
+                    let source = Source::Staged(waiting.content.hash);
+                    self.place_content(waiting, source, look, 0);
                 }
             }
             Err(why) => self.transfer_failed(ticket, why),
@@ -61,8 +63,8 @@ impl Engine {
             Some(bytes) => {
                 self.progress.bytes_reused += bytes.len() as u64;
                 if let Some(waiting) = self.fetch.take_small(owner) {
-                    let len = bytes.len();
-                    self.remote.push_step(waiting.step.with_source(Source::Inline(bytes)), len);
+                    let (len, look) = (bytes.len(), Look::of(&bytes));
+                    self.place_content(waiting, Source::Inline(bytes), look, len);
                 }
             }
             None => self.fetch.handle_not_here(owner),
@@ -76,8 +78,8 @@ impl Engine {
                 self.progress.bytes_received += bytes.len() as u64;
                 match self.fetch.take_small(expected.owner) {
                     Some(waiting) => {
-                        let len = bytes.len();
-                        self.remote.push_step(waiting.step.with_source(Source::Inline(bytes)), len);
+                        let (len, look) = (bytes.len(), Look::of(&bytes));
+                        self.place_content(waiting, Source::Inline(bytes), look, len);
                     }
                     None => self.fetch.release(size),
                 }

@@ -209,6 +209,11 @@ impl Remote {
         self.applying > 0 || !self.steps.is_empty()
     }
 
+    /// True while places have steps under way.
+    pub fn is_busy(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
     /// True if nothing is under way and nothing is wanted.
     pub fn is_idle(&self) -> bool {
         self.verifying.is_empty()

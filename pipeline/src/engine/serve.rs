@@ -102,6 +102,8 @@ impl Engine {
     /// A file is not what the ledger says: it is read again, but not for ever if it never holds still.
     fn look_again(&mut self, now: Instant, path: RelPath) {
         if self.local.rescan_later(path.clone()) {
+            // Its stat may say nothing of it.
+            self.local.suspect(path);
             self.wakes.arm(Wake::Rescan, now, RESCAN_AFTER);
         } else {
             self.note_problem(path.to_string(), "it changes all the time".to_owned());
@@ -159,6 +161,14 @@ impl Engine {
             (false, _) if taken.late.is_none() => self.fetch.release(u64::from(expected.size.max(1))),
             (false, _) => {}
         }
+    }
+
+    /// A run that asks nobody does without what only others have; true if there was something.
+    pub(super) fn give_up_peerless(&mut self) -> bool {
+        let taken = self.fetch.take_peerless();
+        let is_some = !taken.is_empty();
+        taken.into_iter().for_each(|waiting| self.set_stuck(Some(waiting.place), super::Stuck::ForGood));
+        is_some
     }
 
     fn handle_unavailable(&mut self, now: Instant, conn: ConnId, taken: Taken) {

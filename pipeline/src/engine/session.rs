@@ -68,6 +68,8 @@ pub struct Session {
     pub status: Option<Status>,
     /// Our last word to it.
     pub status_sent: Option<Status>,
+    /// People were told that both ends are in sync, and that has not ended since.
+    pub is_told: bool,
     /// What it asked for.
     pub serving: VecDeque<Serving>,
     /// Items being read for it.
@@ -110,6 +112,7 @@ impl Session {
             bulk_unsent: 0,
             status: None,
             status_sent: None,
+            is_told: false,
             serving: VecDeque::new(),
             serves: 0,
             cancelled: BTreeSet::new(),

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::fetch::Waiting;
 use super::remote::Stuck;
+use super::tell::happenings;
 use super::wake::Wake;
 use crate::jobs::plan::Plan;
 use dunlin_core::path::RelPath;
@@ -15,7 +16,8 @@ use std::time::{Duration, Instant};
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 impl Engine {
-    pub(super) fn handle_planned(&mut self, plan: Plan) {
+    pub(super) fn handle_planned(&mut self, mut plan: Plan) {
+        self.guard_plan(&mut plan);
         let places: Vec<Place> = plan.items.iter().map(|item| item.place.clone()).collect();
         self.remote.handle_planned(places.into_iter(), plan.cursor, plan.again);
         self.ledger.dirty = plan.dirty;
@@ -51,11 +53,14 @@ impl Engine {
                 }
                 _ => {}
             }
+            self.guard.step_over(&path, outcome == Outcome::Done);
             let place = step.place.clone();
             match outcome {
                 Outcome::Done => {
                     done += 1;
                     self.problems.remove(&path.to_string());
+                    self.note_healed(&path);
+                    self.tell_all(happenings(&step));
                     place.iter().for_each(|place| self.remote.forget_refusal(place));
                     self.free(place);
                 }
@@ -99,7 +104,8 @@ impl Engine {
 
     /// Places are marked and nothing is under way for them: they are looked at again after a while.
     pub(super) fn retry_later(&mut self, now: Instant) {
-        let is_left = self.ledger.dirty > 0 && self.remote.is_idle() && self.fetch.is_idle();
+        let is_left =
+            self.ledger.dirty > self.guard.left_places() && self.remote.is_idle() && self.fetch.is_idle();
         if is_left && !self.wakes.is_armed(Wake::Retry) {
             let pause = RETRY_AFTER.saturating_mul(1 << self.remote.idle_tries().min(3));
             self.wakes.arm(Wake::Retry, now, pause);

@@ -117,7 +117,7 @@ impl Transfer {
     }
 
     /// True if it cannot go on without a peer.
-    fn is_asking(&self) -> bool {
+    pub fn is_asking(&self) -> bool {
         match &self.state {
             State::NeedRoot { asked } => !asked,
             State::NeedSegments { coming, missing, .. } => *coming == 0 && !missing.is_empty(),

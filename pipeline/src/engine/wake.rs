@@ -22,14 +22,22 @@ pub enum Wake {
     Doubt,
     /// Look who is silent of those who were asked for contents.
     Pieces,
+    /// Deletions of others may have been quiet for long enough.
+    Guard,
     /// Look at the folder's root.
     Root,
     /// Go on with the background scanner's pass, or begin one.
     Survey,
+    /// Read on in all bytes.
+    Scrub,
     /// People who wait for calm have waited long enough.
     Moment,
+    /// People who wait for a member have perhaps waited long enough.
+    Lonely,
     /// A one-shot run has found nobody for too long.
     NobodyThere,
+    /// Nothing has happened for a while.
+    Rest,
     /// A session that is closing gets no more time.
     Farewell,
 }

@@ -15,6 +15,7 @@ use dunlin_core::ledger::chain::verify_entry;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{ForEach, cut};
 use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::scrub::scrub;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::sync::Arc;
@@ -51,6 +52,10 @@ impl DigestHand {
                 Ok(bytes) => Event::Reused { owner, bytes },
                 Err(error) => Event::Failed(error.to_string()),
             },
+            DigestOrder::Scrub(from) => {
+                let found = scrub(&self.folder, &*self.store, from.as_ref());
+                Event::Scrubbed(found.map_err(|e| e.to_string()))
+            }
             DigestOrder::Serve { conn, request, item, want } => {
                 match serve(&self.folder, &*self.store, request, item, &want) {
                     Ok(served) => Event::Served {

@@ -3,27 +3,30 @@
 //! Rooms and simulator run this same code; it knows no thread, channel or clock.
 
 use super::JobError;
-use super::serve::read_chunk;
+use super::staging::open_staged;
 use crate::engine::effect::FolderOrder;
 use crate::engine::event::Event;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::{Content, Timestamp};
-use dunlin_storage::folder::apply::{Outcome, Step, apply, settle};
+use dunlin_storage::folder::apply::{Outcome, Step, apply, settle, staged_look};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Lookout;
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::folder::root::{check_root, room_at_root};
 use dunlin_storage::folder::scan::scan;
+use dunlin_storage::folder::scrub::inspect;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::folder::stage::Stage;
 use dunlin_storage::folder::survey::survey;
 use dunlin_storage::store::tables::Store;
-use dunlin_storage::store::view::View;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// Staged files that are open, by transfer.
 pub type Stages = Arc<Mutex<BTreeMap<u64, Arc<Stage>>>>;
+
+/// See [`ForEach`](dunlin_storage::folder::cut::ForEach).
+pub type Threads = Arc<dyn Fn(usize, &(dyn Fn(usize) + Sync)) + Send + Sync>;
 
 /// What the hand works with.
 pub struct FolderHand {
@@ -35,6 +38,8 @@ pub struct FolderHand {
     pub stages: Stages,
     /// Watches what is looked at.
     pub lookout: Arc<dyn Lookout>,
+    /// Reads large files.
+    pub for_each: Threads,
 }
 
 impl FolderHand {
@@ -56,6 +61,9 @@ impl FolderHand {
                 let found = survey(folder, store, &*self.lookout, from.as_ref());
                 Event::Surveyed(found.map_err(|e| e.to_string()))
             }
+            FolderOrder::Inspect(paths) => {
+                Event::Inspected(inspect(folder, store, paths).map_err(|e| e.to_string()))
+            }
             FolderOrder::LookAtRoot => Event::Root(room_at_root(folder, store).map_err(|e| e.to_string())),
             FolderOrder::Apply(steps) => match self.apply_at_root(steps, now) {
                 Ok(results) => Event::Applied(results),
@@ -74,7 +82,10 @@ impl FolderHand {
             FolderOrder::StageFinish { ticket } => {
                 let stage = self.stages.lock().unwrap_or_else(|e| e.into_inner()).remove(&ticket);
                 let result = match stage {
-                    Some(stage) => stage.finish().map_err(|e| e.to_string()),
+                    Some(stage) => stage
+                        .finish()
+                        .map(|()| staged_look(folder, &stage.content().hash))
+                        .map_err(|e| e.to_string()),
                     None => Err("the staged file is gone".to_owned()),
                 };
                 Event::StageFinished { ticket, result }
@@ -88,30 +99,14 @@ impl FolderHand {
         apply(&self.folder, &*self.store, steps, now).map_err(|error| error.to_string())
     }
 
-    /// Opens a staged file and fills it with what is on this disk already.
     fn open_stage(
         &self,
         ticket: u64,
         content: Content,
         manifest: Arc<Manifest>,
     ) -> Result<(Vec<u32>, u64), JobError> {
-        let (stage, missing) = Stage::open(&self.folder, content, manifest)?;
-        let mut lacking = Vec::new();
-        let mut reused = 0;
-        let mut bytes = Vec::new();
-        let tx = self.store.read()?;
-        let view = View(&*tx);
-        for index in missing {
-            let chunk = stage.chunk(index);
-            // A file that lies about its chunks is found by the scan.
-            bytes.clear();
-            if read_chunk(&self.folder, &view, &chunk, &mut bytes, &mut None)? {
-                stage.write(index, &bytes)?;
-                reused += bytes.len() as u64;
-            } else {
-                lacking.push(index);
-            }
-        }
+        let (stage, lacking, reused) =
+            open_staged(&self.folder, &*self.store, content, manifest, &*self.for_each)?;
         let mut stages = self.stages.lock().unwrap_or_else(|e| e.into_inner());
         // An earlier transfer of it was given up: what is still on its way to that one is not written any more.
         stages.retain(|_, earlier| earlier.content().hash != content.hash);

@@ -3,21 +3,24 @@
 //! Rooms and simulator run this same code; it knows no thread, channel or clock.
 
 use super::JobError;
-use super::admit::{add_member, admit};
+use super::admit::{add_member, admit, forget_stale_invites, invite};
 use super::ledger_state::{ledger_state, load};
 use super::merge::merge_texts;
 use super::plan::plan;
 use super::record::record;
 use super::resolve::{ResolveError, resolve};
+use super::take_back::reassert;
 use super::texts::read_texts;
+use crate::ask::Offer;
 use crate::engine::effect::LedgerOrder;
 use crate::engine::event::{Event, FoundManifest};
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
-use dunlin_core::id::ContentHash;
+use dunlin_core::id::{ContentHash, PeerId};
 use dunlin_core::identity::Identity;
 use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::scrub::accept;
 use dunlin_storage::store::edit::Edit;
-use dunlin_storage::store::rows::PeerRow;
+use dunlin_storage::store::rows::{PeerRow, ScrubCursor, ScrubRow};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::sync::Arc;
@@ -53,9 +56,14 @@ impl LedgerHand {
                 let admitted = admit(store, entries)?;
                 Some(Event::Admitted { from, admitted, state: ledger_state(store)? })
             }
-            LedgerOrder::Plan { limit, busy, cursor } => {
-                Some(Event::Planned(plan(store, limit, &busy, cursor)?))
+            LedgerOrder::Plan { limit, busy, cursor, leave } => {
+                Some(Event::Planned(plan(store, limit, &busy, cursor, &leave)?))
             }
+            LedgerOrder::Reassert(authors) => {
+                let written = reassert(store, &self.identity, &authors, wall_ms)?;
+                Some(Event::Reasserted { authors, written, state: ledger_state(store)? })
+            }
+            LedgerOrder::KeepHeld(held) => self.keep(|edit| Ok(edit.put_held(&held)?))?,
             LedgerOrder::Merge { by_all } => {
                 let merged = merge_texts(&self.folder, store, &self.identity, by_all, wall_ms)?;
                 Some(Event::Merged(merged, ledger_state(store)?))
@@ -67,6 +75,7 @@ impl LedgerHand {
                     result => Some(Event::Resolved { ticket, result, state: ledger_state(store)? }),
                 }
             }
+            LedgerOrder::Invite { ticket, offer } => Some(self.invite(ticket, offer, wall_ms)?),
             LedgerOrder::Load { conn, known, budget } => {
                 let (entries, known) = load(store, known, budget)?;
                 Some(Event::Loaded { conn, entries, known })
@@ -83,22 +92,40 @@ impl LedgerHand {
                 Some(Event::ManifestFound { ticket, found: self.find_manifest(&hash)? })
             }
             LedgerOrder::KeepPart { hash, bytes } => {
-                self.edit(|edit| Ok(edit.put_manifest_part(&hash, &bytes)?))?;
+                self.keep(|edit| Ok(edit.put_manifest_part(&hash, &bytes)?))?
+            }
+            LedgerOrder::KeepScrub { from, is_over } => {
+                self.keep(|edit| keep_scrub(edit, from, is_over.then_some(wall_ms)))?
+            }
+            LedgerOrder::Accept { ticket, path } => {
+                let was_corrupt = accept(store, &path)?;
+                Some(Event::Accepted { ticket, path, was_corrupt })
+            }
+            LedgerOrder::Rest => {
+                store.rest()?;
                 None
             }
             LedgerOrder::KeepPeer { peer, label, addr } => {
-                self.edit(|edit| {
-                    let known = edit.view().peers()?.into_iter().find(|(p, _)| *p == peer);
-                    let mut addrs = known.map(|(_, row)| row.addrs).unwrap_or_default();
-                    let addr = addr.to_string();
-                    addrs.retain(|a| *a != addr);
-                    addrs.insert(0, addr);
-                    addrs.truncate(ADDRS_KEPT);
-                    Ok(edit.put_peer(&peer, &PeerRow { label, addrs })?)
-                })?;
-                None
+                self.keep(|edit| keep_peer(edit, &peer, label, addr.to_string()))?
             }
         })
+    }
+
+    fn invite(&self, ticket: u64, offer: Offer, wall_ms: i64) -> Result<Event, JobError> {
+        let store = &*self.store;
+        forget_stale_invites(store, wall_ms)?;
+        let Offer { seed, role, not_after_ms, uses } = offer;
+        invite(store, &self.identity, seed, role, not_after_ms, uses, wall_ms)?;
+        Ok(Event::Invited { ticket, state: ledger_state(store)? })
+    }
+
+    /// Without an answer.
+    fn keep(
+        &self,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<(), JobError>,
+    ) -> Result<Option<Event>, JobError> {
+        self.edit(change)?;
+        Ok(None)
     }
 
     fn edit(&self, change: impl FnOnce(&mut Edit<'_>) -> Result<(), JobError>) -> Result<(), JobError> {
@@ -129,4 +156,19 @@ impl LedgerHand {
         let whole = Manifest::assemble(&root, segments.iter().map(Vec::as_slice));
         Ok(whole.map(|m| FoundManifest::Whole(Arc::new(m))).map_err(|e| e.to_string()))
     }
+}
+
+fn keep_scrub(edit: &mut Edit<'_>, from: Option<ScrubCursor>, ended_ms: Option<i64>) -> Result<(), JobError> {
+    let ended_ms = ended_ms.or(edit.view().scrub()?.ended_ms);
+    Ok(edit.put_scrub(&ScrubRow { from, ended_ms })?)
+}
+
+/// The address at which a peer was reached goes before those where it was found earlier.
+fn keep_peer(edit: &mut Edit<'_>, peer: &PeerId, label: String, addr: String) -> Result<(), JobError> {
+    let known = edit.view().peers()?.into_iter().find(|(p, _)| p == peer);
+    let mut addrs = known.map(|(_, row)| row.addrs).unwrap_or_default();
+    addrs.retain(|a| *a != addr);
+    addrs.insert(0, addr);
+    addrs.truncate(ADDRS_KEPT);
+    Ok(edit.put_peer(peer, &PeerRow { label, addrs })?)
 }

@@ -27,6 +27,8 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
         frontier: view.frontier()?,
         members: membership.members.into_iter().map(|(peer, m)| (peer, (m.role, m.label))).collect(),
         dirty: view.dirty_len()?,
+        on_disk: view.disk_len()?,
+        held: view.held()?,
         folder_key: view.secret()?.map(|secret| folder_psk(&secret)),
         invites,
     })

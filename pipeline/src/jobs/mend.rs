@@ -2,10 +2,11 @@
 //! work on the store alone. The plan and the steps are those of a run.
 
 use super::JobError;
+use super::plan::withhold::Leave;
 use super::plan::{Item, plan};
 use super::texts::read_content;
 use dunlin_core::content::{Content, Timestamp};
-use dunlin_core::limits::{APPLY_BATCH, APPLY_BATCH_BYTES, MEND_PLANS_MAX, PLAN_BATCH};
+use dunlin_core::limits::{APPLY_BATCH, APPLY_BATCH_BYTES, FREE_LOSSES_MIN, MEND_PLANS_MAX, PLAN_BATCH};
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::{ApplyFailed, Outcome, Source, Step, apply, settle};
 use dunlin_storage::folder::fs::Folder;
@@ -30,9 +31,10 @@ pub enum MendError {
 pub fn mend(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64, MendError> {
     recover(folder, store, now)?;
     let mut mender = Mender { folder, store, now, steps: Vec::new(), bytes: 0, left: BTreeSet::new() };
+    let leave = leave(store)?;
     let mut cursor = None;
     for _ in 0..MEND_PLANS_MAX {
-        let plan = plan(store, PLAN_BATCH, &mender.left, cursor)?;
+        let plan = plan(store, PLAN_BATCH, &mender.left, cursor, &leave)?;
         let is_over = plan.items.is_empty() && plan.cursor.is_none() && !plan.again;
         cursor = plan.cursor;
         plan.items.into_iter().try_for_each(|item| mender.take(item))?;
@@ -44,6 +46,12 @@ pub fn mend(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64, M
     settle(folder, store)?;
     let tx = store.read().map_err(JobError::from)?;
     Ok(View(&*tx).dirty_len().map_err(JobError::from)?)
+}
+
+/// What is held stays so, and no mass change is done unseen.
+fn leave(store: &dyn Store) -> Result<Leave, JobError> {
+    let held = View(&*store.read()?).held()?.remote.into_iter().map(|(author, _)| author).collect();
+    Ok(Leave { deletions_max: FREE_LOSSES_MIN, held, ..Leave::default() })
 }
 
 struct Mender<'a> {

@@ -15,6 +15,8 @@ pub mod resolve;
 pub mod serve;
 mod shown;
 mod signer;
+mod staging;
+pub mod take_back;
 #[cfg(test)]
 mod tests;
 pub mod texts;

@@ -8,6 +8,7 @@ mod leave;
 mod marks;
 mod slot;
 mod way;
+pub mod withhold;
 
 use super::JobError;
 use super::ledger_state::{label_of, labels};
@@ -16,11 +17,12 @@ use dunlin_core::id::{NodeId, PeerId, VersionId};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Shown, group, slot};
-use dunlin_storage::disk::{DirId, ShownAs, Spot};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_storage::folder::apply::{Operation, Step};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
 use std::collections::{BTreeMap, BTreeSet};
+use withhold::{Leave, Left, Withheld};
 
 /// Marks looked at in one call at most, so that no transaction takes long.
 const LOOKS_MAX: usize = 8192;
@@ -34,6 +36,8 @@ pub struct Item {
     pub step: Step,
     /// The content that it needs.
     pub content: Option<Needed>,
+    /// It takes away what a member has deleted, and the bytes stand nowhere else.
+    pub is_loss: bool,
 }
 
 /// A content and who says so.
@@ -59,15 +63,31 @@ pub struct Plan {
     pub dirty: u64,
     /// Places were marked that the pass may have gone by: another pass has something to do.
     pub again: bool,
+    /// What was left alone for the guard, by who made it.
+    pub left: BTreeMap<PeerId, Withheld>,
+    /// At how many marked places that was.
+    pub left_places: u64,
 }
 
-/// Plans at most about `limit` steps, leaving the places in `busy` alone.
+/// Plans at most about `limit` steps, leaving alone the places in `busy` and what `leave` says.
 pub fn plan(
     store: &dyn Store,
     limit: usize,
     busy: &BTreeSet<Place>,
-    mut cursor: Option<Place>,
+    cursor: Option<Place>,
+    leave: &Leave,
 ) -> Result<Plan, JobError> {
+    Ok(plan_and_list(store, limit, (busy, leave), cursor, false)?.0)
+}
+
+/// A plan, and the things that it leaves alone for the guard, if they are asked for.
+pub(super) fn plan_and_list(
+    store: &dyn Store,
+    limit: usize,
+    (busy, leave): (&BTreeSet<Place>, &Leave),
+    mut cursor: Option<Place>,
+    lists: bool,
+) -> Result<(Plan, Vec<(RelPath, DiskRow)>), JobError> {
     let edit = Edit::new(store.write()?)?;
     let labels = labels(&edit.view())?;
     let mut planner = Planner {
@@ -82,6 +102,8 @@ pub fn plan(
         freed: BTreeSet::new(),
         taken: BTreeSet::new(),
         again: false,
+        leave,
+        left: Left::new(lists),
     };
     let mut looks = 0;
     loop {
@@ -105,9 +127,12 @@ pub fn plan(
         }
     }
     let dirty = planner.edit.view().dirty_len()?;
-    let (items, again) = (planner.items, planner.again);
-    planner.edit.commit()?;
-    Ok(Plan { items, cursor, dirty, again })
+    let Planner { edit, items, again, left, .. } = planner;
+    edit.commit()?;
+    Ok((
+        Plan { items, cursor, dirty, again, left: left.by, left_places: left.places },
+        left.things.unwrap_or_default(),
+    ))
 }
 
 /// Where a group of directories is on disk, or will be once the plan so far is done.
@@ -144,6 +169,8 @@ struct Planner<'a, 'b> {
     /// Paths whose things the plan so far changes, or gives to another node.
     taken: BTreeSet<RelPath>,
     again: bool,
+    leave: &'b Leave,
+    left: Left,
 }
 
 impl Planner<'_, '_> {
@@ -153,6 +180,7 @@ impl Planner<'_, '_> {
             return Ok(());
         }
         let before = self.items.len();
+        self.left.is_touched = false;
         let is_settled = match self.home_of(&place.parent)? {
             Some(home) => self.mend(place, &home)?,
             None if group(&self.edit, &place.parent)?.is_empty() => self.clear_below_dead(place)?,
@@ -160,6 +188,7 @@ impl Planner<'_, '_> {
             None => false,
         };
         if !is_settled {
+            self.left.places += u64::from(self.left.is_touched);
             return Ok(());
         }
         let mut own = self.items[before..].iter_mut().filter(|item| item.place == *place);
@@ -258,6 +287,6 @@ impl Planner<'_, '_> {
             self.taken.insert(step.operation.at().clone());
         }
         self.planned.insert(place.clone());
-        self.items.push(Item { place: place.clone(), step, content });
+        self.items.push(Item { place: place.clone(), step, content, is_loss: false });
     }
 }

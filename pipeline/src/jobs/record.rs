@@ -3,17 +3,22 @@
 //! The base of each event is what the row says was on this disk, never what the ledger holds (DESIGN
 //! §4, rule 2). What equals its row is an echo of our own writing: only its stat is noted.
 
+mod corrupt;
+
 use super::JobError;
 use super::ledger_state::label_of;
 use super::shown;
 use super::signer::Signer;
+use super::take_back::take_back;
 use super::texts::{Text, keep_base};
+use crate::service::{Change, Deed};
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta};
 use dunlin_core::id::{EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{self as ledger, Event};
 use dunlin_core::limits::PATH_DEPTH_MAX;
+use dunlin_core::look::Look;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Role, Shown, group, slot};
@@ -31,6 +36,8 @@ pub struct Observed {
     pub seen: Seen,
     /// What the file holds.
     pub cut: Option<Cut>,
+    /// It is not to be signed, but taken back.
+    pub is_taken_back: bool,
 }
 
 /// What was recorded.
@@ -40,6 +47,10 @@ pub struct Recorded {
     pub entries: Vec<EntryId>,
     /// Changes that this device has not the role to share.
     pub withheld: Vec<RelPath>,
+    /// Files whose bytes changed without their stat; nothing is signed about them.
+    pub corrupt: Vec<RelPath>,
+    /// What was signed, by what was seen.
+    pub changes: Vec<Change>,
 }
 
 /// Records observations, in their order; `texts` are kept as bases of merges to come.
@@ -54,10 +65,20 @@ pub fn record(
     let membership = signer.edit.view().members()?;
     let may_sign = membership.role_of(&identity.peer_id()) >= Some(ledger::Role::Writer);
     let labels = membership.labels;
-    let mut recorder = Recorder { signer, labels, groups: BTreeMap::new(), withheld: Vec::new() };
+    let mut recorder = Recorder {
+        signer,
+        labels,
+        groups: BTreeMap::new(),
+        withheld: Vec::new(),
+        corrupt: Vec::new(),
+        wall_ms,
+    };
+    let mut changes = Vec::new();
     for one in observed {
         if may_sign {
+            let (before, change) = (recorder.signer.pushed, change_of(&one.seen));
             recorder.one(one)?;
+            changes.extend(Some(change).filter(|_| recorder.signer.pushed > before));
         } else {
             recorder.one_of_reader(one)?;
         }
@@ -65,8 +86,19 @@ pub fn record(
     if may_sign {
         texts.iter().try_for_each(|text| keep_base(&mut recorder.signer.edit, text))?;
     }
-    let withheld = recorder.withheld;
-    Ok(Recorded { entries: recorder.signer.commit()?, withheld })
+    let Recorder { signer, withheld, corrupt, .. } = recorder;
+    Ok(Recorded { entries: signer.commit()?, withheld, corrupt, changes })
+}
+
+/// What was seen, as people call it.
+fn change_of(seen: &Seen) -> Change {
+    let deed = match seen {
+        Seen::Appeared { .. } => Deed::Created,
+        Seen::Changed { .. } => Deed::Written,
+        Seen::Gone { .. } => Deed::Deleted,
+        Seen::MovedTo { from, .. } => Deed::Moved { from: from.clone() },
+    };
+    Change { path: seen.path().clone(), deed }
 }
 
 /// What stands on disk, as read.
@@ -75,6 +107,7 @@ struct Found {
     meta: Meta,
     stat: StatSig,
     racy: bool,
+    look: Option<Look>,
 }
 
 struct Recorder<'a, 'i> {
@@ -83,12 +116,14 @@ struct Recorder<'a, 'i> {
     /// Directory groups by physical directory; forgotten when directories change.
     groups: BTreeMap<DirId, Vec<NodeId>>,
     withheld: Vec<RelPath>,
+    corrupt: Vec<RelPath>,
+    wall_ms: i64,
 }
 
 impl Recorder<'_, '_> {
     /// A reader signs nothing: only what equals the ledger's tree is noted.
     fn one_of_reader(&mut self, observed: Observed) -> Result<(), JobError> {
-        let Observed { seen, cut } = observed;
+        let Observed { seen, cut, .. } = observed;
         let path = seen.path().clone();
         let is_noted = match seen {
             Seen::Appeared { stat, target, .. } => match (found(stat, target, cut), self.spot(&path)?) {
@@ -96,10 +131,14 @@ impl Recorder<'_, '_> {
                 _ => false,
             },
             Seen::Changed { row, stat, target, .. } => match (found(stat, target, cut), self.spot(&path)?) {
-                (Some(found), Some(spot)) if is_echo(&row, &found) => {
-                    self.put_row(&spot, &DiskRow { stat: found.stat, racy: found.racy, ..row })?;
-                    true
-                }
+                (Some(found), Some(spot)) => match self.sift_corrupt(&path, &spot, row, &found)? {
+                    Some(row) if is_echo(&row, &found) => {
+                        self.put_row(&spot, &DiskRow { stat: found.stat, racy: found.racy, ..row })?;
+                        true
+                    }
+                    Some(_) => false,
+                    None => true,
+                },
                 _ => false,
             },
             Seen::Gone { .. } | Seen::MovedTo { .. } => false,
@@ -114,6 +153,10 @@ impl Recorder<'_, '_> {
         if let Some(manifest) = observed.cut.as_ref().and_then(|cut| cut.digest.manifest.as_ref()) {
             self.signer.edit.put_manifest(&manifest.encode())?;
         }
+        if observed.is_taken_back {
+            self.groups.clear();
+            return take_back(&mut self.signer.edit, observed);
+        }
         let cut = observed.cut;
         match observed.seen {
             Seen::Appeared { path, stat, target, .. } => {
@@ -124,7 +167,7 @@ impl Recorder<'_, '_> {
                 let Some(found) = found(stat, target, cut) else { return Ok(()) };
                 self.changed(&path, found)
             }
-            Seen::Gone { path, row } => self.gone_from(&path, &row),
+            Seen::Gone { path, row, .. } => self.gone_from(&path, &row),
             Seen::MovedTo { path, row, stat, .. } => {
                 let target = match &row.body {
                     Body::Symlink(target) => Some(target.clone()),
@@ -242,6 +285,7 @@ impl Recorder<'_, '_> {
             stat: found.stat,
             racy: found.racy,
             twins: if dir.is_some() { shown.twins } else { Vec::new() },
+            look: found.look,
         };
         self.put_row(spot, &row)
     }
@@ -269,15 +313,17 @@ impl Recorder<'_, '_> {
             stat: found.stat,
             racy: found.racy,
             twins: Vec::new(),
+            look: found.look,
         };
         self.put_row(spot, &row)
     }
 
     fn changed(&mut self, path: &RelPath, found: Found) -> Result<(), JobError> {
         let Some(spot) = self.spot(path)? else { return Ok(()) };
-        let Some(mut row) = self.signer.edit.view().disk_row(&spot)? else {
+        let Some(row) = self.signer.edit.view().disk_row(&spot)? else {
             return self.create(&spot, found);
         };
+        let Some(mut row) = self.sift_corrupt(path, &spot, row, &found)? else { return Ok(()) };
         let is_same = row.body == found.body;
         let is_echo = is_echo(&row, &found);
         if let (ShownAs::Copy(version), false) = (row.shown_as, is_same) {
@@ -300,6 +346,7 @@ impl Recorder<'_, '_> {
         row.meta = found.meta;
         row.stat = found.stat;
         row.racy = found.racy;
+        row.look = found.look;
         if is_same {
             self.signer.edit.put_disk_row_again(&spot, &row)?;
             return Ok(put_chunks(&mut self.signer.edit, &row)?);
@@ -368,7 +415,9 @@ impl Recorder<'_, '_> {
             // It stands elsewhere as well: it was moved, and only this row was wrong.
             return Ok(self.signer.edit.remove_disk_row(spot)?);
         }
+        let row = &self.meant(row)?;
         let twins = self.twins(spot, row)?;
+        self.signer.edit.remove_corrupt(row)?;
         self.signer.edit.remove_disk_row(spot)?;
         if let ShownAs::Copy(version) = row.shown_as {
             return self.resolve(&row.node, version);
@@ -397,7 +446,7 @@ impl Recorder<'_, '_> {
         let meta = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
         let is_owed = row.stat.ctime != stat.ctime || row.stat != current.stat;
         let racy = is_owed && !canary::is(Bug::RacyMoveUnread);
-        Ok(Found { body: current.body.clone(), meta, stat, racy })
+        Ok(Found { body: current.body.clone(), meta, stat, racy, look: current.look })
     }
 
     fn moved(&mut self, path: &RelPath, row: &DiskRow, found: Found) -> Result<(), JobError> {
@@ -415,12 +464,12 @@ impl Recorder<'_, '_> {
         if spot == old {
             return self.changed(path, found);
         }
-        let others = self.twins(&old, &current)?;
+        let others = self.twins(&old, &self.meant(&current)?)?;
         // If it took the place of something else, that is gone by it, with all that was in it but this.
         self.signer.edit.remove_disk_row(&old)?;
         self.gone(spot.clone())?;
         if let ShownAs::Copy(version) = current.shown_as {
-            self.create(&spot, found)?;
+            self.create_from(&spot, &current, found)?;
             return self.resolve(&current.node, version);
         }
         let Some(parent) = self.node_of(spot.dir)? else { return Ok(()) };
@@ -465,8 +514,8 @@ impl Recorder<'_, '_> {
         };
         let Some(copy) = heads.content.iter().find(|h| h.id == version) else { return Ok(()) };
         let base = shown::base_with_copy(&row, &heads, &version, &copy.value.body);
-        let dot =
-            self.signer.push(Event::Written { node: *node, base, body: row.body.clone(), meta: row.meta })?;
+        let DiskRow { body, meta, .. } = self.meant(&row)?;
+        let dot = self.signer.push(Event::Written { node: *node, base, body, meta })?;
         row.versions = vec![dot];
         self.put_row(&spot, &row)
     }
@@ -481,13 +530,13 @@ fn is_echo(row: &DiskRow, found: &Found) -> bool {
 
 /// What stands there; `None` if it could not be read.
 fn found(stat: StatSig, target: Option<Vec<u8>>, cut: Option<Cut>) -> Option<Found> {
-    let (body, stat, racy) = match stat.kind {
-        Kind::File => cut.map(|cut| (Body::File(cut.digest.content), cut.stat, cut.racy))?,
-        Kind::Directory => (Body::Directory, stat, false),
-        Kind::Symlink => (Body::Symlink(target?), stat, false),
+    let (body, stat, racy, look) = match stat.kind {
+        Kind::File => cut.map(|cut| (Body::File(cut.digest.content), cut.stat, cut.racy, cut.look))?,
+        Kind::Directory => (Body::Directory, stat, false, None),
+        Kind::Symlink => (Body::Symlink(target?), stat, false, None),
     };
     let mode = if stat.kind == Kind::Symlink { 0o777 } else { stat.mode & 0o777 };
-    Some(Found { body, meta: Meta { mode, mtime: stat.mtime }, stat, racy })
+    Some(Found { body, meta: Meta { mode, mtime: stat.mtime }, stat, racy, look })
 }
 
 /// The row's word for a role.

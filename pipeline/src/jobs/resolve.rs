@@ -61,6 +61,9 @@ pub enum ResolveError {
     /// The copy or what it is a copy of is not as it was seen last.
     #[error("it has changed since dunlin looked at it")]
     Changed,
+    /// The bytes of one of them are corrupt.
+    #[error("its bytes are corrupt, or those of the file that it is a copy of; dunlin status says more")]
+    Corrupt,
     /// A directory has a whole tree in it, and two kinds cannot replace each other.
     #[error("one of the two is a directory, or they are no files of one kind")]
     OtherKind,
@@ -132,6 +135,9 @@ fn find(folder: &Folder, edit: &Edit<'_>, path: &RelPath) -> Result<Pair, Resolv
         let path = view.path_of(spot)?.ok_or(ResolveError::Changed)?;
         if !stands(folder, &path, row) {
             return Err(ResolveError::Changed);
+        }
+        if view.corrupt(row)?.is_some() {
+            return Err(ResolveError::Corrupt);
         }
     }
     Ok(Pair { node, winner_spot, winner, copy_spot, copy })

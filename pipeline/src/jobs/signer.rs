@@ -26,6 +26,8 @@ pub struct Signer<'a, 'i> {
     open: Option<Open>,
     /// Entries that were signed.
     pub signed: Vec<EntryId>,
+    /// Events so far.
+    pub pushed: u64,
 }
 
 struct Open {
@@ -38,7 +40,7 @@ impl<'a, 'i> Signer<'a, 'i> {
     /// Begins; `wall_ms` is this device's clock.
     pub fn new(edit: Edit<'a>, identity: &'i Identity, wall_ms: i64) -> Result<Self, JobError> {
         let chain = edit.view().chain()?;
-        Ok(Self { edit, identity, chain, wall_ms, open: None, signed: Vec::new() })
+        Ok(Self { edit, identity, chain, wall_ms, open: None, signed: Vec::new(), pushed: 0 })
     }
 
     /// Signs one event; gives its dot.
@@ -62,6 +64,7 @@ impl<'a, 'i> Signer<'a, 'i> {
         apply(&mut self.edit, &event, dot, &context)?;
         open.bytes += bytes;
         open.entry.events.push(event);
+        self.pushed += 1;
         Ok(dot)
     }
 

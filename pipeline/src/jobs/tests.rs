@@ -3,10 +3,13 @@
 //! Rows and events are put by hand; no file is touched.
 
 use super::admit::{Founding, found};
+use super::plan::withhold::Leave;
 use super::plan::{Plan, plan};
-use super::record::{Observed, record};
+use super::record::{Observed, Recorded, record};
 use super::resolve::{Keep, resolve};
 use super::signer::Signer;
+use dunlin_core::chunk::digest::Digester;
+use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
 use dunlin_core::id::{ContentHash, NodeId};
 use dunlin_core::identity::Identity;
@@ -15,8 +18,10 @@ use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Node, Place, TreeRead};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::Operation;
+use dunlin_storage::folder::cut::Cut;
 use dunlin_storage::folder::fs::{Folder, Standing};
-use dunlin_storage::folder::seen::Seen;
+use dunlin_storage::folder::scrub::accept;
+use dunlin_storage::folder::seen::{Loss, Seen};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
@@ -32,7 +37,7 @@ fn what_is_gone_is_signed_though_nothing_points_to_its_row() {
         edit.put_disk_row(&spot(DirId::ROOT, "g"), &row).unwrap();
         edit.remove_disk_row(&spot(DirId::ROOT, "g")).unwrap();
     });
-    device.record(Seen::Gone { path: path("f"), row });
+    device.record(Seen::Gone { path: path("f"), row, loss: Loss::default() });
     assert!(!device.node(&node).live, "its deletion was not signed");
 }
 
@@ -44,7 +49,7 @@ fn what_is_left_over_is_no_deletion() {
         edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap();
         edit.put_disk_row(&spot(DirId::ROOT, "g"), &row).unwrap();
     });
-    device.record(Seen::Gone { path: path("f"), row });
+    device.record(Seen::Gone { path: path("f"), row, loss: Loss::default() });
     assert!(device.node(&node).live, "it stands elsewhere, and was signed as deleted");
     assert!(device.row(DirId::ROOT, "f").is_none(), "the row that is wrong is still there");
 }
@@ -77,7 +82,7 @@ fn a_twin_that_came_after_the_look_is_not_deleted() {
     // The ledger's file holds what the other one holds by now; this disk still shows the old content.
     let base = vec![node];
     device.sign(Event::Written { node, base, body: file(b"new"), meta: meta() });
-    device.record(Seen::Gone { path: path("f"), row });
+    device.record(Seen::Gone { path: path("f"), row, loss: Loss::default() });
     let heads = device.node(&twin).content;
     assert_eq!(heads.len(), 1, "a file that was never on this disk was signed as deleted");
     assert!(!heads[0].value.is_deleted());
@@ -177,6 +182,90 @@ fn a_change_of_a_copy_that_nobody_here_has_seen_survives_its_removal() {
 }
 
 /// A device that founded a folder.
+/// A file whose bytes are other ones under the stat of its row, found by a look.
+fn rotten(device: &Device) -> (NodeId, DiskRow, DiskRow) {
+    let (node, row) = device.file(device.root(), "f", b"good");
+    device.edit(|edit| edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap());
+    device.clean();
+    let recorded = device.record_read(
+        Seen::Changed { path: path("f"), row: row.clone(), stat: row.stat, target: None },
+        b"rot!",
+    );
+    assert_eq!(
+        (recorded.entries.len(), recorded.corrupt),
+        (0, vec![path("f")]),
+        "it is named and not signed"
+    );
+    let found = device.row(DirId::ROOT, "f").unwrap();
+    (node, row, found)
+}
+
+#[test]
+fn what_nobody_wrote_is_not_signed_and_gets_its_content_again() {
+    let device = Device::new();
+    let (_, row, found) = rotten(&device);
+    assert_eq!((&found.body, found.stat, &found.versions), (&file(b"rot!"), row.stat, &row.versions));
+    let plan = device.plan();
+    let [item] = &plan.items[..] else { panic!("no step gives it its content: {}", plan.items.len()) };
+    let Operation::PutFile { over, .. } = &item.step.operation else { panic!("{:?}", item.step) };
+    assert_eq!(over.as_ref(), Some(&found), "what is there goes to history as what it is");
+    assert_eq!(item.content.map(|needed| Body::File(needed.content)), Some(file(b"good")));
+    device.edit(|edit| edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap());
+    assert_eq!(device.corrupt(), [], "once it has its content it is not corrupt");
+}
+
+#[test]
+fn a_corrupt_file_that_is_touched_stays_corrupt() {
+    let device = Device::new();
+    let (node, _, found) = rotten(&device);
+    let stat = StatSig { mtime: Timestamp { secs: 9, nanos: 0 }, ..found.stat };
+    let recorded =
+        device.record_read(Seen::Changed { path: path("f"), row: found, stat, target: None }, b"rot!");
+    assert_eq!(recorded.entries, [], "its bytes are signed");
+    assert_eq!(
+        device.row(DirId::ROOT, "f").unwrap().stat,
+        stat,
+        "the plan would find another file than it expects"
+    );
+    assert_eq!(device.corrupt(), [path("f")]);
+    assert_eq!(device.node(&node).content[0].value.body, file(b"good"));
+}
+
+#[test]
+fn an_edit_of_a_corrupt_file_supersedes_what_it_should_hold() {
+    let device = Device::new();
+    let (node, _, found) = rotten(&device);
+    let stat = StatSig { ctime: Timestamp { secs: 9, nanos: 0 }, ..found.stat };
+    device.record_read(Seen::Changed { path: path("f"), row: found, stat, target: None }, b"edit");
+    let heads = device.node(&node).content;
+    assert_eq!((heads.len(), &heads[0].value.body), (1, &file(b"edit")));
+    assert_eq!(device.corrupt(), []);
+}
+
+#[test]
+fn what_a_user_keeps_of_a_corrupt_file_is_an_edit_at_the_next_look() {
+    let device = Device::new();
+    let (node, _, found) = rotten(&device);
+    assert!(accept(&device.store, &path("f")).unwrap());
+    assert!(!accept(&device.store, &path("f")).unwrap(), "it is not corrupt any more");
+    device.record_read(
+        Seen::Changed { path: path("f"), row: found.clone(), stat: found.stat, target: None },
+        b"rot!",
+    );
+    assert_eq!(device.node(&node).content[0].value.body, file(b"rot!"));
+}
+
+#[test]
+fn a_time_that_a_write_could_have_kept_is_an_edit() {
+    let device = Device::new();
+    let (node, row) = device.file(device.root(), "f", b"good");
+    let row = DiskRow { racy: true, ..row };
+    device.edit(|edit| edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap());
+    let stat = row.stat;
+    device.record_read(Seen::Changed { path: path("f"), row, stat, target: None }, b"edit");
+    assert_eq!(device.node(&node).content[0].value.body, file(b"edit"));
+}
+
 struct Device {
     store: MemoryStore,
     identity: Identity,
@@ -234,6 +323,7 @@ impl Device {
             stat: StatSig { dev: 1, ino, size: 1, mode, mtime, ctime: mtime, kind },
             racy: false,
             twins: Vec::new(),
+            look: None,
         };
         (node, row)
     }
@@ -247,11 +337,33 @@ impl Device {
     }
 
     fn record(&self, seen: Seen) {
-        record(&self.store, &self.identity, vec![Observed { seen, cut: None }], &[], 0).unwrap();
+        record(&self.store, &self.identity, vec![Observed { seen, cut: None, is_taken_back: false }], &[], 0)
+            .unwrap();
+    }
+
+    /// Records what was read of a file that has the stat of the look.
+    fn record_read(&self, seen: Seen, bytes: &[u8]) -> Recorded {
+        let Seen::Changed { stat, .. } = &seen else { panic!("only a change is read here") };
+        let mut digester = Digester::new(Strategy::Single);
+        digester.push(bytes);
+        let cut = Cut { stat: *stat, digest: digester.finish(), racy: false, is_text: false, look: None };
+        record(
+            &self.store,
+            &self.identity,
+            vec![Observed { seen, cut: Some(cut), is_taken_back: false }],
+            &[],
+            0,
+        )
+        .unwrap()
+    }
+
+    fn corrupt(&self) -> Vec<RelPath> {
+        let tx = self.store.read().unwrap();
+        View(&*tx).corrupt_files().unwrap().into_iter().map(|(path, _)| path).collect()
     }
 
     fn plan(&self) -> Plan {
-        plan(&self.store, 100, &BTreeSet::new(), None).unwrap()
+        plan(&self.store, 100, &BTreeSet::new(), None, &Leave::nothing()).unwrap()
     }
 
     fn root(&self) -> NodeId {

@@ -4,7 +4,7 @@
 use crate::ask::{Answer, Ask};
 use crate::engine::event::Event;
 use crate::wiring::{Link, answer_link};
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use dunlin_core::limits::ASKS_OPEN_MAX;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,9 +28,24 @@ impl Asker {
 
     /// Asks and waits. `None`: the run has ended, is full of questions, or gave no answer in time.
     pub fn ask(&self, ask: Ask, patience: Duration) -> Option<Answer> {
+        self.begin(ask, patience)?.wait(patience)
+    }
+
+    /// Asks, and leaves the answer for later. `None`: the run has ended, or is full of questions.
+    pub fn begin(&self, ask: Ask, patience: Duration) -> Option<Pending> {
         let Link { to, from } = answer_link();
         self.to.send_timeout(Question { ask, reply: to }, patience).ok()?;
-        from.recv_timeout(patience).ok()
+        Some(Pending(from))
+    }
+}
+
+/// An answer that is still to come.
+pub struct Pending(Receiver<Answer>);
+
+impl Pending {
+    /// Waits for it. `None`: the run has ended, or gave no answer in time.
+    pub fn wait(self, patience: Duration) -> Option<Answer> {
+        self.0.recv_timeout(patience).ok()
     }
 }
 

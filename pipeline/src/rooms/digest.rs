@@ -6,6 +6,7 @@ use super::clock::now;
 use crate::engine::effect::DigestOrder;
 use crate::engine::event::Event;
 use crate::jobs::digest_hand::DigestHand;
+use crate::jobs::folder_hand::Threads;
 use crossbeam_channel::Sender;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -13,21 +14,32 @@ use std::sync::Arc;
 
 /// The pool and what its jobs work with.
 pub struct Digest {
-    pool: ThreadPool,
+    pool: Arc<ThreadPool>,
     hand: Arc<DigestHand>,
     done: Sender<Event>,
 }
 
+/// A pool with as many threads as the machine has cores, four at most.
+pub fn pool() -> std::io::Result<Arc<ThreadPool>> {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(4);
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("dunlin-digest-{i}"))
+        .build()
+        .map_err(std::io::Error::other)?;
+    Ok(Arc::new(pool))
+}
+
+/// Lets another room have a job done by the pool, and wait for it.
+pub fn threads(pool: &Arc<ThreadPool>) -> Threads {
+    let pool = pool.clone();
+    Arc::new(move |count, job| pool.install(|| for_each(count, job)))
+}
+
 impl Digest {
-    /// A pool with as many threads as the machine has cores, four at most.
-    pub fn new(hand: DigestHand, done: Sender<Event>) -> std::io::Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(4);
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("dunlin-digest-{i}"))
-            .build()
-            .map_err(std::io::Error::other)?;
-        Ok(Self { pool, hand: Arc::new(hand), done })
+    /// Works with this pool.
+    pub fn new(pool: Arc<ThreadPool>, hand: DigestHand, done: Sender<Event>) -> Self {
+        Self { pool, hand: Arc::new(hand), done }
     }
 
     /// Takes an order; its answer comes by the done channel.

@@ -2,6 +2,7 @@
 
 use super::asks::{Open, Question};
 use super::digest::Digest;
+use super::feed::FolderFeed;
 use super::watch::Basket;
 use crate::engine::effect::{Effect, FolderOrder, LedgerOrder};
 use crate::engine::event::{Event, LedgerState};
@@ -29,6 +30,7 @@ pub struct Room {
     pub net_commands: Sender<Command>,
     pub waker: Waker,
     pub notices: Sender<Notice>,
+    pub feed: FolderFeed,
     pub asks: Receiver<Question>,
     pub stop: Receiver<()>,
 }
@@ -41,8 +43,7 @@ impl Room {
         let (no_scan, no_asks) = (never(), never());
         while self.obey(&mut engine, &mut open).is_some() {
             if let Some(report) = engine.report() {
-                // Who does not read has the report.
-                let _ = self.notices.try_send(Notice::Ended(report.ended.clone()));
+                self.tell(Notice::Ended(report.ended.clone()));
                 // If the network room is gone, it is shut down.
                 let _ = self.net_commands.send(Command::Shutdown);
                 self.waker.wake();
@@ -73,6 +74,17 @@ impl Room {
         None
     }
 
+    /// Tells those who listen, and keeps it for those who follow.
+    fn tell(&self, notice: Notice) {
+        if notice.is_event() {
+            self.feed.put(notice.clone());
+        }
+        if !matches!(notice, Notice::Happened(_)) {
+            // Nobody has to listen; how it ended is in the report too.
+            let _ = self.notices.try_send(notice);
+        }
+    }
+
     /// Passes the engine's orders on; `None` if a room is gone.
     fn obey(&self, engine: &mut Engine, open: &mut Open) -> Option<()> {
         let mut has_commands = false;
@@ -86,8 +98,7 @@ impl Room {
                     self.net_commands.send(command).ok()?;
                 }
                 Effect::Reply { ticket, answer } => open.reply(ticket, answer),
-                // Nobody has to listen.
-                Effect::Tell(notice) => drop(self.notices.try_send(notice)),
+                Effect::Tell(notice) => self.tell(notice),
             }
         }
         if has_commands {

@@ -7,32 +7,44 @@ pub mod asks;
 pub mod clock;
 mod digest;
 mod engine;
+pub mod feed;
 mod folder;
 mod ledger;
 mod watch;
 
-use crate::engine::Config;
+use crate::engine::event::Event;
+use crate::engine::{Config, ScrubPlan};
 use crate::jobs::JobError;
 use crate::jobs::digest_hand::DigestHand;
 use crate::jobs::folder_hand::{FolderHand, Stages};
 use crate::jobs::ledger_hand::LedgerHand;
 use crate::jobs::ledger_state::{count_conflicts, ledger_state};
-use crate::service::{Ended, Goal, Notice, Progress, Report, Setup};
+use crate::service::{Ended, Goal, Notice, Progress, Report, ScrubPace, Setup};
 use crate::wiring::Wiring;
 use asks::Asker;
+use clock::now_ms;
 use crossbeam_channel::{Receiver, Sender};
 use digest::Digest;
+use dunlin_core::limits::SUSPECTS_MAX;
+use dunlin_core::path::RelPath;
 use dunlin_storage::folder::fs::{Folder, FsError};
 use dunlin_storage::folder::lookout::{Lookout, Nobody};
 use dunlin_storage::store::lmdb::network_fs;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use dunlin_transport::driver::{self, Waker};
+use dunlin_transport::{Command, Event as NetEvent};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 use thiserror::Error;
 use watch::{Basket, Watch};
+
+/// A run reads no bytes again before it has gone on for so long, though a pass is due.
+const SCRUB_AFTER: Duration = Duration::from_secs(60);
+/// The same where there was no pass yet.
+const SCRUB_FIRST_AFTER: Duration = Duration::from_secs(3600);
 
 /// Why a run could not begin.
 #[derive(Debug, Error)]
@@ -96,6 +108,7 @@ impl Running {
             progress: Progress::default(),
             problems: Vec::new(),
             conflicts: 0,
+            is_held: false,
         })
     }
 }
@@ -109,28 +122,14 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     let store = setup.store.clone();
     let (folder_id, chain) = identity_of(&*store)?;
     let state = ledger_state(&*store)?;
-    let stages: Stages = Arc::new(Mutex::new(BTreeMap::new()));
     let waker = Waker::new().map_err(StartError::Network)?;
-    let net = driver::spawn(driver::Setup {
-        identity: setup.identity.clone(),
-        listen: setup.listen,
-        commands: wiring.net_commands.from,
-        events: wiring.net_events.to,
-        waker: waker.clone(),
-        shaper: setup.shaper,
-    })
-    .map_err(StartError::Network)?;
+    let net = spawn_net(&setup, &waker, wiring.net_commands.from, wiring.net_events.to)?;
     let ledger = ledger::Ledger {
         hand: LedgerHand { folder: folder.clone(), store: store.clone(), identity: setup.identity.clone() },
         done: wiring.done.to.clone(),
     };
-    let hands = folder::Hands {
-        hand: FolderHand { folder: folder.clone(), store: store.clone(), stages: stages.clone(), lookout },
-        seen: wiring.seen.to,
-        done: wiring.done.to.clone(),
-    };
-    let hand = DigestHand { folder, store, stages };
-    let digest = Digest::new(hand, wiring.done.to).map_err(StartError::Thread)?;
+    let (hand, digest) = readers(folder, store, lookout, &wiring.done.to)?;
+    let hands = folder::Hands { hand, seen: wiring.seen.to, done: wiring.done.to };
     let config = Config {
         identity: setup.identity,
         label: setup.label,
@@ -139,6 +138,8 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         dial: setup.dial,
         join: setup.join,
         goal: setup.goal,
+        scrub: scrub_plan(&*setup.store, setup.scrub)?,
+        hold: setup.hold,
     };
     let room = engine::Room {
         digest,
@@ -152,15 +153,12 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         net_commands: wiring.net_commands.to,
         waker,
         notices: wiring.notices.to,
+        feed: setup.feed.of(&setup.root),
         asks: wiring.asks.from,
         stop: wiring.stop.from,
     };
-    let (orders, folder_orders) = (wiring.ledger.from, wiring.folder.from);
-    let others = vec![
-        spawn("dunlin-ledger", move || ledger.run(&orders))?,
-        spawn("dunlin-folder", move || hands.run(&folder_orders))?,
-        net,
-    ];
+    let ledger = spawn("dunlin-ledger", move || ledger.run(&wiring.ledger.from))?;
+    let others = vec![ledger, spawn("dunlin-folder", move || hands.run(&wiring.folder.from))?, net];
     let engine = spawn("dunlin-engine", move || room.run(config, state))?;
     Ok(Running {
         notices: wiring.notices.from,
@@ -172,6 +170,33 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     })
 }
 
+fn spawn_net(
+    setup: &Setup,
+    waker: &Waker,
+    commands: Receiver<Command>,
+    events: Sender<NetEvent>,
+) -> Result<JoinHandle<()>, StartError> {
+    let (identity, listen) = (setup.identity.clone(), setup.listen.clone());
+    let (waker, shaper) = (waker.clone(), setup.shaper.clone());
+    driver::spawn(driver::Setup { identity, listen, commands, events, waker, shaper })
+        .map_err(StartError::Network)
+}
+
+/// The two that read the user's files; they share the pool and the staged files.
+fn readers(
+    folder: Arc<Folder>,
+    store: Arc<dyn Store>,
+    lookout: Arc<dyn Lookout>,
+    done: &Sender<Event>,
+) -> Result<(FolderHand, Digest), StartError> {
+    let stages: Stages = Arc::new(Mutex::new(BTreeMap::new()));
+    let pool = digest::pool().map_err(StartError::Thread)?;
+    let hand = DigestHand { folder: folder.clone(), store: store.clone(), stages: stages.clone() };
+    let for_each = digest::threads(&pool);
+    let digest = Digest::new(pool, hand, done.clone());
+    Ok((FolderHand { folder, store, stages, lookout, for_each }, digest))
+}
+
 /// Only who goes on watches; on a file system whose changes may come from elsewhere nobody can.
 fn lookout_of(setup: &Setup, basket: &Arc<Basket>) -> Arc<dyn Lookout> {
     let is_local = network_fs(&setup.root).is_ok_and(|kind| kind.is_none());
@@ -180,6 +205,23 @@ fn lookout_of(setup: &Setup, basket: &Arc<Basket>) -> Arc<dyn Lookout> {
     } else {
         Arc::new(Nobody)
     }
+}
+
+/// When this run has to read all bytes again, by what earlier ones did.
+fn scrub_plan(store: &dyn Store, pace: ScrubPace) -> Result<ScrubPlan, JobError> {
+    let tx = store.read()?;
+    let view = View(&*tx);
+    let row = view.scrub()?;
+    let due = pace.every.map(|every| match row.ended_ms {
+        Some(ended) => {
+            let ago = Duration::from_millis(now_ms().saturating_sub(ended).max(0) as u64);
+            every.saturating_sub(ago).max(SCRUB_AFTER)
+        }
+        None => every.min(SCRUB_FIRST_AFTER),
+    });
+    let mut corrupt: Vec<RelPath> = view.corrupt_files()?.into_iter().map(|(path, _)| path).collect();
+    corrupt.truncate(SUSPECTS_MAX);
+    Ok(ScrubPlan { due, every: pace.every, rate: pace.rate, from: row.from, corrupt })
 }
 
 fn identity_of(store: &dyn Store) -> Result<(dunlin_core::id::FolderId, dunlin_core::id::ChainId), JobError> {

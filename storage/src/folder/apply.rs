@@ -19,7 +19,9 @@ use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
-use dunlin_core::id::NodeId;
+use dunlin_core::id::{ContentHash, NodeId};
+use dunlin_core::limits::LOOK_BYTES;
+use dunlin_core::look::Look;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{TreeFault, TreeRead};
 use dunlin_core::tree::view::group;
@@ -154,6 +156,8 @@ fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
     let mut ready = Ready { step, staged: None, outcome: None, stat: None };
     let meta = ready.step.row.as_ref().map(|row| row.meta).unwrap_or_default();
     let temp = format!("{:x}-{:x}-{index:x}.tmp", now.secs, now.nanos);
+    let look = look_of(folder, &ready.step.operation);
+    ready.step.row.iter_mut().for_each(|row| row.look = look);
     let staged = match &ready.step.operation {
         Operation::PutFile { source: Source::Inline(bytes), .. } => {
             write_temp(folder, &temp, bytes, &meta).map(|()| Some(temp))
@@ -176,6 +180,26 @@ fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
         Err(error) => ready.outcome = Some(Outcome::Failed(error)),
     }
     ready
+}
+
+/// What the bytes look like that will stand there; where nobody reads them, what was known of them.
+fn look_of(folder: &Folder, operation: &Operation) -> Option<Look> {
+    match operation {
+        Operation::PutFile { source: Source::Inline(bytes), .. } => Look::of(bytes),
+        Operation::PutFile { source: Source::Staged(hash), .. } => staged_look(folder, hash),
+        Operation::SetMeta { expect, .. }
+        | Operation::Adopt { expect, .. }
+        | Operation::Move { expect, .. } => expect.look,
+        _ => None,
+    }
+}
+
+/// What a staged file's bytes look like; `None` where they cannot be read.
+pub fn staged_look(folder: &Folder, hash: &ContentHash) -> Option<Look> {
+    let file = folder.stage().open_read(stage_name(hash).as_bytes()).ok()?;
+    let mut first = vec![0; LOOK_BYTES];
+    let read = file.read_at(&mut first, 0).ok()?;
+    Look::of(&first[..read])
 }
 
 /// Refuses a staged file that is not there in full: what is placed must be what was checked.
@@ -347,6 +371,7 @@ pub(super) fn write_row(
         twins: known
             .filter(|row| row.dir == dir)
             .map_or_else(|| after.twins.clone(), |row| twins_of(row, after)),
+        look: after.look,
     };
     edit.put_disk_row(spot, &row)?;
     put_chunks(edit, &row)

@@ -7,6 +7,7 @@ use dunlin_core::chunk::digest::{Digest, Digester, FixedChunk};
 use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Kind, Timestamp};
 use dunlin_core::limits::{CHUNK_BYTES_MAX, MERGE_BYTES_MAX};
+use dunlin_core::look::Look;
 use dunlin_core::path::RelPath;
 use dunlin_core::text::is_text;
 use std::sync::OnceLock;
@@ -36,6 +37,8 @@ pub struct Cut {
     pub racy: bool,
     /// It begins as a text does, and is small enough to be merged.
     pub is_text: bool,
+    /// What its first bytes look like.
+    pub look: Option<Look>,
 }
 
 /// Why a file could not be read.
@@ -98,17 +101,17 @@ pub fn cut(
         buffer.resize(READ_SIZE.min(seen.size as usize + 1), 0);
         let digest = match digest(&*file, &mut buffer, seen.size, previous, for_each) {
             Err(_) if canary::is(Bug::UnreadableIsEmpty) => {
-                Some(Digester::new(Strategy::choose(0, &[], None)).finish())
+                Some((Digester::new(Strategy::choose(0, &[], None)).finish(), None))
             }
             other => other.map_err(fs_error)?,
         };
         let after = file.stat().map_err(fs_error)?;
-        if let Some(digest) = digest
+        if let Some((digest, look)) = digest
             && before == Standing::Node(seen)
             && (after == before || canary::is(Bug::FinalStatSkipped))
         {
             let is_text = is_mergeable(&digest, &buffer);
-            return Ok(Cut { stat: seen, digest, racy: is_racy(&seen, now), is_text });
+            return Ok(Cut { stat: seen, digest, racy: is_racy(&seen, now), is_text, look });
         }
     }
     Err(CutError::Unstable)
@@ -131,13 +134,15 @@ fn digest(
     size: u64,
     previous: Option<Strategy>,
     for_each: ForEach<'_>,
-) -> Result<Option<Digest>, FsError> {
+) -> Result<Option<(Digest, Option<Look>)>, FsError> {
     let mut read = file.read_at(buffer, 0)?;
+    let look = Look::of(&buffer[..read]);
     let strategy = Strategy::choose(size, &buffer[..read], previous);
     if let Strategy::Fixed { size: chunk_size } = strategy
         && size >= PARALLEL_FROM
     {
-        return digest_fixed(file, size, chunk_size, for_each);
+        let digest = digest_fixed(file, size, chunk_size, for_each)?;
+        return Ok(digest.map(|digest| (digest, look)));
     }
     let mut digester = Digester::new(strategy);
     let mut offset = 0;
@@ -150,7 +155,7 @@ fn digest(
         read = file.read_at(buffer, offset)?;
     }
     let digest = digester.finish();
-    Ok((digest.content.size == size).then_some(digest))
+    Ok((digest.content.size == size).then_some((digest, look)))
 }
 
 /// Several threads read side by side in one window of the file after the other, so that a disk with

@@ -3,6 +3,7 @@
 use crate::disk::{DirId, DiskRow, ShownAs};
 use dunlin_core::content::{Body, Meta};
 use dunlin_core::id::{NodeId, VersionId};
+use dunlin_core::look::Look;
 use dunlin_core::path::Name;
 use dunlin_core::tree::node::Place;
 use minicbor::{Decode, Encode};
@@ -62,4 +63,7 @@ pub struct RowAfter {
     /// For a directory: the other nodes that it shows.
     #[n(7)]
     pub twins: Vec<NodeId>,
+    /// What a file's bytes look like.
+    #[n(8)]
+    pub look: Option<Look>,
 }

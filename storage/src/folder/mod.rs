@@ -14,6 +14,7 @@ pub mod recover;
 pub mod root;
 pub mod scan;
 pub mod scope;
+pub mod scrub;
 pub mod seen;
 pub mod stage;
 pub mod step;

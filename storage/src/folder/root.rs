@@ -10,7 +10,7 @@ use crate::store::view::View;
 /// The folder's marker, if the root's path still leads to the directory that is held open and its marker is the
 /// one that the store has. A root that was unmounted, emptied, replaced, or marked by hand is none of that.
 pub fn check_root(folder: &Folder, store: &dyn Store) -> Result<[u8; 16], ScanError> {
-    let marker = View(&*store.read()?).marker()?;
+    let marker = folder.wanted_marker(|| View(&*store.read()?).marker())?;
     match (marker, folder.marker()) {
         (Some(ours), Some(found)) if ours != found => Err(ScanError::RootOther),
         (Some(_), Some(_)) if !folder.is_at_path() => Err(ScanError::RootMoved),

@@ -18,7 +18,7 @@ use super::fs::{self, Folder, FsError, Standing};
 use super::lookout::Lookout;
 use super::root::check_root;
 use super::scope::{Reach, Scope, outermost};
-use super::seen::{ScanProblem, ScanReport, ScanTrouble, Seen};
+use super::seen::{Loss, ScanProblem, ScanReport, ScanTrouble, Seen};
 use crate::disk::{DirId, DiskRow, ShownAs, StatSig};
 use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
@@ -74,8 +74,8 @@ struct Scan<'a> {
     /// Where something of another kind stands now. Reported last, so that what stood there can turn up
     /// elsewhere first.
     replaced: Vec<RelPath>,
-    /// What is being reported stands where something of another kind has a row.
-    is_instead: bool,
+    /// What is being reported stands where something of another kind has a row, of so many files and links.
+    instead: Option<u64>,
     batch: Vec<Seen>,
     sink: &'a mut dyn FnMut(Vec<Seen>),
 }
@@ -110,7 +110,7 @@ pub fn scan(
         inside: None,
         taken: BTreeSet::new(),
         replaced: Vec::new(),
-        is_instead: false,
+        instead: None,
         batch: Vec::new(),
         sink,
     };
@@ -222,7 +222,7 @@ impl Scan<'_> {
     /// A planted bug: reports as gone what may well be there.
     fn believe_hint(&mut self, path: &RelPath) -> Result<(), ScanError> {
         if let Some(row) = self.row_at(path)? {
-            self.emit(Seen::Gone { path: path.clone(), row });
+            self.emit(Seen::Gone { path: path.clone(), row, loss: Loss::default() });
         }
         Ok(())
     }
@@ -380,9 +380,9 @@ impl Scan<'_> {
                 Kind::Symlink => dir.read_link(name.as_bytes()).ok(),
                 _ => None,
             };
-            self.is_instead = true;
+            self.instead = Some(self.row_at(&path)?.map_or(Ok(0), |row| self.files_of(&row))?);
             let below = self.report_one(path.clone(), None, stat, target)?;
-            self.is_instead = false;
+            self.instead = None;
             self.walk(below.into_iter().collect())?;
         }
         Ok(())
@@ -401,7 +401,7 @@ impl Scan<'_> {
         let Some(row) = row else {
             let Some((from, row)) = self.take_vanished(&stat)? else {
                 let found = below(&path, None, true);
-                self.emit(Seen::Appeared { path, stat, target, instead: self.is_instead });
+                self.emit(Seen::Appeared { path, stat, target, instead: self.instead });
                 return Ok(found);
             };
             self.report.moved_dirs.extend(row.dir.map(|_| path.clone()));
@@ -473,7 +473,7 @@ fn is_same_file(old: &StatSig, new: &StatSig) -> bool {
 }
 
 /// True if what stands there may differ from its row.
-pub(super) fn is_changed(row: &DiskRow, stat: &StatSig) -> bool {
+pub fn is_changed(row: &DiskRow, stat: &StatSig) -> bool {
     if stat.kind == Kind::Directory {
         return row.stat.ino != stat.ino || row.meta.mode != stat.mode & 0o777;
     }

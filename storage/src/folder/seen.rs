@@ -19,8 +19,8 @@ pub enum Seen {
         stat: StatSig,
         /// A link's target.
         target: Option<Vec<u8>>,
-        /// Something of another kind has a row there.
-        instead: bool,
+        /// Files and links that something of another kind which has a row there is, or held.
+        instead: Option<u64>,
     },
     /// A row's stat differs, or could not be trusted.
     Changed {
@@ -39,6 +39,8 @@ pub enum Seen {
         path: RelPath,
         /// The row.
         row: DiskRow,
+        /// How much is gone.
+        loss: Loss,
     },
     /// A row's thing stands elsewhere; a directory brings its contents along.
     MovedTo {
@@ -51,6 +53,15 @@ pub enum Seen {
         /// The stat now.
         stat: StatSig,
     },
+}
+
+/// How many files and links are gone whose bytes stand nowhere else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Loss {
+    /// With this one: itself, or all that a directory held.
+    pub files: u64,
+    /// At this look altogether.
+    pub in_all: u64,
 }
 
 impl Seen {

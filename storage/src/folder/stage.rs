@@ -1,8 +1,9 @@
 //! Staged files: large contents on their way, in `.dunlin/stage`, chunk by chunk.
 //!
 //! Named by content, so that what a crash leaves is found again; every chunk in it is verified by its
-//! hash before it counts.
+//! hash before it counts. Where the file system can, it begins as a clone of the file that holds most of it.
 
+use super::cut::ForEach;
 use super::fs::{self, Folder, FsError};
 use dunlin_core::chunk::block::BlockHash;
 use dunlin_core::chunk::manifest::Manifest;
@@ -10,7 +11,7 @@ use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::Content;
 use dunlin_core::id::ContentHash;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use thiserror::Error;
 
 /// Bytes after which the disk is asked to begin. A large file is then on it when its last chunk comes,
@@ -53,11 +54,12 @@ pub fn stage_name(hash: &ContentHash) -> String {
 }
 
 impl Stage {
-    /// Opens or creates it; gives the chunks that it lacks.
+    /// Opens or creates it; gives the chunks that it lacks. `for_each` reads what is there already.
     pub fn open(
         folder: &Folder,
         content: Content,
         manifest: Arc<Manifest>,
+        for_each: ForEach<'_>,
     ) -> Result<(Self, Vec<u32>), FsError> {
         let file = folder.stage().open_write(&stage_name(&content.hash))?;
         let offsets = manifest.offsets().collect();
@@ -65,27 +67,31 @@ impl Stage {
             Mutex::new(Writer { blocks: vec![None; manifest.chunks.len()], unasked: 0..0, unasked_bytes: 0 });
         let stage = Self { file, content, manifest, offsets, writer };
         let is_new = matches!(stage.file.stat()?, fs::Standing::Node(s) if s.size == 0);
-        let all = 0..stage.manifest.chunks.len() as u32;
+        let count = stage.manifest.chunks.len();
         if is_new {
-            return Ok((stage, all.collect()));
+            return Ok((stage, (0..count as u32).collect()));
         }
-        let mut buffer = Vec::new();
+        let is_there: Vec<OnceLock<Result<bool, FsError>>> = (0..count).map(|_| OnceLock::new()).collect();
+        for_each(count, &|index| {
+            // Each number comes once, so the place is free.
+            let _ = is_there[index].set(stage.has(index as u32));
+        });
         let mut missing = Vec::new();
-        for index in all {
-            if !stage.has(index, &mut buffer)? {
-                missing.push(index);
+        for (index, found) in is_there.into_iter().enumerate() {
+            if !found.into_inner().unwrap_or(Ok(false))? {
+                missing.push(index as u32);
             }
         }
         Ok((stage, missing))
     }
 
-    fn has(&self, index: u32, buffer: &mut Vec<u8>) -> Result<bool, FsError> {
+    fn has(&self, index: u32) -> Result<bool, FsError> {
         let chunk = &self.manifest.chunks[index as usize];
-        buffer.resize(chunk.len as usize, 0);
-        let read = self.file.read_at(buffer, self.offsets[index as usize])?;
-        let is_right = read == buffer.len() && ContentHash::of(buffer) == chunk.hash;
+        let mut buffer = vec![0; chunk.len as usize];
+        let read = self.file.read_at(&mut buffer, self.offsets[index as usize])?;
+        let is_right = read == buffer.len() && ContentHash::of(&buffer) == chunk.hash;
         if is_right {
-            let block = self.block(index, buffer);
+            let block = self.block(index, &buffer);
             self.writer().blocks[index as usize] = block;
         }
         Ok(is_right)
@@ -121,8 +127,8 @@ impl Stage {
     }
 
     /// The content that it is to hold.
-    pub fn content(&self) -> &Content {
-        &self.content
+    pub fn content(&self) -> Content {
+        self.content
     }
 
     /// The chunk's hash and length.

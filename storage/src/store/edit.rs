@@ -17,7 +17,7 @@ use minicbor::bytes::ByteArray;
 
 /// Typed writes. Its marks on places carry one generation, greater than any before.
 pub struct Edit<'a> {
-    tx: Box<dyn WriteTx + 'a>,
+    pub(super) tx: Box<dyn WriteTx + 'a>,
     generation: u64,
 }
 
@@ -39,7 +39,12 @@ impl<'a> Edit<'a> {
         View(self.tx.as_read())
     }
 
-    fn put(&mut self, table: Table, key: &[u8], value: &impl minicbor::Encode<()>) -> Result<(), StoreError> {
+    pub(super) fn put(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        value: &impl minicbor::Encode<()>,
+    ) -> Result<(), StoreError> {
         self.tx.put(table, key, &encode(value))
     }
 
@@ -53,6 +58,11 @@ impl<'a> Edit<'a> {
     /// Keeps the folder's secret.
     pub fn set_secret(&mut self, secret: [u8; 32]) -> Result<(), StoreError> {
         self.put(Table::Meta, Meta::Secret.key(), &ByteArray::from(secret))
+    }
+
+    /// Keeps what is held.
+    pub fn put_held(&mut self, held: &HeldRow) -> Result<(), StoreError> {
+        self.put(Table::Meta, Meta::Held.key(), held)
     }
 
     /// Keeps an invite made here.
@@ -110,6 +120,7 @@ impl<'a> Edit<'a> {
         if let Some(dir) = row.dir {
             self.put(Table::Dirs, &dir_key(dir), spot)?;
         }
+        self.forget_healed(row)?;
         // The directory that holds the other row may be this very one.
         other.map_or(Ok(()), |other| self.mark_left_over(&other, row))
     }

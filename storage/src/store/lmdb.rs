@@ -1,8 +1,13 @@
 //! The store in LMDB, by heed. Default durability: a commit that returned survives a power loss.
 //!
 //! The map grows ahead of need, when no transaction is open. Every value carries a checksum over its
-//! table, key and bytes, since LMDB has none. This file has the crate's only `unsafe`.
+//! table, key and bytes, since LMDB has none. Pages of the map that were read stay in this process until the
+//! map is made anew, which costs next to nothing: it is done when many have gathered ([`resident`]), and
+//! when the store may rest. This file has the crate's only `unsafe`.
+//!
+//! [`resident`]: super::resident
 
+use super::resident::Resident;
 use super::tables::{ReadTx, Row, Store, StoreError, Table, WriteTx};
 use dunlin_core::limits::STORE_READERS_MAX;
 use heed::types::Bytes;
@@ -41,8 +46,9 @@ pub enum OpenError {
 pub struct LmdbStore {
     env: Env<WithoutTls>,
     tables: Vec<Database<'static, Bytes, Bytes>>,
-    /// Taken for reading by every transaction, for writing by a growth of the map.
+    /// Taken for reading by every transaction and whatever else looks at the map, for writing by who makes it anew.
     gate: RwLock<()>,
+    resident: Resident,
     _lock: File,
 }
 
@@ -73,7 +79,8 @@ impl LmdbStore {
         let size = std::fs::metadata(dir.join("data.mdb")).map_or(0, |m| m.len() as usize);
         let env = open_env(dir, map_first.max((size * 2).next_power_of_two()))
             .map_err(|e| OpenError::Failed(e.to_string()))?;
-        let store = Self { tables: create_tables(&env)?, env, gate: RwLock::new(()), _lock: lock };
+        let tables = create_tables(&env)?;
+        let store = Self { tables, env, gate: RwLock::new(()), resident: Resident::default(), _lock: lock };
         store.check_schema()?;
         Ok(store)
     }
@@ -97,7 +104,10 @@ impl LmdbStore {
 
     /// Doubles the map if it is getting full. Waits for all transactions to end.
     fn grow_ahead(&self) -> Result<(), StoreError> {
+        // LMDB reads the map to say how full it is.
+        let gate = self.enter();
         let info = self.env.info();
+        drop(gate);
         let used = (info.last_page_number + 1) * page_size();
         if used < info.map_size / 100 * GROW_AT_PERCENT {
             return Ok(());
@@ -105,6 +115,18 @@ impl LmdbStore {
         let gate = self.gate.write().unwrap_or_else(|e| e.into_inner());
         resize(&self.env, info.map_size * 2).map_err(StoreError::from)?;
         drop(gate);
+        Ok(())
+    }
+
+    /// Now and then, before a transaction begins: gives mapped pages back if there are too many of them and
+    /// nobody reads.
+    fn keep_small(&self) -> Result<(), StoreError> {
+        if self.resident.is_much()
+            && let Ok(gate) = self.gate.try_write()
+        {
+            resize(&self.env, self.env.info().map_size)?;
+            drop(gate);
+        }
         Ok(())
     }
 
@@ -220,14 +242,24 @@ struct Writer<'a> {
 
 impl Store for LmdbStore {
     fn read(&self) -> Result<Box<dyn ReadTx + '_>, StoreError> {
+        self.keep_small()?;
         let gate = self.enter();
         Ok(Box::new(Reader { store: self, txn: self.env.read_txn()?, _gate: gate }))
     }
 
     fn write(&self) -> Result<Box<dyn WriteTx + '_>, StoreError> {
+        self.keep_small()?;
         self.grow_ahead()?;
         let gate = self.enter();
         Ok(Box::new(Writer { store: self, txn: self.env.write_txn()?, _gate: gate }))
+    }
+
+    /// The same map at another place has no pages in memory yet.
+    fn rest(&self) -> Result<(), StoreError> {
+        let gate = self.gate.write().unwrap_or_else(|e| e.into_inner());
+        resize(&self.env, self.env.info().map_size)?;
+        drop(gate);
+        Ok(())
     }
 }
 

@@ -2,11 +2,15 @@
 
 #[cfg(test)]
 mod contract;
+mod corrupt;
 pub mod edit;
+pub mod lifeline;
 pub mod lmdb;
 pub mod memory;
+mod resident;
 pub mod rows;
 pub mod tables;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 pub mod view;

@@ -2,6 +2,7 @@
 
 use super::tables::{StoreError, Table};
 use crate::disk::{DirId, ShownAs, Spot};
+use dunlin_core::content::Content;
 use dunlin_core::id::{ChainId, ContentHash, EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::clock::Clock;
 use dunlin_core::path::Name;
@@ -29,6 +30,10 @@ pub enum Meta {
     Skipped,
     /// Bytes of the loose chunks that are kept as bases.
     LooseBytes,
+    /// How far the scrub is.
+    Scrub,
+    /// What is held.
+    Held,
 }
 
 impl Meta {
@@ -44,6 +49,8 @@ impl Meta {
             Meta::NextIntent => b"next intent",
             Meta::Skipped => b"skipped",
             Meta::LooseBytes => b"loose bytes",
+            Meta::Scrub => b"scrub",
+            Meta::Held => b"held",
         }
     }
 }
@@ -150,6 +157,52 @@ pub struct LooseRow {
     pub merged: Option<(NodeId, ContentHash)>,
 }
 
+/// A file on disk whose bytes changed without its stat. Counts for as long as the row of its spot says that the
+/// found bytes stand there.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct CorruptRow {
+    /// The node that is shown there.
+    #[n(0)]
+    pub node: NodeId,
+    /// As which of its contents.
+    #[n(1)]
+    pub shown_as: ShownAs,
+    /// The bytes that were found.
+    #[n(2)]
+    pub found: Content,
+    /// What should stand there.
+    #[n(3)]
+    pub good: Content,
+    /// When it was found by this device's clock, milliseconds since 1970.
+    #[n(4)]
+    pub noted_ms: i64,
+}
+
+/// How far the scrub is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct ScrubRow {
+    /// Where the pass goes on that is under way.
+    #[n(0)]
+    pub from: Option<ScrubCursor>,
+    /// When the last pass ended by this device's clock, milliseconds since 1970.
+    #[n(1)]
+    pub ended_ms: Option<i64>,
+}
+
+/// A place in a pass over all bytes: files up to this spot were read, and of the one at it so many chunks.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ScrubCursor {
+    /// The spot that was read last.
+    #[n(0)]
+    pub spot: Spot,
+    /// Chunks of its file that were read; 0: it is done.
+    #[n(1)]
+    pub chunks: u32,
+    /// The bytes in them.
+    #[n(2)]
+    pub bytes: u64,
+}
+
 /// An invite made here.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct InviteRow {
@@ -162,6 +215,50 @@ pub struct InviteRow {
     /// Its public key.
     #[n(2)]
     pub key: PeerId,
+}
+
+/// What the mass-change guard holds, and what people have said of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct HeldRow {
+    /// Changes that were made here and are not signed.
+    #[n(0)]
+    pub local: Option<Hold>,
+    /// Changes that others made and that are not done here, by who made them.
+    #[n(1)]
+    pub remote: Vec<(PeerId, Hold)>,
+}
+
+/// One mass change.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Hold {
+    /// What is to become of it.
+    #[n(0)]
+    pub word: Word,
+    /// Files that are or were deleted by it.
+    #[n(1)]
+    pub deleted: u64,
+    /// Files that are or were made noise, or written over.
+    #[n(2)]
+    pub rewritten: u64,
+    /// Some of the paths, escaped for a terminal.
+    #[n(3)]
+    pub paths: Vec<String>,
+}
+
+/// What is to become of a mass change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Word {
+    /// Nobody has said so yet.
+    #[default]
+    #[n(0)]
+    Awaited,
+    /// It is done.
+    #[n(1)]
+    Accepted,
+    /// It is taken back.
+    #[n(2)]
+    Rejected,
 }
 
 /// Encodes a value.

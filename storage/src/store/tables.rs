@@ -44,11 +44,13 @@ pub enum Table {
     Conflicts,
     /// Why it is kept ‖ chunk hash → a chunk that no file may hold.
     Loose,
+    /// `NodeId` ‖ role → a file on disk whose bytes changed without its stat.
+    Corrupt,
 }
 
 impl Table {
     /// All tables, in the order in which they are created.
-    pub const ALL: [Table; 18] = [
+    pub const ALL: [Table; 19] = [
         Table::Meta,
         Table::Entries,
         Table::Chains,
@@ -67,6 +69,7 @@ impl Table {
         Table::Peers,
         Table::Conflicts,
         Table::Loose,
+        Table::Corrupt,
     ];
 }
 
@@ -125,4 +128,8 @@ pub trait Store: Send + Sync {
     fn read(&self) -> Result<Box<dyn ReadTx + '_>, StoreError>;
     /// Waits for the one write transaction. It must end on the thread that began it.
     fn write(&self) -> Result<Box<dyn WriteTx + '_>, StoreError>;
+    /// Gives back what memory it can do without while nobody asks; waits for all transactions to end.
+    fn rest(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

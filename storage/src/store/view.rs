@@ -5,7 +5,7 @@ use super::tables::{ReadTx, Row, StoreError, Table};
 use crate::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_core::chunk::manifest::{Chunk, Manifest, ManifestRoot};
 use dunlin_core::chunk::seal::open;
-use dunlin_core::content::State;
+use dunlin_core::content::{Body, State};
 use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, FolderId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::chain::{Known, LedgerFault, LedgerRead};
 use dunlin_core::ledger::entry::SignedEntry;
@@ -23,7 +23,7 @@ const PAGE: usize = 1024;
 pub struct View<'a>(pub &'a dyn ReadTx);
 
 impl<'a> View<'a> {
-    fn row<T: for<'b> minicbor::Decode<'b, ()>>(
+    pub(super) fn row<T: for<'b> minicbor::Decode<'b, ()>>(
         &self,
         table: Table,
         key: &[u8],
@@ -253,9 +253,33 @@ impl<'a> View<'a> {
         self.row(Table::Dirty, &place_key(place))
     }
 
+    /// What is held.
+    pub fn held(&self) -> Result<HeldRow, StoreError> {
+        Ok(self.meta(Meta::Held)?.unwrap_or_default())
+    }
+
+    /// How many files, links and directories are on disk, by the rows.
+    pub fn disk_len(&self) -> Result<u64, StoreError> {
+        self.0.len(Table::Disk)
+    }
+
     /// How many places are marked.
     pub fn dirty_len(&self) -> Result<u64, StoreError> {
         self.0.len(Table::Dirty)
+    }
+
+    /// True if another thing on this disk holds the same bytes as a row's file does: were this one gone, nothing
+    /// would be lost. An empty file has nothing that another one could hold for it.
+    pub fn stands_elsewhere(&self, row: &DiskRow) -> Result<bool, StoreError> {
+        let Body::File(content) = &row.body else { return Ok(false) };
+        let first = match &content.manifest {
+            None => Some(content.hash),
+            Some(manifest) => self.manifest_chunk(manifest, 0)?.map(|chunk| chunk.hash),
+        };
+        let place = first.filter(|_| content.size > 0).map(|hash| self.chunk_place(&hash)).transpose()?;
+        let Some(place) = place.flatten().filter(|place| place.node != row.node) else { return Ok(false) };
+        let Some(spot) = self.located(&place.node, place.shown_as)? else { return Ok(false) };
+        Ok(self.disk_row(&spot)?.is_some_and(|other| other.body == row.body))
     }
 
     /// Where a chunk's bytes were last seen.

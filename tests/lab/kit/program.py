@@ -12,7 +12,7 @@ import time
 
 # The exit codes that the command line promises.
 IN_SYNC, SOME_FAILED, USAGE, CONFLICTS, HELD, NO_PEER, REFUSED, ATTENTION = range(8)
-INTERRUPTED = 130
+NO_DAEMON, INTERRUPTED = 10, 130
 
 # A run that takes longer than this many seconds hangs; the slowest honest one takes a minute or two.
 PATIENCE_S = 300

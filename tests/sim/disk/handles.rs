@@ -139,6 +139,21 @@ impl DirHandle for SimDir {
         Ok(self.file(&state, ino))
     }
 
+    fn clone_file(&self, name: &str, from: &dyn DirHandle, other: &[u8]) -> Result<(), FsError> {
+        let from = SimDir::of(from)?;
+        let mut state = self.enter(Call::Make)?;
+        let base = state.look_up(from.ino, other).and_then(|ino| state.now.get(&ino));
+        let base = base.filter(|inode| inode.kind == Kind::File).ok_or(FsError::NotFound)?;
+        let bytes = base.bytes.to_vec();
+        // Every second disk cannot.
+        if state.dev % 2 == 1 {
+            return Err(FsError::Other(95));
+        }
+        let ino = state.make(self.ino, name.as_bytes(), Kind::File, 0o600, true)?;
+        state.touch(ino)?.set_bytes(bytes);
+        Ok(())
+    }
+
     fn make_link(&self, name: &str, target: &[u8], meta: &Meta) -> Result<(), FsError> {
         let mut state = self.enter(Call::Make)?;
         let ino = state.make(self.ino, name.as_bytes(), Kind::Symlink, 0o777, true)?;

@@ -55,6 +55,11 @@ impl Inode {
         hash
     }
 
+    /// Its bytes as they are now.
+    pub fn content(&self) -> Bytes {
+        Bytes { hash: self.hash(), bytes: self.bytes.clone() }
+    }
+
     pub fn set_bytes(&mut self, bytes: Vec<u8>) {
         self.bytes = Arc::new(bytes);
         self.hash.set(None);
@@ -92,12 +97,19 @@ pub struct Displaced {
     pub hash: [u8; 32],
 }
 
+/// Bytes with their hash.
+#[derive(Clone)]
+pub struct Bytes {
+    pub hash: [u8; 32],
+    pub bytes: Arc<Vec<u8>>,
+}
+
 /// What a user did, for the oracle.
 pub enum Deed {
     /// A content that the user regards as saved.
-    Completed([u8; 32]),
+    Completed(Bytes),
     /// Bytes that stood under a name for a moment; nothing is promised for them.
-    Passing([u8; 32]),
+    Passing(Bytes),
     /// A visible content that the user overwrote or deleted.
     Destroyed([u8; 32]),
     /// In words, for the trace.
@@ -230,6 +242,21 @@ impl State {
         let inode = self.now.get_mut(&ino).ok_or(FsError::NotFound)?;
         inode.ctime = time;
         Ok(inode)
+    }
+
+    /// A user puts bytes into a file; what stood there before is gone, unless the file is fresh.
+    pub fn write_as_user(&mut self, ino: u64, bytes: Vec<u8>, is_fresh: bool) {
+        let (time, old) = (self.time(), self.now[&ino].hash());
+        if !is_fresh {
+            self.deeds.push(Deed::Destroyed(old));
+        }
+        if let Ok(inode) = self.touch(ino) {
+            inode.set_bytes(bytes);
+            inode.mtime = time;
+            inode.is_ours = false;
+            let content = inode.content();
+            self.deeds.push(Deed::Completed(content));
+        }
     }
 
     fn new_inode(&mut self, kind: Kind, bytes: Vec<u8>, mode: u32, is_ours: bool) -> u64 {

@@ -1,14 +1,14 @@
 //! What a power loss leaves of a disk.
 
-use super::{Image, Inode, ROOT, Record, State};
+use super::{Bytes, Image, Inode, ROOT, Record, State};
 use crate::random::Random;
 use dunlin_core::content::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl State {
-    /// The power goes: what was not synced is there, not there, or torn. Gives the hashes of torn files
+    /// The power goes: what was not synced is there, not there, or torn. Gives the torn files
     /// that a user had been writing.
-    pub fn lose_power(&mut self, random: &mut Random) -> Vec<[u8; 32]> {
+    pub fn lose_power(&mut self, random: &mut Random) -> Vec<Bytes> {
         let mut image = self.durable.clone();
         let mut torn = Vec::new();
         let way = random.below(4);
@@ -43,7 +43,7 @@ impl State {
                 old.set_bytes(bytes);
             }
             if old.kind == Kind::File && !old.is_ours {
-                torn.push(old.hash());
+                torn.push(old.content());
             }
         }
         sweep(&mut image);

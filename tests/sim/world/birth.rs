@@ -17,6 +17,7 @@ use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::{Founding, found, invite, prepare};
+use dunlin_pipeline::service::HoldLimits;
 use dunlin_storage::store::memory::MemoryStore;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
@@ -31,16 +32,21 @@ impl World {
         // Drawn without the generator, so that all other seeds stay what they are.
         plan.texts = if seed % 3 == 1 { 60 } else { 0 };
         plan.veils = if seed % 5 == 2 { 4 } else { 0 };
-        plan.hardships = Hardships::draw(seed);
+        plan.hardships = Hardships { rots: Hardships::rots(seed), ..Hardships::draw(seed) };
         if let Some(devices) = Hardships::crowd(seed) {
             plan.gather(devices);
         }
         plant.adjust(&mut plan);
+        Self { random, ..Self::of(plan, seed, plant, prints) }
+    }
+
+    /// A world of this plan; whatever is drawn follows from the seed.
+    pub(super) fn of(plan: Plan, seed: u64, plant: Plant, prints: bool) -> Self {
         let (inside_left, garbled_left) = (plan.deeds / 2, plan.hardships.garbled);
         Self {
             plan,
             plant,
-            random,
+            random: Random::new(seed),
             random_of_hardships: Random::new(!seed),
             now: 0,
             base: Instant::now(),
@@ -55,17 +61,13 @@ impl World {
             alone: BTreeSet::new(),
             inside_left,
             garbled_left,
+            rots: Vec::new(),
+            accepted: BTreeSet::new(),
         }
     }
 
     pub(super) fn birth(&mut self) -> Result<(), Failure> {
-        self.say(None, &format!("{:?}", self.plan));
-        for index in 0..self.plan.devices {
-            let device = self.new_device(index);
-            self.devices.push(device);
-            self.set_clock(index);
-        }
-        self.found().map_err(|what| Failure { device: Some(0), what })?;
+        self.found_and_join()?;
         for index in 0..self.devices.len() {
             // Some folders are filled before the folder is shared or joined.
             let deeds = self.random.below(6);
@@ -76,6 +78,17 @@ impl World {
             self.schedule(delay, What::Start(index));
         }
         Ok(())
+    }
+
+    /// The devices, one of which has founded the folder and invited the others.
+    pub(super) fn found_and_join(&mut self) -> Result<(), Failure> {
+        self.say(None, &format!("{:?}", self.plan));
+        for index in 0..self.plan.devices {
+            let device = self.new_device(index);
+            self.devices.push(device);
+            self.set_clock(index);
+        }
+        self.found().map_err(|what| Failure { device: Some(0), what })
     }
 
     fn new_device(&mut self, index: usize) -> Device {
@@ -103,10 +116,12 @@ impl World {
             addr: addr(index),
             dial: (0..self.plan.devices).filter(|i| *i != index).map(addr).collect(),
             invite: None,
+            hold: HoldLimits::default(),
             user: User::new(index, self.random.fork(), &self.plan),
             watcher: Watcher::default(),
             clock_offset: offset * 1_000_000_000,
             epoch: 0,
+            scrubs: self.plan.hardships.rots > 0,
             life: None,
         }
     }

@@ -23,6 +23,8 @@ pub struct Read {
     names: Vec<Vec<u8>>,
     hash: [u8; 32],
     is_file: bool,
+    /// Nothing was known of it.
+    is_new: bool,
 }
 
 type Difference = (Option<usize>, String);
@@ -40,10 +42,13 @@ impl World {
     pub(super) fn observe(&self, observed: &[Observed]) -> Vec<Read> {
         let read = |one: &Observed| {
             let names = one.seen.path().names().iter().map(|n| n.as_bytes().to_vec()).collect();
+            let is_new = matches!(one.seen, Seen::Appeared { .. });
             match (&one.cut, &one.seen) {
-                (Some(cut), _) => Some(Read { names, hash: cut.digest.content.hash.0, is_file: true }),
+                (Some(cut), _) => {
+                    Some(Read { names, hash: cut.digest.content.hash.0, is_file: true, is_new })
+                }
                 (None, Seen::Appeared { target: Some(t), .. } | Seen::Changed { target: Some(t), .. }) => {
-                    Some(Read { names, hash: *blake3::hash(t).as_bytes(), is_file: false })
+                    Some(Read { names, hash: *blake3::hash(t).as_bytes(), is_file: false, is_new })
                 }
                 _ => None,
             }
@@ -76,6 +81,8 @@ impl World {
                 }
             }
         }
+        let new = reads.iter().filter(|read| read.is_new).map(|read| read.hash).collect();
+        self.check_signed_rot(device, entries, &new)?;
         self.check_deletions(device, entries)
     }
 
@@ -104,7 +111,9 @@ impl World {
                         Body::Symlink(target) => *blake3::hash(target).as_bytes(),
                         Body::Directory | Body::Deleted => continue,
                     };
-                    let is_elsewhere = self.devices[device].disk.state().reachable(true).contains(&hash);
+                    let kept = self.devices[device].disk.state().reachable(true);
+                    let is_elsewhere =
+                        kept.iter().any(|there| *there == hash || self.oracle.is_rotten(there, &hash));
                     if !self.oracle.was_destroyed(device, &hash) && !is_elsewhere {
                         return self.fail(device, "INV-5: a deletion is signed that no user made");
                     }
@@ -147,7 +156,8 @@ impl World {
         let state = self.devices[device].disk.state();
         let name = operation.at().names().last().map(|n| n.as_bytes().to_vec());
         let mut out = state.displaced.iter().filter(|d| Some(&d.name) == name.as_ref()).peekable();
-        if out.peek().is_some() && !out.any(|d| d.hash == meant) {
+        let is_meant = |d: &crate::disk::Displaced| d.hash == meant || self.oracle.is_rotten(&d.hash, &meant);
+        if out.peek().is_some() && !out.any(is_meant) {
             return self.fail(
                 device,
                 format!("INV-3: {} was replaced by other bytes than were meant", operation.at()),
@@ -169,7 +179,7 @@ impl World {
             let tx = device.store.read().ok()?;
             let view = View(&*tx);
             let dirty = view.dirty_len().ok()?;
-            if dirty > 0 {
+            if dirty > self.hopeless_places(index) {
                 return Some((Some(index), format!("{dirty} places are not in line")));
             }
             if !view.intents().ok()?.is_empty() {

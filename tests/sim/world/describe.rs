@@ -5,14 +5,16 @@ use dunlin_pipeline::engine::effect::LedgerOrder;
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::jobs::merge::Merged;
 use dunlin_storage::folder::apply::{Operation, Outcome, Step};
+use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::seen::Seen;
 use dunlin_transport::{Event as NetEvent, Lane};
 
 pub fn describe_event(event: &Event) -> String {
     match event {
+        Event::Reasserted { written, .. } => format!("written again: {written:?}"),
         Event::Ledger(state) => format!("ledger: {} dirty", state.dirty),
-        Event::Recorded(recorded, state) => {
-            format!("recorded {} entries, {} dirty", recorded.entries.len(), state.dirty)
+        Event::Recorded(done, state) => {
+            format!("recorded {} entries, {} dirty", done.entries.len(), state.dirty)
         }
         Event::Admitted { admitted, state, .. } => format!(
             "admitted {}, missing {}, refused {:?}, forked {}, {} dirty",
@@ -37,9 +39,8 @@ pub fn describe_event(event: &Event) -> String {
         Event::Seen(batch) => {
             format!("saw {}", batch.iter().map(describe_seen).collect::<Vec<_>>().join(", "))
         }
-        Event::ScanDone(result) => {
-            format!("scan done: {}", result.as_ref().err().cloned().unwrap_or_default())
-        }
+        Event::ScanDone(Ok(_)) => "scan done: ".to_owned(),
+        Event::ScanDone(Err(why)) => format!("scan done: {why}"),
         Event::Applied(results) => {
             let words = results.iter().map(|(step, outcome)| match outcome {
                 Outcome::Done => format!("{} done", describe_step(step)),
@@ -52,30 +53,42 @@ pub fn describe_event(event: &Event) -> String {
             format!("stage {ticket} lacks {:?}, reused {reused}", missing.as_ref().map(Vec::len))
         }
         Event::StageFinished { ticket, result } => format!("stage {ticket} finished {result:?}"),
-        Event::Cut(results) => {
-            let words = results.iter().map(|(ticket, result)| match result {
-                Ok(cut) => format!(
-                    "{ticket}: {}{}",
-                    cut.digest.content.hash.short(),
-                    if cut.racy { " racy" } else { "" }
-                ),
-                Err(error) => format!("{ticket}: {error}"),
-            });
-            format!("cut {}", words.collect::<Vec<_>>().join(", "))
-        }
+        Event::Cut(results) => describe_cuts(results),
         Event::Verified { entries, bad, .. } => format!("verified {}, {bad} bad", entries.len()),
         Event::Opened { ticket, result } => format!("opened {ticket}: {:?}", result.as_ref().map(Vec::len)),
         Event::Reused { owner, bytes } => format!("reused {owner}: {:?}", bytes.as_ref().map(Vec::len)),
         Event::Served { conn, bytes, stale, .. } => format!("served {bytes} to {}, stale {stale:?}", conn.0),
         Event::Dirty(hints) => format!("noticed {hints:?}"),
-        Event::Surveyed(Ok(found)) => format!("surveyed, {:?} differ, next {:?}", found.differ, found.next),
-        Event::Root(result) => format!("the root: {result:?}"),
-        Event::Surveyed(Err(text)) => format!("surveyed in vain: {text}"),
+        Event::Surveyed(_) | Event::Root(_) | Event::Inspected(_) => describe_look(event),
+        Event::Scrubbed(_) | Event::Accepted { .. } => describe_look(event),
         Event::Net(event) => describe_net(event),
         Event::Ask { ticket, ask } => format!("question {ticket}: {ask:?}"),
+        Event::Invited { ticket, .. } => format!("an invite is made, {ticket}"),
         Event::Resolved { ticket, result, .. } => format!("resolved {ticket}: {result:?}"),
-        Event::Stop => "stop".to_owned(),
+        Event::Stop => "stop".into(),
         Event::Failed(text) => format!("failed: {text}"),
+    }
+}
+
+fn describe_cuts(results: &[(u64, Result<Cut, CutError>)]) -> String {
+    let words = results.iter().map(|(ticket, result)| match result {
+        Ok(cut) => {
+            format!("{ticket}: {}{}", cut.digest.content.hash.short(), if cut.racy { " racy" } else { "" })
+        }
+        Err(error) => format!("{ticket}: {error}"),
+    });
+    format!("cut {}", words.collect::<Vec<_>>().join(", "))
+}
+
+fn describe_look(event: &Event) -> String {
+    match event {
+        Event::Surveyed(Ok(found)) => format!("surveyed, {:?} differ, next {:?}", found.differ, found.next),
+        Event::Surveyed(Err(text)) => format!("surveyed in vain: {text}"),
+        Event::Root(result) => format!("the root: {result:?}"),
+        Event::Inspected(result) => format!("inspected: {result:?}"),
+        Event::Scrubbed(result) => format!("scrubbed: {result:?}"),
+        Event::Accepted { path, was_corrupt, .. } => format!("accepted {path}: {was_corrupt}"),
+        _ => String::new(),
     }
 }
 
@@ -124,13 +137,19 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::Admit { entries, .. } => format!("admits {}", entries.len()),
         LedgerOrder::Plan { busy, .. } => format!("plans, {} busy", busy.len()),
         LedgerOrder::Merge { by_all } => format!("merges, by all {by_all}"),
+        LedgerOrder::Reassert(authors) => format!("writes again what {} others changed", authors.len()),
+        LedgerOrder::KeepHeld(held) => format!("keeps {held:?}"),
         LedgerOrder::Resolve { copy, keep, .. } => format!("resolves {copy}, keeps {keep:?}"),
+        LedgerOrder::Invite { offer, .. } => format!("makes an invite: {offer:?}"),
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),
         LedgerOrder::AddMember { .. } => "adds a member".to_owned(),
         LedgerOrder::KeepSecret(_) => "keeps the secret".to_owned(),
         LedgerOrder::FindManifest { ticket, .. } => format!("looks for the manifest of {ticket}"),
         LedgerOrder::KeepPart { bytes, .. } => format!("keeps a part of {} bytes", bytes.len()),
+        LedgerOrder::KeepScrub { is_over, .. } => format!("remembers the scrub, over {is_over}"),
+        LedgerOrder::Accept { path, .. } => format!("accepts {path}"),
         LedgerOrder::KeepPeer { label, .. } => format!("remembers {label}"),
+        LedgerOrder::Rest => "rests".to_owned(),
     }
 }
 

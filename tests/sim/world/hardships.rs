@@ -34,6 +34,7 @@ impl World {
         plan(self, hardships.full_spells, Fault::Fill, Some(Fault::Room));
         plan(self, hardships.locks, Fault::Lock, Some(Fault::Unlock));
         plan(self, hardships.errors, Fault::CallsFail, None);
+        plan(self, hardships.rots, Fault::Rot, None);
         if hardships.is_one_away {
             let device = self.random_of_hardships.below(self.devices.len() as u64) as usize;
             self.schedule(ends / 5, What::Fault(Fault::Alone(Some(device))));
@@ -50,6 +51,7 @@ impl World {
     pub(super) fn hardship(&mut self, fault: Fault) {
         match fault {
             Fault::Jump(device) => self.jump(device),
+            Fault::Rot(device) => self.rot(device),
             Fault::Fill(device) => {
                 self.say(device, "the disk is full");
                 self.devices[device].disk.state().is_full = true;

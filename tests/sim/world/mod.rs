@@ -6,8 +6,11 @@ mod checks;
 mod describe;
 mod dump;
 mod hardships;
+mod masses;
 mod merges;
 mod rooms;
+mod rots;
+pub mod scenarios;
 mod storm;
 mod twin;
 mod veils;
@@ -53,6 +56,7 @@ pub enum What {
     Hang { pipe: u64, side: usize, reason: CloseReason },
     CutTooLong { one: usize, other: usize, cut: u64 },
     Deed(usize),
+    GiveUp(usize),
     Start(usize),
     Fault(storm::Fault),
 }
@@ -120,6 +124,10 @@ pub struct World {
     alone: BTreeSet<usize>,
     /// Deeds that may still happen in the middle of a call; each makes more work, in which more could happen.
     inside_left: u64,
+    /// Bits that flipped.
+    rots: Vec<rots::Rot>,
+    /// Rotten contents that users keep.
+    accepted: BTreeSet<[u8; 32]>,
     /// Frames that may still hold other bytes than they say.
     garbled_left: u64,
 }
@@ -127,21 +135,25 @@ pub struct World {
 impl World {
     /// Runs a seed to its end.
     pub fn run(seed: u64, plant: Plant, prints: bool) -> Outcome {
-        let mut world = World::new(seed, plant, prints);
-        let result = catch_unwind(AssertUnwindSafe(|| world.live()));
+        World::new(seed, plant, prints).run_to_end(World::live)
+    }
+
+    fn run_to_end(mut self, live: impl FnOnce(&mut World) -> Result<(), Failure>) -> Outcome {
+        let prints = self.trace.prints();
+        let result = catch_unwind(AssertUnwindSafe(|| live(&mut self)));
         let result = result.unwrap_or_else(|panic| Err(Failure { device: None, what: words_of(&*panic) }));
         if let Err(failure) = &result {
-            world.trace.line(world.now, failure.device, &format!("FAILED {}", failure.what));
+            self.trace.line(self.now, failure.device, &format!("FAILED {}", failure.what));
             if prints {
-                world.dump().iter().for_each(|line| println!("{line}"));
+                self.dump().iter().for_each(|line| println!("{line}"));
             }
         }
         Outcome {
             failure: result.err(),
-            hash: world.trace.hash(),
-            lines: world.trace.last(60),
-            steps: world.steps,
-            entries: world.entries(),
+            hash: self.trace.hash(),
+            lines: self.trace.last(60),
+            steps: self.steps,
+            entries: self.entries(),
         }
     }
 
@@ -150,6 +162,11 @@ impl World {
         self.schedule_storm();
         let storm_ends = self.plan.storm_ms * MS;
         self.go_on_until(storm_ends)?;
+        self.end()
+    }
+
+    /// The calm, the silence, and what is checked only then.
+    fn end(&mut self) -> Result<(), Failure> {
         self.calm_down()?;
         self.await_convergence()?;
         self.check_silence()?;
@@ -184,6 +201,7 @@ impl World {
             What::Hang { pipe, side, reason } => self.hang_up(pipe, side, reason),
             What::CutTooLong { one, other, cut } => self.cut_too_long(one, other, cut),
             What::Deed(device) => self.deed(device),
+            What::GiveUp(device) => self.give_up(device),
             What::Start(device) => self.start(device),
             What::Fault(fault) => self.fault(fault),
         }

@@ -254,9 +254,16 @@ impl World {
         }
         let disk = self.devices[device].disk.clone();
         let now = move || timestamp(disk.state().clock);
+        let want = match &order {
+            DigestOrder::Serve { want, .. } => Some(want.clone()),
+            _ => None,
+        };
         let Some(event) = self.work_on(device, |life| life.digest.obey(order, &now, &one_by_one))? else {
             return Ok(());
         };
+        if let Some(want) = want {
+            self.check_served(device, &want, &event)?;
+        }
         let delay = self.work();
         self.schedule(delay, What::Answer(device, epoch, event));
         Ok(())
@@ -298,6 +305,7 @@ fn describe_folder_order(order: &FolderOrder) -> String {
         FolderOrder::Recover => "recovers".to_owned(),
         FolderOrder::Scan(paths) if paths.is_empty() => "scans all".to_owned(),
         FolderOrder::Scan(paths) => format!("scans {paths:?}"),
+        FolderOrder::Inspect(paths) => format!("inspects {paths:?}"),
         FolderOrder::Survey(from) => format!("surveys from {from:?}"),
         FolderOrder::Apply(steps) => {
             let steps: Vec<String> = steps.iter().map(super::describe::describe_step).collect();

@@ -33,6 +33,8 @@ pub enum Fault {
     /// Nobody may look into some directory; and everybody may again.
     Lock(usize),
     Unlock(usize),
+    /// A bit flips in a file.
+    Rot(usize),
     /// A row of calls will fail.
     CallsFail(usize),
     /// Nobody hears of that device until the calm; of any device, if it is none.
@@ -227,6 +229,7 @@ impl World {
             self.after_deeds(device)?;
             self.start(device)?;
         }
+        self.read_all_again();
         // Where no hint comes the background scanner finds what is left.
         if self.random.percent(60) {
             self.notice_all();

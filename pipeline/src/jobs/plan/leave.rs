@@ -67,8 +67,7 @@ impl Planner<'_, '_> {
         if row.stat.kind == Kind::Directory {
             return self.remove_dir(place, path, row);
         }
-        self.push_removal(place, path, row)?;
-        Ok(true)
+        self.push_removal(place, path, row)
     }
 
     /// A live thing is shown elsewhere: as itself, or as the twin of another directory, and then what is
@@ -92,18 +91,20 @@ impl Planner<'_, '_> {
         Ok(())
     }
 
-    /// Plans to take a file or link away, to history.
+    /// Plans to take a file or link away, to history; false if it is left alone.
     pub(super) fn push_removal(
         &mut self,
         place: &Place,
         path: RelPath,
         row: &DiskRow,
-    ) -> Result<(), JobError> {
+    ) -> Result<bool, JobError> {
+        let Some(is_loss) = self.may_delete(place, &path, row)? else { return Ok(false) };
         let stays = self.what_stays(&path, row)?.map(Box::new);
         self.freed.insert(path.clone());
         let operation = Operation::Remove { at: path, expect: row.clone(), stays };
         self.push(place, Step::new(operation, None, Some(place.clone())), None);
-        Ok(())
+        self.items.last_mut().into_iter().for_each(|item| item.is_loss = is_loss);
+        Ok(true)
     }
 
     /// Where a live thing stands as well, so that this one is too many. A user may have just moved that one

@@ -224,8 +224,7 @@ impl Planner<'_, '_> {
             if is_copied_first && one.role == Role::Main {
                 return Ok(false);
             }
-            self.put(slot.place, at, one, Some(expect))?;
-            return Ok(true);
+            return self.put(slot.place, at, one, Some(expect));
         } else if row.meta != one.state.meta && row.stat.kind == Kind::File {
             Operation::SetMeta { at, expect }
         } else if !is_noted {
@@ -284,27 +283,30 @@ impl Planner<'_, '_> {
             }
             return Ok(true);
         }
-        self.put(place, at, one, None)?;
-        Ok(true)
+        self.put(place, at, one, None)
     }
 
+    /// Plans to put it there; false if that is left alone.
     pub(super) fn put(
         &mut self,
         place: &Place,
         at: RelPath,
         one: &Shown,
         over: Option<DiskRow>,
-    ) -> Result<(), JobError> {
+    ) -> Result<bool, JobError> {
+        // Lost deletions stand among its versions and have no content.
+        let heads = self.edit.node(&one.node)?.map(|node| node.content).unwrap_or_default();
+        let says_so = heads.iter().find(|head| head.value.body == one.state.body);
+        let version = says_so.map_or(one.node, |head| head.id);
+        if !self.may_put_over(version.chain.author, &at, over.as_ref()) {
+            return Ok(false);
+        }
         match &one.state.body {
             Body::Symlink(target) => {
                 let operation = Operation::PutLink { at, target: target.clone(), over };
                 self.push_shown(place, operation, one, None);
             }
             Body::File(content) => {
-                // Lost deletions stand among its versions and have no content.
-                let heads = self.edit.node(&one.node)?.map(|node| node.content).unwrap_or_default();
-                let says_so = heads.iter().find(|head| head.value.body == one.state.body);
-                let version = says_so.map_or(one.node, |head| head.id);
                 let place_of_it = self.edit.view().chunk_place(&content.hash)?;
                 let is_said = place_of_it.is_some() || self.edit.view().loose_chunk(&content.hash)?.is_some();
                 let is_here = content.manifest.is_none() && (content.size == 0 || is_said);
@@ -314,7 +316,7 @@ impl Planner<'_, '_> {
             }
             Body::Directory | Body::Deleted => {}
         }
-        Ok(())
+        Ok(true)
     }
 
     fn push_shown(&mut self, place: &Place, operation: Operation, one: &Shown, content: Option<Needed>) {
@@ -339,5 +341,6 @@ fn row_after(one: &Shown) -> RowAfter {
         places: one.places.clone(),
         dir: None,
         twins: if one.state.body == Body::Directory { one.twins.clone() } else { Vec::new() },
+        look: None,
     }
 }

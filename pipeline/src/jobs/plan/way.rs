@@ -48,8 +48,7 @@ impl Planner<'_, '_> {
             self.push_removal(place, path, row)?;
             return Ok(false);
         }
-        self.put(place, path, one, Some(row.clone()))?;
-        Ok(true)
+        self.put(place, path, one, Some(row.clone()))
     }
 
     fn step_aside_if_blocked(
@@ -127,6 +126,7 @@ impl Planner<'_, '_> {
             places: row.places.clone(),
             dir: row.dir,
             twins: row.twins.clone(),
+            look: row.look,
         };
         let operation = Operation::Move { from: path.clone(), at, expect: row.clone() };
         self.freed.insert(path);

@@ -10,8 +10,8 @@ use rustix::fs::{
     Advice, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps,
 };
 use rustix::fs::{
-    fadvise, fchmod, fstat, fstatvfs, fsync, ftruncate, futimens, mkdirat, openat, openat2, readlinkat,
-    renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat,
+    fadvise, fchmod, fstat, fstatvfs, fsync, ftruncate, futimens, ioctl_ficlone, mkdirat, openat, openat2,
+    readlinkat, renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat,
 };
 use rustix::io::{Errno, pread, pwrite};
 use std::any::Any;
@@ -39,6 +39,11 @@ impl From<Errno> for FsError {
 
 const DIR_FLAGS: OFlags =
     OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const READ_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOCTTY);
 const OWN_FILE_FLAGS: OFlags =
     OFlags::CREATE.union(OFlags::RDWR).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -121,7 +126,11 @@ struct KernelDir {
 
 impl KernelDir {
     fn open_file(&self, name: &[u8], flags: OFlags) -> Result<File, FsError> {
-        Ok(Box::new(KernelFile { fd: openat(&*self.fd, name, flags, Mode::from_raw_mode(0o600))? }))
+        Ok(Box::new(KernelFile { fd: self.open_fd(name, flags)? }))
+    }
+
+    fn open_fd(&self, name: &[u8], flags: OFlags) -> Result<OwnedFd, FsError> {
+        Ok(openat(&*self.fd, name, flags, Mode::from_raw_mode(0o600))?)
     }
 
     fn rename(&self, name: &[u8], to: &dyn DirHandle, new: &[u8], flags: RenameFlags) -> Result<(), FsError> {
@@ -148,8 +157,7 @@ impl DirHandle for KernelDir {
     }
 
     fn open_read(&self, name: &[u8]) -> Result<File, FsError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        self.open_file(name, flags)
+        self.open_file(name, READ_FLAGS)
     }
 
     fn open_write(&self, name: &str) -> Result<File, FsError> {
@@ -158,6 +166,16 @@ impl DirHandle for KernelDir {
 
     fn create(&self, name: &str) -> Result<File, FsError> {
         self.open_file(name.as_bytes(), OWN_FILE_FLAGS | OFlags::EXCL)
+    }
+
+    fn clone_file(&self, name: &str, from: &dyn DirHandle, other: &[u8]) -> Result<(), FsError> {
+        let from = from.as_any().downcast_ref::<KernelDir>().ok_or(FsError::from(Errno::XDEV))?;
+        let base = from.open_fd(other, READ_FLAGS)?;
+        let file = self.open_fd(name.as_bytes(), OWN_FILE_FLAGS | OFlags::EXCL)?;
+        ioctl_ficlone(&file, &base).or_else(|error| {
+            self.unlink_own(name)?;
+            Err(error.into())
+        })
     }
 
     fn make_link(&self, name: &str, target: &[u8], meta: &Meta) -> Result<(), FsError> {

@@ -79,6 +79,9 @@ pub trait DirHandle: Send + Sync {
     fn open_write(&self, name: &str) -> Result<File, FsError>;
     /// Creates a file of dunlin's own; it must not be there.
     fn create(&self, name: &str) -> Result<File, FsError>;
+    /// Makes a file of dunlin's own with the bytes of a file in `from`, which both share until one is written; it
+    /// must not be there. Most file systems cannot.
+    fn clone_file(&self, name: &str, from: &dyn DirHandle, other: &[u8]) -> Result<(), FsError>;
     /// Makes a link, with its time. Links have no mode of their own.
     fn make_link(&self, name: &str, target: &[u8], meta: &Meta) -> Result<(), FsError>;
     /// Makes a directory that only its owner can use.
@@ -192,6 +195,8 @@ pub struct Folder {
     stage: Dir,
     history: Dir,
     last_dir: Mutex<Option<(RelPath, Dir)>>,
+    /// The id that the marker should have, once the store was asked.
+    wanted_marker: Mutex<Option<[u8; 16]>>,
 }
 
 const MARKER: &str = "marker";
@@ -207,7 +212,8 @@ impl Folder {
         let control = open_or_make(&**root.dir(), CONTROL_DIR)?;
         let stage = open_or_make(&*control, "stage")?;
         let history = open_or_make(&*control, "history")?;
-        Ok(Self { root, path: path.to_owned(), control, stage, history, last_dir: Mutex::new(None) })
+        let (last_dir, wanted_marker) = (Mutex::new(None), Mutex::new(None));
+        Ok(Self { root, path: path.to_owned(), control, stage, history, last_dir, wanted_marker })
     }
 
     /// Where it is, for people.
@@ -245,8 +251,22 @@ impl Folder {
         self.root.room()
     }
 
+    /// The id that the marker should have: as `ask` says, which is asked until it knows. The root is looked at all
+    /// day, and LMDB writes into its lock file for each reader.
+    pub fn wanted_marker<E>(
+        &self,
+        ask: impl FnOnce() -> Result<Option<[u8; 16]>, E>,
+    ) -> Result<Option<[u8; 16]>, E> {
+        let mut wanted = self.wanted_marker.lock().unwrap_or_else(|e| e.into_inner());
+        if wanted.is_none() {
+            *wanted = ask()?;
+        }
+        Ok(*wanted)
+    }
+
     /// Writes the root's marker.
     pub fn set_marker(&self, id: &[u8; 16]) -> Result<(), FsError> {
+        *self.wanted_marker.lock().unwrap_or_else(|e| e.into_inner()) = None;
         let text: String = id.iter().map(|b| format!("{b:02x}")).collect();
         let _ = self.control.unlink_own(MARKER);
         let file = self.control.create(MARKER)?;

@@ -8,7 +8,8 @@ use super::{Scan, ScanError, is_same_thing};
 use crate::disk::DiskRow;
 use crate::folder::fs::{self, FsError, Standing};
 use crate::folder::root::check_root;
-use crate::folder::seen::{ScanTrouble, Seen};
+use crate::folder::seen::{Loss, ScanTrouble, Seen};
+use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::path::{Name, RelPath};
 use std::collections::BTreeSet;
@@ -38,8 +39,30 @@ impl Scan<'_> {
         if !canary::is(Bug::EmptyRootAccepted) {
             check_root(self.folder, self.store)?;
         }
-        is_gone.into_iter().for_each(|(path, row)| self.emit(Seen::Gone { path, row }));
+        let mut lost = Vec::with_capacity(is_gone.len());
+        for (_, row) in &is_gone {
+            lost.push(self.files_of(row)?);
+        }
+        let in_all = lost.iter().sum();
+        for ((path, row), files) in is_gone.into_iter().zip(lost) {
+            self.emit(Seen::Gone { path, row, loss: Loss { files, in_all } });
+        }
         Ok(())
+    }
+
+    /// Files and links that a row's thing is, or holds by the rows. What was moved so that no look saw both ends has
+    /// become a new thing elsewhere by now, and is not lost.
+    pub(super) fn files_of(&self, row: &DiskRow) -> Result<u64, ScanError> {
+        let is_lost = |row: &DiskRow| Ok::<_, ScanError>(!View(&*self.store.read()?).stands_elsewhere(row)?);
+        let Some(dir) = row.dir else { return Ok(u64::from(is_lost(row)?)) };
+        let (mut open, mut files) = (vec![dir], 0);
+        while let Some(dir) = open.pop() {
+            for (_, row) in self.rows(Some(dir))? {
+                files += u64::from(row.dir.is_none() && is_lost(&row)?);
+                open.extend(row.dir);
+            }
+        }
+        Ok(files)
     }
 
     fn is_gone(&mut self, path: &RelPath, row: &DiskRow, listed: &mut Listed) -> bool {

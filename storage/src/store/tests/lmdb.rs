@@ -189,3 +189,58 @@ fn a_directory_that_cannot_be_made_is_an_error() {
     std::fs::write(&file, b"").unwrap();
     assert!(matches!(LmdbStore::open(&file.join("store")), Err(OpenError::Failed(_))));
 }
+
+#[test]
+fn a_store_at_rest_keeps_no_pages_and_forgets_nothing() {
+    const ROWS: u64 = 2000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut tx = store.write().unwrap();
+    for number in 0..ROWS {
+        tx.put(Table::Manifests, &number.to_be_bytes(), &vec![number as u8; 4000]).unwrap();
+    }
+    tx.commit().unwrap();
+    let read = || {
+        let tx = store.read().unwrap();
+        let row = |number: u64| tx.get(Table::Manifests, &number.to_be_bytes()).unwrap().unwrap();
+        assert!((0..ROWS).all(|number| row(number) == vec![number as u8; 4000]));
+    };
+    read();
+    let busy = mapped_kib(dir.path());
+    store.rest().unwrap();
+    let resting = mapped_kib(dir.path());
+    assert!(busy > 4000 && resting < 400, "{busy} KiB in memory after the reading, {resting} KiB at rest");
+    read();
+}
+
+#[test]
+fn a_store_that_rests_while_others_work_disturbs_nobody() {
+    const ROUNDS: u8 = 100;
+    const UNUSED: usize = 50;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _over = OverAtLast(&is_over);
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                store.rest().unwrap();
+            }
+        });
+        for round in 0..ROUNDS {
+            fill(&store, Table::Nodes, &[&[round]]);
+            // Before each the store looks how full the map is.
+            (0..UNUSED).for_each(|_| drop(store.write().unwrap()));
+        }
+    });
+    assert_eq!(store.read().unwrap().len(Table::Nodes).unwrap(), u64::from(ROUNDS));
+}
+
+/// How much of the store's file is in this process's memory, in KiB.
+fn mapped_kib(dir: &Path) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let data = dir.join("data.mdb");
+    let mapping = maps.lines().skip_while(|line| !line.ends_with(data.to_str().unwrap()));
+    let resident = mapping.skip(1).find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    resident.trim().trim_end_matches(" kB").parse().unwrap()
+}

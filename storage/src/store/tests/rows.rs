@@ -39,6 +39,7 @@ fn row(node: u64, shown_as: ShownAs, dir: Option<DirId>) -> DiskRow {
         stat: StatSig { dev: 1, ino: node, size: 3, mode: 0o644, mtime: time, ctime: time, kind },
         racy: false,
         twins: Vec::new(),
+        look: None,
     }
 }
 

@@ -1,0 +1,174 @@
+//! The runs of `serve`: minds them all while they come and go, until it is asked to stop or the last one has failed.
+//!
+//! A folder that fails stops alone. What a run tells is shown; when it has ended, those who answer questions are told
+//! why.
+
+use crate::host::Host;
+use crate::replica::shown;
+use crate::run::PATIENCE;
+use crate::show::Screen;
+use crate::steward::Steward;
+use crate::supervisor::{Arrival, Supervisor, Word};
+use crossbeam_channel::{Receiver, Select};
+use dunlin_pipeline::Running;
+use dunlin_pipeline::ask::Ask;
+use dunlin_pipeline::service::{Ended, Notice, Report};
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A run, its root, and its number on the screen.
+struct Member {
+    root: PathBuf,
+    name: String,
+    number: usize,
+    running: Running,
+}
+
+/// See the module's doc.
+pub struct Fleet {
+    members: Vec<Member>,
+    words: Receiver<Word>,
+    stop: Receiver<()>,
+    supervisor: Arc<Supervisor>,
+    host: Arc<Host>,
+    next_number: usize,
+    is_stopping: bool,
+    /// A folder was handed over.
+    has_grown: bool,
+    /// Of those that have ended by themselves, or at the very end.
+    reports: Vec<(String, Report)>,
+}
+
+/// What a wait ends with.
+enum News {
+    Due,
+    Stop,
+    Reload,
+    Came(Arrival),
+    Told(usize, Notice),
+    Over(usize),
+    Nothing,
+}
+
+impl Fleet {
+    /// An empty one; `stop` rings when it shall end.
+    pub fn new(
+        supervisor: Arc<Supervisor>,
+        host: Arc<Host>,
+        words: Receiver<Word>,
+        stop: Receiver<()>,
+    ) -> Self {
+        let (members, reports) = (Vec::new(), Vec::new());
+        let (is_stopping, has_grown) = (false, false);
+        Self { members, words, stop, supervisor, host, next_number: 0, is_stopping, has_grown, reports }
+    }
+
+    /// Takes a run in.
+    pub fn take(&mut self, Arrival { root, running }: Arrival) {
+        if self.is_stopping {
+            running.stop();
+        }
+        let (name, number) = (shown(&root), self.next_number);
+        self.next_number += 1;
+        self.members.push(Member { root, name, number, running });
+    }
+
+    /// The folders that are served, by name.
+    pub fn names(&self) -> Vec<String> {
+        self.members.iter().map(|member| member.name.clone()).collect()
+    }
+
+    /// Minds them; gives the reports of those that were not stopped before.
+    pub fn mind(mut self, screen: &mut Screen, steward: &mut Steward) -> Vec<(String, Report)> {
+        while !self.is_over() {
+            match self.wait(steward) {
+                News::Due => self.handle_due(screen, steward),
+                News::Stop => self.begin_to_stop(),
+                News::Reload => steward.reload(),
+                News::Came(arrival) => {
+                    self.has_grown = true;
+                    self.take(arrival);
+                }
+                News::Told(at, notice) => {
+                    screen.notice(self.members[at].number, &self.members[at].name, &notice)
+                }
+                News::Over(at) => self.handle_over(at),
+                News::Nothing => {}
+            }
+        }
+        screen.finish();
+        self.reports
+    }
+
+    /// Without a folder it waits for one. If all that it began with have failed it ends with their error, so that
+    /// who started it may start it again.
+    fn is_over(&self) -> bool {
+        let has_failed = !self.has_grown && !self.reports.is_empty();
+        self.members.is_empty() && (self.is_stopping || (has_failed && !self.supervisor.has_paused()))
+    }
+
+    fn wait(&self, steward: &Steward) -> News {
+        let reloads = steward.reloads();
+        let mut select = Select::new();
+        for member in &self.members {
+            select.recv(&member.running.notices);
+        }
+        let words = select.recv(&self.words);
+        let stop = select.recv(&self.stop);
+        let reload = select.recv(&reloads);
+        let pause = self.supervisor.next_look().map(|wait| Instant::now() + wait);
+        let due = pause.map_or(steward.next_wake(), |pause| pause.min(steward.next_wake()));
+        let Ok(ready) = select.select_deadline(due) else { return News::Due };
+        let index = ready.index();
+        if index == words {
+            return match ready.recv(&self.words) {
+                Ok(Word::Came(arrival)) => News::Came(arrival),
+                Ok(Word::Rests) | Err(_) => News::Nothing,
+            };
+        }
+        if index == stop {
+            return ready.recv(&self.stop).map_or(News::Stop, |()| News::Stop);
+        }
+        if index == reload {
+            return ready.recv(&reloads).map_or(News::Nothing, |()| News::Reload);
+        }
+        let told = ready.recv(&self.members[index].running.notices);
+        told.map_or(News::Over(index), |notice| News::Told(index, notice))
+    }
+
+    fn handle_due(&mut self, screen: &Screen, steward: &mut Steward) {
+        let answers = |member: &Member| member.running.asker().ask(Ask::State, PATIENCE).is_some();
+        steward.handle_wake(Instant::now(), || self.members.iter().all(answers));
+        if self.is_stopping || self.supervisor.next_look().is_none() {
+            return;
+        }
+        let (arrivals, failed) = self.supervisor.end_pauses();
+        arrivals.into_iter().for_each(|arrival| self.take(arrival));
+        for (root, error) in failed {
+            let name = shown(&root);
+            let value = json!({ "event": "folder", "folder": name, "error": error.text, "hint": error.hint });
+            screen.trouble(&format!("{name}: not served: {error}"), &value);
+        }
+    }
+
+    fn begin_to_stop(&mut self) {
+        self.is_stopping = true;
+        self.supervisor.close();
+        self.members.iter().for_each(|member| member.running.stop());
+    }
+
+    fn handle_over(&mut self, at: usize) {
+        let Member { root, name, running, .. } = self.members.remove(at);
+        let report = running.join();
+        let why = match &report.ended {
+            Ended::Failed(why) | Ended::Refused(why) => why.clone(),
+            _ => "it was stopped".to_owned(),
+        };
+        self.host.note_end(&root, &why);
+        if self.is_stopping || report.ended != Ended::Stopped {
+            self.reports.push((name, report));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A folder's database that is damaged or lost: it is moved aside, and made anew from what is kept beside it, from the
+//! folder on disk and from members (reliability.md A17, B8).
+//!
+//! Whether it is sound is asked of a process of its own, since a damaged page can crash whoever reads it. What
+//! is made anew is a first sync: a union, in which nothing is deleted. The chain is a new one, so that nothing is
+//! ever signed twice for one place.
+
+use crate::error::{CommandError, Exit};
+use crate::home::{Home, ReplicaDir, random};
+use crate::replica::{Replica, shown};
+use crate::show::Screen;
+use dunlin_core::id::ChainId;
+use dunlin_pipeline::rooms::clock::now_ms;
+use dunlin_storage::store::lifeline::Lifeline;
+use dunlin_storage::store::lmdb::{LmdbStore, OpenError};
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::verify::verify;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Opens the replica of a root that has one, and makes its database anew if it is damaged or lost. Gives what was
+/// done about it, in words.
+fn open_sound(home: &Home, dir: ReplicaDir) -> Result<(Replica, Option<String>), CommandError> {
+    let kept = dir.lifeline();
+    if dir.is_in_use() || kept.is_none() || is_sound(home, &dir)? {
+        let replica = Replica::open(home, dir.clone())?;
+        keep_lifeline(&dir, &*replica.store)?;
+        return Ok((replica, None));
+    }
+    // It was looked for above.
+    let bytes = kept.unwrap_or_default();
+    let lifeline = Lifeline::decode(&bytes).ok_or_else(|| nothing_known(&dir.root))?;
+    let aside = dir.set_store_aside(now_ms() / 1000)?;
+    let store = dir.open_store()?;
+    let chain = ChainId { author: dir.identity(home)?.peer_id(), incarnation: u64::from_le_bytes(random()?) };
+    lifeline.restore(&store, chain)?;
+    drop(store);
+    let text = format!(
+        "{}: its database was damaged or lost and is made anew from the folder and from members; what was there is kept in {}",
+        shown(&dir.root),
+        shown(&aside)
+    );
+    Ok((Replica::open(home, dir)?, Some(text)))
+}
+
+/// The same; the log is told what was done.
+pub fn open_logged(home: &Home, dir: ReplicaDir) -> Result<Replica, CommandError> {
+    let (replica, told) = open_sound(home, dir)?;
+    told.iter().for_each(|text| tracing::warn!("{text}"));
+    Ok(replica)
+}
+
+/// The same; people are told what was done.
+pub fn open_told(home: &Home, dir: ReplicaDir, screen: &Screen) -> Result<Replica, CommandError> {
+    let (replica, told) = open_sound(home, dir)?;
+    told.iter().for_each(|text| screen.warn(text));
+    Ok(replica)
+}
+
+/// True if a process of its own could read all of it.
+fn is_sound(home: &Home, dir: &ReplicaDir) -> Result<bool, CommandError> {
+    let failed = |e: std::io::Error| CommandError::attention(format!("the database cannot be checked: {e}"));
+    let program = std::env::current_exe().map_err(failed)?;
+    let mut check = Command::new(program);
+    check.arg("--home").arg(home.path()).args(["debug", "verify"]).arg(&dir.root);
+    let ended =
+        check.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().map_err(failed)?;
+    // Whatever else hinders it will hinder this process too, and is said then. No code: a signal ended it.
+    Ok(!matches!(ended.code(), None | Some(DAMAGED)))
+}
+
+/// How the process ends that finds a database damaged.
+const DAMAGED: i32 = Exit::SomeFailed as i32;
+
+/// The part of that process.
+pub fn check(dir: &ReplicaDir) -> Result<Exit, CommandError> {
+    let store = match LmdbStore::open(&dir.store_path()) {
+        Ok(store) => store,
+        Err(OpenError::Failed(text)) if text.contains("MDB_") || text.contains("damaged") => {
+            return Ok(Exit::SomeFailed);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(if verify(&store).is_ok() { Exit::Done } else { Exit::SomeFailed })
+}
+
+/// Writes down what is known now, if it is news.
+fn keep_lifeline(dir: &ReplicaDir, store: &dyn Store) -> Result<(), CommandError> {
+    Lifeline::of(store)?.map_or(Ok(()), |lifeline| dir.keep_lifeline(&lifeline.encode()))
+}
+
+fn nothing_known(root: &Path) -> CommandError {
+    CommandError::attention(format!(
+        "the database of {} is damaged, and nothing is kept beside it",
+        shown(root)
+    ))
+    .hint("move its state away and join the folder again; nothing is deleted by that")
+}

@@ -1,0 +1,245 @@
+//! Starts and stops what `serve` runs, while it runs: a folder that comes, rests, or goes on. Whoever hands a folder
+//! over does this in its own thread; the run itself then goes to who minds them all (`fleet`).
+
+use crate::command::{keep_port, known_addrs, listen_addrs};
+use crate::error::CommandError;
+use crate::home::{Home, ReplicaDir};
+use crate::host::Host;
+use crate::pause::Pause;
+use crate::rebuild::open_logged;
+use crate::replica::{Replica, shown};
+use crate::run::{Plan, launch, wait_listening};
+use crate::steward::Steward;
+use crossbeam_channel::Sender;
+use dunlin_core::invite::Invite;
+use dunlin_pipeline::Running;
+use dunlin_pipeline::rooms::clock::now_ms;
+use dunlin_pipeline::service::{Goal, Happening, HoldLimits, Notice, ScrubPace, Shaper};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A folder whose rest may end is looked at so often at least: clocks are set, and machines sleep.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Between two looks.
+const LOOK_LEAST: Duration = Duration::from_millis(50);
+
+/// A run for the fleet.
+pub struct Arrival {
+    /// The folder's root.
+    pub root: PathBuf,
+    /// The run.
+    pub running: Running,
+}
+
+/// What the fleet is told.
+pub enum Word {
+    /// A run came.
+    Came(Arrival),
+    /// A folder rests: there is a moment more to wake at.
+    Rests,
+}
+
+/// What a run is started with besides what is known of its folder.
+#[derive(Default)]
+pub struct Wants {
+    /// Where to listen; none: where it did before.
+    pub listen: Vec<SocketAddr>,
+    /// Where members may be found besides.
+    pub dial: Vec<SocketAddr>,
+    /// An invite to redeem.
+    pub join: Option<Invite>,
+}
+
+/// See the module's doc.
+pub struct Supervisor {
+    home: Home,
+    host: Arc<Host>,
+    hold: HoldLimits,
+    scrub: ScrubPace,
+    shaper: Shaper,
+    listen: Vec<SocketAddr>,
+    words: Sender<Word>,
+    /// One change at a time.
+    changing: Mutex<()>,
+    is_closing: AtomicBool,
+}
+
+impl Supervisor {
+    /// Of the folders of a home; `listen` is where all of them listen, if somebody wants that.
+    pub fn new(
+        home: &Home,
+        host: Arc<Host>,
+        steward: &Steward,
+        listen: Vec<SocketAddr>,
+        words: Sender<Word>,
+    ) -> Self {
+        let (changing, is_closing) = (Mutex::new(()), AtomicBool::new(false));
+        let (hold, scrub, shaper) = (steward.hold(), steward.scrub(), steward.shaper());
+        Self { home: home.clone(), host, hold, scrub, shaper, listen, words, changing, is_closing }
+    }
+
+    /// Starts the folder unless it rests. The caller minds the run.
+    pub fn start(&self, dir: ReplicaDir) -> Result<Option<Arrival>, CommandError> {
+        let rest = dir.pause(now_ms());
+        let replica = self.replica(dir)?;
+        match rest {
+            Some(pause) => {
+                self.host.rest(replica, pause);
+                Ok(None)
+            }
+            None => self.launch(replica, Wants::default()).map(Some),
+        }
+    }
+
+    /// Has the fleet serve the folder from now on.
+    pub fn serve(&self, dir: ReplicaDir, wants: Wants) -> Result<(), CommandError> {
+        let _changing = self.changing.lock().unwrap_or_else(|e| e.into_inner());
+        if self.host.is_served(&dir.root) {
+            return Ok(());
+        }
+        let arrival = self.launch(self.replica(dir)?, wants)?;
+        self.hand_over(arrival)
+    }
+
+    /// Has the folder rest, from now on and after a restart.
+    pub fn pause(&self, dir: ReplicaDir, pause: Pause) -> Result<(), CommandError> {
+        let _changing = self.changing.lock().unwrap_or_else(|e| e.into_inner());
+        dir.set_pause(Some(pause))?;
+        self.end_run(&dir.root)?;
+        self.tell(&dir.root, Happening::Paused { until_ms: pause.until_ms() });
+        if let Some(replica) = self.host.replica(&dir.root) {
+            self.host.rest(replica, pause);
+        }
+        // Without a fleet nothing wakes.
+        let _ = self.words.send(Word::Rests);
+        Ok(())
+    }
+
+    /// Has the folder go on, whether it rested or had failed.
+    pub fn resume(&self, dir: ReplicaDir) -> Result<(), CommandError> {
+        let was_paused = dir.pause(now_ms()).is_some();
+        let root = dir.root.clone();
+        dir.set_pause(None)?;
+        if was_paused {
+            self.tell(&root, Happening::Resumed);
+        }
+        self.serve(dir, Wants::default())
+    }
+
+    /// Ends the run of a folder, if there is one.
+    pub fn end_run(&self, root: &Path) -> Result<(), CommandError> {
+        if self.host.stop(root) {
+            return Ok(());
+        }
+        Err(CommandError::attention(format!("{} does not stop; it may be stuck in its disk", shown(root))))
+    }
+
+    /// Starts those whose rest is over; the caller minds the runs. What cannot be started has failed.
+    pub fn end_pauses(&self) -> (Vec<Arrival>, Vec<(PathBuf, CommandError)>) {
+        let (mut arrivals, mut failed) = (Vec::new(), Vec::new());
+        // Who changes something just now may wait for the caller.
+        let Ok(_changing) = self.changing.try_lock() else { return (arrivals, failed) };
+        for (root, pause) in self.host.paused() {
+            match self.end_pause(&root, pause) {
+                Ok(arrival) => arrivals.extend(arrival),
+                Err(error) => {
+                    self.host.fail(&root, &error.text);
+                    failed.push((root, error));
+                }
+            }
+        }
+        (arrivals, failed)
+    }
+
+    fn end_pause(&self, root: &Path, pause: Pause) -> Result<Option<Arrival>, CommandError> {
+        let dir = self.home.replica(root);
+        match pause.at(now_ms()) {
+            None => {
+                dir.set_pause(None)?;
+                self.tell(root, Happening::Resumed);
+                self.launch(self.replica(dir)?, Wants::default()).map(Some)
+            }
+            Some(same) if same == pause => Ok(None),
+            // The clock was set back.
+            Some(shorter) => {
+                dir.set_pause(Some(shorter))?;
+                self.host.replica(root).into_iter().for_each(|replica| self.host.rest(replica, shorter));
+                Ok(None)
+            }
+        }
+    }
+
+    /// How long the next look at those that rest may wait; `None`: none of them ends by itself.
+    pub fn next_look(&self) -> Option<Duration> {
+        let ends = self.host.paused().into_iter().filter_map(|(_, pause)| pause.until_ms());
+        let left = |until: i64| Duration::from_millis(until.saturating_sub(now_ms()).max(0) as u64);
+        ends.min().map(|until| left(until).clamp(LOOK_LEAST, LOOK_EVERY))
+    }
+
+    /// True if nobody waits for a moment at which it goes on.
+    pub fn has_paused(&self) -> bool {
+        !self.host.paused().is_empty()
+    }
+
+    /// From now on nothing is started any more.
+    pub fn close(&self) {
+        self.is_closing.store(true, Ordering::SeqCst);
+    }
+
+    /// The replica, as it is minded or else opened.
+    fn replica(&self, dir: ReplicaDir) -> Result<Arc<Replica>, CommandError> {
+        let _turn = self.host.turn();
+        match self.host.replica(&dir.root) {
+            Some(replica) => {
+                // It may have been mounted, or unmounted, since.
+                replica.check_marker()?;
+                Ok(replica)
+            }
+            None => Ok(Arc::new(open_logged(&self.home, dir)?)),
+        }
+    }
+
+    fn launch(&self, replica: Arc<Replica>, wants: Wants) -> Result<Arrival, CommandError> {
+        if self.is_closing.load(Ordering::SeqCst) {
+            return Err(CommandError::attention("the running dunlin is ending"));
+        }
+        let dir = self.home.replica(&replica.root);
+        let Wants { listen, dial, join } = wants;
+        let mut known = known_addrs(&replica)?;
+        known.extend(dial);
+        let asked = if listen.is_empty() { &self.listen } else { &listen };
+        let plan = Plan {
+            listen: listen_addrs(asked, dir.port()),
+            dial: known.into_iter().collect(),
+            join,
+            goal: Goal::Serve,
+            hold: self.hold,
+            scrub: self.scrub,
+            shaper: self.shaper.clone(),
+            feed: self.host.feed.clone(),
+        };
+        let running = launch(&replica, plan)?;
+        keep_port(&dir, &wait_listening(&running)?)?;
+        let root = replica.root.clone();
+        self.host.add(replica, &running);
+        self.tell(&root, Happening::Served);
+        Ok(Arrival { root, running })
+    }
+
+    fn hand_over(&self, arrival: Arrival) -> Result<(), CommandError> {
+        self.words.send(Word::Came(arrival)).map_err(|refused| {
+            if let Word::Came(arrival) = refused.into_inner() {
+                arrival.running.stop();
+            }
+            CommandError::attention("the running dunlin is ending")
+        })
+    }
+
+    fn tell(&self, root: &Path, happening: Happening) {
+        self.host.feed.of(root).put(Notice::Happened(happening));
+    }
+}

@@ -1,0 +1,274 @@
+"""What people ask who serves: events, why a path is as it is, folders that rest, folders that come and go while it
+runs.
+"""
+
+import contextlib
+import os
+import shutil
+import time
+
+from kit import program, trees
+from kit.network import PORT, Cable
+from kit.program import Device
+from kit.scenes import check, scene
+
+NEEDS = ('ip',)
+PATIENCE_S = 30
+
+
+def wait_for(is_so, what, patience_s=PATIENCE_S):
+    """Waits until it is so, and returns what it says."""
+    limit = time.monotonic() + patience_s
+    while True:
+        said = is_so()
+        if said:
+            return said
+        check(time.monotonic() < limit, f'within {patience_s} s {what}')
+        time.sleep(0.05)
+
+
+def put(root, name, text='text'):
+    """A file with a text, made in one go."""
+    with open(os.path.join(root, f'.{name}.part'), 'w') as file:
+        file.write(text)
+    os.rename(file.name, os.path.join(root, name))
+
+
+def read(root, name):
+    """The text of a file; nothing if there is none."""
+    try:
+        with open(os.path.join(root, name)) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+class Follower:
+    """`dunlin events --follow` of one device."""
+
+    def __init__(self, device, *more):
+        self.running = device.start('--json', 'events', '--follow', *more)
+
+    @property
+    def records(self):
+        """What came so far."""
+        return program.json_lines(''.join(self.running.lines))
+
+    def heard(self, **wanted):
+        """Waits for an event with these facts, and returns it."""
+        def found():
+            same = (r for r in self.records if all(r.get(key) == value for key, value in wanted.items()))
+            return next(same, None)
+        return wait_for(found, f'an event comes: {wanted}; there are {self.records[-5:]}')
+
+    def check_numbers(self):
+        """No number is left out or comes twice."""
+        numbers = [record['number'] for record in self.records]
+        check(numbers == list(range(numbers[0], numbers[0] + len(numbers))), f'each event comes once: {numbers[:50]}')
+
+
+@contextlib.contextmanager
+def two(stage, cable):
+    """A folder shared by one device and joined by the other; both go on."""
+    left, right = stage.fresh('left'), stage.path('right')
+    put(left, 'first')
+    addresses = [f'{cable.addresses[side]}:{PORT}' for side in (cable.left, cable.right)]
+    sharer = Device(stage.binary, stage.path('home-left'), cable.left)
+    joiner = Device(stage.binary, stage.path('home-right'), cable.right)
+    sharing = sharer.start('--json', 'share', left, '--listen', addresses[0])
+    invite = sharing.record_with('invite')['invite']
+    joining = joiner.start('--json', 'join', invite, right, '--listen', addresses[1])
+    try:
+        wait_for(lambda: read(right, 'first') == 'text', 'the first file arrives')
+        yield sharer, joiner, left, right, sharing, joining
+    finally:
+        for running in (sharing, joining):
+            if running.alive:
+                running.kill()
+
+
+@scene('control: events are numbered, follow what happens, and show what was lost', root=True, tools=NEEDS)
+def events(stage):
+    """Each deed at one device is an event at both; a follower that comes late gets what is kept; a burst beyond the
+    ring shows as a gap to whoever slept."""
+    with Cable() as cable, two(stage, cable) as (sharer, joiner, left, right, sharing, joining):
+        near, far = Follower(sharer), Follower(joiner)
+        far.heard(event='connected')
+        far.heard(event='placed', deed='created', path='first')
+        near.heard(event='changed', deed='created', path='first')
+        far.heard(event='in-sync')
+        put(left, 'first', 'more text')
+        near.heard(event='changed', deed='written', path='first')
+        far.heard(event='placed', deed='written', path='first')
+        os.rename(os.path.join(left, 'first'), os.path.join(left, 'second'))
+        near.heard(event='changed', deed='moved', path='second', **{'from': 'first'})
+        far.heard(event='placed', deed='moved', path='second', **{'from': 'first'})
+        os.unlink(os.path.join(left, 'second'))
+        near.heard(event='changed', deed='deleted', path='second')
+        far.heard(event='placed', deed='deleted', path='second')
+        os.mkfifo(os.path.join(right, 'pipe'))
+        check(joiner.run('--json', 'scan', right).code == program.SOME_FAILED, 'a pipe is a problem')
+        far.heard(event='problem', path='pipe')
+        kept = joiner.run('--json', 'events').records
+        check([r['number'] for r in kept] == [r['number'] for r in far.records], 'who comes late gets what is kept')
+        later = joiner.run('--json', 'events', '--since', str(kept[2]['number'])).records
+        check(later[0]['number'] == kept[3]['number'], 'since means after')
+        near.check_numbers()
+        far.check_numbers()
+        burst(stage, joiner, right, kept[-1]['number'])
+        sharing.interrupt()
+        ended = near.running.wait(30)
+        check(ended.code == program.NO_DAEMON, f'a follower ends with what it follows: {ended.describe()}')
+        far.heard(event='disconnected')
+        joining.interrupt()
+        check(far.running.wait(30).code == program.NO_DAEMON, 'so does the other one')
+        check(joiner.run('events').code == program.NO_DAEMON, 'nobody serves any more')
+
+
+def burst(stage, joiner, right, since):
+    """More events than are kept, while nobody reads."""
+    trees.small_files(os.path.join(right, 'burst'), 5000, seed=8)
+    wait_for(lambda: needed(joiner) == 0 and scanned(joiner, right), 'the burst is recorded', 120)
+    late = joiner.run('--json', 'events', '--since', str(since)).records
+    gap = late[0]
+    check(gap['event'] == 'gap' and gap['lost'] > 0, f'what is gone is told: {gap}')
+    check(late[1]['number'] == since + 1 + gap['lost'], 'and how many are gone')
+    check([r['number'] for r in late[1:]] == list(range(late[1]['number'], late[-1]['number'] + 1)), 'the rest is whole')
+    stage.note(f'{gap["lost"]} events lost to who slept, {len(late) - 1} kept')
+
+
+@contextlib.contextmanager
+def servers(stage, cable):
+    """Two devices that serve, without a folder at first."""
+    devices = [Device(stage.binary, stage.path(f'home-{side}'), side_of) for side, side_of in
+               (('left', cable.left), ('right', cable.right))]
+    serving = [device.start('--json', 'serve') for device in devices]
+    try:
+        for running in serving:
+            running.record_with('folders')
+        yield devices, serving
+    finally:
+        for running in serving:
+            if running.alive:
+                running.kill()
+
+
+def hand_over(devices, cable, left, right, *more):
+    """Shares and joins by two devices that serve; both commands return."""
+    shared = devices[0].run('--json', 'share', left)
+    check(shared.code == program.IN_SYNC, f'share hands over and returns: {shared.describe()}')
+    joined = devices[1].run('--json', 'join', shared.records[-1]['invite'], right, *more)
+    check(joined.code == program.IN_SYNC, f'join hands over and returns: {joined.describe()}')
+    return joined
+
+
+@scene('control: share, join and sync hand over to who serves', root=True, tools=NEEDS)
+def handing_over(stage):
+    """Folders come while it serves; a further invite; a second folder; sync waits, with the exit codes; who serves
+    nothing yet keeps on serving after a wrong invite."""
+    with Cable() as cable, servers(stage, cable) as (devices, serving):
+        left, right = stage.fresh('left'), stage.path('right')
+        put(left, 'first')
+        refused = devices[1].run('--json', 'join', 'dunlin://join#nonsense', right)
+        check(refused.code == program.USAGE, refused.describe())
+        hand_over(devices, cable, left, right)
+        wait_for(lambda: read(right, 'first') == 'text', 'the first file arrives')
+        again = devices[0].run('--json', 'share', left)
+        check(again.code == program.IN_SYNC and again.records[-1]['invite'], 'a served folder gives another invite')
+        taken = devices[0].run('--json', 'share', left, '--listen', '0.0.0.0:4711')
+        check(taken.code == program.USAGE and 'listen' in taken.complaint, taken.describe())
+        other_left, other_right = stage.fresh('other-left'), stage.path('other-right')
+        put(other_left, 'second', 'another')
+        joined = hand_over(devices, cable, other_left, other_right, '--once')
+        check(joined.report['event'] == 'report' and read(other_right, 'second') == 'another',
+              'with --once it waits until all is there')
+        put(left, 'third', 'sync me')
+        synced = devices[0].run('--json', 'sync', left)
+        check(synced.code == program.IN_SYNC, synced.describe())
+        check(read(right, 'third') == 'sync me', 'what was there when sync began is there when it ends')
+        check(len(devices[0].run('--json', 'sync').sides) == 2, 'without a name it is about all folders')
+        os.mkfifo(os.path.join(left, 'pipe'))
+        synced = devices[0].run('--json', 'sync', left)
+        check(synced.code == program.SOME_FAILED, f'sync tells of trouble: {synced.describe()}')
+        os.unlink(os.path.join(left, 'pipe'))
+        both = devices[0].run('--json', 'sync', left, stage.fresh('free'))
+        check(both.code == program.ATTENTION and 'served' in both.complaint, both.describe())
+        serving[1].interrupt()
+        alone = devices[0].run('--json', 'sync', left, '--wait', '1')
+        check(alone.code == program.NO_PEER, f'nobody is there: {alone.describe()}')
+        ended = serving[0].interrupt()
+        check(ended.code == program.IN_SYNC, f'it ends well: {ended.describe()}')
+        stranger = devices[1].start('--json', 'serve')
+        stranger.record_with('folders')
+        check(len(folders(devices[1])) == 2, 'what was handed over is served after a restart')
+        stranger.interrupt()
+
+
+@scene('control: a folder rests, also across a restart, and goes on by itself', root=True, tools=NEEDS)
+def resting(stage):
+    """Nothing moves while it rests; a time that was given ends it; a clock that is set back does not lengthen it."""
+    with Cable() as cable, servers(stage, cable) as (devices, serving):
+        left, right = stage.fresh('left'), stage.path('right')
+        put(left, 'first')
+        hand_over(devices, cable, left, right, '--once')
+        follower = Follower(devices[1])
+        paused = devices[1].run('--json', 'folder', 'pause', right)
+        check(paused.code == program.IN_SYNC and paused.report['until_ms'] is None, paused.describe())
+        follower.heard(event='paused')
+        check(folders(devices[1])[0]['state'] == 'paused', 'it is listed so')
+        check(folder_of(devices[1])['state'] == 'paused', 'and status says so')
+        put(left, 'second')
+        for refused in (('sync', right), ('share', right)):
+            ended = devices[1].run('--json', *refused)
+            check(ended.code == program.ATTENTION and 'resume' in ended.complaint, f'{refused}: {ended.describe()}')
+        serving[1].interrupt()
+        serving[1] = devices[1].start('--json', 'serve')
+        serving[1].record_with('folders')
+        time.sleep(1)
+        check(read(right, 'second') is None, 'it rests after a restart too')
+        check(devices[1].run('folder', 'resume', right).code == program.IN_SYNC, 'it goes on')
+        wait_for(lambda: read(right, 'second') == 'text', 'what it missed arrives')
+        paused = devices[1].run('--json', 'folder', 'pause', right, '--for', '3s')
+        put(left, 'third')
+        began = time.monotonic()
+        wait_for(lambda: read(right, 'third') == 'text', 'it goes on by itself')
+        took = time.monotonic() - began
+        stage.note(f'--for 3s: the next file {took:.1f} s later')
+        check(took > 2, f'it rested for 3 s, not {took:.1f}')
+        set_back(devices[1], right, serving)
+
+
+def set_back(device, right, serving):
+    """As if the clock had been set back by a day since the rest began: its end is a day too far."""
+    device.run('--json', 'folder', 'pause', right, '--for', '1h')
+    serving[1].interrupt()
+    [path] = [os.path.join(base, 'pause') for base, _, names in os.walk(device.home) if 'pause' in names]
+    with open(path) as file:
+        until, span = (int(word) for word in file.read().split())
+    with open(path, 'w') as file:
+        file.write(f'{until + 86_400_000} {span}')
+    serving[1] = device.start('--json', 'serve')
+    serving[1].record_with('folders')
+    left_ms = folders(device)[0]['until_ms'] - time.time() * 1000
+    check(0 < left_ms <= 3_600_000, f'it rests for an hour at most, not for {left_ms / 3_600_000:.1f}')
+
+
+def folders(device):
+    """What `folder list` says."""
+    return device.run('--json', 'folder', 'list').records
+
+
+def folder_of(device, root=None):
+    """The folder's line of `status`."""
+    found = [r for r in device.run('--json', 'status').records if r['event'] == 'folder']
+    return next(r for r in found if root is None or r['root'] == root)
+
+
+def needed(device):
+    """What a device's only folder lacks."""
+    return folder_of(device)['needed']
+
+
+def scanned(device, root):
+    """Has a folder looked at; true if nothing new was found."""
+    return device.run('--json', 'scan', root).report.get('entries_signed') == 0

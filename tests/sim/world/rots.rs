@@ -1,0 +1,239 @@
+//! Bits that flip in users' files while their stat stays (INV-20): when, and what must come of it. What was found is
+//! kept, nothing of it is signed or sent, and whatever has its content anywhere gets it back. If nobody has
+//! it, its user keeps what is there after a while.
+
+use super::{Failure, MS, What, World};
+use crate::disk::Bytes;
+use crate::oracle::short;
+use dunlin_core::chunk::seal::open;
+use dunlin_core::content::{Body, Kind, Timestamp};
+use dunlin_core::id::EntryId;
+use dunlin_core::ledger::entry::SignedEntry;
+use dunlin_core::ledger::event::Event as Fact;
+use dunlin_core::message::{Bulk, Part, WantItem};
+use dunlin_core::path::{Name, RelPath};
+use dunlin_core::tree::node::{Place, TreeRead};
+use dunlin_pipeline::ask::Ask;
+use dunlin_pipeline::engine::event::Event;
+use dunlin_storage::folder::scan::is_changed;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use std::collections::BTreeSet;
+
+/// A user waits for so long, from the calm on, before he keeps what a corrupt file holds.
+const PATIENCE: u64 = 90_000 * MS;
+
+/// One that happened.
+pub struct Rot {
+    device: usize,
+    ino: u64,
+    ctime: Timestamp,
+    hash: [u8; 32],
+}
+
+impl World {
+    /// A bit flips in some file that dunlin knows.
+    pub(super) fn rot(&mut self, device: usize) {
+        let known = self.known_files(device);
+        let Some(ino) = self.random_of_hardships.pick(&known).copied() else { return };
+        let (old, new, ctime) = {
+            let mut disk = self.devices[device].disk.state();
+            let old = disk.now[&ino].hash();
+            let mut bytes = disk.now[&ino].bytes.to_vec();
+            let at = self.random_of_hardships.below(bytes.len() as u64 * 8) as usize;
+            bytes[at / 8] ^= 1 << (at % 8);
+            let disk = &mut *disk;
+            for image in [&mut disk.now, &mut disk.durable] {
+                if let Some(inode) = image.get_mut(&ino) {
+                    inode.set_bytes(bytes.clone());
+                }
+            }
+            let new = Bytes { hash: disk.now[&ino].hash(), bytes: disk.now[&ino].bytes.clone() };
+            (old, new, disk.now[&ino].ctime)
+        };
+        self.say(device, &format!("a bit flips: {} is {}", short(&old), short(&new.hash)));
+        self.rots.push(Rot { device, ino, ctime, hash: new.hash });
+        let guards: Vec<_> = self.devices.iter().map(|d| d.disk.state()).collect();
+        let disks: Vec<_> = guards.iter().map(|g| &**g).collect();
+        self.oracle.rot(old, new, &disks);
+    }
+
+    /// Files whose rows say what they hold, and whose bytes are safe on the platter: their times cannot excuse a change.
+    fn known_files(&self, device: usize) -> Vec<u64> {
+        let disk = self.devices[device].disk.state();
+        let store = self.devices[device].store.clone();
+        let Ok(tx) = store.read() else { return Vec::new() };
+        let view = View(&*tx);
+        let mut known = Vec::new();
+        for (names, ino) in disk.visible() {
+            let inode = &disk.now[&ino];
+            let is_safe = disk.durable.get(&ino).is_some_and(|there| there.hash() == inode.hash());
+            if inode.kind != Kind::File || inode.bytes.is_empty() || !is_safe {
+                continue;
+            }
+            let names: Result<Vec<Name>, _> = names.iter().map(|name| Name::parse(name)).collect();
+            let path = names.ok().and_then(|names| RelPath::from_names(names).ok());
+            let spot = path.and_then(|path| view.spot_of(&path).ok().flatten());
+            let row = spot.and_then(|spot| view.disk_row(&spot).ok().flatten());
+            let is_known = |row: dunlin_storage::disk::DiskRow| {
+                let is_so = matches!(&row.body, Body::File(content) if content.hash.0 == inode.hash());
+                is_so && disk.stat_of(ino).is_some_and(|stat| !is_changed(&row, &stat))
+            };
+            if row.is_some_and(is_known) {
+                known.push(ino);
+            }
+        }
+        known
+    }
+
+    /// Nothing that rotted is signed, unless somebody did something to the file since, or nothing was known of it any
+    /// more: then nobody can tell.
+    pub(super) fn check_signed_rot(
+        &mut self,
+        device: usize,
+        entries: &[EntryId],
+        new: &BTreeSet<[u8; 32]>,
+    ) -> Result<(), Failure> {
+        if self.rots.is_empty() {
+            return Ok(());
+        }
+        for hash in self.signed_contents(device, entries) {
+            let is_untouched = |rot: &&Rot| {
+                let disk = self.devices[device].disk.state();
+                let there = disk.now.get(&rot.ino);
+                rot.device == device
+                    && rot.hash == hash
+                    && there.is_some_and(|i| i.ctime == rot.ctime && i.hash() == hash && !i.is_gone)
+            };
+            let may_be = self.accepted.contains(&hash) || new.contains(&hash);
+            if !may_be && self.rots.iter().any(|rot| is_untouched(&rot)) {
+                return self.fail(device, format!("INV-20: the flipped bit of {} is signed", short(&hash)));
+            }
+            self.oracle.concede(&hash);
+        }
+        Ok(())
+    }
+
+    fn signed_contents(&self, device: usize, entries: &[EntryId]) -> Vec<[u8; 32]> {
+        let mut contents = Vec::new();
+        let Ok(tx) = self.devices[device].store.read() else { return contents };
+        for id in entries {
+            let Ok(Some(row)) = View(&*tx).entry(id) else { continue };
+            let Ok(entry) = (SignedEntry { bytes: row.bytes, signature: row.signature }).decode() else {
+                continue;
+            };
+            for fact in entry.events {
+                if let Fact::Created { body: Body::File(content), .. }
+                | Fact::Written { body: Body::File(content), .. } = fact
+                {
+                    contents.push(content.hash.0);
+                }
+            }
+        }
+        contents
+    }
+
+    /// INV-20: whatever leaves is what was asked for.
+    pub(super) fn check_served(
+        &mut self,
+        device: usize,
+        want: &WantItem,
+        event: &Event,
+    ) -> Result<(), Failure> {
+        let (Event::Served { frames, .. }, Part::Chunks { first, .. }) = (event, want.part) else {
+            return Ok(());
+        };
+        for frame in frames {
+            let Ok((Bulk::Piece { size, lz4, .. }, at)) = Bulk::decode(frame) else { continue };
+            let expected = {
+                let tx = self.devices[device].store.read();
+                let Ok(tx) = tx else { return Ok(()) };
+                let view = View(&*tx);
+                let current = view.node(&want.node).ok().flatten();
+                let head = current.and_then(|node| node.content.into_iter().find(|h| h.id == want.version));
+                let version = head.or(view.old_content(&want.node, &want.version).ok().flatten());
+                match version.map(|version| version.value.body) {
+                    Some(Body::File(content)) => match content.manifest {
+                        None => Some(content.hash),
+                        Some(manifest) => {
+                            view.manifest_chunk(&manifest, first).ok().flatten().map(|chunk| chunk.hash)
+                        }
+                    },
+                    _ => None,
+                }
+            };
+            let is_right = expected.is_some_and(|hash| open(&frame[at..], lz4, size as usize, &hash).is_ok());
+            if !is_right {
+                return self.fail(device, "INV-20: other bytes were served than were asked for");
+            }
+        }
+        Ok(())
+    }
+
+    /// In the calm all bytes are read again, and who has waited long enough keeps what is there.
+    pub(super) fn read_all_again(&mut self) {
+        if self.plan.hardships.rots == 0 {
+            return;
+        }
+        for device in 0..self.devices.len() {
+            let epoch = self.devices[device].epoch;
+            let ask = Event::Ask { ticket: 0, ask: Ask::Scrub };
+            self.schedule(2_000 * MS, What::Answer(device, epoch, ask));
+            self.schedule(PATIENCE, What::GiveUp(device));
+        }
+    }
+
+    /// Places that nobody can bring in line: a content that belongs there is lost, and what rotted in its stead went to
+    /// history when the tree wanted something else at its name.
+    pub(super) fn hopeless_places(&self, device: usize) -> u64 {
+        let tx = self.devices[device].store.read();
+        let Ok(tx) = tx else { return 0 };
+        let view = View(&*tx);
+        let is_hopeless = |place: &Place| {
+            let nodes = view.children_named(&place.parent, &place.name).unwrap_or_default();
+            let heads =
+                nodes.iter().filter_map(|node| view.node(node).ok().flatten()).flat_map(|n| n.content);
+            heads.into_iter().any(|head| match head.value.body {
+                Body::File(content) => self.oracle.is_lost(&content.hash.0),
+                _ => false,
+            })
+        };
+        if self.rots.is_empty() {
+            return 0;
+        }
+        let marked = view.dirty(None, usize::MAX).unwrap_or_default();
+        marked.iter().filter(|(place, _)| is_hopeless(place)).count() as u64
+    }
+
+    /// What is still corrupt has its content nowhere.
+    pub(super) fn give_up(&mut self, device: usize) -> Result<(), Failure> {
+        let files = {
+            let tx = self.devices[device].store.read();
+            tx.ok().and_then(|tx| View(&*tx).corrupt_files().ok()).unwrap_or_default()
+        };
+        let epoch = self.devices[device].epoch;
+        for (path, mark) in files {
+            if self.oracle.must_be_kept(&mark.good.hash.0) {
+                let what = format!("INV-20: {path} is corrupt, and its content is still kept somewhere");
+                return self.fail(device, what);
+            }
+            self.say(device, &format!("the user keeps what {path} holds"));
+            // Another bit may have flipped since it was found.
+            let hashes: Vec<[u8; 32]> = {
+                let disk = self.devices[device].disk.state();
+                let names: Vec<Vec<u8>> = path.names().iter().map(|name| name.as_bytes().to_vec()).collect();
+                let there = disk.visible().into_iter().find(|(at, _)| *at == names);
+                there.map(|(_, ino)| disk.now[&ino].hash()).into_iter().chain([mark.found.hash.0]).collect()
+            };
+            for hash in hashes {
+                self.accepted.insert(hash);
+                self.oracle.concede(&hash);
+            }
+            self.schedule(
+                MS,
+                What::Answer(device, epoch, Event::Ask { ticket: 0, ask: Ask::Accept { path } }),
+            );
+        }
+        Ok(())
+    }
+}

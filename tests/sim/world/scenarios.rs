@@ -1,0 +1,126 @@
+//! Scenarios: stories that some seed once told, each as a script with a name. A seed becomes another story with the
+//! next change of the program; a script stays what it is. Each ends like a run: calm, silence, and all that is
+//! checked there.
+
+use super::{Failure, MS, Outcome, What, World, masses};
+use crate::canary::Plant;
+use crate::disk::faults::Fuse;
+use crate::disk::{Deed, ROOT, State};
+use crate::plan::Plan;
+use dunlin_core::content::Kind;
+use dunlin_pipeline::engine::effect::LedgerOrder;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+
+/// One story.
+pub struct Scenario {
+    pub name: &'static str,
+    devices: usize,
+    /// It is told so many times, each time with another number from 0.
+    pub times: u32,
+    script: fn(&mut World, u32) -> Result<(), Failure>,
+}
+
+/// All of them.
+pub const ALL: [Scenario; 4] = [
+    // The check asked for bytes that a user had every right to take away (seed 1741).
+    Scenario {
+        name: "a-side-moves-away-while-it-is-merged",
+        devices: 2,
+        times: 48,
+        script: merge_of_what_moves,
+    },
+    // INV-25, at both ends, at once and bit by bit, through restarts, and with each word that people can say.
+    Scenario { name: "most-of-a-folder-is-deleted", devices: 3, times: 24, script: masses::wipe },
+    Scenario { name: "most-of-a-folder-is-encrypted", devices: 3, times: 48, script: masses::encryptor },
+    Scenario { name: "a-days-mass-work", devices: 2, times: 1, script: masses::ordinary },
+];
+
+impl Scenario {
+    /// Tells the story for the `time`th time.
+    pub fn run(&self, time: u32, plant: Plant, prints: bool) -> Outcome {
+        let plan = Plan::still(self.devices);
+        let world = World::of(plan, u64::from(time), plant, prints);
+        world.run_to_end(|world| {
+            world.found_and_join()?;
+            for device in 0..world.devices.len() {
+                world.start(device)?;
+            }
+            (self.script)(world, time)?;
+            world.end()
+        })
+    }
+}
+
+/// Both change a text, each elsewhere. While one device merges that, its user moves what it merges.
+fn merge_of_what_moves(world: &mut World, time: u32) -> Result<(), Failure> {
+    let lines = |changed: usize, by: &str| -> Vec<u8> {
+        let line =
+            |at: usize| if at == changed { format!("{by} was here\n") } else { format!("line {at}\n") };
+        (0..24).map(line).collect::<String>().into_bytes()
+    };
+    world.act(0, |disk| save(disk, b"text", lines(99, "")))?;
+    world.await_convergence()?;
+    world.cut(0, 1, true);
+    world.act(0, |disk| save(disk, b"text", lines(2, "first")))?;
+    world.act(1, |disk| save(disk, b"text", lines(20, "second")))?;
+    world.go_on_until(world.now + 3_000 * MS)?;
+    world.heal(0, 1);
+    let merger = world.step_until(|world| (0..2).find(|device| world.is_about_to_merge(*device)))?;
+    let act = |disk: &mut State| {
+        disk.deeds.push(Deed::Said("moves the text and its copy".to_owned()));
+        for (number, (path, _)) in disk.visible().into_iter().enumerate() {
+            let _ = disk.rename((ROOT, &path[0]), (ROOT, format!("moved {number}").as_bytes()));
+        }
+    };
+    world.devices[merger].disk.state().light(1 + time % 6, Fuse::User(Box::new(act)));
+    world.go_on_until(world.now + 5_000 * MS)
+}
+
+/// What a user does who saves a file of the root.
+fn save(disk: &mut State, name: &[u8], bytes: Vec<u8>) {
+    let is_fresh = disk.lookup(ROOT, name).is_none();
+    let ino = match disk.lookup(ROOT, name) {
+        Some(ino) => ino,
+        None => match disk.make(ROOT, name, Kind::File, 0o644, false) {
+            Ok(ino) => ino,
+            Err(_) => return,
+        },
+    };
+    disk.write_as_user(ino, bytes, is_fresh);
+}
+
+impl World {
+    /// A user does something that the watcher tells at once.
+    pub(super) fn act(&mut self, device: usize, act: impl FnOnce(&mut State)) -> Result<(), Failure> {
+        self.set_clock(device);
+        act(&mut self.devices[device].disk.clone().state());
+        self.after_deeds(device)?;
+        let epoch = self.devices[device].epoch;
+        self.schedule(MS, What::Notice(device, epoch, Vec::new()));
+        Ok(())
+    }
+
+    /// Goes on, a step at a time, until something is found.
+    fn step_until<T>(&mut self, mut find: impl FnMut(&World) -> Option<T>) -> Result<T, Failure> {
+        let limit = self.now + super::CALM_MAX;
+        while self.now < limit {
+            if let Some(found) = find(self) {
+                return Ok(found);
+            }
+            let Some(entry) = self.calendar.peek() else { break };
+            self.go_on_until(entry.at)?;
+        }
+        self.fail(None, "the story does not come to its point")
+    }
+
+    /// True if the next order of a device's ledger room merges a file that stands there with its copy.
+    fn is_about_to_merge(&self, device: usize) -> bool {
+        let life = self.devices[device].life.as_ref();
+        let order = life.and_then(|life| life.ledger_queue.front());
+        let Some(LedgerOrder::Merge { .. }) = order else { return false };
+        let conflicts = self.devices[device].store.read().and_then(|tx| View(&*tx).conflicts());
+        let are_shown = self.devices[device].disk.state().visible().len() > 1;
+        are_shown && conflicts.is_ok_and(|found| found.iter().any(|(_, row)| !row.is_settled))
+    }
+}
