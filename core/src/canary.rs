@@ -48,10 +48,6 @@ pub enum Bug {
     HintBelieved = 46,
     /// A moved file is not read, then or later, though its row was read in the racy window.
     RacyMoveUnread = 47,
-    /// Who was asked for contents and gives none is waited for.
-    SilentKept = 60,
-    /// What is staged is served without a look at it.
-    StagedUnverified = 61,
     /// A name counts as gone though the listing of its directory was cut short.
     UncleanListing = 50,
     /// The mass-change guard counts each batch for itself.
@@ -60,6 +56,8 @@ pub enum Bug {
     RotSigned = 60,
     /// What a peer asks for is sent without a look at its hash.
     RotServed = 61,
+    /// Who was asked for contents and gives none is waited for.
+    SilentKept = 70,
 }
 
 #[cfg(feature = "canary")]

@@ -55,7 +55,7 @@ use dunlin_storage::folder::scope::Scope;
 use dunlin_transport::{Command, ConnId};
 use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
 use event::{Event, LedgerState};
-use fetch::{Expected, Fetch, FetchWant, Piece};
+use fetch::{Expected, Fetch, FetchWant};
 use guard::Guard;
 use local::{Local, LocalWant};
 use merge::Merging;
@@ -400,15 +400,23 @@ impl Engine {
             FetchWant::Ask { conn, request, items, bytes, largest } => {
                 self.send_want(now, conn, (request, items), bytes, largest)
             }
-            FetchWant::Transfer { ticket, advance } => self.effects.push_back(match advance {
-                Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
-                Advance::Open { content, manifest } => {
-                    Effect::Folder(FolderOrder::StageOpen { ticket, content, manifest })
-                }
-                Advance::Finish => Effect::Folder(FolderOrder::StageFinish { ticket }),
-            }),
+            FetchWant::Transfer { ticket, advance } => self.advance_transfer(ticket, advance),
         }
         true
+    }
+
+    fn advance_transfer(&mut self, ticket: u64, advance: Advance) {
+        let order = match advance {
+            Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
+            Advance::Open { content, manifest } => {
+                // While the file is opened, the others say what they have.
+                let name = self.fetch.transfer(ticket).map(|transfer| transfer.name());
+                name.into_iter().for_each(|name| self.show_interest(name, true));
+                Effect::Folder(FolderOrder::StageOpen { ticket, content, manifest })
+            }
+            Advance::Finish => Effect::Folder(FolderOrder::StageFinish { ticket }),
+        };
+        self.effects.push_back(order);
     }
 
     fn set_ledger(&mut self, state: LedgerState) {
