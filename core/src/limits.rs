@@ -173,6 +173,8 @@ pub const INTERESTS_MAX: usize = 4 * TRANSFERS_MAX;
 pub const REQUESTS_LEFT_MAX: usize = 64;
 /// Chunks that a peer sent wrong and is not asked for again; beyond, it is asked for nothing of that content.
 pub const WRONG_CHUNKS_MAX: usize = 1024;
+/// Whoever sends so many wrong pieces is asked for nothing for a minute.
+pub const WRONG_PIECES_MAX: u32 = 3;
 /// Content bytes asked from a source of unknown rate.
 pub const SOURCE_WINDOW_FIRST: u64 = 1024 * 1024;
 /// The least that is asked from a slow one.

@@ -67,10 +67,12 @@ impl Chunks {
         let mut runs: Vec<Run> = Vec::new();
         let mut from = 0;
         while let Some(index) = self.next_up(from) {
-            let is_full = runs.len() == max;
-            match runs.last_mut().filter(|last| last.first + last.count == index) {
+            let is_next = runs.last().is_some_and(|last| last.first + last.count == index);
+            if !is_next && runs.len() == max {
+                break;
+            }
+            match runs.last_mut().filter(|_| is_next) {
                 Some(last) => last.count += 1,
-                None if is_full => break,
                 None => runs.push(Run { first: index, count: 1 }),
             }
             from = index + 1;

@@ -7,8 +7,8 @@
 //!
 //! Sub-machines never call each other: they return small enums, and the methods of [`Engine`] pass
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
-//! contents, `sources` says from whom, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
-//! between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
+//! contents, `sources` says from whom, `merge` says when texts are merged, `session` is one connection; `gossip` and
+//! `serve` route between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
 //! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
 //! at what is missing, and `room` looks at the root; `scrub` has all bytes read again; `rest` says when memory is given
 //! back, `calm` when a one-shot run is over; `asks` answers what people ask, and `tell` says what happened.
@@ -67,7 +67,7 @@ use session::Session;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use transfer::{Advance, Transfer};
+use transfer::Advance;
 use wake::{Wake, Wakes};
 
 pub use scrub::ScrubPlan;
@@ -388,11 +388,10 @@ impl Engine {
         }
         let sources = self.sources(now);
         let Some(want) = self.fetch.poll(now, &sources) else {
-            return if self.config.goal.is_alone() {
-                self.give_up_peerless()
-            } else {
-                self.give_up_hopeless(now, false)
-            };
+            if self.config.goal.is_alone() {
+                return self.give_up_peerless();
+            }
+            return self.give_up_hopeless(now, false);
         };
         match want {
             FetchWant::Reuse { owner, content } => {
@@ -407,16 +406,17 @@ impl Engine {
     }
 
     fn advance_transfer(&mut self, ticket: u64, advance: Advance) {
-        if let Some(name) = self.fetch.transfer(ticket).and_then(Transfer::begin_to_show) {
-            self.show_interest(name, true);
-        }
-        self.effects.push_back(match advance {
+        let order = match advance {
             Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
             Advance::Open { content, manifest } => {
+                // While the file is opened, the others say what they have.
+                let name = self.fetch.transfer(ticket).map(|transfer| transfer.name());
+                name.into_iter().for_each(|name| self.show_interest(name, true));
                 Effect::Folder(FolderOrder::StageOpen { ticket, content, manifest })
             }
             Advance::Finish => Effect::Folder(FolderOrder::StageFinish { ticket }),
-        });
+        };
+        self.effects.push_back(order);
     }
 
     fn set_ledger(&mut self, state: LedgerState) {

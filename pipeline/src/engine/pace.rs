@@ -1,11 +1,11 @@
 //! How fast one session delivers what it is asked for, and when it is left alone.
 //!
-//! Measured on what arrives: the time from an ask to its first piece, and bytes over the time in which something was
-//! asked for. Both are moving averages. From them follows how much may be asked for at a time, when the next chunk
+//! Measured on what arrives: the time from an ask to its first piece, and bytes over the time from there on in which
+//! something was asked for. Both are moving averages. From them follows how much may be asked for at a time, when the next chunk
 //! would be here, and when silence means that nothing comes. A source that was left is tried again after a pause that
 //! doubles each time; whatever comes from it, even late, ends the pause.
 
-use dunlin_core::limits::{FETCH_BYTES_IN_FLIGHT, SOURCE_WINDOW_FIRST, SOURCE_WINDOW_MIN};
+use dunlin_core::limits::{FETCH_BYTES_IN_FLIGHT, SOURCE_WINDOW_FIRST, SOURCE_WINDOW_MIN, WRONG_PIECES_MAX};
 use std::time::{Duration, Instant};
 
 /// So much is asked for ahead, beyond two round trips.
@@ -24,8 +24,6 @@ const MISSES_COUNTED: u32 = 100;
 /// The first pause of a source that was left; doubles up to [`REST_MAX`].
 const REST_MIN: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(64);
-/// Whoever sends so many wrong pieces is left alone for longest.
-const WRONG_MAX: u32 = 3;
 
 /// See the module's doc.
 #[derive(Clone, Default, Debug)]
@@ -36,11 +34,10 @@ pub struct Pace {
     rate: Option<u64>,
     /// From an ask to its first piece.
     lag: Option<Duration>,
-    /// What came since the last sample of the rate, and in which time; time in which it had nothing to do is not
-    /// counted.
-    sample: (Duration, u64),
-    /// Up to when that time is counted, while something is asked for.
-    counted_to: Option<Instant>,
+    /// While something is asked for: up to when what came was counted. Before the first piece: when it was asked.
+    counted: Option<Instant>,
+    /// What came since the last sample of the rate, and in which time.
+    sample: (u64, Duration),
     /// The first ask after a rest that is not answered yet.
     first_ask: Option<Instant>,
     /// The last sign of it, or the ask after which there should be one.
@@ -58,7 +55,7 @@ impl Pace {
     /// It is asked for so many bytes, in parts of at most `largest`.
     pub fn handle_asked(&mut self, now: Instant, bytes: u64, largest: u64) {
         if self.wanted == 0 {
-            (self.counted_to, self.first_ask, self.last) = (Some(now), Some(now), Some(now));
+            (self.counted, self.first_ask, self.last) = (Some(now), Some(now), Some(now));
             self.largest = 0;
         }
         self.wanted += bytes;
@@ -67,24 +64,25 @@ impl Pace {
 
     /// A part of so many bytes came.
     pub fn handle_came(&mut self, now: Instant, bytes: u64) {
-        self.count(now, bytes);
-        self.forget(bytes);
         self.last = Some(now);
         (self.rest_until, self.misses) = (None, 0);
+        let counted = self.counted.replace(now).unwrap_or(now);
+        self.forget(bytes);
         if let Some(asked) = self.first_ask.take() {
             let lag = now.saturating_duration_since(asked);
             self.lag = Some(self.lag.map_or(lag, |old| (old * 3 + lag) / 4));
             self.rests /= 2;
+            // The time up to the first piece says little of the rate, unless nothing follows and it was large.
+            if self.wanted > 0 || bytes < SOURCE_WINDOW_MIN {
+                return;
+            }
         }
-    }
-
-    fn count(&mut self, now: Instant, bytes: u64) {
-        let Some(since) = self.counted_to.replace(now) else { return };
-        let (time, sum) = (self.sample.0 + now.saturating_duration_since(since), self.sample.1 + bytes);
-        self.sample = (time, sum);
+        self.sample.0 += bytes;
+        self.sample.1 += now.saturating_duration_since(counted);
         let least = if self.rate.is_some() { SAMPLE } else { SAMPLE_FIRST };
-        if time >= least {
-            let rate = (u128::from(sum) * 1_000_000 / time.as_micros().max(1)) as u64;
+        let (sum, elapsed) = self.sample;
+        if elapsed >= least {
+            let rate = (u128::from(sum) * 1_000_000 / elapsed.as_micros().max(1)) as u64;
             self.rate = Some(self.rate.map_or(rate, |old| (old * 3 + rate) / 4));
             self.sample = Default::default();
         }
@@ -102,7 +100,7 @@ impl Pace {
     pub fn forget(&mut self, bytes: u64) {
         self.wanted = self.wanted.saturating_sub(bytes);
         if self.wanted == 0 {
-            self.counted_to = None;
+            self.counted = None;
         }
     }
 
@@ -122,7 +120,7 @@ impl Pace {
     /// It sent a part that is not what it should be.
     pub fn handle_wrong(&mut self, now: Instant) {
         self.wrong += 1;
-        if self.wrong >= WRONG_MAX {
+        if self.wrong >= WRONG_PIECES_MAX {
             self.wrong = 0;
             self.rest_until = Some(now + REST_MAX);
         }
@@ -135,7 +133,7 @@ impl Pace {
         self.rest_until = Some(now + pause);
         // What it was before says nothing about what it is now.
         (self.wanted, self.rate, self.sample) = (0, None, Default::default());
-        (self.counted_to, self.first_ask, self.last) = (None, None, None);
+        (self.counted, self.first_ask, self.last) = (None, None, None);
     }
 
     /// True while it is left alone.
@@ -216,11 +214,28 @@ mod tests {
         let rows = [(4 << 20, 3 << 20, 9 << 20), (200 << 20, 16 << 20, 16 << 20), (64 << 10, 0, 1 << 20)];
         let mut at = now;
         for (rate, least, most) in rows {
-            at = deliver(&mut pace, at, 40, rate);
+            at = deliver(&mut pace, at, 400, rate);
             assert!((least..=most).contains(&pace.room()), "{rate} bytes/s: a window of {}", pace.room());
         }
         pace.handle_asked(at, CHUNK, CHUNK);
         assert!(pace.room() < SOURCE_WINDOW_FIRST);
+    }
+
+    #[test]
+    fn the_way_of_the_first_piece_does_not_count_for_the_rate() {
+        let mut now = Instant::now();
+        let mut pace = Pace::default();
+        for _ in 0..50 {
+            pace.handle_asked(now, 4 * CHUNK, CHUNK);
+            now += Duration::from_millis(300);
+            for _ in 0..4 {
+                pace.handle_came(now, CHUNK);
+                now += time_of(CHUNK, 2 << 20);
+            }
+        }
+        let lag_and_one = Duration::from_millis(300) + time_of(CHUNK, 2 << 20);
+        let expected = pace.expected(CHUNK);
+        assert!(expected.abs_diff(lag_and_one) < Duration::from_millis(20), "{expected:?}");
     }
 
     #[test]

@@ -149,8 +149,14 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(&conn) {
             session.pace.forgive();
         }
+        let mut is_fetched = false;
         for transfer in self.fetch.transfers_of((have.node, have.version)) {
             transfer.handle_have(conn, have.whole, &have.runs);
+            is_fetched = true;
+        }
+        // It may have been given up for want of somebody who has it.
+        if !is_fetched && self.ledger.dirty > 0 {
+            self.remote.hope();
         }
     }
 

@@ -88,8 +88,6 @@ pub struct Transfer {
     fresh: Chunks,
     /// Since when nobody could be asked.
     idle_since: Option<Instant>,
-    /// The others know that it began.
-    is_shown: bool,
 }
 
 impl Transfer {
@@ -105,7 +103,6 @@ impl Transfer {
             opening: 0,
             fresh: Chunks::default(),
             idle_since: None,
-            is_shown: false,
         }
     }
 
@@ -117,12 +114,6 @@ impl Transfer {
     /// What names its content on the wire.
     pub fn name(&self) -> (NodeId, VersionId) {
         (self.waiting.node, self.waiting.version)
-    }
-
-    /// What names its content, the first time: then the others are told that it began.
-    pub fn begin_to_show(&mut self) -> Option<(NodeId, VersionId)> {
-        let was_shown = std::mem::replace(&mut self.is_shown, true);
-        (!was_shown).then(|| self.name())
     }
 
     /// True if it cannot go on without a peer.

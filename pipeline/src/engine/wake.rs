@@ -20,10 +20,10 @@ pub enum Wake {
     Look,
     /// Look again at what was missing.
     Doubt,
-    /// Deletions of others may have been quiet for long enough.
-    Guard,
     /// Look who is silent of those who were asked for contents.
     Pieces,
+    /// Deletions of others may have been quiet for long enough.
+    Guard,
     /// Look at the folder's root.
     Root,
     /// Go on with the background scanner's pass, or begin one.

@@ -148,7 +148,8 @@ fn read_whole_file(
 
 /// Appends a chunk of a content that is still being fetched; false if it is not there yet.
 fn read_staged(folder: &Folder, content: &Content, offset: u64, chunk: &Chunk, out: &mut Vec<u8>) -> bool {
-    read_verified(folder.stage(), stage_name(&content.hash).as_bytes(), offset, chunk, out)
+    let name = stage_name(&content.hash);
+    read_verified(folder.stage(), name.as_bytes(), offset, chunk, out)
 }
 
 /// Appends a chunk of a content that was displaced; false if it is not there.
