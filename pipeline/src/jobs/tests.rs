@@ -346,7 +346,14 @@ impl Device {
         let Seen::Changed { stat, .. } = &seen else { panic!("only a change is read here") };
         let mut digester = Digester::new(Strategy::Single);
         digester.push(bytes);
-        let cut = Cut { stat: *stat, digest: digester.finish(), racy: false, is_text: false, look: None };
+        let cut = Cut {
+            stat: *stat,
+            digest: digester.finish(),
+            racy: false,
+            is_fresh: false,
+            is_text: false,
+            look: None,
+        };
         record(
             &self.store,
             &self.identity,
