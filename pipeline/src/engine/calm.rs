@@ -41,6 +41,9 @@ impl Engine {
             return;
         }
         let status = self.own_status();
+        if status.in_sync {
+            self.guard.handle_in_line();
+        }
         if self.config.goal.is_alone() {
             return self.check_recorded(now, &status);
         }

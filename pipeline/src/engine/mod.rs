@@ -142,7 +142,7 @@ pub struct Engine {
 impl Engine {
     /// Begins with the ledger as it was opened; orders the recovery of the folder.
     pub fn new(config: Config, ledger: LedgerState, now: Instant) -> Self {
-        let guard = Guard::new(config.hold, ledger.held.clone(), now);
+        let guard = Guard::new(config.hold, ledger.held.clone(), ledger.on_disk, now);
         let mut engine = Self {
             config,
             ledger: LedgerState::default(),
