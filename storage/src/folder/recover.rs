@@ -146,13 +146,18 @@ fn recover_step(
         return Ok(None);
     };
     let row = edit.view().disk_row(&spot)?;
+    if let Some(after) = &step.after
+        && since.has_run_on
+        && is_elsewise(folder, &path, step, found)
+    {
+        if since.was_placed {
+            note_placed(&mut edit, &spot, row, step, after)?;
+        }
+        edit.commit()?;
+        return Ok(None);
+    }
     let mut lost_dir = None;
     match (&step.after, found) {
-        (Some(after), found) if since.has_run_on && is_elsewise(folder, &path, step, found) => {
-            if since.was_placed {
-                note_placed(&mut edit, &spot, row, step, after)?;
-            }
-        }
         (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, step, stat) {
             Ok(true) => note_found(&mut edit, &spot, step, after, stat, now)?,
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
