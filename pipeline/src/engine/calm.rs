@@ -19,6 +19,7 @@ impl Engine {
         let is_quiet = self.local.first_scan_done()
             && !self.local.is_wanted()
             && !self.local.has_put_off()
+            && !self.quiet.holds_back()
             && !self.doubts.is_waiting()
             && !self.guard.is_waiting()
             && self.remote.is_idle()

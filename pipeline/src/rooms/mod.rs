@@ -135,24 +135,8 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         },
         done: wiring.done.to.clone(),
     };
-<<<<<<< HEAD
-    let hands = folder::Hands {
-        hand: FolderHand {
-            folder: folder.clone(),
-            store: store.clone(),
-            stages: stages.clone(),
-            lookout,
-            in_force,
-        },
-        seen: wiring.seen.to,
-        done: wiring.done.to.clone(),
-    };
-    let digest =
-        Digest::new(DigestHand { folder, store, stages }, wiring.done.to).map_err(StartError::Thread)?;
-=======
-    let (hand, digest) = readers(folder, store, lookout, &wiring.done.to)?;
+    let (hand, digest) = readers(folder, store, lookout, in_force, &wiring.done.to)?;
     let hands = folder::Hands { hand, seen: wiring.seen.to, done: wiring.done.to };
->>>>>>> main
     let config = Config {
         identity: setup.identity,
         label: setup.label,
@@ -210,6 +194,7 @@ fn readers(
     folder: Arc<Folder>,
     store: Arc<dyn Store>,
     lookout: Arc<dyn Lookout>,
+    in_force: Arc<InForce>,
     done: &Sender<Event>,
 ) -> Result<(FolderHand, Digest), StartError> {
     let stages: Stages = Arc::new(Mutex::new(BTreeMap::new()));
@@ -217,7 +202,7 @@ fn readers(
     let hand = DigestHand { folder: folder.clone(), store: store.clone(), stages: stages.clone() };
     let for_each = digest::threads(&pool);
     let digest = Digest::new(pool, hand, done.clone());
-    Ok((FolderHand { folder, store, stages, lookout, for_each }, digest))
+    Ok((FolderHand { folder, store, stages, lookout, in_force, for_each }, digest))
 }
 
 /// Only who goes on watches; on a file system whose changes may come from elsewhere nobody can.

@@ -47,7 +47,7 @@ fn gone(number: u64, in_all: u64) -> Observed {
 fn written(number: u64, before: Look, after: Look) -> Observed {
     let row = row(Some(before));
     let (stat, digest) = (row.stat, Digester::new(Strategy::choose(0, &[], None)).finish());
-    let cut = Cut { stat, digest, racy: false, is_text: false, look: Some(after) };
+    let cut = Cut { stat, digest, racy: false, is_fresh: false, is_text: false, look: Some(after) };
     let seen = Seen::Changed { path: path(number), row, stat, target: None };
     Observed { seen, cut: Some(cut), is_taken_back: false }
 }
