@@ -24,6 +24,7 @@ use dunlin_storage::folder::seen::{ScanReport, Seen};
 use dunlin_storage::folder::stage::Stage;
 use dunlin_storage::folder::survey::{Survey, survey};
 use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
