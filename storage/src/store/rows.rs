@@ -34,6 +34,10 @@ pub enum Meta {
     Scrub,
     /// What is held.
     Held,
+    /// The place of a chain from which on this ledger holds what its author has given up.
+    Astray,
+    /// Chains about whose forks this replica has given way once.
+    Settled,
 }
 
 impl Meta {
@@ -51,6 +55,8 @@ impl Meta {
             Meta::LooseBytes => b"loose bytes",
             Meta::Scrub => b"scrub",
             Meta::Held => b"held",
+            Meta::Astray => b"astray",
+            Meta::Settled => b"settled",
         }
     }
 }
