@@ -99,8 +99,7 @@ impl LedgerHand {
             }
             LedgerOrder::Invite { ticket, offer } => Some(self.invite(ticket, offer, wall_ms)?),
             LedgerOrder::Load { conn, known, budget } => {
-                let loaded = load(store, known, budget)?;
-                Some(Event::Loaded { conn, loaded })
+                Some(Event::Loaded { conn, loaded: load(store, known, budget)? })
             }
             LedgerOrder::AddMember { conn, peer, request, binding } => {
                 let result = add_member(store, &self.identity, &peer, &request, &binding, wall_ms)?;
@@ -123,10 +122,7 @@ impl LedgerHand {
                 let was_corrupt = accept(store, &path)?;
                 Some(Event::Accepted { ticket, path, was_corrupt })
             }
-            LedgerOrder::Rest => {
-                store.rest()?;
-                None
-            }
+            LedgerOrder::Rest => store.rest().map(|()| None)?,
             LedgerOrder::KeepPeer { peer, label, addr } => {
                 self.keep(|edit| keep_peer(edit, &peer, label, addr.to_string()))?
             }
