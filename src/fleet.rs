@@ -1,7 +1,7 @@
 //! The runs of `serve`: minds them all while they come and go, until it is asked to stop or the last one has failed.
 //!
-//! A folder that fails stops alone. What a run tells is shown; when it has ended, those who answer questions are told
-//! why.
+//! A folder that fails stops alone; one that fails since its disk is full goes on when there is room. What a run tells
+//! is shown; when it has ended, those who answer questions are told why.
 
 use crate::host::Host;
 use crate::replica::shown;
@@ -167,6 +167,9 @@ impl Fleet {
             _ => "it was stopped".to_owned(),
         };
         self.host.note_end(&root, &why);
+        if !self.is_stopping && self.supervisor.awaits_room(&root, &report.ended) {
+            return;
+        }
         if self.is_stopping || report.ended != Ended::Stopped {
             self.reports.push((name, report));
         }

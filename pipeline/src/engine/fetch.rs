@@ -127,18 +127,28 @@ impl Fetch {
         self.transfers.get_mut(&ticket)
     }
 
-    /// The next thing to do, given the sessions that can be asked (with the bytes each may be asked for).
-    pub fn poll(&mut self, sources: &[(ConnId, u64)]) -> Option<FetchWant> {
+    /// Content bytes that have been asked for and are not on the disk yet.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// The next thing to do, given the sessions that can be asked (with the bytes each may be asked for), and for how
+    /// many bytes the disk has room. Of these the last piece may be larger.
+    pub fn poll(&mut self, sources: &[(ConnId, u64)], room: u64) -> Option<FetchWant> {
         for (ticket, transfer) in &mut self.transfers {
             if let Some(advance) = transfer.poll_hand() {
                 return Some(FetchWant::Transfer { ticket: *ticket, advance });
             }
         }
+        if room == 0 {
+            return None;
+        }
         if let Some(reuse) = self.reuse() {
             return Some(reuse);
         }
         for (conn, budget) in sources {
-            let budget = (*budget).min(FETCH_BYTES_IN_FLIGHT.saturating_sub(self.in_flight)).min(WANT_BYTES);
+            let budget =
+                (*budget).min(room).min(FETCH_BYTES_IN_FLIGHT.saturating_sub(self.in_flight)).min(WANT_BYTES);
             if budget == 0 {
                 continue;
             }

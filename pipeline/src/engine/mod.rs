@@ -377,7 +377,10 @@ impl Engine {
             return false;
         }
         let sources = self.sources();
-        let Some(want) = self.fetch.poll(&sources) else {
+        let Some(want) = self.fetch.poll(&sources, self.root.left()) else {
+            if self.root.left() == 0 {
+                return false;
+            }
             if self.config.goal.is_alone() {
                 return self.give_up_peerless();
             }
@@ -389,9 +392,13 @@ impl Engine {
         };
         match want {
             FetchWant::Reuse { owner, content } => {
+                self.root.ask_for(content.size);
                 self.effects.push_back(Effect::Digest(DigestOrder::Reuse { owner, content }));
             }
-            FetchWant::Ask { conn, request, items, bytes } => self.send_want(conn, request, items, bytes),
+            FetchWant::Ask { conn, request, items, bytes } => {
+                self.root.ask_for(bytes);
+                self.send_want(conn, request, items, bytes);
+            }
             FetchWant::Transfer { ticket, advance } => self.effects.push_back(match advance {
                 Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
                 Advance::Open { content, manifest } => {
