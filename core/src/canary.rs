@@ -56,6 +56,8 @@ pub enum Bug {
     RotSigned = 60,
     /// What a peer asks for is sent without a look at its hash.
     RotServed = 61,
+    /// Who was asked for contents and gives none is waited for.
+    SilentKept = 70,
 }
 
 #[cfg(feature = "canary")]

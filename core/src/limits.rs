@@ -50,12 +50,12 @@ pub const MANIFEST_PART_BYTES_MAX: usize = 1024 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Entries' bytes in one `Entries` message.
 pub const ENTRIES_MESSAGE_BYTES: usize = 512 * 1024;
-/// Entries that can be asked for at once.
-pub const ENTRIES_WANTED_MAX: usize = 1024;
 /// Bytes of the words in a goodbye or a refusal; longer ones are cut.
 pub const TEXT_BYTES_MAX: usize = 256;
 /// Addresses in one invite.
 pub const INVITE_ADDRS_MAX: usize = 32;
+/// Runs of chunks in one word on what a device holds.
+pub const HAVE_RUNS_MAX: usize = 4096;
 /// Items in one request for contents.
 pub const WANT_ITEMS_MAX: usize = 1024;
 
@@ -89,6 +89,8 @@ pub const RESIDENT_ASKED_EVERY: u32 = 64;
 /// Vanished things that a scan can match with new places; beyond, a move is a deletion and a creation.
 /// About 200 bytes each.
 pub const SCAN_VANISHED_MAX: usize = 200_000;
+/// Directories that a scan's first walk spares the second; the others are listed twice. About 200 bytes each.
+pub const SCAN_UNCHANGED_MAX: usize = 50_000;
 /// Names compared by one piece of the background scanner's pass: a few milliseconds of stats.
 pub const SURVEY_NAMES: usize = 2048;
 /// Differences that such a pass keeps until its end; beyond, a whole scan follows. About 100 bytes each.
@@ -167,6 +169,18 @@ pub const FETCH_BYTES_IN_FLIGHT: u64 = 16 * 1024 * 1024;
 pub const WANT_BYTES: u64 = 4 * 1024 * 1024;
 /// Large files fetched at a time.
 pub const TRANSFERS_MAX: usize = 4;
+/// Contents in which one peer is interested at a time; the oldest gives way. A little over 100 bytes each.
+pub const INTERESTS_MAX: usize = 4 * TRANSFERS_MAX;
+/// Requests to one session that were given up and may still be answered; with so many it is asked for nothing.
+pub const REQUESTS_LEFT_MAX: usize = 64;
+/// Chunks that a peer sent wrong and is not asked for again; beyond, it is asked for nothing of that content.
+pub const WRONG_CHUNKS_MAX: usize = 1024;
+/// Whoever sends so many wrong pieces is asked for nothing for a minute.
+pub const WRONG_PIECES_MAX: u32 = 3;
+/// Content bytes asked from a source of unknown rate.
+pub const SOURCE_WINDOW_FIRST: u64 = 1024 * 1024;
+/// The least that is asked from a slow one.
+pub const SOURCE_WINDOW_MIN: u64 = 256 * 1024;
 /// Bulk bytes handed to the transport and not yet sent, for each session.
 pub const BULK_CREDIT: u64 = 8 * 1024 * 1024;
 /// Control bytes handed to the transport and not yet sent, for each session.
@@ -223,6 +237,10 @@ const _: () = assert!(DOUBTS_FEW < DOUBTS_MAX && LOOK_BYTES_MIN <= LOOK_BYTES);
 const _: () = assert!(HOLD_NOISE_MIN <= HOLD_NOISE && FREE_SHARE_OF_LOSSES < HOLD_SHARE);
 const _: () = assert!(APPLY_BATCH <= STEPS_IN_FLIGHT && PLAN_BATCH <= STEPS_IN_FLIGHT);
 const _: () = assert!(WANT_BYTES <= FETCH_BYTES_IN_FLIGHT && CHUNK_BYTES_MAX as u64 <= WANT_BYTES);
+const _: () =
+    assert!(SOURCE_WINDOW_MIN <= SOURCE_WINDOW_FIRST && SOURCE_WINDOW_FIRST <= FETCH_BYTES_IN_FLIGHT);
+// A run is at most 11 bytes; what stands before the runs is less than 1 KiB.
+const _: () = assert!(HAVE_RUNS_MAX * 11 + 1024 <= MESSAGE_BYTES_MAX);
 const _: () = assert!(RECORD_BATCH <= ENTRY_EVENTS_MAX && RECORD_BATCH <= SEEN_QUEUE_MAX);
 const _: () = assert!(SINGLE_CHUNK_MAX as usize <= CHUNK_BYTES_MAX);
 const _: () = assert!(CDC_MIN < CDC_AVG && CDC_AVG < CDC_MAX && CDC_MAX <= CHUNK_BYTES_MAX);

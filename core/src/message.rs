@@ -9,10 +9,10 @@ mod field;
 #[cfg(test)]
 mod tests;
 
-use crate::id::{ChainId, EntryId, FolderId, NodeId, PeerId, VersionId};
+use crate::id::{ChainId, FolderId, NodeId, PeerId, VersionId};
 use crate::ledger::entry::SignedEntry;
 use crate::ledger::frontier::Frontier;
-use crate::limits::{ENTRIES_MESSAGE_BYTES, ENTRIES_WANTED_MAX, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{ENTRIES_MESSAGE_BYTES, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use std::convert::Infallible;
 use thiserror::Error;
@@ -88,17 +88,6 @@ impl std::fmt::Debug for Welcome {
     }
 }
 
-/// The issuer's other answer: no.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct Refused {
-    /// A number for programs.
-    #[n(0)]
-    pub code: u32,
-    /// Words for people, at most [`crate::limits::TEXT_BYTES_MAX`].
-    #[cbor(n(1), encode_with = "field::write_text", decode_with = "field::text")]
-    pub text: String,
-}
-
 /// The last word.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Goodbye {
@@ -160,6 +149,49 @@ pub enum Part {
     },
 }
 
+/// The speaker fetches a content and wants to hear which chunks of it the other holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Interested {
+    /// The node.
+    #[n(0)]
+    pub node: NodeId,
+    /// The version of its content.
+    #[n(1)]
+    pub version: VersionId,
+    /// False: it has heard enough.
+    #[n(2)]
+    pub on: bool,
+}
+
+/// Chunks that the speaker holds, verified, of a content in which the other is interested: these, and what it said
+/// before.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Have {
+    /// The node.
+    #[n(0)]
+    pub node: NodeId,
+    /// The version of its content.
+    #[n(1)]
+    pub version: VersionId,
+    /// It holds all of it.
+    #[n(2)]
+    pub whole: bool,
+    /// Runs of chunks, at most [`crate::limits::HAVE_RUNS_MAX`].
+    #[cbor(n(3), decode_with = "field::runs")]
+    pub runs: Vec<Run>,
+}
+
+/// Neighbouring chunks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Run {
+    /// The first.
+    #[n(0)]
+    pub first: u32,
+    /// How many, at least one.
+    #[n(1)]
+    pub count: u32,
+}
+
 /// The speaker's own state, for runs that end when all is in sync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Status {
@@ -184,27 +216,24 @@ pub enum Message {
     Hello(Hello),
     /// See [`Welcome`].
     Welcome(Welcome),
-    /// See [`Refused`].
-    Refused(Refused),
     /// How far the speaker is.
     Frontier(Frontier),
     /// Entries, in causal order; at most [`ENTRIES_MESSAGE_BYTES`] and one entry more.
     Entries(Vec<SignedEntry>),
-    /// Entries that the speaker lacks though others build on them; at most [`ENTRIES_WANTED_MAX`].
-    EntriesWanted(Vec<EntryId>),
     /// See [`Want`].
     Want(Want),
-    /// What of this request is not sent yet is not wanted any more.
+    /// What of this request is not sent yet is not wanted any more. Answered by a `RequestDone` behind the last
+    /// piece that was under way.
     Cancel {
         /// The asker's number.
         request: u64,
     },
     /// See [`Status`].
     Status(Status),
-    /// Are you there?
-    Ping,
-    /// Yes.
-    Pong,
+    /// See [`Interested`].
+    Interested(Interested),
+    /// See [`Have`].
+    Have(Have),
     /// See [`Goodbye`].
     Goodbye(Goodbye),
     /// A kind of a later version; to be skipped. Its body is not kept.
@@ -240,11 +269,9 @@ impl Message {
             4 => Message::Want(d.decode()?),
             5 => Message::Status(d.decode()?),
             6 => Message::Goodbye(d.decode()?),
-            7 => Message::Refused(d.decode()?),
-            8 => Message::EntriesWanted(field::list(&mut d, ENTRIES_WANTED_MAX, |d| d.decode())?),
             9 => Message::Cancel { request: d.u64()? },
-            10 => d.null().map(|()| Message::Ping)?,
-            11 => d.null().map(|()| Message::Pong)?,
+            12 => Message::Interested(d.decode()?),
+            13 => Message::Have(d.decode()?),
             // Its body is of no known shape, so neither is its end.
             kind => return Ok(Message::Unknown { kind }),
         };
@@ -264,11 +291,9 @@ impl Message {
             Message::Want(want) => e.u32(4)?.encode(want)?,
             Message::Status(status) => e.u32(5)?.encode(status)?,
             Message::Goodbye(bye) => e.u32(6)?.encode(bye)?,
-            Message::Refused(refused) => e.u32(7)?.encode(refused)?,
-            Message::EntriesWanted(ids) => e.u32(8)?.encode(ids)?,
             Message::Cancel { request } => e.u32(9)?.u64(*request)?,
-            Message::Ping => e.u32(10)?.null()?,
-            Message::Pong => e.u32(11)?.null()?,
+            Message::Interested(interested) => e.u32(12)?.encode(interested)?,
+            Message::Have(have) => e.u32(13)?.encode(have)?,
             Message::Unknown { kind } => e.u32(*kind)?.null()?,
         };
         Ok(())

@@ -5,7 +5,7 @@
 //!
 //! 0 raw          payload: `size` bytes
 //! 1 lz4          payload: fewer than `size` bytes
-//! 2 unavailable  chunk: the reason; size 0; no payload
+//! 2 unavailable  size: the reason; no payload
 //! 3 done         item, chunk and size 0; no payload
 //! ```
 
@@ -31,23 +31,25 @@ pub enum Bulk {
         /// The payload is compressed.
         lz4: bool,
     },
-    /// The rest of an item cannot be given.
+    /// A part that was asked for cannot be given.
     Unavailable {
         /// The asker's number.
         request: u64,
         /// The item in it.
         item: u32,
+        /// The chunk's index; 0 for parts of a manifest.
+        chunk: u32,
         /// Why.
         reason: Unavailable,
     },
-    /// Every item was answered.
+    /// Nothing more comes of a request that was cancelled.
     RequestDone {
         /// The asker's number.
         request: u64,
     },
 }
 
-/// Why an item cannot be given.
+/// Why a part cannot be given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unavailable {
     /// This device does not have it.
@@ -84,7 +86,7 @@ impl Bulk {
     pub fn encode(&self) -> [u8; BULK_HEAD] {
         let (kind, request, item, chunk, size) = match *self {
             Bulk::Piece { request, item, chunk, size, lz4 } => (u8::from(lz4), request, item, chunk, size),
-            Bulk::Unavailable { request, item, reason } => (2, request, item, reason.to_code(), 0),
+            Bulk::Unavailable { request, item, chunk, reason } => (2, request, item, chunk, reason.to_code()),
             Bulk::RequestDone { request } => (3, request, 0, 0, 0),
         };
         let mut head = [0; BULK_HEAD];
@@ -103,7 +105,7 @@ impl Bulk {
         let request = u64::from(word(1)) | u64::from(word(5)) << 32;
         let (item, chunk, size) = (word(9), word(13), word(17));
         let payload = &frame[BULK_HEAD..];
-        if size as usize > CHUNK_BYTES_MAX || payload.len() > CHUNK_BYTES_MAX {
+        if (size as usize > CHUNK_BYTES_MAX && head[0] != 2) || payload.len() > CHUNK_BYTES_MAX {
             return Err(BulkError::TooLong);
         }
         let (bulk, is_sound) = match head[0] {
@@ -114,8 +116,8 @@ impl Bulk {
                 (Bulk::Piece { request, item, chunk, size, lz4 }, fits)
             }
             2 => {
-                let reason = Unavailable::from_code(chunk);
-                (Bulk::Unavailable { request, item, reason }, size == 0 && payload.is_empty())
+                let reason = Unavailable::from_code(size);
+                (Bulk::Unavailable { request, item, chunk, reason }, payload.is_empty())
             }
             3 => {
                 let is_empty = (item, chunk, size) == (0, 0, 0) && payload.is_empty();

@@ -1,8 +1,8 @@
 //! The parts of messages that have a bound of their own, checked before they are allocated.
 
-use super::{Part, WantItem};
+use super::{Part, Run, WantItem};
 use crate::ledger::entry::SignedEntry;
-use crate::limits::{LABEL_BYTES_MAX, MANIFEST_CHUNKS_MAX, TEXT_BYTES_MAX, WANT_ITEMS_MAX};
+use crate::limits::{HAVE_RUNS_MAX, LABEL_BYTES_MAX, MANIFEST_CHUNKS_MAX, TEXT_BYTES_MAX, WANT_ITEMS_MAX};
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder, encode};
 
@@ -40,6 +40,18 @@ pub(super) fn write_text<C, W: encode::Write>(
 /// Items of a request.
 pub(super) fn items<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<WantItem>, Error> {
     list(d, WANT_ITEMS_MAX, |d| d.decode_with(ctx))
+}
+
+/// Runs of chunks within the largest manifest, each behind the one before it.
+pub(super) fn runs<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Run>, Error> {
+    let mut last = 0;
+    list(d, HAVE_RUNS_MAX, |d| {
+        let run: Run = d.decode_with(ctx)?;
+        let end = u64::from(run.first) + u64::from(run.count);
+        let is_legal = run.count > 0 && u64::from(run.first) >= last && end <= MANIFEST_CHUNKS_MAX as u64;
+        last = end;
+        if is_legal { Ok(run) } else { Err(Error::message("no runs of chunks of any manifest")) }
+    })
 }
 
 /// A part of a content, within the largest manifest.

@@ -176,6 +176,8 @@ pub enum Event {
     Served {
         /// For whom.
         conn: ConnId,
+        /// Its request.
+        request: u64,
         /// Bulk frames, complete.
         frames: Vec<Bytes>,
         /// Content bytes in them.

@@ -1,18 +1,26 @@
 //! Getting contents: small ones many to a request, large ones chunk by chunk into a staged file.
 //!
-//! Knows what was asked from whom, and keeps the bytes that are under way below one bound. It asks,
-//! the engine sends; every piece is verified by a hand before it counts.
+//! Knows what was asked from whom, and keeps the bytes that are under way below one bound. The next ask goes where it
+//! is expected to be answered first. It asks, the engine sends; every piece is verified by a hand before it counts.
 
 use super::event::FoundManifest;
 use super::transfer::{Advance, Transfer};
 use dunlin_core::content::Content;
 use dunlin_core::id::{ContentHash, NodeId, VersionId};
-use dunlin_core::limits::{FETCH_BYTES_IN_FLIGHT, TRANSFERS_MAX, WANT_BYTES, WANT_ITEMS_MAX};
+use dunlin_core::limits::{
+    FETCH_BYTES_IN_FLIGHT, REQUESTS_LEFT_MAX, SOURCE_WINDOW_FIRST, TRANSFERS_MAX, WANT_BYTES, WANT_ITEMS_MAX,
+};
 use dunlin_core::message::{Part, WantItem};
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::Step;
 use dunlin_transport::ConnId;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Whoever is expected to take no longer than this, or than a few times what the fastest takes, is asked, too.
+const EXPECTED_MAX: Duration = Duration::from_secs(2);
+const EXPECTED_TIMES: u32 = 4;
 
 /// A step that waits for its content.
 pub struct Waiting {
@@ -28,8 +36,8 @@ pub struct Waiting {
     pub content: Content,
     /// Its one chunk may be on this disk.
     pub is_here: bool,
-    /// Sessions that do not have it.
-    pub tried: BTreeSet<u64>,
+    /// Sessions that do not have it, if it is small.
+    pub tried: BTreeSet<ConnId>,
 }
 
 /// What one asked-for part must be, and for whom.
@@ -70,6 +78,8 @@ pub enum FetchWant {
         items: Vec<WantItem>,
         /// Content bytes that it stands for.
         bytes: u64,
+        /// Bytes of the largest part.
+        largest: u64,
     },
     /// Read a small content from this disk.
     Reuse {
@@ -87,8 +97,34 @@ pub enum FetchWant {
     },
 }
 
+/// A session that can be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// Which.
+    pub conn: ConnId,
+    /// Bytes that it can be asked for now.
+    pub room: u64,
+    /// When another chunk would be here.
+    pub expected: Duration,
+    /// Its rate was measured.
+    pub is_known: bool,
+    /// It is left alone for a while.
+    pub is_resting: bool,
+}
+
+/// An asked-for part that came, or will not come.
+pub struct Taken {
+    /// What it must be.
+    pub expected: Expected,
+    /// Its request was given up; it had been made then.
+    pub late: Option<Instant>,
+}
+
 struct Request {
     conn: ConnId,
+    made: Instant,
+    /// It was given up; what it asked for is not waited for any more.
+    is_left: bool,
     /// For each item its expected parts, by chunk number.
     items: Vec<BTreeMap<u32, Expected>>,
 }
@@ -103,8 +139,11 @@ pub struct Fetch {
     transfers: BTreeMap<u64, Transfer>,
     requests: BTreeMap<u64, Request>,
     /// Contents whose staged file is in use: by a transfer, or until its step is applied. Staged files are
-    /// named by content, so that two of one content would write to, and take away, the same file.
-    staged: BTreeSet<ContentHash>,
+    /// named by content, so that two of one content would write to, and take away, the same file. With what names
+    /// them on the wire.
+    staged: BTreeMap<ContentHash, (NodeId, VersionId)>,
+    /// Differs from device to device.
+    seed: u32,
     next_owner: u64,
     next_request: u64,
     /// Content bytes asked for, or received and not yet placed or staged.
@@ -127,36 +166,52 @@ impl Fetch {
         self.transfers.get_mut(&ticket)
     }
 
+    /// Has large contents come in another order than on other devices.
+    pub fn set_seed(&mut self, seed: u32) {
+        self.seed = seed;
+    }
+
     /// Content bytes that have been asked for and are not on the disk yet.
     pub fn in_flight(&self) -> u64 {
         self.in_flight
     }
 
-    /// The next thing to do, given the sessions that can be asked (with the bytes each may be asked for), and for how
-    /// many bytes the disk has room. Of these the last piece may be larger.
-    pub fn poll(&mut self, sources: &[(ConnId, u64)], room: u64) -> Option<FetchWant> {
+    /// The next thing to do, given the sessions that can be asked, and for how many bytes the disk has room. Of these
+    /// the last piece may be larger.
+    pub fn poll(&mut self, now: Instant, sources: &[Candidate], disk: u64) -> Option<FetchWant> {
         for (ticket, transfer) in &mut self.transfers {
             if let Some(advance) = transfer.poll_hand() {
                 return Some(FetchWant::Transfer { ticket: *ticket, advance });
             }
         }
-        if room == 0 {
+        if disk == 0 {
             return None;
         }
         if let Some(reuse) = self.reuse() {
             return Some(reuse);
         }
-        for (conn, budget) in sources {
-            let budget =
-                (*budget).min(room).min(FETCH_BYTES_IN_FLIGHT.saturating_sub(self.in_flight)).min(WANT_BYTES);
-            if budget == 0 {
-                continue;
-            }
-            if let Some(want) = self.ask(*conn, budget) {
+        for source in worthwhile(sources) {
+            if let Some(want) = self.ask_one(now, source, sources.len(), disk) {
                 return Some(want);
             }
         }
-        self.admit_transfer()
+        let admitted = self.admit_transfer();
+        if admitted.is_some() || self.in_flight > 0 {
+            return admitted;
+        }
+        // Where nobody else has it, those who are slow or were silent are better than nobody.
+        sources.iter().find_map(|source| self.ask_one(now, source, sources.len()))
+    }
+
+    fn ask_one(&mut self, now: Instant, source: &Candidate, sources: usize, disk: u64) -> Option<FetchWant> {
+        let left = self.requests.values().filter(|r| r.is_left && r.conn == source.conn).count();
+        let room = source.room.min(disk).min(FETCH_BYTES_IN_FLIGHT.saturating_sub(self.in_flight));
+        if room == 0 || left >= REQUESTS_LEFT_MAX {
+            return None;
+        }
+        // Of several each gets a little at a time, so that the next little goes to whoever is first by then.
+        let most = if sources > 1 { SOURCE_WINDOW_FIRST } else { WANT_BYTES };
+        self.ask(now, source.conn, room.min(most))
     }
 
     fn reuse(&mut self) -> Option<FetchWant> {
@@ -179,28 +234,47 @@ impl Fetch {
         }
     }
 
-    /// The staged file of this content is in use no more.
-    pub fn unstage(&mut self, hash: &ContentHash) {
-        self.staged.remove(hash);
+    /// The staged file of this content is in use no more; gives what names the content on the wire.
+    pub fn unstage(&mut self, hash: &ContentHash) -> Option<(NodeId, VersionId)> {
+        self.staged.remove(hash)
     }
 
-    /// Starts the next large content if there is a place for it.
+    /// Starts the next large content if there is a place for it: the smallest first, and of two of like size the
+    /// newer.
     fn admit_transfer(&mut self) -> Option<FetchWant> {
         if self.transfers.len() >= TRANSFERS_MAX {
             return None;
         }
-        let may_start = |w: &Waiting| w.content.manifest.is_some() && !self.staged.contains(&w.content.hash);
-        let at = self.queue.iter().position(may_start)?;
+        let may_start =
+            |w: &Waiting| w.content.manifest.is_some() && !self.staged.contains_key(&w.content.hash);
+        let rank = |w: &Waiting| {
+            let mtime = w.step.row.as_ref().map(|row| (row.meta.mtime.secs, row.meta.mtime.nanos));
+            (w.content.size.max(1).ilog2(), Reverse(mtime))
+        };
+        let waiting = self.queue.iter().enumerate().filter(|(_, w)| may_start(w));
+        let at = waiting.min_by_key(|(at, w)| (rank(w), *at)).map(|(at, _)| at)?;
         let waiting = self.queue.remove(at)?;
-        self.staged.insert(waiting.content.hash);
+        self.staged.insert(waiting.content.hash, (waiting.node, waiting.version));
         let ticket = self.new_owner();
-        let mut transfer = Transfer::new(waiting);
+        let hash = waiting.content.hash.0;
+        let salt = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
+        let mut transfer = Transfer::new(waiting, self.seed.wrapping_add(salt));
         let advance = transfer.poll_hand();
         self.transfers.insert(ticket, transfer);
         advance.map(|advance| FetchWant::Transfer { ticket, advance })
     }
 
-    fn ask(&mut self, conn: ConnId, budget: u64) -> Option<FetchWant> {
+    /// The transfers of the content that is named so.
+    pub fn transfers_of(&mut self, name: (NodeId, VersionId)) -> impl Iterator<Item = &mut Transfer> {
+        self.transfers.values_mut().filter(move |transfer| transfer.name() == name)
+    }
+
+    /// All transfers.
+    pub fn transfers(&mut self) -> impl Iterator<Item = &mut Transfer> {
+        self.transfers.values_mut()
+    }
+
+    fn ask(&mut self, made: Instant, conn: ConnId, budget: u64) -> Option<FetchWant> {
         let mut items = Vec::new();
         let mut expected = Vec::new();
         let mut bytes = 0;
@@ -212,8 +286,10 @@ impl Fetch {
         let request = self.next_request;
         self.next_request += 1;
         self.in_flight += bytes;
-        self.requests.insert(request, Request { conn, items: expected });
-        Some(FetchWant::Ask { conn, request, items, bytes })
+        let sizes = expected.iter().flat_map(BTreeMap::values).map(|part| u64::from(part.size));
+        let largest = sizes.max().unwrap_or(0);
+        self.requests.insert(request, Request { conn, made, is_left: false, items: expected });
+        Some(FetchWant::Ask { conn, request, items, bytes, largest })
     }
 
     fn ask_for_small(
@@ -227,7 +303,7 @@ impl Fetch {
         let mut at = 0;
         while at < self.queue.len() && items.len() < WANT_ITEMS_MAX && *bytes < budget {
             let waiting = &self.queue[at];
-            let asked_in_vain = waiting.tried.contains(&conn.0);
+            let asked_in_vain = waiting.tried.contains(&conn);
             if waiting.content.manifest.is_some() || asked_in_vain {
                 at += 1;
                 continue;
@@ -267,32 +343,74 @@ impl Fetch {
     }
 
     /// What the piece (request, item, chunk) of this session must be; `None` if nobody asked for it.
-    /// Its bytes go on counting as under way until [`Fetch::release`].
-    pub fn take_expected(&mut self, conn: ConnId, request: u64, item: u32, chunk: u32) -> Option<Expected> {
+    /// Its bytes go on counting as under way until [`Fetch::release`], unless it is late: then they do not count.
+    pub fn take_expected(&mut self, conn: ConnId, request: u64, item: u32, chunk: u32) -> Option<Taken> {
         let asked = self.requests.get_mut(&request).filter(|r| r.conn == conn)?;
         let parts = asked.items.get_mut(item as usize)?;
         let expected = parts.remove(&chunk)?;
+        let late = asked.is_left.then_some(asked.made);
         if asked.items.iter().all(BTreeMap::is_empty) {
             self.requests.remove(&request);
         }
-        Some(expected)
+        Some(Taken { expected, late })
     }
 
-    /// All that is still expected of an item (it is unavailable) or of a session (it is gone).
-    pub fn take_all_expected(&mut self, conn: ConnId, item: Option<(u64, u32)>) -> Vec<Expected> {
+    /// A session is gone: all that is still expected of it.
+    pub fn take_all_expected(&mut self, conn: ConnId) -> Vec<Expected> {
         let mut taken = Vec::new();
-        self.requests.retain(|number, request| {
-            if request.conn != conn {
-                return true;
+        self.requests.retain(|_, request| {
+            if request.conn == conn && !request.is_left {
+                taken.extend(request.items.iter_mut().flat_map(std::mem::take).map(|(_, part)| part));
             }
-            for (index, parts) in request.items.iter_mut().enumerate() {
-                if item.is_none_or(|i| i == (*number, index as u32)) {
-                    taken.extend(std::mem::take(parts).into_values());
-                }
-            }
-            !request.items.iter().all(BTreeMap::is_empty)
+            request.conn != conn
         });
+        self.transfers.values_mut().for_each(|transfer| transfer.forget(conn));
         taken
+    }
+
+    /// A session is not waited for any more: what it was asked for can be asked elsewhere. Gives its requests; what
+    /// comes for them is late.
+    pub fn leave(&mut self, conn: ConnId) -> Vec<u64> {
+        let (mut left, mut parts) = (Vec::new(), Vec::new());
+        for (number, request) in self.requests.iter_mut().filter(|(_, r)| r.conn == conn && !r.is_left) {
+            request.is_left = true;
+            left.push(*number);
+            parts.extend(request.items.iter().flat_map(BTreeMap::values).copied());
+        }
+        // In the order in which they were asked for, at the front again.
+        parts.into_iter().rev().for_each(|part| self.give_back(part, None));
+        left
+    }
+
+    /// Nothing more comes of a request that was given up.
+    pub fn handle_done(&mut self, conn: ConnId, request: u64) {
+        if self.requests.get(&request).is_some_and(|r| r.conn == conn && r.is_left) {
+            self.requests.remove(&request);
+        }
+    }
+
+    /// A piece of a request that was given up has come: true if it is wanted still. Then its bytes count again.
+    pub fn take_late(&mut self, expected: &Expected) -> bool {
+        let is_wanted = match expected.piece {
+            Piece::Small => self.take_back_small(expected),
+            Piece::Chunk(index) => self.begin_chunk(expected.owner, index),
+            Piece::Root | Piece::Segment(_) => false,
+        };
+        if is_wanted {
+            self.in_flight += u64::from(expected.size.max(1));
+        }
+        is_wanted
+    }
+
+    /// A chunk has come: true if it is not here already.
+    pub fn begin_chunk(&mut self, owner: u64, index: u32) -> bool {
+        self.transfers.get_mut(&owner).is_some_and(|transfer| transfer.begin_chunk(index))
+    }
+
+    fn take_back_small(&mut self, expected: &Expected) -> bool {
+        let is_it = |w: &Waiting| w.content.manifest.is_none() && w.content.hash == expected.hash;
+        let found = self.queue.iter().position(is_it).and_then(|at| self.queue.remove(at));
+        found.map(|waiting| self.small.insert(expected.owner, waiting)).is_some()
     }
 
     /// Bytes that were under way are placed, staged, or given up.
@@ -316,7 +434,7 @@ impl Fetch {
         self.release(u64::from(expected.size.max(1)));
         if expected.piece == Piece::Small {
             if let Some(mut waiting) = self.small.remove(&expected.owner) {
-                waiting.tried.extend(unavailable_at.map(|c| c.0));
+                waiting.tried.extend(unavailable_at);
                 self.queue.push_front(waiting);
             }
         } else if let Some(transfer) = self.transfers.get_mut(&expected.owner) {
@@ -324,29 +442,34 @@ impl Fetch {
         }
     }
 
-    /// True if a large content waits that all of these sessions were asked for in vain. What came of it, or was
-    /// still being looked at, may have been the last that could.
-    pub fn is_hopeless(&self, sources: &[(ConnId, u64)]) -> bool {
-        let is_tried = |tried: &BTreeSet<u64>| sources.iter().all(|(conn, _)| tried.contains(&conn.0));
-        let is_in_vain = |t: &Transfer| t.is_asking() && !t.tried().is_empty() && is_tried(t.tried());
-        // With nobody there, everything waits for somebody.
-        !sources.is_empty() && self.transfers.values().any(is_in_vain)
+    /// A part came that is not what it should be.
+    pub fn handle_wrong(&mut self, expected: Expected, conn: ConnId) {
+        if expected.piece == Piece::Small {
+            return self.give_back(expected, Some(conn));
+        }
+        self.release(u64::from(expected.size.max(1)));
+        if let Some(transfer) = self.transfers.get_mut(&expected.owner) {
+            transfer.handle_wrong(expected.piece, conn);
+        }
     }
 
-    /// Takes out every step whose content none of these sessions can give.
-    pub fn take_hopeless(&mut self, sources: &[ConnId]) -> Vec<Waiting> {
-        let hopeless = |tried: &BTreeSet<u64>| sources.iter().all(|c| tried.contains(&c.0));
-        let mut taken = Vec::new();
-        let queue = std::mem::take(&mut self.queue);
-        for waiting in queue {
-            if hopeless(&waiting.tried) { taken.push(waiting) } else { self.queue.push_back(waiting) }
+    /// Takes out every step whose content none of these sessions can give. What came of it, or was still being
+    /// looked at, may have been the last that could. `all`: also those that were not begun.
+    pub fn take_hopeless(&mut self, now: Instant, sources: &[ConnId], all: bool) -> Vec<Waiting> {
+        // With nobody there, everything waits for somebody.
+        if sources.is_empty() {
+            return Vec::new();
         }
-        let lost: Vec<u64> = self
-            .transfers
-            .iter()
-            .filter(|(_, t)| t.is_asking() && hopeless(t.tried()))
-            .map(|(k, _)| *k)
-            .collect();
+        let hopeless = |tried: &BTreeSet<ConnId>| sources.iter().all(|c| tried.contains(c));
+        let mut taken = Vec::new();
+        if all && self.queue.iter().any(|waiting| hopeless(&waiting.tried)) {
+            for waiting in std::mem::take(&mut self.queue) {
+                if hopeless(&waiting.tried) { taken.push(waiting) } else { self.queue.push_back(waiting) }
+            }
+        }
+        let is_lost = |t: &mut Transfer| t.is_hopeless(now, sources);
+        let lost: Vec<u64> =
+            self.transfers.iter_mut().filter_map(|(k, t)| is_lost(t).then_some(*k)).collect();
         for ticket in lost {
             if let Some(waiting) = self.take_transfer(ticket) {
                 self.unstage(&waiting.content.hash);
@@ -384,4 +507,14 @@ impl Fetch {
         self.next_owner += 1;
         self.next_owner
     }
+}
+
+/// Those that are worth asking, the soonest first.
+fn worthwhile(sources: &[Candidate]) -> Vec<&Candidate> {
+    let mut awake: Vec<&Candidate> = sources.iter().filter(|source| !source.is_resting).collect();
+    awake.sort_by_key(|source| (source.expected, source.conn));
+    let soonest = awake.iter().filter(|source| source.is_known).map(|source| source.expected).min();
+    let most = soonest.map_or(Duration::MAX, |soonest| EXPECTED_MAX.max(soonest * EXPECTED_TIMES));
+    awake.retain(|source| source.expected <= most);
+    awake
 }

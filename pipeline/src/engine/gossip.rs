@@ -64,7 +64,7 @@ impl Engine {
                 self.dial_later(now);
             }
             NetEvent::Frame { conn, lane: Lane::Control, frame } => self.handle_control(now, conn, &frame),
-            NetEvent::Frame { conn, lane: Lane::Bulk, frame } => self.handle_bulk(conn, frame),
+            NetEvent::Frame { conn, lane: Lane::Bulk, frame } => self.handle_bulk(now, conn, frame),
             NetEvent::Sent { conn, lane, bytes } => self.handle_sent(conn, lane, bytes as u64),
             NetEvent::Closed { conn, reason } => self.handle_closed(now, conn, &reason),
             NetEvent::Fatal(text) => self.stop(now, Ended::Failed(text)),
@@ -150,8 +150,12 @@ impl Engine {
                 self.effects.push_back(Effect::Digest(DigestOrder::Verify { ticket, from: conn, entries }));
             }
             Message::Want(want) if is_open => self.handle_want(conn, want.request, want.items),
+            Message::Cancel { request } if is_open => self.handle_cancel(conn, request),
+            Message::Interested(interested) if is_open => self.handle_interested(conn, interested),
+            Message::Have(have) if is_open => self.handle_have(conn, have),
             Message::Status(status) if is_open => {
                 if let Some(session) = self.sessions.get_mut(&conn) {
+                    session.pace.forgive();
                     session.status = Some(status);
                 }
             }
@@ -233,6 +237,7 @@ impl Engine {
         self.effects.push_back(Effect::Tell(Notice::Connected { peer, label, addr }));
         let frontier = self.ledger.frontier.clone();
         self.send(conn, &Message::Frontier(frontier));
+        self.show_interests(conn);
         self.remote.hope();
         self.local.forget_tries();
     }
@@ -351,13 +356,11 @@ impl Engine {
             let was_joining = session.stage == Stage::Joining;
             self.heed_refusal(now, was_joining, u32::try_from(*code).unwrap_or(u32::MAX), reason);
         }
-        for expected in self.fetch.take_all_expected(conn, None) {
+        for expected in self.fetch.take_all_expected(conn) {
             self.fetch.give_back(expected, None);
         }
         // What the others were asked for in vain already has nobody left to ask.
-        if !self.sources().is_empty() {
-            self.give_up_hopeless();
-        }
+        self.give_up_hopeless(now, true);
         if session.stage != Stage::Closing {
             let reason = reason.to_string();
             self.effects.push_back(Effect::Tell(Notice::Disconnected { peer: session.peer, reason }));
@@ -449,7 +452,7 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(&conn) {
             session.stage = Stage::Closing;
         }
-        for expected in self.fetch.take_all_expected(conn, None) {
+        for expected in self.fetch.take_all_expected(conn) {
             self.fetch.give_back(expected, None);
         }
         self.send_close(conn, code, text);

@@ -81,7 +81,7 @@ impl Engine {
         }
         match &source {
             Source::Inline(bytes) => self.fetch.release(bytes.len().max(1) as u64),
-            _ => self.fetch.unstage(&waiting.content.hash),
+            _ => drop(self.fetch.unstage(&waiting.content.hash)),
         }
         self.remote.free(&waiting.place);
         self.remote.want_plan();

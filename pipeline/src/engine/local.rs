@@ -268,7 +268,9 @@ impl Local {
         let is_ready = |p: &Pending| !matches!(p.cut, CutState::Wanted | CutState::Running);
         let ready = self.queue.iter().take(RECORD_BATCH).take_while(|p| is_ready(p)).count();
         let all_ready = ready == self.queue.len() && !self.scanning && !self.inspecting;
-        if ready == 0 || (ready < RECORD_BATCH && !all_ready) {
+        // The rest of a scan can be long in coming, and a directory's move is done with one entry.
+        let has_moved_dir = || self.queue.iter().take(ready).any(|pending| pending.seen.is_moved_dir());
+        if ready == 0 || (ready < RECORD_BATCH && !all_ready && !has_moved_dir()) {
             return None;
         }
         let mut batch = Vec::with_capacity(ready);
@@ -295,8 +297,48 @@ mod tests {
     use super::*;
     use dunlin_core::chunk::digest::Digester;
     use dunlin_core::chunk::strategy::Strategy;
-    use dunlin_core::content::{Kind, Timestamp};
-    use dunlin_storage::disk::StatSig;
+    use dunlin_core::content::{Body, Kind, Meta, Timestamp};
+    use dunlin_core::id::{ChainId, Dot, PeerId};
+    use dunlin_storage::disk::{DirId, DiskRow, ShownAs, StatSig};
+
+    const THEN: Timestamp = Timestamp { secs: 1, nanos: 0 };
+
+    #[test]
+    fn a_directorys_move_is_recorded_while_the_scan_goes_on_and_a_links_at_its_end() {
+        let recorded_at_once = |kind, body| {
+            let mut local = Local::default();
+            local.rescan_all();
+            assert!(matches!(local.poll(true, true), Some(LocalWant::Scan(_))));
+            local.handle_seen(vec![moved(kind, body)]);
+            let is_early = matches!(local.poll(true, true), Some(LocalWant::Record(_)));
+            local.handle_scan_done();
+            let is_late = matches!(local.poll(true, true), Some(LocalWant::Record(_)));
+            assert_ne!(is_early, is_late);
+            is_early
+        };
+        assert!(recorded_at_once(Kind::Directory, Body::Directory));
+        assert!(!recorded_at_once(Kind::Symlink, Body::Symlink(b"to".to_vec())));
+    }
+
+    fn moved(kind: Kind, body: Body) -> Seen {
+        let path = |name: &[u8]| RelPath::parse(name).unwrap();
+        let stat = StatSig { dev: 1, ino: 2, size: 0, mode: 0o755, mtime: THEN, ctime: THEN, kind };
+        let node = Dot { chain: ChainId { author: PeerId([1; 32]), incarnation: 1 }, seq: 1, index: 0 };
+        let row = DiskRow {
+            node,
+            shown_as: ShownAs::Main,
+            dir: (kind == Kind::Directory).then_some(DirId(1)),
+            body,
+            meta: Meta { mode: 0o755, mtime: THEN },
+            versions: vec![node],
+            places: vec![node],
+            stat,
+            racy: false,
+            twins: Vec::new(),
+            look: None,
+        };
+        Seen::MovedTo { from: path(b"a"), path: path(b"b"), row, stat }
+    }
 
     fn seen(path: &str) -> Seen {
         let time = Timestamp { secs: 0, nanos: 0 };

@@ -7,8 +7,8 @@
 //!
 //! Sub-machines never call each other: they return small enums, and the methods of [`Engine`] pass
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
-//! contents, `merge` says when texts are merged, `session` is one connection; `gossip` and `serve` route
-//! between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
+//! contents, `sources` says from whom, `merge` says when texts are merged, `session` is one connection; `gossip` and
+//! `serve` route between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
 //! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
 //! at what is missing, and `room` looks at the root; `scrub` has all bytes read again; `rest` says when memory is given
 //! back, `calm` when a one-shot run is over; `asks` answers what people ask, and `tell` says what happened.
@@ -17,6 +17,7 @@ mod asks;
 mod await_sync;
 mod background;
 mod calm;
+mod chunks;
 mod doubt;
 pub mod effect;
 pub mod event;
@@ -27,6 +28,7 @@ pub mod hint;
 mod hold;
 mod local;
 mod merge;
+mod pace;
 mod pieces;
 mod quiet;
 mod remote;
@@ -35,6 +37,7 @@ mod room;
 mod scrub;
 mod serve;
 mod session;
+mod sources;
 mod steps;
 mod tell;
 mod transfer;
@@ -53,7 +56,7 @@ use dunlin_storage::folder::scope::Scope;
 use dunlin_transport::{Command, ConnId};
 use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
 use event::{Event, LedgerState};
-use fetch::{Expected, Fetch, FetchWant, Piece};
+use fetch::{Expected, Fetch, FetchWant};
 use guard::Guard;
 use local::{Local, LocalWant, Unread};
 use merge::Merging;
@@ -132,6 +135,7 @@ pub struct Engine {
     conflicts: u64,
     asks: Asks,
     listening: Vec<SocketAddr>,
+    looked_at_sources: Option<Instant>,
     told: Progress,
     /// How it will have ended once the farewells are over.
     pending_end: Option<Ended>,
@@ -172,11 +176,14 @@ impl Engine {
             conflicts: 0,
             asks: Asks::default(),
             listening: Vec::new(),
+            looked_at_sources: None,
             told: Progress::default(),
             pending_end: None,
             ended: None,
             stopping: false,
         };
+        let key = engine.config.identity.peer_id().0;
+        engine.fetch.set_seed(u32::from_le_bytes([key[0], key[1], key[2], key[3]]));
         engine.set_keys(&ledger);
         engine.ledger = ledger;
         if let Some(invite) = &engine.config.join {
@@ -234,6 +241,7 @@ impl Engine {
                 Wake::Survey => self.survey(now),
                 // `advance` looks again at what is due.
                 Wake::Doubt | Wake::Guard => {}
+                Wake::Pieces => self.look_at_sources(now),
                 Wake::Root => self.look_at_root(),
                 Wake::Scrub => self.scrub_on(now),
                 Wake::Rest => self.rest(now),
@@ -308,10 +316,10 @@ impl Engine {
                 self.handle_stage_opened(ticket, missing, reused)
             }
             Event::StageFinished { ticket, result } => self.handle_stage_finished(ticket, result),
-            Event::Opened { ticket, result } => self.handle_opened(ticket, result),
+            Event::Opened { ticket, result } => self.handle_opened(now, ticket, result),
             Event::Reused { owner, bytes } => self.handle_reused(owner, bytes),
-            Event::Served { conn, frames, bytes, stale } => {
-                self.handle_served(now, conn, frames, bytes, stale)
+            Event::Served { conn, request, frames, bytes, stale } => {
+                self.handle_served(now, (conn, request), frames, bytes, stale)
             }
         }
         self.advance(now);
@@ -325,8 +333,11 @@ impl Engine {
         self.take_turns(now);
         self.have_second_look(now);
         self.mind_guard(now);
-        while self.advance_local() || self.advance_remote() || self.advance_fetch() || self.advance_merge() {}
+        while self.advance_local() || self.advance_remote() || self.advance_fetch(now) || self.advance_merge()
+        {
+        }
         self.advance_sessions();
+        self.await_pieces(now);
         self.retry_later(now);
         self.answer_patient(now);
         self.check_calm(now);
@@ -372,42 +383,46 @@ impl Engine {
         true
     }
 
-    fn advance_fetch(&mut self) -> bool {
+    fn advance_fetch(&mut self, now: Instant) -> bool {
         if self.root.is_short() {
             return false;
         }
-        let sources = self.sources();
-        let Some(want) = self.fetch.poll(&sources, self.root.left()) else {
+        let sources = self.sources(now);
+        let Some(want) = self.fetch.poll(now, &sources, self.root.left()) else {
             if self.root.left() == 0 {
                 return false;
             }
             if self.config.goal.is_alone() {
                 return self.give_up_peerless();
             }
-            let is_hopeless = self.fetch.is_hopeless(&sources);
-            if is_hopeless {
-                self.give_up_hopeless();
-            }
-            return is_hopeless;
+            return self.give_up_hopeless(now, false);
         };
         match want {
             FetchWant::Reuse { owner, content } => {
                 self.root.ask_for(content.size);
                 self.effects.push_back(Effect::Digest(DigestOrder::Reuse { owner, content }));
             }
-            FetchWant::Ask { conn, request, items, bytes } => {
+            FetchWant::Ask { conn, request, items, bytes, largest } => {
                 self.root.ask_for(bytes);
-                self.send_want(conn, request, items, bytes);
+                self.send_want(now, conn, (request, items), bytes, largest);
             }
-            FetchWant::Transfer { ticket, advance } => self.effects.push_back(match advance {
-                Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
-                Advance::Open { content, manifest } => {
-                    Effect::Folder(FolderOrder::StageOpen { ticket, content, manifest })
-                }
-                Advance::Finish => Effect::Folder(FolderOrder::StageFinish { ticket }),
-            }),
+            FetchWant::Transfer { ticket, advance } => self.advance_transfer(ticket, advance),
         }
         true
+    }
+
+    fn advance_transfer(&mut self, ticket: u64, advance: Advance) {
+        let order = match advance {
+            Advance::Find { hash } => Effect::Ledger(LedgerOrder::FindManifest { ticket, hash }),
+            Advance::Open { content, manifest } => {
+                // While the file is opened, the others say what they have.
+                let name = self.fetch.transfer(ticket).map(|transfer| transfer.name());
+                name.into_iter().for_each(|name| self.show_interest(name, true));
+                Effect::Folder(FolderOrder::StageOpen { ticket, content, manifest })
+            }
+            Advance::Finish => Effect::Folder(FolderOrder::StageFinish { ticket }),
+        };
+        self.effects.push_back(order);
     }
 
     fn set_ledger(&mut self, state: LedgerState) {

@@ -5,9 +5,11 @@ use super::effect::{DigestOrder, Effect, LedgerOrder, PieceOrder};
 use super::event::PieceError;
 use super::fetch::{Expected, Piece};
 use super::remote::Stuck;
+use super::serve::Arrived;
 use dunlin_core::look::Look;
 use dunlin_storage::folder::apply::Source;
 use dunlin_transport::ConnId;
+use std::time::Instant;
 
 impl Engine {
     pub(super) fn handle_stage_opened(
@@ -21,6 +23,8 @@ impl Engine {
             Ok(missing) => {
                 if let Some(transfer) = self.fetch.transfer(ticket) {
                     transfer.handle_opened(missing);
+                    let name = transfer.name();
+                    self.tell_held(name);
                 }
             }
             Err(why) => self.transfer_failed(ticket, why),
@@ -31,6 +35,7 @@ impl Engine {
         match result {
             Ok(look) => {
                 if let Some(waiting) = self.fetch.take_transfer(ticket) {
+                    self.show_interest((waiting.node, waiting.version), false);
                     let source = Source::Staged(waiting.content.hash);
                     self.place_content(waiting, source, look, 0);
                 }
@@ -40,15 +45,12 @@ impl Engine {
     }
 
     /// A piece went through the hands: it counts now, or is asked for again.
-    pub(super) fn handle_opened(&mut self, ticket: u64, result: Result<Vec<u8>, PieceError>) {
+    pub(super) fn handle_opened(&mut self, now: Instant, ticket: u64, result: Result<Vec<u8>, PieceError>) {
         // A ticket is handed out with each order and answered once.
         let (conn, expected) = self.opening.remove(&ticket).expect("each opened piece was ordered");
         match result {
             Ok(bytes) => self.take_piece(expected, bytes),
-            Err(PieceError::Wrong) => {
-                self.fetch.give_back(expected, Some(conn));
-                self.give_up_hopeless();
-            }
+            Err(PieceError::Wrong) => self.handle_wrong_piece(now, conn, expected),
             Err(PieceError::Unwritable(why)) => {
                 self.fetch.release(u64::from(expected.size.max(1)));
                 self.transfer_failed(expected.owner, why);
@@ -92,26 +94,19 @@ impl Engine {
                     }
                 }
             }
-            Piece::Chunk(_) => {
+            Piece::Chunk(index) => {
                 self.progress.bytes_received += u64::from(expected.size);
                 self.fetch.release(size);
                 if let Some(transfer) = self.fetch.transfer(expected.owner) {
-                    transfer.handle_chunk();
+                    transfer.handle_chunk(index);
                 }
             }
         }
     }
 
     /// Orders a received piece to be opened.
-    pub(super) fn open_piece(
-        &mut self,
-        conn: ConnId,
-        expected: Expected,
-        lz4: bool,
-        size: u32,
-        frame: bytes::Bytes,
-        at: usize,
-    ) {
+    pub(super) fn open_piece(&mut self, conn: ConnId, expected: Expected, piece: Arrived) {
+        let Arrived { lz4, size, frame, payload_at } = piece;
         self.next_ticket += 1;
         let stage = match expected.piece {
             Piece::Chunk(index) => Some((expected.owner, index)),
@@ -125,12 +120,13 @@ impl Engine {
             size,
             lz4,
             frame,
-            payload_at: at,
+            payload_at,
         })));
     }
 
     pub(super) fn transfer_failed(&mut self, ticket: u64, why: String) {
         if let Some(waiting) = self.fetch.take_transfer(ticket) {
+            self.show_interest((waiting.node, waiting.version), false);
             self.fetch.unstage(&waiting.content.hash);
             self.note_problem(waiting.step.operation.at().to_string(), why);
             self.set_stuck(Some(waiting.place), Stuck::ForGood);

@@ -2,39 +2,19 @@
 //! with what was asked.
 
 use super::effect::{DigestOrder, Effect};
+use super::fetch::{Piece, Taken};
 use super::gossip::BYE_PROTOCOL;
 use super::session::Serving;
 use super::wake::Wake;
 use super::{Engine, RESCAN_AFTER};
 use bytes::Bytes;
-use dunlin_core::limits::{
-    BULK_CREDIT, CHUNK_BYTES_MAX, FETCH_BYTES_IN_FLIGHT, SERVE_QUEUE_MAX, SERVES_IN_FLIGHT,
-};
-use dunlin_core::message::{Bulk, Message, Part, Want, WantItem};
+use dunlin_core::limits::{BULK_CREDIT, CHUNK_BYTES_MAX, SERVE_QUEUE_MAX, SERVES_IN_FLIGHT};
+use dunlin_core::message::{Bulk, Part, WantItem};
 use dunlin_core::path::RelPath;
 use dunlin_transport::{Command, ConnId, Lane};
 use std::time::Instant;
 
 impl Engine {
-    /// Sessions that can be asked for contents, least burdened first, with the bytes each may be asked for.
-    pub(super) fn sources(&self) -> Vec<(ConnId, u64)> {
-        let mut sources: Vec<(ConnId, u64)> = self
-            .sessions
-            .values()
-            .filter(|s| s.is_open() && s.known.is_some())
-            .map(|s| (s.conn, FETCH_BYTES_IN_FLIGHT.saturating_sub(s.wanted)))
-            .collect();
-        sources.sort_by_key(|(conn, budget)| (std::cmp::Reverse(*budget), conn.0));
-        sources
-    }
-
-    pub(super) fn send_want(&mut self, conn: ConnId, request: u64, items: Vec<WantItem>, bytes: u64) {
-        if let Some(session) = self.sessions.get_mut(&conn) {
-            session.wanted += bytes;
-        }
-        self.send(conn, &Message::Want(Want { request, items }));
-    }
-
     pub(super) fn handle_want(&mut self, conn: ConnId, request: u64, items: Vec<WantItem>) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         if session.serving.len() + items.len() > SERVE_QUEUE_MAX {
@@ -48,18 +28,44 @@ impl Engine {
     /// Reads what this peer asked for, as far as its credit goes.
     pub(super) fn serve_for(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let mut orders = Vec::new();
         while session.serves < SERVES_IN_FLIGHT && session.bulk_unsent < BULK_CREDIT - CHUNK_BYTES_MAX as u64
         {
             let Some(Serving { request, item, want }) = next_piece(session) else { break };
             session.serves += 1;
+            *session.reading.entry(request).or_default() += 1;
+            orders.push((request, item, want));
+        }
+        for (request, item, want) in orders {
             self.effects.push_back(Effect::Digest(DigestOrder::Serve { conn, request, item, want }));
         }
+    }
+
+    /// What of this request is not sent yet is not wanted any more. The answer goes behind what is being read.
+    pub(super) fn handle_cancel(&mut self, conn: ConnId, request: u64) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.serving.retain(|serving| serving.request != request);
+        if session.reading.contains_key(&request) {
+            session.cancelled.insert(request);
+        } else if session.bulk_unsent < BULK_CREDIT {
+            self.send_done(conn, request);
+        } else {
+            self.close(conn, BYE_PROTOCOL, "more requests than allowed");
+        }
+    }
+
+    fn send_done(&mut self, conn: ConnId, request: u64) {
+        let frame = Bytes::copy_from_slice(&Bulk::RequestDone { request }.encode());
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            session.bulk_unsent += frame.len() as u64;
+        }
+        self.effects.push_back(Effect::Net(Command::Send { conn, lane: Lane::Bulk, frame }));
     }
 
     pub(super) fn handle_served(
         &mut self,
         now: Instant,
-        conn: ConnId,
+        (conn, request): (ConnId, u64),
         frames: Vec<Bytes>,
         bytes: u64,
         stale: Option<RelPath>,
@@ -72,6 +78,14 @@ impl Engine {
         }
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.serves -= 1;
+        let is_over = session.reading.get_mut(&request).is_some_and(|left| {
+            *left -= 1;
+            *left == 0
+        });
+        if is_over {
+            session.reading.remove(&request);
+        }
+        let is_cancelled = is_over && session.cancelled.remove(&request);
         if !session.is_open() {
             return;
         }
@@ -79,6 +93,9 @@ impl Engine {
         self.progress.bytes_sent += bytes;
         for frame in frames {
             self.effects.push_back(Effect::Net(Command::Send { conn, lane: Lane::Bulk, frame }));
+        }
+        if is_cancelled {
+            self.send_done(conn, request);
         }
     }
 
@@ -94,7 +111,7 @@ impl Engine {
     }
 
     /// A frame of content has come.
-    pub(super) fn handle_bulk(&mut self, conn: ConnId, frame: Bytes) {
+    pub(super) fn handle_bulk(&mut self, now: Instant, conn: ConnId, frame: Bytes) {
         if !self.sessions.get(&conn).is_some_and(|s| s.is_open()) {
             return;
         }
@@ -104,41 +121,45 @@ impl Engine {
         };
         match bulk {
             Bulk::Piece { request, item, chunk, size, lz4 } => {
-                let Some(expected) = self.fetch.take_expected(conn, request, item, chunk) else {
+                let Some(taken) = self.fetch.take_expected(conn, request, item, chunk) else {
                     return self.close(conn, BYE_PROTOCOL, "content that nobody asked for");
                 };
-                self.credit(conn, u64::from(expected.size.max(1)));
-                let fits = match expected.piece {
-                    super::Piece::Root | super::Piece::Segment(_) => size <= expected.size,
-                    super::Piece::Small | super::Piece::Chunk(_) => size == expected.size,
+                let piece = Arrived { lz4, size, frame, payload_at };
+                self.handle_piece(now, conn, taken, piece);
+            }
+            Bulk::Unavailable { request, item, chunk, .. } => {
+                let Some(taken) = self.fetch.take_expected(conn, request, item, chunk) else {
+                    return self.close(conn, BYE_PROTOCOL, "an answer that nobody asked for");
                 };
-                if !fits {
-                    self.fetch.give_back(expected, Some(conn));
-                    return self.close(conn, BYE_PROTOCOL, "content of another size");
-                }
-                self.open_piece(conn, expected, lz4, size, frame, payload_at);
+                self.handle_unavailable(now, conn, taken);
             }
-            Bulk::Unavailable { request, item, .. } => {
-                for expected in self.fetch.take_all_expected(conn, Some((request, item))) {
-                    self.credit(conn, u64::from(expected.size.max(1)));
-                    self.fetch.give_back(expected, Some(conn));
-                }
-                // Its word on being in sync is older than this.
-                if let Some(session) = self.sessions.get_mut(&conn) {
-                    session.status = None;
-                }
-                self.give_up_hopeless();
-            }
-            // Every piece was counted as it came.
-            Bulk::RequestDone { .. } => {}
+            Bulk::RequestDone { request } => self.fetch.handle_done(conn, request),
         }
     }
 
-    /// Contents that no connected member has wait until something changes.
-    pub(super) fn give_up_hopeless(&mut self) {
-        let sources: Vec<ConnId> = self.sources().into_iter().map(|(conn, _)| conn).collect();
-        for waiting in self.fetch.take_hopeless(&sources) {
-            self.set_stuck(Some(waiting.place), super::Stuck::ForNow);
+    fn handle_piece(&mut self, now: Instant, conn: ConnId, taken: Taken, piece: Arrived) {
+        let expected = taken.expected;
+        let is_wanted = match (taken.late, expected.piece) {
+            (Some(made), _) => self.handle_late(now, conn, &expected, made),
+            (None, Piece::Chunk(index)) => self.fetch.begin_chunk(expected.owner, index),
+            (None, _) => true,
+        };
+        if let Some(session) = self.sessions.get_mut(&conn).filter(|_| taken.late.is_none()) {
+            session.pace.handle_came(now, u64::from(expected.size.max(1)));
+        }
+        let fits = match expected.piece {
+            Piece::Root | Piece::Segment(_) => piece.size <= expected.size,
+            Piece::Small | Piece::Chunk(_) => piece.size == expected.size,
+        };
+        match (is_wanted, fits) {
+            (true, true) => self.open_piece(conn, expected, piece),
+            (true, false) => {
+                self.fetch.handle_wrong(expected, conn);
+                self.close(conn, BYE_PROTOCOL, "content of another size");
+            }
+            // Another was faster.
+            (false, _) if taken.late.is_none() => self.fetch.release(u64::from(expected.size.max(1))),
+            (false, _) => {}
         }
     }
 
@@ -150,11 +171,30 @@ impl Engine {
         is_some
     }
 
-    fn credit(&mut self, conn: ConnId, bytes: u64) {
+    fn handle_unavailable(&mut self, now: Instant, conn: ConnId, taken: Taken) {
+        // Its word on being in sync is older than this.
         if let Some(session) = self.sessions.get_mut(&conn) {
-            session.wanted = session.wanted.saturating_sub(bytes);
+            session.status = None;
+            let bytes = if taken.late.is_none() { u64::from(taken.expected.size.max(1)) } else { 0 };
+            session.pace.handle_unavailable(now, bytes);
+        }
+        if taken.late.is_none() {
+            self.fetch.give_back(taken.expected, Some(conn));
+            self.give_up_hopeless(now, true);
         }
     }
+}
+
+/// A piece as it came.
+pub(super) struct Arrived {
+    /// Its payload is compressed.
+    pub lz4: bool,
+    /// Its plain bytes, as its head says.
+    pub size: u32,
+    /// The frame that carried it.
+    pub frame: Bytes,
+    /// Where in the frame the payload begins.
+    pub payload_at: usize,
 }
 
 /// Takes the next piece to serve: a run of chunks is served one chunk at a time, so that one order

@@ -3,11 +3,12 @@
 //! Holds what this side knows of the other's ledger and what is on its way to it. Decides nothing
 //! about files.
 
-use dunlin_core::id::PeerId;
+use super::pace::Pace;
+use dunlin_core::id::{NodeId, PeerId, VersionId};
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::message::{Status, WantItem};
 use dunlin_transport::ConnId;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 /// How far a session is.
@@ -73,8 +74,14 @@ pub struct Session {
     pub serving: VecDeque<Serving>,
     /// Items being read for it.
     pub serves: usize,
-    /// Content bytes asked from it and not yet here.
-    pub wanted: u64,
+    /// Requests that it cancelled, and of which pieces are being read.
+    pub cancelled: BTreeSet<u64>,
+    /// Pieces being read, by request.
+    pub reading: BTreeMap<u64, usize>,
+    /// How fast it delivers what it is asked for.
+    pub pace: Pace,
+    /// Contents that it fetches as well, and wants to hear about.
+    pub interests: VecDeque<(NodeId, VersionId)>,
     /// True once it left because both ends are in sync.
     pub left_in_sync: bool,
 }
@@ -108,7 +115,10 @@ impl Session {
             is_told: false,
             serving: VecDeque::new(),
             serves: 0,
-            wanted: 0,
+            cancelled: BTreeSet::new(),
+            reading: BTreeMap::new(),
+            pace: Pace::default(),
+            interests: VecDeque::new(),
             left_in_sync: false,
         }
     }

@@ -45,7 +45,12 @@ impl Engine {
                 Operation::PutFile { source: Source::Inline(bytes), .. } => {
                     self.fetch.release(bytes.len().max(1) as u64);
                 }
-                Operation::PutFile { source: Source::Staged(hash), .. } => self.fetch.unstage(hash),
+                Operation::PutFile { source: Source::Staged(hash), .. } => {
+                    let name = self.fetch.unstage(hash);
+                    name.filter(|_| outcome == Outcome::Done)
+                        .into_iter()
+                        .for_each(|name| self.tell_whole(name));
+                }
                 _ => {}
             }
             self.guard.step_over(&path, outcome == Outcome::Done);

@@ -20,6 +20,8 @@ pub enum Wake {
     Look,
     /// Look again at what was missing.
     Doubt,
+    /// Look who is silent of those who were asked for contents.
+    Pieces,
     /// Deletions of others may have been quiet for long enough.
     Guard,
     /// Look at the folder's root.

@@ -60,6 +60,7 @@ impl DigestHand {
                 match serve(&self.folder, &*self.store, request, item, &want) {
                     Ok(served) => Event::Served {
                         conn,
+                        request,
                         frames: served.frames,
                         bytes: served.bytes,
                         stale: served.stale,

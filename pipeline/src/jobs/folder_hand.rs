@@ -107,7 +107,11 @@ impl FolderHand {
     ) -> Result<(Vec<u32>, u64), JobError> {
         let (stage, lacking, reused) =
             open_staged(&self.folder, &*self.store, content, manifest, &*self.for_each)?;
-        self.stages.lock().unwrap_or_else(|e| e.into_inner()).insert(ticket, Arc::new(stage));
+        let mut stages = self.stages.lock().unwrap_or_else(|e| e.into_inner());
+        // An earlier transfer of it was given up: what is still on its way to that one is not written any more.
+        stages.retain(|_, earlier| earlier.content().hash != content.hash);
+        stages.insert(ticket, Arc::new(stage));
+        drop(stages);
         Ok((lacking, reused))
     }
 }

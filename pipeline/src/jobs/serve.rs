@@ -12,6 +12,7 @@ use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::TreeRead;
 use dunlin_storage::disk::{DiskRow, Spot};
 use dunlin_storage::folder::fs::{DirHandle, Folder};
+use dunlin_storage::folder::stage::stage_name;
 use dunlin_storage::store::rows::ChunkPlace;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -48,7 +49,7 @@ pub fn serve(
         Part::Manifest | Part::Segment { .. } => 0,
     };
     if !is_here {
-        let head = Bulk::Unavailable { request, item, reason: Unavailable::NotHere }.encode();
+        let head = Bulk::Unavailable { request, item, chunk, reason: Unavailable::NotHere }.encode();
         return Ok(Served { frames: vec![head.to_vec().into()], bytes: 0, stale });
     }
     let plain = &frame[BULK_HEAD..];
@@ -142,7 +143,13 @@ fn read_whole_file(
             return Ok(true);
         }
     }
-    Ok(read_history(folder, content, offset, chunk, out))
+    Ok(read_history(folder, content, offset, chunk, out) || read_staged(folder, content, offset, chunk, out))
+}
+
+/// Appends a chunk of a content that is still being fetched; false if it is not there yet.
+fn read_staged(folder: &Folder, content: &Content, offset: u64, chunk: &Chunk, out: &mut Vec<u8>) -> bool {
+    let name = stage_name(&content.hash);
+    read_verified(folder.stage(), name.as_bytes(), offset, chunk, out)
 }
 
 /// Appends a chunk of a content that was displaced; false if it is not there.
