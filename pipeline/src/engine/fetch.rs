@@ -200,7 +200,7 @@ impl Fetch {
             return admitted;
         }
         // Where nobody else has it, those who are slow or were silent are better than nobody.
-        sources.iter().find_map(|source| self.ask_one(now, source, sources.len()))
+        sources.iter().find_map(|source| self.ask_one(now, source, sources.len(), disk))
     }
 
     fn ask_one(&mut self, now: Instant, source: &Candidate, sources: usize, disk: u64) -> Option<FetchWant> {
