@@ -1,7 +1,7 @@
 //! The runs of `serve`: minds them all while they come and go, until it is asked to stop or the last one has failed.
 //!
-//! A folder that fails stops alone. What a run tells is shown; when it has ended, those who answer questions are told
-//! why.
+//! A folder that fails stops alone; one that fails since its disk is full goes on when there is room. What a run tells
+//! is shown; when it has ended, those who answer questions are told why.
 
 use crate::error::CommandError;
 use crate::host::Host;
@@ -177,6 +177,9 @@ impl Fleet {
             _ => "it was stopped".to_owned(),
         };
         self.host.note_end(&root, &why);
+        if !self.is_stopping && self.supervisor.awaits_room(&root, &report.ended) {
+            return;
+        }
         if let (Ended::Failed(why), false) = (&report.ended, self.is_stopping) {
             match self.supervisor.mend(&root, why) {
                 Ok(Some(arrival)) => return self.take(arrival),

@@ -388,7 +388,10 @@ impl Engine {
             return false;
         }
         let sources = self.sources(now);
-        let Some(want) = self.fetch.poll(now, &sources) else {
+        let Some(want) = self.fetch.poll(now, &sources, self.root.left()) else {
+            if self.root.left() == 0 {
+                return false;
+            }
             if self.config.goal.is_alone() {
                 return self.give_up_peerless();
             }
@@ -396,10 +399,12 @@ impl Engine {
         };
         match want {
             FetchWant::Reuse { owner, content } => {
+                self.root.ask_for(content.size);
                 self.effects.push_back(Effect::Digest(DigestOrder::Reuse { owner, content }));
             }
             FetchWant::Ask { conn, request, items, bytes, largest } => {
-                self.send_want(now, conn, (request, items), bytes, largest)
+                self.root.ask_for(bytes);
+                self.send_want(now, conn, (request, items), bytes, largest);
             }
             FetchWant::Transfer { ticket, advance } => self.advance_transfer(ticket, advance),
         }
