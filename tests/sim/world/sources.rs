@@ -61,8 +61,8 @@ pub(super) fn fellows(world: &mut World, _: u32) -> Result<(), Failure> {
 /// One of two that have it sends other bytes, in chunks or in all: it is soon asked for nothing more.
 pub(super) fn liar(world: &mut World, time: u32) -> Result<(), Failure> {
     let least = if time.is_multiple_of(2) { 100_000 } else { 0 };
-    world.net.lies.insert(0, least);
     two_of_three_have_it(world)?;
+    world.net.lies.insert(0, least);
     until_here(world, &[2])?;
     world.net.lies.clear();
     let given = world.net.given(0, 2);
@@ -103,6 +103,12 @@ fn two_of_three_have_it(world: &mut World) -> Result<u64, Failure> {
 fn begin(world: &mut World, cuts: &[(usize, usize)]) -> Result<u64, Failure> {
     world.act(0, |disk| scenarios::save(disk, b"before", b"what was there before".to_vec()))?;
     world.await_convergence()?;
+    let devices = world.devices.len();
+    let pairs: Vec<_> = (0..devices).flat_map(|one| (0..one).map(move |other| (one, other))).collect();
+    world.step_until(|world| {
+        pairs.iter().all(|(one, other)| !world.net.between(*one, *other).is_empty()).then_some(())
+    })?;
+    world.go_on_until(world.now + 2_000 * MS)?;
     cuts.iter().for_each(|(one, other)| world.cut(*one, *other, true));
     world.act(0, |disk| scenarios::save(disk, NAME, noise()))?;
     let cut: BTreeSet<usize> = cuts.iter().map(|(_, cut)| *cut).collect();
