@@ -49,6 +49,8 @@ pub struct Pace {
     rests: u32,
     rest_until: Option<Instant>,
     wrong: u32,
+    /// What comes does not end this one.
+    distrusted_until: Option<Instant>,
     /// Parts in a row that it does not have.
     misses: u32,
 }
@@ -119,13 +121,15 @@ impl Pace {
         self.misses = 0;
     }
 
-    /// It sent a part that is not what it should be.
-    pub fn handle_wrong(&mut self, now: Instant) {
+    /// It sent a part that is not what it should be; true if that is one too many.
+    pub fn handle_wrong(&mut self, now: Instant) -> bool {
         self.wrong += 1;
-        if self.wrong >= WRONG_MAX {
+        let is_too_many = self.wrong >= WRONG_MAX;
+        if is_too_many {
             self.wrong = 0;
-            self.rest_until = Some(now + REST_MAX);
+            self.distrusted_until = Some(now + REST_MAX);
         }
+        is_too_many
     }
 
     /// It is left: nothing of what was asked for is waited for.
@@ -140,7 +144,7 @@ impl Pace {
 
     /// True while it is left alone.
     pub fn is_resting(&self, now: Instant) -> bool {
-        self.rest_until.is_some_and(|until| now < until)
+        [self.rest_until, self.distrusted_until].into_iter().flatten().any(|until| now < until)
     }
 
     /// True if something was asked for and nothing comes.
@@ -312,10 +316,11 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::default();
         for _ in 0..2 {
-            pace.handle_wrong(now);
-            assert!(!pace.is_resting(now));
+            assert!(!pace.handle_wrong(now) && !pace.is_resting(now));
         }
-        pace.handle_wrong(now);
-        assert!(pace.is_resting(now + Duration::from_secs(60)));
+        assert!(pace.handle_wrong(now));
+        pace.handle_came(now, CHUNK, CHUNK);
+        assert!(pace.is_resting(now + Duration::from_secs(60)), "what else it sends does not help it");
+        assert!(!pace.is_resting(now + Duration::from_secs(65)));
     }
 }
