@@ -89,6 +89,8 @@ pub const RESIDENT_ASKED_EVERY: u32 = 64;
 /// Vanished things that a scan can match with new places; beyond, a move is a deletion and a creation.
 /// About 200 bytes each.
 pub const SCAN_VANISHED_MAX: usize = 200_000;
+/// Directories that a scan's first walk spares the second; the others are listed twice. About 200 bytes each.
+pub const SCAN_UNCHANGED_MAX: usize = 50_000;
 /// Names compared by one piece of the background scanner's pass: a few milliseconds of stats.
 pub const SURVEY_NAMES: usize = 2048;
 /// Differences that such a pass keeps until its end; beyond, a whole scan follows. About 100 bytes each.
@@ -173,6 +175,8 @@ pub const INTERESTS_MAX: usize = 4 * TRANSFERS_MAX;
 pub const REQUESTS_LEFT_MAX: usize = 64;
 /// Chunks that a peer sent wrong and is not asked for again; beyond, it is asked for nothing of that content.
 pub const WRONG_CHUNKS_MAX: usize = 1024;
+/// Whoever sends so many wrong pieces is asked for nothing for a minute.
+pub const WRONG_PIECES_MAX: u32 = 3;
 /// Content bytes asked from a source of unknown rate.
 pub const SOURCE_WINDOW_FIRST: u64 = 1024 * 1024;
 /// The least that is asked from a slow one.

@@ -68,6 +68,10 @@ impl Name {
 /// True for `.dunlin` and for what a folding or ignoring file system would open in its place:
 /// other case, ignorable code points inside, trailing dots and blanks, the 8.3 alias (D13).
 fn is_control_look_alike(bytes: &[u8]) -> bool {
+    // Names are parsed by the million; of plain ones few begin like either.
+    if bytes.is_ascii() && !matches!(bytes.first(), Some(b'.' | b'd' | b'D')) {
+        return false;
+    }
     let folded: String = String::from_utf8_lossy(bytes)
         .chars()
         .filter(|c| !is_ignorable(*c))

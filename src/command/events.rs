@@ -55,8 +55,11 @@ impl Stream {
         let wanted =
             batch.told.iter().filter(|told| self.roots.is_empty() || self.roots.contains(&*told.root));
         wanted.filter_map(line_of).try_for_each(|line| answer.add(line))?;
-        let is_over = batch.told.is_empty() && (batch.is_closed || !self.is_following);
         self.after = Some(batch.last);
-        Ok(is_over.then_some(Exit::Done))
+        match batch.told.is_empty() {
+            true if !self.is_following => Ok(Some(Exit::Done)),
+            true if batch.is_closed => Err(no_daemon(&desk.home)),
+            _ => Ok(None),
+        }
     }
 }

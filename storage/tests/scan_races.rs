@@ -1,4 +1,4 @@
-//! What happens to the folder while it is looked at: between the two walks of a scan, when nobody watches yet.
+//! What happens to the folder while it is looked at, and what a scan's second walk looks at again.
 
 use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
 use dunlin_core::id::{ChainId, ContentHash, Dot, FolderId};
@@ -8,22 +8,37 @@ use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::folder::lookout::{Lookout, Nobody};
 use dunlin_storage::folder::scan::scan;
-use dunlin_storage::folder::seen::Seen;
+use dunlin_storage::folder::seen::{ScanReport, ScanTrouble, Seen};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const MARKER: [u8; 16] = [5; 16];
 
 /// Takes a file away in the moment in which its directory begins to be watched.
-struct Taking(PathBuf);
+struct Taking(Mutex<Option<PathBuf>>);
 
 impl Lookout for Taking {
     fn watch(&self, dirs: &[RelPath]) -> usize {
-        if !dirs.is_empty() {
-            std::fs::remove_file(&self.0).unwrap();
+        if !dirs.is_empty()
+            && let Some(file) = self.0.lock().unwrap().take()
+        {
+            std::fs::remove_file(file).unwrap();
         }
+        dirs.len()
+    }
+}
+
+/// Counts how often directories are to be watched: once before each listing.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Lookout for Counting {
+    fn watch(&self, dirs: &[RelPath]) -> usize {
+        self.0.fetch_add(dirs.len(), Ordering::Relaxed);
         dirs.len()
     }
 }
@@ -31,7 +46,7 @@ impl Lookout for Taking {
 #[test]
 fn what_goes_just_before_its_directory_is_watched_is_gone() {
     let device = Device::with_file();
-    let seen = device.scan(&Taking(device.dir.path().join("f")));
+    let (seen, _) = device.scan(&Taking(Mutex::new(Some(device.dir.path().join("f")))));
     assert!(matches!(&seen[..], [Seen::Gone { path, .. }] if *path == device.path("f")), "{seen:?}");
 }
 
@@ -39,9 +54,35 @@ fn what_goes_just_before_its_directory_is_watched_is_gone() {
 fn what_has_moved_is_not_gone_as_well() {
     let device = Device::with_file();
     std::fs::rename(device.dir.path().join("f"), device.dir.path().join("g")).unwrap();
-    let seen = device.scan(&Nobody);
+    let (seen, _) = device.scan(&Nobody);
     let from = device.path("f");
     assert!(matches!(&seen[..], [Seen::MovedTo { from: old, .. }] if *old == from), "{seen:?}");
+}
+
+#[test]
+fn where_nothing_changed_the_second_walk_lists_nothing_and_reports_the_same() {
+    let device = Device::with_file();
+    let lookout = Counting::default();
+    let (seen, report) = device.scan(&lookout);
+    assert!(seen.is_empty() && report.problems.is_empty(), "{seen:?} {report:?}");
+    assert_eq!((report.directories, report.watched, report.looked_at), (1, 1, 1));
+    assert_eq!(lookout.0.load(Ordering::Relaxed), 1);
+    // Of another name beside it no row tells.
+    std::fs::write(device.dir.path().join("g"), b"new").unwrap();
+    let lookout = Counting::default();
+    let (seen, report) = device.scan(&lookout);
+    assert!(matches!(&seen[..], [Seen::Appeared { path, .. }] if *path == device.path("g")), "{seen:?}");
+    assert_eq!((report.directories, report.watched, report.looked_at), (1, 1, 2));
+    assert_eq!(lookout.0.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_name_that_cannot_be_used_is_reported_where_nothing_else_changed() {
+    let device = Device::with_file();
+    std::fs::write(device.dir.path().join(".DUNLIN"), b"").unwrap();
+    let (seen, report) = device.scan(&Nobody);
+    assert!(seen.is_empty(), "{seen:?}");
+    assert!(matches!(&report.problems[..], [one] if one.kind == ScanTrouble::Name), "{report:?}");
 }
 
 /// A folder on disk with a store that knows one file of it.
@@ -90,10 +131,10 @@ impl Device {
         edit.commit().unwrap();
     }
 
-    fn scan(&self, lookout: &dyn Lookout) -> Vec<Seen> {
+    fn scan(&self, lookout: &dyn Lookout) -> (Vec<Seen>, ScanReport) {
         let mut all = Vec::new();
-        scan(&self.folder, &self.store, lookout, &[], &mut |batch| all.extend(batch)).unwrap();
-        all
+        let report = scan(&self.folder, &self.store, lookout, &[], &mut |batch| all.extend(batch));
+        (all, report.unwrap())
     }
 
     fn path(&self, name: &str) -> RelPath {

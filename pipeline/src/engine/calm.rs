@@ -19,6 +19,7 @@ impl Engine {
         let is_quiet = self.local.first_scan_done()
             && !self.local.is_wanted()
             && !self.local.has_put_off()
+            && !self.quiet.holds_back()
             && !self.doubts.is_waiting()
             && !self.guard.is_waiting()
             && self.remote.is_idle()
@@ -40,6 +41,9 @@ impl Engine {
             return;
         }
         let status = self.own_status();
+        if status.in_sync {
+            self.guard.handle_in_line();
+        }
         if self.config.goal.is_alone() {
             return self.check_recorded(now, &status);
         }

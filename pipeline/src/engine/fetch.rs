@@ -240,7 +240,7 @@ impl Fetch {
             |w: &Waiting| w.content.manifest.is_some() && !self.staged.contains_key(&w.content.hash);
         let rank = |w: &Waiting| {
             let mtime = w.step.row.as_ref().map(|row| (row.meta.mtime.secs, row.meta.mtime.nanos));
-            (w.content.size.ilog2(), Reverse(mtime))
+            (w.content.size.max(1).ilog2(), Reverse(mtime))
         };
         let waiting = self.queue.iter().enumerate().filter(|(_, w)| may_start(w));
         let at = waiting.min_by_key(|(at, w)| (rank(w), *at)).map(|(at, _)| at)?;

@@ -38,7 +38,7 @@ impl Engine {
         if self.guard.take_look() {
             self.local.rescan_all();
         }
-        let is_later = self.local.has_put_off() || self.doubts.is_waiting();
+        let is_later = self.local.has_put_off() || self.quiet.holds_back() || self.doubts.is_waiting();
         if self.local.first_scan_done() && !self.local.is_wanted() && !is_later {
             let turn = self.guard.looks_are_over();
             self.tell_turns(turn);

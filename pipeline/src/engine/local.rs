@@ -30,12 +30,12 @@ pub enum LocalWant {
     Record(Vec<Observed>),
 }
 
-/// A file that could not be read now.
+/// A file that is not taken in now.
 pub struct Unread {
     /// Which.
     pub path: RelPath,
-    /// Why.
-    pub error: CutError,
+    /// Why it could not be read; `None`: it was, and its writer may not be done.
+    pub error: Option<CutError>,
 }
 
 struct Pending {
@@ -55,6 +55,10 @@ enum CutState {
 #[derive(Default)]
 pub struct Local {
     rescan: BTreeMap<RelPath, Reach>,
+    /// Names whose writers are done, or have been waited for: of the looks that are wanted, and of the one that is
+    /// under way.
+    ripe: BTreeSet<RelPath>,
+    ripe_now: BTreeSet<RelPath>,
     later: BTreeSet<RelPath>,
     tries: BTreeMap<RelPath, u8>,
     rescan_all: bool,
@@ -85,6 +89,12 @@ impl Local {
         if self.rescan.len() > LOOKS_WAITING_MAX {
             self.rescan_all();
         }
+    }
+
+    /// Asks for a look at something whose writer is done, or has been waited for.
+    pub fn look(&mut self, scope: Scope) {
+        self.ripe.insert(scope.path.clone());
+        self.rescan(scope);
     }
 
     /// Asks for a look at the directory that holds `path` at the next [`Local::rescan_now`]; false if it
@@ -177,19 +187,30 @@ impl Local {
         self.first_scan_done = true;
     }
 
-    /// Takes results of cutting; gives the files that could not be read.
-    pub fn handle_cut(&mut self, results: Vec<(u64, Result<Cut, CutError>)>) -> Vec<Unread> {
+    /// Takes results of cutting; gives the files that could not be read, and those that a look came across while
+    /// somebody writes them, as far as that can be told by `is_being_written`.
+    pub fn handle_cut(
+        &mut self,
+        results: Vec<(u64, Result<Cut, CutError>)>,
+        is_being_written: impl Fn(&RelPath, &Cut) -> bool,
+    ) -> Vec<Unread> {
         let mut unread = Vec::new();
         for (ticket, result) in results {
             self.cutting -= 1;
             let pending = &mut self.queue[(ticket - self.front) as usize];
-            pending.cut = match result {
-                Ok(cut) => CutState::Done(Box::new(cut)),
-                Err(error) => {
-                    unread.push(Unread { path: pending.seen.path().clone(), error });
-                    CutState::Failed
+            let path = pending.seen.path();
+            // A rename sets the change time, too; what has moved was not written for that.
+            let may_be_torn = !self.ripe_now.contains(path) && !matches!(pending.seen, Seen::MovedTo { .. });
+            let error = match result {
+                Ok(cut) if !(may_be_torn && is_being_written(path, &cut)) => {
+                    pending.cut = CutState::Done(Box::new(cut));
+                    continue;
                 }
+                Ok(_) => None,
+                Err(error) => Some(error),
             };
+            unread.push(Unread { path: path.clone(), error });
+            pending.cut = CutState::Failed;
         }
         unread
     }
@@ -205,6 +226,7 @@ impl Local {
         if may_scan && !self.is_busy() && (self.rescan_all || !self.rescan.is_empty()) {
             self.scanning = true;
             let wanted = std::mem::take(&mut self.rescan);
+            self.ripe_now = std::mem::take(&mut self.ripe);
             let is_whole = std::mem::take(&mut self.rescan_all);
             let wanted = if is_whole { BTreeMap::new() } else { wanted };
             let scopes = wanted.into_iter().map(|(path, reach)| Scope { path, reach }).collect();
@@ -246,7 +268,9 @@ impl Local {
         let is_ready = |p: &Pending| !matches!(p.cut, CutState::Wanted | CutState::Running);
         let ready = self.queue.iter().take(RECORD_BATCH).take_while(|p| is_ready(p)).count();
         let all_ready = ready == self.queue.len() && !self.scanning && !self.inspecting;
-        if ready == 0 || (ready < RECORD_BATCH && !all_ready) {
+        // The rest of a scan can be long in coming, and a directory's move is done with one entry.
+        let has_moved_dir = || self.queue.iter().take(ready).any(|pending| pending.seen.is_moved_dir());
+        if ready == 0 || (ready < RECORD_BATCH && !all_ready && !has_moved_dir()) {
             return None;
         }
         let mut batch = Vec::with_capacity(ready);
@@ -265,5 +289,95 @@ impl Local {
         self.front += ready as u64;
         self.recording = !batch.is_empty();
         self.recording.then_some(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dunlin_core::chunk::digest::Digester;
+    use dunlin_core::chunk::strategy::Strategy;
+    use dunlin_core::content::{Body, Kind, Meta, Timestamp};
+    use dunlin_core::id::{ChainId, Dot, PeerId};
+    use dunlin_storage::disk::{DirId, DiskRow, ShownAs, StatSig};
+
+    const THEN: Timestamp = Timestamp { secs: 1, nanos: 0 };
+
+    #[test]
+    fn a_directorys_move_is_recorded_while_the_scan_goes_on_and_a_links_at_its_end() {
+        let recorded_at_once = |kind, body| {
+            let mut local = Local::default();
+            local.rescan_all();
+            assert!(matches!(local.poll(true, true), Some(LocalWant::Scan(_))));
+            local.handle_seen(vec![moved(kind, body)]);
+            let is_early = matches!(local.poll(true, true), Some(LocalWant::Record(_)));
+            local.handle_scan_done();
+            let is_late = matches!(local.poll(true, true), Some(LocalWant::Record(_)));
+            assert_ne!(is_early, is_late);
+            is_early
+        };
+        assert!(recorded_at_once(Kind::Directory, Body::Directory));
+        assert!(!recorded_at_once(Kind::Symlink, Body::Symlink(b"to".to_vec())));
+    }
+
+    fn moved(kind: Kind, body: Body) -> Seen {
+        let path = |name: &[u8]| RelPath::parse(name).unwrap();
+        let stat = StatSig { dev: 1, ino: 2, size: 0, mode: 0o755, mtime: THEN, ctime: THEN, kind };
+        let node = Dot { chain: ChainId { author: PeerId([1; 32]), incarnation: 1 }, seq: 1, index: 0 };
+        let row = DiskRow {
+            node,
+            shown_as: ShownAs::Main,
+            dir: (kind == Kind::Directory).then_some(DirId(1)),
+            body,
+            meta: Meta { mode: 0o755, mtime: THEN },
+            versions: vec![node],
+            places: vec![node],
+            stat,
+            racy: false,
+            twins: Vec::new(),
+            look: None,
+        };
+        Seen::MovedTo { from: path(b"a"), path: path(b"b"), row, stat }
+    }
+
+    fn seen(path: &str) -> Seen {
+        let time = Timestamp { secs: 0, nanos: 0 };
+        let stat =
+            StatSig { dev: 1, ino: 1, size: 0, mode: 0o644, mtime: time, ctime: time, kind: Kind::File };
+        let path = RelPath::parse(path.as_bytes()).unwrap();
+        Seen::Appeared { path, stat, target: None, instead: None }
+    }
+
+    /// What one look comes across, file by file: whether it is taken in. A directory pass announced files that
+    /// their writers had just made and not filled.
+    fn taken(ripe: &[&str], found: &[(&str, bool)]) -> Vec<bool> {
+        let mut local = Local::default();
+        for path in ripe {
+            local.look(Scope::name(RelPath::parse(path.as_bytes()).unwrap()));
+        }
+        local.rescan(Scope::everything());
+        assert!(matches!(local.poll(true, true), Some(LocalWant::Scan(_))));
+        local.handle_seen(found.iter().map(|(path, _)| seen(path)).collect());
+        local.handle_scan_done();
+        let Some(LocalWant::Cut(files)) = local.poll(true, true) else { panic!("there are files to read") };
+        let cut = |fresh| {
+            let digest = Digester::new(Strategy::choose(0, &[], None)).finish();
+            let Seen::Appeared { stat, .. } = seen("a") else { panic!("it appeared") };
+            Ok(Cut { stat, digest, racy: false, is_fresh: fresh, is_text: false, look: None })
+        };
+        let results = files.iter().zip(found).map(|((ticket, _), (_, fresh))| (*ticket, cut(*fresh)));
+        let unread = local.handle_cut(results.collect(), |_, cut| cut.is_fresh);
+        let Some(LocalWant::Record(observed)) = local.poll(true, true) else {
+            return vec![false; found.len()];
+        };
+        assert_eq!(observed.len() + unread.len(), found.len());
+        let is_taken = |path: &str| observed.iter().any(|one| one.seen.path().to_string() == path);
+        found.iter().map(|(path, _)| is_taken(path)).collect()
+    }
+
+    #[test]
+    fn what_somebody_may_still_write_waits_unless_he_has_been_waited_for() {
+        assert_eq!(taken(&[], &[("old", false), ("new", true)]), [true, false]);
+        assert_eq!(taken(&["new"], &[("new", true), ("other", true)]), [true, false]);
     }
 }

@@ -51,13 +51,14 @@ use doubt::Doubts;
 use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
+use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::Scope;
 use dunlin_transport::{Command, ConnId};
 use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
 use event::{Event, LedgerState};
 use fetch::{Expected, Fetch, FetchWant};
 use guard::Guard;
-use local::{Local, LocalWant};
+use local::{Local, LocalWant, Unread};
 use merge::Merging;
 use quiet::Quiet;
 use remote::{Remote, RemoteWant, Stuck};
@@ -145,7 +146,7 @@ pub struct Engine {
 impl Engine {
     /// Begins with the ledger as it was opened; orders the recovery of the folder.
     pub fn new(config: Config, ledger: LedgerState, now: Instant) -> Self {
-        let guard = Guard::new(config.hold, ledger.held.clone(), now);
+        let guard = Guard::new(config.hold, ledger.held.clone(), ledger.on_disk, now);
         let mut engine = Self {
             config,
             ledger: LedgerState::default(),
@@ -451,20 +452,24 @@ impl Engine {
         }
     }
 
-    fn handle_cut(
-        &mut self,
-        now: Instant,
-        results: Vec<(u64, Result<dunlin_storage::folder::cut::Cut, dunlin_storage::folder::cut::CutError>)>,
-    ) {
+    fn handle_cut(&mut self, now: Instant, results: Vec<(u64, Result<Cut, CutError>)>) {
         let read = results.iter().filter_map(|(_, r)| r.as_ref().ok());
         self.progress.bytes_hashed += read.map(|cut| cut.digest.content.size).sum::<u64>();
-        for unread in self.local.handle_cut(results) {
-            if unread.error.is_passing() && self.local.rescan_later(unread.path.clone()) {
+        // A one-shot run hears of no writer, and takes what is there.
+        let is_told = self.config.goal == Goal::Serve;
+        let (quiet, may_go_on) = (&self.quiet, |cut: &Cut| is_told && cut.is_fresh);
+        let unread = self.local.handle_cut(results, |path, cut| may_go_on(cut) || quiet.is_open(path));
+        for Unread { path, error } in unread {
+            let Some(error) = error else {
+                self.quiet.come_across(now, path);
+                continue;
+            };
+            if error.is_passing() && self.local.rescan_later(path.clone()) {
                 self.wakes.arm(Wake::Rescan, now, RESCAN_AFTER);
             } else {
-                self.note_problem(unread.path.to_string(), unread.error.to_string());
-                if unread.error.is_passing() && self.config.goal == Goal::Serve {
-                    self.quiet.unread(now, unread.path);
+                self.note_problem(path.to_string(), error.to_string());
+                if error.is_passing() && self.config.goal == Goal::Serve {
+                    self.quiet.unread(now, path);
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! would be here, and when silence means that nothing comes. A source that was left is tried again after a pause that
 //! doubles each time; whatever comes from it, even late, ends the pause.
 
-use dunlin_core::limits::{FETCH_BYTES_IN_FLIGHT, SOURCE_WINDOW_FIRST, SOURCE_WINDOW_MIN};
+use dunlin_core::limits::{FETCH_BYTES_IN_FLIGHT, SOURCE_WINDOW_FIRST, SOURCE_WINDOW_MIN, WRONG_PIECES_MAX};
 use std::time::{Duration, Instant};
 
 /// So much is asked for ahead, beyond two round trips.
@@ -24,8 +24,6 @@ const MISSES_COUNTED: u32 = 100;
 /// The first pause of a source that was left; doubles up to [`REST_MAX`].
 const REST_MIN: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(64);
-/// Whoever sends so many wrong pieces is left alone for longest.
-const WRONG_MAX: u32 = 3;
 
 /// See the module's doc.
 #[derive(Clone, Default, Debug)]
@@ -124,7 +122,7 @@ impl Pace {
     /// It sent a part that is not what it should be; true if that is one too many.
     pub fn handle_wrong(&mut self, now: Instant) -> bool {
         self.wrong += 1;
-        let is_too_many = self.wrong >= WRONG_MAX;
+        let is_too_many = self.wrong >= WRONG_PIECES_MAX;
         if is_too_many {
             self.wrong = 0;
             self.distrusted_until = Some(now + REST_MAX);

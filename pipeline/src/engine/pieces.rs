@@ -126,6 +126,7 @@ impl Engine {
 
     pub(super) fn transfer_failed(&mut self, ticket: u64, why: String) {
         if let Some(waiting) = self.fetch.take_transfer(ticket) {
+            self.show_interest((waiting.node, waiting.version), false);
             self.fetch.unstage(&waiting.content.hash);
             self.note_problem(waiting.step.operation.at().to_string(), why);
             self.set_stuck(Some(waiting.place), Stuck::ForGood);

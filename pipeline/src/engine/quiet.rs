@@ -8,7 +8,8 @@
 //! goes). Both ends of a move wait for the same moment, so that one look sees both; but what was made a
 //! moment ago and is now renamed is a save, and is looked at as if it were closed. A file that is being
 //! written waits until it is quiet for [`QUIET_LEAST`], twice as long each time it turns out to go on, up
-//! to [`QUIET_MOST`], but never longer than [`WAIT_MOST`] in all.
+//! to [`QUIET_MOST`], but never longer than [`WAIT_MOST`] in all. What another look comes across while it is being
+//! written waits in the same way: nobody knows then whether its writer is done.
 
 use super::hint::{Hint, Sign};
 use dunlin_core::limits::{LOOKS_WAITING_MAX, RESTLESS_MAX};
@@ -70,6 +71,8 @@ pub struct Quiet {
     next: Option<Instant>,
     made: BTreeMap<RelPath, Instant>,
     restless: BTreeMap<RelPath, Restless>,
+    /// What a look came across and did not take in.
+    held_back: BTreeSet<RelPath>,
     overflown: bool,
 }
 
@@ -108,6 +111,24 @@ impl Quiet {
         self.put_off(now, path);
     }
 
+    /// A look came across a file that may not be whole yet: it waits for its writer, or for quiet.
+    pub fn come_across(&mut self, now: Instant, path: RelPath) {
+        self.held_back.insert(path.clone());
+        if !self.waiting.contains_key(&path) {
+            self.put_off(now, path);
+        }
+    }
+
+    /// True if there was a hint that the file is being written, and none yet that its writer is done.
+    pub fn is_open(&self, path: &RelPath) -> bool {
+        self.waiting.get(path).is_some_and(|waiting| waiting.why == Why::Open)
+    }
+
+    /// True while something was seen that was not taken in.
+    pub fn holds_back(&self) -> bool {
+        !self.held_back.is_empty()
+    }
+
     /// When the next name is due, or earlier.
     pub fn next(&self) -> Option<Instant> {
         self.next
@@ -126,6 +147,7 @@ impl Quiet {
         let mut scopes = Vec::with_capacity(due.len());
         for path in due {
             let Some(waiting) = self.waiting.remove(&path) else { continue };
+            self.held_back.remove(&path);
             if waiting.why == Why::Open {
                 self.grow_restless(now, &path);
             }
@@ -204,6 +226,7 @@ impl Quiet {
 
     /// Too many names: the directories that hold them wait instead; if that is no help, everything is due.
     fn coarsen(&mut self) {
+        self.held_back.clear();
         for (path, old) in std::mem::take(&mut self.waiting) {
             let parent = path.split_last().map_or_else(RelPath::root, |(parent, _)| parent);
             let (path, reach) = match old.reach {

@@ -51,6 +51,9 @@ impl Engine {
         let hopeless = self.fetch.take_hopeless(now, &sources, all);
         let is_any = !hopeless.is_empty();
         for waiting in hopeless {
+            if waiting.content.manifest.is_some() {
+                self.show_interest((waiting.node, waiting.version), false);
+            }
             self.set_stuck(Some(waiting.place), super::Stuck::ForNow);
         }
         is_any

@@ -273,7 +273,7 @@ impl Transfer {
         if let State::Opening(manifest) = &self.state {
             let manifest = manifest.clone();
             if !std::mem::replace(&mut self.is_cursor_set, true) {
-                self.cursor = (u64::from(self.cursor) * manifest.chunks.len() as u64 >> 32) as u32;
+                self.cursor = ((u64::from(self.cursor) * manifest.chunks.len() as u64) >> 32) as u32;
             }
             let missing = lacking.into_iter().collect();
             self.state = State::Fetching { manifest, missing, coming: Chunks::default() };
@@ -317,7 +317,8 @@ impl Transfer {
                 missing.push_front(index);
             }
             (State::Fetching { missing, coming, .. }, Piece::Chunk(index)) => {
-                if coming.remove(index) {
+                let was_coming = coming.remove(index);
+                if was_coming {
                     missing.insert(index);
                 }
             }

@@ -36,7 +36,7 @@ impl Engine {
         if self.quiet.take_overflow() {
             self.local.rescan_all();
         }
-        self.quiet.take_due(now).into_iter().for_each(|scope| self.local.rescan(scope));
+        self.quiet.take_due(now).into_iter().for_each(|scope| self.local.look(scope));
         self.await_look(now);
     }
 

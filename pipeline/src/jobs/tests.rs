@@ -155,6 +155,44 @@ fn a_thing_too_many_goes_only_while_the_other_stands() {
 }
 
 #[test]
+fn what_nothing_points_to_is_brought_home_and_not_taken_away() {
+    let device = Device::new();
+    let (node, row) = device.file(device.root(), "f", b"bytes");
+    device.edit(|edit| {
+        edit.put_disk_row(&spot(DirId::ROOT, "g"), &row).unwrap();
+        edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap();
+        edit.remove_disk_row(&spot(DirId::ROOT, "f")).unwrap();
+    });
+    device.clean();
+    device.mark(device.root(), "g");
+    // Apply refuses to remove it, since it lives and nobody says what stays: the plan would ask for ever.
+    assert_eq!(device.removals(), vec![], "it would be taken away");
+    let home = device.plan().items.into_iter().find_map(|item| match item.step.operation {
+        Operation::Move { from, at, .. } => Some((from, at)),
+        _ => None,
+    });
+    assert_eq!(home, Some((path("g"), path("f"))), "it is not brought to where {node:?} is shown");
+}
+
+#[test]
+fn what_nothing_points_to_leaves_a_directory_that_goes() {
+    let device = Device::new();
+    let (dir, dir_row) = device.dir(device.root(), "x", DirId(7));
+    let (_, row) = device.file(device.root(), "f", b"bytes");
+    device.edit(|edit| {
+        edit.put_disk_row(&spot(DirId::ROOT, "x"), &dir_row).unwrap();
+        edit.put_disk_row(&spot(DirId(7), "g"), &row).unwrap();
+        edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap();
+        edit.remove_disk_row(&spot(DirId::ROOT, "f")).unwrap();
+    });
+    device.sign(Event::Deleted { node: dir, base: vec![dir] });
+    device.clean();
+    device.mark(device.root(), "x");
+    assert_eq!(device.removals(), vec![], "it would be taken away with the directory");
+    assert!(device.generation(device.root(), "f").is_some(), "nobody looks at where it is shown");
+}
+
+#[test]
 fn a_change_of_a_copy_that_nobody_here_has_seen_survives_its_removal() {
     let (device, dir) = (Device::new(), tempfile::tempdir().unwrap());
     let folder = Folder::open(dir.path()).unwrap();
@@ -346,7 +384,14 @@ impl Device {
         let Seen::Changed { stat, .. } = &seen else { panic!("only a change is read here") };
         let mut digester = Digester::new(Strategy::Single);
         digester.push(bytes);
-        let cut = Cut { stat: *stat, digest: digester.finish(), racy: false, is_text: false, look: None };
+        let cut = Cut {
+            stat: *stat,
+            digest: digester.finish(),
+            racy: false,
+            is_fresh: false,
+            is_text: false,
+            look: None,
+        };
         record(
             &self.store,
             &self.identity,
@@ -364,6 +409,15 @@ impl Device {
 
     fn plan(&self) -> Plan {
         plan(&self.store, 100, &BTreeSet::new(), None, &Leave::nothing()).unwrap()
+    }
+
+    /// What a plan takes away.
+    fn removals(&self) -> Vec<RelPath> {
+        let removal = |operation: &Operation| match operation {
+            Operation::Remove { at, .. } => Some(at.clone()),
+            _ => None,
+        };
+        self.plan().items.iter().filter_map(|item| removal(&item.step.operation)).collect()
     }
 
     fn root(&self) -> NodeId {

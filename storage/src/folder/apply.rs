@@ -50,7 +50,7 @@ pub fn apply(
     if replaces {
         folder.sync_all().map_err(ApplyFailed::Sync)?;
     }
-    let intent = write_intent(store, &batch)?;
+    let intent = write_intent(folder, store, &batch)?;
     if canary::is(Bug::RowBeforeRename) {
         record_unplaced(folder, store, &batch)?;
     }
@@ -60,7 +60,7 @@ pub fn apply(
     }
     // Where nothing was placed there is nothing that a later sync has to cover.
     let is_over = replaces || batch.iter().all(|ready| ready.outcome != Some(Outcome::Done));
-    record(store, &mut batch, intent.filter(|_| is_over), now)?;
+    record(folder, store, &mut batch, intent.map(|number| (number, is_over)), now)?;
     for ready in &batch {
         if let Some(name) = ready.staged.as_deref().filter(|_| ready.outcome != Some(Outcome::Done)) {
             // A leftover is swept at the next start at the latest.
@@ -96,7 +96,9 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
         if operation.is_new()
             && !freed.contains(at)
             && let Some(spot) = view.spot_of(at)?
-            && (view.disk_row(&spot)?.is_some() || !is_home(&view, &freed, &ready.step, &spot)?)
+            && (view.disk_row(&spot)?.is_some()
+                || !is_home(&view, &freed, &ready.step, &spot)?
+                || stands_elsewhere(&view, &freed, &ready.step, &spot)?)
         {
             ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
             continue;
@@ -137,6 +139,24 @@ fn is_home(view: &View<'_>, freed: &BTreeSet<RelPath>, step: &Step, spot: &Spot)
     let twins = row.map(|row| row.twins).unwrap_or_default();
     let wanted = group(view, &place.parent).map_err(tree_failed)?;
     Ok(wanted.contains(&node) || twins.iter().any(|twin| wanted.contains(twin)))
+}
+
+/// True if what a step puts anew stands somewhere else: another plan was faster than its content, and what has
+/// become of it there would be nobody's change once its row is that of a leftover.
+fn stands_elsewhere(
+    view: &View<'_>,
+    freed: &BTreeSet<RelPath>,
+    step: &Step,
+    spot: &Spot,
+) -> Result<bool, StoreError> {
+    let Some(after) = step.row.as_ref().filter(|_| !matches!(step.operation, Operation::Move { .. })) else {
+        return Ok(false);
+    };
+    let Some(other) = view.located(&after.node, after.shown_as)?.filter(|other| other != spot) else {
+        return Ok(false);
+    };
+    let path = view.path_of(&other)?.filter(|path| !freed.contains(path));
+    Ok(path.is_some() && view.disk_row(&other)?.is_some())
 }
 
 fn tree_failed(fault: TreeFault) -> StoreError {
@@ -220,16 +240,19 @@ fn write_temp(folder: &Folder, name: &str, bytes: &[u8], meta: &Meta) -> Result<
     written
 }
 
-fn write_intent(store: &dyn Store, batch: &[Ready]) -> Result<Option<u64>, StoreError> {
-    let touches = |r: &&Ready| r.outcome.is_none() && !matches!(r.step.operation, Operation::Adopt { .. });
-    let steps: Vec<IntentStep> = batch.iter().filter(touches).map(intent_step).collect();
-    if steps.is_empty() {
-        return Ok(None);
-    }
+fn write_intent(folder: &Folder, store: &dyn Store, batch: &[Ready]) -> Result<Option<u64>, StoreError> {
+    let Some(intent) = intent_of(folder, batch, None) else { return Ok(None) };
     let mut edit = Edit::new(store.write()?)?;
-    let number = edit.put_intent(&encode(&Intent { steps }))?;
+    let number = edit.put_intent(&encode(&intent))?;
     edit.commit()?;
     Ok(Some(number))
+}
+
+/// The intent of the steps that have this outcome and touch the folder, if there are any.
+fn intent_of(folder: &Folder, batch: &[Ready], outcome: Option<Outcome>) -> Option<Intent> {
+    let touches = |r: &&Ready| r.outcome == outcome && !matches!(r.step.operation, Operation::Adopt { .. });
+    let steps: Vec<IntentStep> = batch.iter().filter(touches).map(intent_step).collect();
+    (!steps.is_empty()).then(|| Intent { steps, epoch: folder.epoch() })
 }
 
 fn intent_step(ready: &Ready) -> IntentStep {
@@ -283,23 +306,33 @@ fn place_all(folder: &Folder, batch: &mut [Ready]) -> Result<(), ApplyFailed> {
     Ok(())
 }
 
-/// One transaction: the rows of all that was done, and the marks that are mended by it.
+/// One transaction: the rows of all that was done, and the marks that are mended by it. The intent goes if it is
+/// over; else it keeps what was done alone, since the staged files of the other steps go now, and to recovery
+/// a staged file that is gone says that it was placed.
 fn record(
+    folder: &Folder,
     store: &dyn Store,
     batch: &mut [Ready],
-    finished: Option<u64>,
+    intent: Option<(u64, bool)>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut edit = Edit::new(store.write()?)?;
+    match intent {
+        Some((number, true)) if !canary::is(Bug::IntentLeft) => edit.remove_intent(number)?,
+        Some((number, false)) if batch.iter().any(|r| r.outcome != Some(Outcome::Done)) => {
+            edit.remove_intent(number)?;
+            if let Some(done) = intent_of(folder, batch, Some(Outcome::Done)) {
+                edit.put_intent(&encode(&done))?;
+            }
+        }
+        _ => {}
+    }
     for ready in batch.iter_mut().filter(|r| r.outcome == Some(Outcome::Done)) {
         if !record_one(&mut edit, ready, now)? {
             ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
         } else if let (Some(place), Some(generation)) = (&ready.step.place, ready.step.settles) {
             edit.clear_dirty(place, generation)?;
         }
-    }
-    if let Some(number) = finished.filter(|_| !canary::is(Bug::IntentLeft)) {
-        edit.remove_intent(number)?;
     }
     edit.commit()
 }

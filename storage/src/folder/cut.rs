@@ -25,6 +25,8 @@ const TRIES: usize = 3;
 /// seconds where the file system keeps whole seconds only (FAT keeps even ones).
 const RACY_FINE_NANOS: i128 = 20_000_000;
 const RACY_COARSE_NANOS: i128 = 2_000_000_000;
+/// Whoever writes pauses for less than this: the time for which the engine wants an open file to be quiet.
+const FRESH_NANOS: i128 = 250_000_000;
 
 /// A file that held still.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub struct Cut {
     pub digest: Digest,
     /// It was read so soon after a change that another could go unseen.
     pub racy: bool,
+    /// It was changed so short a while before it was read that its writer may not be done.
+    pub is_fresh: bool,
     /// It begins as a text does, and is small enough to be merged.
     pub is_text: bool,
     /// What its first bytes look like.
@@ -62,9 +66,19 @@ impl CutError {
     }
 }
 
+/// True if somebody has just written a file with this stat, or made it. The change time says so: nobody can set
+/// it, and whoever copies a file sets the other one.
+fn is_fresh(stat: &StatSig, now: Timestamp) -> bool {
+    // A clock that was set back says nothing.
+    (nanos(now) - nanos(stat.ctime)).abs() < FRESH_NANOS
+}
+
+fn nanos(t: Timestamp) -> i128 {
+    i128::from(t.secs) * 1_000_000_000 + i128::from(t.nanos)
+}
+
 /// True if a file with this stat could change at `now` and keep its stat.
 pub fn is_racy(stat: &StatSig, now: Timestamp) -> bool {
-    let nanos = |t: Timestamp| i128::from(t.secs) * 1_000_000_000 + i128::from(t.nanos);
     // A time in the future says nothing; then the change time, which nobody can set, has to do.
     let changed = if nanos(stat.mtime) > nanos(now) { stat.ctime } else { stat.mtime };
     let window = if stat.ctime.nanos == 0 { RACY_COARSE_NANOS } else { RACY_FINE_NANOS };
@@ -111,7 +125,8 @@ pub fn cut(
             && (after == before || canary::is(Bug::FinalStatSkipped))
         {
             let is_text = is_mergeable(&digest, &buffer);
-            return Ok(Cut { stat: seen, digest, racy: is_racy(&seen, now), is_text, look });
+            let (racy, is_fresh) = (is_racy(&seen, now), is_fresh(&seen, now));
+            return Ok(Cut { stat: seen, digest, racy, is_fresh, is_text, look });
         }
     }
     Err(CutError::Unstable)

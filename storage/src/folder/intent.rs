@@ -34,6 +34,10 @@ pub struct Intent {
     /// Its steps.
     #[n(0)]
     pub steps: Vec<IntentStep>,
+    /// The time in which the disk has forgotten nothing: see [`RootHandle::epoch`](super::fs::RootHandle::epoch).
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub epoch: Option<[u8; 16]>,
 }
 
 /// What a row will say once its thing stands.

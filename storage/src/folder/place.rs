@@ -33,7 +33,7 @@ pub(super) fn place(folder: &Folder, step: &Step, staged: Option<&str>) -> Resul
             Err(Outcome::Refused(Refusal::ChangedMeanwhile).into())
         }
         // It was placed, and a user was there already: he changed or took away the new thing, not the old.
-        _ => Ok(Some(unlike_any(step))),
+        _ => Ok(Some(unlike_any(step.row.as_ref().map(|row| &row.body)))),
     }
 }
 
@@ -131,8 +131,7 @@ fn is_untouched(stat: &StatSig, before: &StatSig) -> bool {
 }
 
 /// A stat that nothing on a disk has, so that the next scan looks at whatever stands there.
-fn unlike_any(step: &Step) -> StatSig {
-    let body = step.row.as_ref().map(|row| &row.body);
+pub(super) fn unlike_any(body: Option<&Body>) -> StatSig {
     let kind = match body {
         Some(Body::Directory) => Kind::Directory,
         Some(Body::Symlink(_)) => Kind::Symlink,

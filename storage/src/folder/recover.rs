@@ -8,6 +8,7 @@ use super::cut::is_racy;
 use super::fs::{self, DirHandle, Folder, FsError, Standing};
 use super::history::{hash_of, history_name, keep_unknown};
 use super::intent::{Intent, IntentStep, RowAfter};
+use super::place::unlike_any;
 use crate::disk::{DiskRow, Spot, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::decode;
@@ -15,16 +16,24 @@ use crate::store::tables::{Store, StoreError, Table};
 use crate::store::view::View;
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::path::RelPath;
-use dunlin_core::tree::node::TreeWrite;
+use dunlin_core::tree::node::{TreeRead, TreeWrite};
 
 /// Deals with every open intent; gives their number.
 pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64, ApplyFailed> {
     let intents = View(&*store.read()?).intents()?;
     let mut lost_dirs = Vec::new();
-    for (_, bytes) in &intents {
-        let intent: Intent = decode(Table::Intents, bytes)?;
+    let decoded: Result<Vec<Intent>, _> =
+        intents.iter().map(|(_, bytes)| decode(Table::Intents, bytes)).collect();
+    let (decoded, epoch) = (decoded?, folder.epoch());
+    let all_steps = || decoded.iter().flat_map(|intent| &intent.steps);
+    for intent in &decoded {
+        let has_run_on = epoch.is_some() && intent.epoch == epoch;
         for step in &intent.steps {
-            lost_dirs.extend(recover_step(folder, store, step, now)?);
+            // Contents that are alike share their staged file: which of them was placed cannot be told.
+            let is_own = all_steps().filter(|other| other.staged == step.staged).count() == 1;
+            let (has_run_on, was_placed) = (has_run_on, has_run_on && is_own && was_placed(folder, step));
+            let since = Since { has_run_on, was_placed };
+            lost_dirs.extend(recover_step(folder, store, step, since, now)?);
         }
     }
     // What was set aside here must not come back with the next power cut, when no intent tells of it any more.
@@ -43,6 +52,48 @@ pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64
     sweep(folder).map_err(ApplyFailed::Sync)?;
     folder.sync_all().map_err(ApplyFailed::Sync)?;
     Ok(intents.len() as u64)
+}
+
+/// What is known of the time since a step began.
+#[derive(Clone, Copy)]
+struct Since {
+    /// The process ended, and nothing else did: what was done to the disk is on it.
+    has_run_on: bool,
+    /// The step had put its new content there.
+    was_placed: bool,
+}
+
+/// True if the staged content of a step is at its place, or was: it is in the stage no more, and what was there before
+/// may be instead. Says nothing after a power loss, which may have taken it from the stage.
+fn was_placed(folder: &Folder, step: &IntentStep) -> bool {
+    let Some(staged) = &step.staged else { return false };
+    let came_out =
+        || step.before.as_ref().is_some_and(|row| is_body(folder.stage(), staged.as_bytes(), &row.body));
+    folder.stage().stat(staged.as_bytes()) == Err(FsError::NotFound) || came_out()
+}
+
+/// Nothing was lost with the power, and what a step has put does not stand there: its user has changed it, or taken it
+/// away. So that his change counts as one of what he saw, the row says that. If his move or deletion was recorded
+/// already, the intent is older than what is known.
+fn note_placed(
+    edit: &mut Edit<'_>,
+    spot: &Spot,
+    row: Option<DiskRow>,
+    step: &IntentStep,
+    after: &RowAfter,
+) -> Result<(), StoreError> {
+    let is_older = match (&row, &step.before) {
+        (None, None) => true,
+        (Some(row), Some(before)) => is_the_one_before(Some(row), step) && row.versions == before.versions,
+        _ => false,
+    };
+    let is_elsewhere = edit.view().located(&after.node, after.shown_as)?.is_some_and(|other| other != *spot);
+    let node = edit.node(&after.node).map_err(|fault| StoreError::Failed(fault.to_string()))?;
+    let is_dead = node.is_some_and(|node| !node.live);
+    if !is_older || is_elsewhere || is_dead || after.body == Body::Directory {
+        return Ok(());
+    }
+    write_row(edit, spot, after, unlike_any(Some(&after.body)), true)
 }
 
 /// Takes back the row of what was placed and lost, if the step wrote it; that of a directory stays until what was
@@ -76,6 +127,7 @@ fn recover_step(
     folder: &Folder,
     store: &dyn Store,
     step: &IntentStep,
+    since: Since,
     now: Timestamp,
 ) -> Result<Option<RelPath>, ApplyFailed> {
     let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(None) };
@@ -94,21 +146,20 @@ fn recover_step(
         return Ok(None);
     };
     let row = edit.view().disk_row(&spot)?;
+    if let Some(after) = &step.after
+        && since.has_run_on
+        && is_elsewise(folder, &path, step, found)
+    {
+        if since.was_placed {
+            note_placed(&mut edit, &spot, row, step, after)?;
+        }
+        edit.commit()?;
+        return Ok(None);
+    }
     let mut lost_dir = None;
     match (&step.after, found) {
         (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, step, stat) {
-            Ok(true) => {
-                // A move: what stands here stands no more where its row is.
-                if let Some(old) =
-                    edit.view().located(&after.node, after.shown_as)?.filter(|old| *old != spot)
-                {
-                    edit.move_disk_row(&old, &spot)?;
-                }
-                let row = edit.view().disk_row(&spot)?;
-                if let Some(after) = row_of(row, step, after, &stat) {
-                    write_row(&mut edit, &spot, &as_found(&after, step, &stat), stat, is_racy(&stat, now))?;
-                }
-            }
+            Ok(true) => note_found(&mut edit, &spot, step, after, stat, now)?,
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
             // it is neither shown nor taken for the user's. If something stood there before, what is
             // there may be the user's, and so is what a user has changed: the scan decides.
@@ -140,6 +191,35 @@ fn recover_step(
     }
     edit.commit()?;
     Ok(lost_dir)
+}
+
+/// What the step has put stands there, whole: its row says so.
+fn note_found(
+    edit: &mut Edit<'_>,
+    spot: &Spot,
+    step: &IntentStep,
+    after: &RowAfter,
+    stat: StatSig,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // A move: what stands here stands no more where its row is.
+    if let Some(old) = edit.view().located(&after.node, after.shown_as)?.filter(|old| old != spot) {
+        edit.move_disk_row(&old, spot)?;
+    }
+    let Some(after) = row_of(edit.view().disk_row(spot)?, step, after, &stat) else { return Ok(()) };
+    let after = as_found(&after, step, &stat);
+    // Metadata of the user's: the row has the times of now, and the scan would pass by.
+    let is_owed = stat.kind != Kind::Symlink && after.meta != meta_of(&stat);
+    write_row(edit, spot, &after, stat, is_owed || is_racy(&stat, now))
+}
+
+/// True if what the step was to put does not stand there.
+fn is_elsewise(folder: &Folder, path: &RelPath, step: &IntentStep, found: Result<Standing, FsError>) -> bool {
+    match found {
+        Ok(Standing::Node(stat)) => holds(folder, path, step, stat) == Ok(false),
+        Ok(Standing::Special) => true,
+        Err(error) => error == FsError::NotFound,
+    }
 }
 
 /// What the row is to say of what the step has put there. An intent stays open until a sync covers it, and the same
@@ -243,10 +323,14 @@ fn holds(folder: &Folder, path: &RelPath, step: &IntentStep, stat: StatSig) -> R
 /// The row with the metadata that are there: a crash can come between the bytes and them, and a power loss
 /// can take them back. What is neither old nor new is the user's doing, and the scan finds that.
 fn as_found(after: &RowAfter, step: &IntentStep, stat: &StatSig) -> RowAfter {
-    let found = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
+    let found = meta_of(stat);
     let is_ours = step.before.as_ref().is_none_or(|row| row.meta == found);
     let is_kept = stat.kind != Kind::Symlink && is_ours;
     RowAfter { meta: if is_kept { found } else { after.meta }, ..after.clone() }
+}
+
+fn meta_of(stat: &StatSig) -> Meta {
+    Meta { mode: stat.mode & 0o777, mtime: stat.mtime }
 }
 
 /// A file of ours that lost its bytes is shorter than it should be, or as long and full of zeros, and has the

@@ -1,7 +1,8 @@
 //! Looks for differences between the disk and the rows. Reads no content and decides nothing.
 //!
 //! A first walk notes what vanished; a second reports everything, each directory before what is in
-//! it, finds moves by inode, and notes what went between the two. What turned up nowhere is looked at once more
+//! it, finds moves by inode, and notes what went between the two. Directories in which the first found nothing changed
+//! ([`unchanged`]) are not listed again. What turned up nowhere is looked at once more
 //! ([`gone`]); whether that is believed is for others to say (INV-5). Mount points are never looked into.
 //!
 //! # What a move need not read (P-18)
@@ -13,6 +14,7 @@
 //! keeps even its change time, and is not read at all.
 
 mod gone;
+mod unchanged;
 
 use super::fs::{self, Folder, FsError, Standing};
 use super::lookout::Lookout;
@@ -28,6 +30,7 @@ use dunlin_core::limits::SCAN_VANISHED_MAX;
 use dunlin_core::path::{Name, RelPath};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
+use unchanged::AllUnchanged;
 
 /// Observations handed on at a time.
 const BATCH: usize = 256;
@@ -62,6 +65,8 @@ struct Scan<'a> {
     store: &'a dyn Store,
     lookout: &'a dyn Lookout,
     report: ScanReport,
+    /// Where the first walk found nothing changed.
+    unchanged: AllUnchanged,
     /// What is gone from its row's path.
     vanished: Vanished,
     /// Directories among them.
@@ -105,6 +110,7 @@ pub fn scan(
         store,
         lookout,
         report: ScanReport::default(),
+        unchanged: BTreeMap::new(),
         vanished: BTreeMap::new(),
         vanished_dirs: Vec::new(),
         inside: None,
@@ -177,7 +183,9 @@ impl Scan<'_> {
                     None
                 }
                 Some((parent, name)) => match (self.folder.dir(&parent), self.row_at(path)?) {
-                    (Ok(handle), Some(row)) => self.note_one(&*handle, path.clone(), name, row),
+                    (Ok(handle), Some(row)) => {
+                        self.note_one(&handle.stat(name.as_bytes()), path.clone(), row)
+                    }
                     // What cannot be looked into is not gone.
                     _ => None,
                 },
@@ -185,11 +193,9 @@ impl Scan<'_> {
             let mut open: Vec<(RelPath, DirId)> = Vec::new();
             open.extend(dir.filter(|_| *reach > Reach::Name).map(|dir| (path.clone(), dir)));
             while let Some((path, dir)) = open.pop() {
-                let Ok(handle) = self.folder.dir(&path) else { continue };
-                for (name, row) in self.rows(Some(dir))? {
-                    let Ok(at) = path.join(name.clone()) else { continue };
-                    let below = self.note_one(&*handle, at.clone(), &name, row);
-                    open.extend(below.filter(|_| *reach == Reach::Tree).map(|below| (at, below)));
+                let below = self.note_dir(&path, dir)?;
+                if *reach == Reach::Tree {
+                    open.extend(below);
                 }
             }
         }
@@ -197,15 +203,9 @@ impl Scan<'_> {
     }
 
     /// Notes a row's thing if it is gone; if it is a directory that is there, gives the id of its rows.
-    fn note_one(
-        &mut self,
-        handle: &dyn fs::DirHandle,
-        at: RelPath,
-        name: &Name,
-        row: DiskRow,
-    ) -> Option<DirId> {
-        let is_there = match handle.stat(name.as_bytes()) {
-            Ok(Standing::Node(stat)) => is_same_thing(&row, &stat),
+    fn note_one(&mut self, there: &Result<Standing, FsError>, at: RelPath, row: DiskRow) -> Option<DirId> {
+        let is_there = match there {
+            Ok(Standing::Node(stat)) => is_same_thing(&row, stat),
             Ok(Standing::Special) | Err(FsError::NotFound) => false,
             Err(_) => true,
         };
@@ -279,6 +279,15 @@ impl Scan<'_> {
     /// Watches a directory, then reports what is in it; gives the directories in it.
     fn list(&mut self, Below { path, dir, .. }: Below) -> Result<Vec<Below>, ScanError> {
         self.report.directories += 1;
+        if let Some(same) = self.unchanged.remove(&path)
+            && dir == Some(same.dir)
+        {
+            self.report.watched += same.watched;
+            self.report.looked_at += same.looked_at;
+            self.report.conflict_copies += same.conflict_copies;
+            let below = same.below.into_iter().filter_map(|(name, dir)| Some((path.join(name).ok()?, dir)));
+            return Ok(below.map(|(path, dir)| Below { path, dir: Some(dir), came: false }).collect());
+        }
         self.report.watched += self.lookout.watch(std::slice::from_ref(&path)) as u64;
         match self.folder.dir(&path).and_then(|handle| Ok((fs::list(&*handle)?, handle))) {
             Ok((listing, handle)) => return self.report_dir(&path, dir, listing, &*handle),
@@ -335,7 +344,7 @@ impl Scan<'_> {
             if let Ok(at) = path.join(name.clone())
                 && !self.taken.contains(&at)
             {
-                self.note_one(handle, at, &name, row);
+                self.note_one(&handle.stat(name.as_bytes()), at, row);
             }
         }
     }
@@ -407,6 +416,10 @@ impl Scan<'_> {
             self.report.moved_dirs.extend(row.dir.map(|_| path.clone()));
             let found = below(&path, row.dir, true);
             self.emit(Seen::MovedTo { from, path, row, stat });
+            if is_directory {
+                // What is in it is looked at next, and may be much.
+                self.flush();
+            }
             return Ok(found);
         };
         self.report.conflict_copies += u64::from(row.shown_as != ShownAs::Main);

@@ -86,6 +86,11 @@ impl Seen {
         }
     }
 
+    /// True for a directory that stands elsewhere, with all that is in it.
+    pub fn is_moved_dir(&self) -> bool {
+        matches!(self, Seen::MovedTo { stat, .. } if stat.kind == Kind::Directory)
+    }
+
     /// Bytes to read.
     pub fn size(&self) -> u64 {
         match self {

@@ -6,8 +6,9 @@
 use super::rows::{EntryRow, HeadRow, chain_from_key, chain_seq_key, decode};
 use super::tables::{ReadTx, Store, StoreError, Table};
 use super::view::View;
-use dunlin_core::id::EntryId;
+use dunlin_core::id::{ChainId, EntryId};
 use dunlin_core::ledger::entry::SignedEntry;
+use std::collections::VecDeque;
 use thiserror::Error;
 
 /// Rows read at a time.
@@ -34,13 +35,22 @@ pub enum Unsound {
 pub fn verify(store: &dyn Store) -> Result<(), Unsound> {
     let tx = store.read()?;
     View(&*tx).folder().map_err(|_| Unsound::Empty)?;
+    let (mut entries, mut links) = (Ids::default(), Chains::of(&*tx)?);
     for table in Table::ALL {
-        verify_table(&*tx, table)?;
+        verify_table(&*tx, table, &mut |key, value| match table {
+            Table::Entries => entries.add_entry(key, value),
+            Table::Chains => links.add(key, value),
+            _ => Ok(()),
+        })?;
     }
-    verify_chains(&*tx)
+    links.close()?;
+    // As many, and no id more than once in either: the same ones.
+    if entries == links.ids { Ok(()) } else { Err(Unsound::Ledger) }
 }
 
-fn verify_table(tx: &dyn ReadTx, table: Table) -> Result<(), Unsound> {
+type EachRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), Unsound>;
+
+fn verify_table(tx: &dyn ReadTx, table: Table, each: EachRow<'_>) -> Result<(), Unsound> {
     let (said, mut found) = (tx.len(table)?, 0);
     let mut last: Option<Vec<u8>> = None;
     loop {
@@ -53,13 +63,7 @@ fn verify_table(tx: &dyn ReadTx, table: Table) -> Result<(), Unsound> {
             if !is_in_order || found > said {
                 return Err(Unsound::Incomplete(table));
             }
-            if table == Table::Entries {
-                let row: EntryRow = decode(table, &value)?;
-                let signed = SignedEntry { bytes: row.bytes, signature: row.signature };
-                if signed.id().0[..] != key[..] {
-                    return Err(Unsound::Ledger);
-                }
-            }
+            each(&key, &value)?;
             last = Some(key);
         }
         if is_last {
@@ -68,26 +72,65 @@ fn verify_table(tx: &dyn ReadTx, table: Table) -> Result<(), Unsound> {
     }
 }
 
-/// Each chain from its beginning to its head, and no entry besides.
-fn verify_chains(tx: &dyn ReadTx) -> Result<(), Unsound> {
-    let view = View(tx);
-    let mut entries = 0;
-    for (key, value) in view.all(Table::Heads, &[])? {
-        let chain = chain_from_key(&key).ok_or(Unsound::Ledger)?;
-        let head: HeadRow = decode(Table::Heads, &value)?;
-        for seq in 0..=head.seq {
-            let id = tx.get(Table::Chains, &chain_seq_key(&chain, seq))?.ok_or(Unsound::Ledger)?;
-            let id: EntryId = decode(Table::Chains, &id)?;
-            if tx.get(Table::Entries, &id.0)?.is_none() {
-                return Err(Unsound::Ledger);
-            }
-            entries += 1;
+/// A set of entries' ids: how many, and their sum. Ids are hashes, so that other ones have another sum.
+#[derive(Default, PartialEq, Eq)]
+struct Ids {
+    count: u64,
+    sum: [u64; 4],
+}
+
+impl Ids {
+    fn add(&mut self, id: &EntryId) {
+        self.count += 1;
+        for (sum, bytes) in self.sum.iter_mut().zip(id.0.as_chunks().0) {
+            *sum = sum.wrapping_add(u64::from_le_bytes(*bytes));
         }
     }
-    if entries == tx.len(Table::Entries)? && entries == tx.len(Table::Chains)? {
+
+    /// An entry has the name that its bytes give it.
+    fn add_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unsound> {
+        let row: EntryRow = decode(Table::Entries, value)?;
+        let id = SignedEntry { bytes: row.bytes, signature: row.signature }.id();
+        self.add(&id);
+        if id.0[..] == *key { Ok(()) } else { Err(Unsound::Ledger) }
+    }
+}
+
+/// The chains, as their links come by: in the order of the heads, each from its beginning.
+struct Chains {
+    /// Those whose links have not all come, with the next one; the first is under way.
+    open: VecDeque<(ChainId, HeadRow, u64)>,
+    ids: Ids,
+}
+
+impl Chains {
+    fn of(tx: &dyn ReadTx) -> Result<Self, Unsound> {
+        let mut open = VecDeque::new();
+        for (key, value) in View(tx).all(Table::Heads, &[])? {
+            let chain = chain_from_key(&key).ok_or(Unsound::Ledger)?;
+            open.push_back((chain, decode(Table::Heads, &value)?, 0));
+        }
+        Ok(Self { open, ids: Ids::default() })
+    }
+
+    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unsound> {
+        let id: EntryId = decode(Table::Chains, value)?;
+        let (chain, head, next) = self.open.front_mut().ok_or(Unsound::Ledger)?;
+        let is_last = *next == head.seq;
+        if key != &chain_seq_key(chain, *next)[..] || is_last && id != head.id {
+            return Err(Unsound::Ledger);
+        }
+        *next += 1;
+        if is_last {
+            self.open.pop_front();
+        }
+        self.ids.add(&id);
         Ok(())
-    } else {
-        Err(Unsound::Ledger)
+    }
+
+    /// All have come.
+    fn close(&self) -> Result<(), Unsound> {
+        if self.open.is_empty() { Ok(()) } else { Err(Unsound::Ledger) }
     }
 }
 
@@ -96,40 +139,74 @@ mod tests {
     use super::*;
     use crate::store::edit::Edit;
     use crate::store::memory::MemoryStore;
-    use dunlin_core::id::{ChainId, FolderId, PeerId};
+    use crate::store::rows::{chain_key, encode};
+    use dunlin_core::id::{FolderId, PeerId};
+    use dunlin_core::ledger::clock::Clock;
 
-    /// A store with one chain whose head is said to be at 1, and nothing of it there.
-    fn store() -> (MemoryStore, ChainId) {
-        let (store, chain) = (MemoryStore::default(), ChainId { author: PeerId([5; 32]), incarnation: 1 });
+    const CHAIN: ChainId = ChainId { author: PeerId([5; 32]), incarnation: 1 };
+
+    /// A store that was set up, with these entries, and one chain with these links and this head; an entry is given by its bytes.
+    fn store(entries: &[&[u8]], links: &[&[u8]], head: Option<(u64, &[u8])>) -> MemoryStore {
+        let store = MemoryStore::default();
         let mut edit = Edit::new(store.write().unwrap()).unwrap();
-        edit.set_up(FolderId([1; 32]), chain, [2; 16]).unwrap();
+        edit.set_up(FolderId([1; 32]), CHAIN, [2; 16]).unwrap();
         edit.commit().unwrap();
-        (store, chain)
+        let mut tx = store.write().unwrap();
+        for (seq, bytes) in (0..).zip(entries) {
+            let past = Clock::default();
+            let row =
+                EntryRow { chain: CHAIN, seq, lamport: 1, past, signature: [0; 64], bytes: bytes.to_vec() };
+            tx.put(Table::Entries, &id(bytes).0, &encode(&row)).unwrap();
+        }
+        for (seq, bytes) in (0..).zip(links) {
+            tx.put(Table::Chains, &chain_seq_key(&CHAIN, seq), &encode(&id(bytes))).unwrap();
+        }
+        if let Some((seq, last)) = head {
+            let head = HeadRow { seq, id: id(last) };
+            tx.put(Table::Heads, &chain_key(&CHAIN), &encode(&head)).unwrap();
+        }
+        tx.commit().unwrap();
+        store
+    }
+
+    fn id(bytes: &[u8]) -> EntryId {
+        SignedEntry { bytes: bytes.to_vec(), signature: [0; 64] }.id()
     }
 
     #[test]
     fn what_was_set_up_is_sound_and_nothing_is_not() {
         assert_eq!(verify(&MemoryStore::default()), Err(Unsound::Empty));
-        assert_eq!(verify(&store().0), Ok(()));
+        assert_eq!(verify(&store(&[], &[], None)), Ok(()));
     }
 
     #[test]
-    fn a_hole_in_the_ledger_is_found() {
-        let (store, chain) = store();
-        let mut tx = store.write().unwrap();
-        let head = HeadRow { seq: 0, id: EntryId([7; 32]) };
-        tx.put(Table::Heads, &crate::store::rows::chain_key(&chain), &crate::store::rows::encode(&head))
-            .unwrap();
-        tx.commit().unwrap();
-        assert_eq!(verify(&store), Err(Unsound::Ledger));
+    fn the_ledger_is_sound_if_chains_and_entries_are_the_same_ones() {
+        let (a, b, c): (&[u8], &[u8], &[u8]) = (b"a", b"b", b"c");
+        type Case<'a> = (&'a str, &'a [&'a [u8]], &'a [&'a [u8]], Option<(u64, &'a [u8])>, bool);
+        let cases: [Case<'_>; 9] = [
+            ("a chain", &[a, b], &[a, b], Some((1, b)), true),
+            ("another order", &[b, a], &[a, b], Some((1, b)), true),
+            ("a hole at the end", &[a, b], &[a], Some((1, b)), false),
+            ("nothing of a chain", &[a], &[], Some((0, a)), false),
+            ("an entry of no chain", &[a, b], &[a], Some((0, a)), false),
+            ("a link to nowhere", &[a, b], &[a, c], Some((1, c)), false),
+            ("links beyond the head", &[a], &[a, b], Some((0, a)), false),
+            ("links without a head", &[a], &[a], None, false),
+            ("a head of another name", &[a, b], &[a, b], Some((1, a)), false),
+        ];
+        for (what, entries, links, head, is_sound) in cases {
+            let expected = if is_sound { Ok(()) } else { Err(Unsound::Ledger) };
+            assert_eq!(verify(&store(entries, links, head)), expected, "{what}");
+        }
     }
 
     #[test]
-    fn an_entry_of_no_chain_is_found() {
-        let (store, chain) = store();
+    fn an_entry_under_the_name_of_another_is_found() {
+        let store = store(&[b"a"], &[b"b"], Some((0, b"b")));
         let mut tx = store.write().unwrap();
-        tx.put(Table::Chains, &chain_seq_key(&chain, 0), &crate::store::rows::encode(&EntryId([7; 32])))
-            .unwrap();
+        let row = tx.get(Table::Entries, &id(b"a").0).unwrap().unwrap();
+        tx.delete(Table::Entries, &id(b"a").0).unwrap();
+        tx.put(Table::Entries, &id(b"b").0, &row).unwrap();
         tx.commit().unwrap();
         assert_eq!(verify(&store), Err(Unsound::Ledger));
     }

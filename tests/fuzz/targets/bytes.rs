@@ -11,7 +11,9 @@ use dunlin_core::ledger::codec;
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::limits::{CHUNK_BYTES_MAX, NAME_BYTES_MAX};
-use dunlin_core::message::{Bulk, Goodbye, Hello, JoinRequest, Message, Refused, Unavailable, Welcome};
+use dunlin_core::message::{
+    Bulk, Goodbye, Have, Hello, Interested, JoinRequest, Message, Run, Unavailable, Welcome,
+};
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::text;
 use dunlin_core::tree::name::{conflict_name, is_copy_name};
@@ -115,6 +117,8 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
         })
     };
     let entry = SignedEntry { bytes: vec![1, 2, 3], signature: [9; 64] };
+    let node = Dot { chain: CHAIN, seq: 3, index: 1 };
+    let runs = vec![Run { first: 0, count: 2 }, Run { first: 9, count: 300 }];
     let messages = [
         hello(None),
         hello(Some(join)),
@@ -122,7 +126,9 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
         Message::Frontier(frontier),
         Message::Entries(vec![entry.clone(), entry]),
         Message::Goodbye(Goodbye { code: 3, text: "bye".to_owned() }),
-        Message::Refused(Refused { code: 4, text: "no".to_owned() }),
+        Message::Cancel { request: 4 },
+        Message::Interested(Interested { node, version: node, on: true }),
+        Message::Have(Have { node, version: node, whole: false, runs }),
     ];
     messages.iter().map(Message::encode).collect()
 }
@@ -135,7 +141,7 @@ pub fn bulk(data: &[u8]) {
 pub fn bulk_seeds() -> Vec<Vec<u8>> {
     let piece = Bulk::Piece { request: 1, item: 2, chunk: 3, size: 4, lz4: false };
     let packed = Bulk::Piece { request: 1, item: 2, chunk: 3, size: 64, lz4: true };
-    let gone = Bulk::Unavailable { request: 1, item: 2, reason: Unavailable::Changed };
+    let gone = Bulk::Unavailable { request: 1, item: 2, chunk: 3, reason: Unavailable::Changed };
     vec![
         [&piece.encode()[..], b"abcd"].concat(),
         [&packed.encode()[..], b"\x1fa\x01\0\x20"].concat(),

@@ -191,17 +191,17 @@ def remove_directory(stage, both):
 
 
 def checkout(stage, both, rng):
-    """What a change of branches does: hundreds of files are replaced, made and removed in a moment."""
+    """What a change of branches does: hundreds of files are replaced by texts, made and removed in a moment."""
     began = time.monotonic()
     for number in range(700, 1100):
         path = some(both.right, number)
         os.remove(path)
         if number % 3:
-            trees.write(path, rng.randbytes(2000))
+            trees.write(path, trees.text(rng, 2000))
     for number in range(300):
         folder = os.path.join(both.right, 'branch', f'{number % 17}')
         os.makedirs(folder, exist_ok=True)
-        trees.write(os.path.join(folder, f'new{number}'), rng.randbytes(1500))
+        trees.write(os.path.join(folder, f'new{number}'), trees.text(rng, 1500))
     both.follow('a branch is checked out')
     stage.note(f'700 files by checkout {time.monotonic() - began:.2f} s')
 

@@ -51,6 +51,10 @@ impl RootHandle for SimRoot {
         Ok(Room { free: 1 << 40, total: 1 << 41 })
     }
 
+    fn epoch(&self) -> Option<[u8; 16]> {
+        Some(u128::from(self.disk.state().power_losses).to_be_bytes())
+    }
+
     fn sync_all(&self) -> Result<(), FsError> {
         self.disk.call(Call::Sync)?.sync_all();
         Ok(())

@@ -154,6 +154,8 @@ pub struct State {
     pub locked: BTreeSet<u64>,
     pub calls: u64,
     pub displaced: Vec<Displaced>,
+    /// How often the power went.
+    pub power_losses: u64,
     /// Files of dunlin's that the last power loss has torn.
     pub torn: BTreeSet<u64>,
     pub deeds: Vec<Deed>,
@@ -193,6 +195,7 @@ impl Disk {
             locked: BTreeSet::new(),
             calls: 0,
             displaced: Vec::new(),
+            power_losses: 0,
             torn: BTreeSet::new(),
             deeds: Vec::new(),
             broken: Vec::new(),

@@ -49,6 +49,7 @@ impl State {
         sweep(&mut image);
         self.now = image.clone();
         self.durable = image;
+        self.power_losses += 1;
         self.fuses.clear();
         self.failing = None;
         self.free.clear();
@@ -92,7 +93,8 @@ pub fn ensure_inodes(image: &mut Image, now: &Image, record: &Record) {
     if !image.contains_key(ino)
         && let Some(inode) = now.get(ino)
     {
-        image.insert(*ino, Inode { names: BTreeMap::new(), ..inode.clone() });
+        // Whoever removed it did so in a moment that is forgotten.
+        image.insert(*ino, Inode { names: BTreeMap::new(), is_gone: false, ..inode.clone() });
     }
 }
 

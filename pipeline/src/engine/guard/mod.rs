@@ -46,11 +46,23 @@ struct Pass {
     places: u64,
 }
 
+/// True while a folder that was empty is filled for the first time: nothing was there that could have been encrypted, so
+/// noise that comes counts for nothing.
+struct Import {
+    /// From this disk, until a look at everything is over.
+    here: bool,
+    /// From others, until nothing of theirs is left to do.
+    there: bool,
+    /// Some of it is here.
+    has_put: bool,
+}
+
 /// See the module's doc.
 pub struct Guard {
     limits: HoldLimits,
     now: Instant,
     on_disk: u64,
+    import: Import,
     held: HeldRow,
     /// What is held is not as the store has it.
     is_changed: bool,
@@ -87,14 +99,15 @@ pub struct Turn {
 }
 
 impl Guard {
-    /// With what was held when the store was opened.
-    pub fn new(limits: HoldLimits, held: HeldRow, now: Instant) -> Self {
+    /// With what was held when the store was opened, and how many things were on this disk.
+    pub fn new(limits: HoldLimits, held: HeldRow, on_disk: u64, now: Instant) -> Self {
         // Who switches it off has said what is to become of what is held.
         let held = if limits.is_on { held } else { HeldRow::default() };
         Self {
             limits,
             now,
-            on_disk: 0,
+            on_disk,
+            import: Import { here: on_disk == 0, there: on_disk == 0, has_put: false },
             held,
             is_changed: !limits.is_on,
             here: Tally::default(),
@@ -224,7 +237,7 @@ impl Guard {
                 self.passed += files;
             }
             Nature::Scrambled => losses.scrambled = 1,
-            Nature::NewNoise => losses.new_noise = 1,
+            Nature::NewNoise => losses.new_noise = u64::from(!self.import.here),
         }
         self.here.add(self.now, losses);
     }
@@ -246,6 +259,7 @@ impl Guard {
     /// Nothing is left to look at: if that was a look at everything, it is known what is held here, and what
     /// a person has said of it is done.
     pub fn looks_are_over(&mut self) -> Option<Turn> {
+        self.import.here = false;
         let found = self.found.take()?;
         let local = self.held.local.as_mut()?;
         let is_over = local.word != Word::Awaited || found.deleted + found.rewritten == 0;
@@ -382,6 +396,11 @@ impl Guard {
         Some(left)
     }
 
+    /// What others made is all done here.
+    pub fn handle_in_line(&mut self) {
+        self.import.there &= !self.import.has_put;
+    }
+
     /// True while it is open whether deletions of others are a mass change.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -410,9 +429,12 @@ impl Guard {
         if !self.limits.is_on || canary::is(Bug::GuardOnlyAtSender) {
             return (true, None);
         }
+        self.import.has_put = true;
         let word = self.held.remote.iter().find(|(held, _)| *held == author).map(|(_, hold)| hold.word);
         let losses = match before {
-            None if look == Some(Look::Noise) => Losses { new_noise: 1, ..Losses::default() },
+            None if look == Some(Look::Noise) => {
+                Losses { new_noise: u64::from(!self.import.there), ..Losses::default() }
+            }
             Some(before) if Look::is_scrambled(before, look) => Losses { scrambled: 1, ..Losses::default() },
             _ => return (before.is_none() || word.is_none_or(|word| word == Word::Accepted), None),
         };

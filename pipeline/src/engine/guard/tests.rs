@@ -13,9 +13,7 @@ use dunlin_storage::folder::seen::Loss;
 const ALICE: PeerId = PeerId([1; 32]);
 
 fn guard() -> Guard {
-    let mut guard = Guard::new(HoldLimits::default(), HeldRow::default(), Instant::now());
-    guard.set_now(Instant::now(), 2_000);
-    guard
+    Guard::new(HoldLimits::default(), HeldRow::default(), 2_000, Instant::now())
 }
 
 fn path(number: u64) -> RelPath {
@@ -49,9 +47,16 @@ fn gone(number: u64, in_all: u64) -> Observed {
 fn written(number: u64, before: Look, after: Look) -> Observed {
     let row = row(Some(before));
     let (stat, digest) = (row.stat, Digester::new(Strategy::choose(0, &[], None)).finish());
-    let cut = Cut { stat, digest, racy: false, is_text: false, look: Some(after) };
+    let cut = Cut { stat, digest, racy: false, is_fresh: false, is_text: false, look: Some(after) };
     let seen = Seen::Changed { path: path(number), row, stat, target: None };
     Observed { seen, cut: Some(cut), is_taken_back: false }
+}
+
+fn new_noise(number: u64) -> Observed {
+    let Observed { cut, .. } = written(number, Look::Ordered, Look::Noise);
+    let stat = row(None).stat;
+    let seen = Seen::Appeared { path: path(number), stat, target: None, instead: None };
+    Observed { seen, cut, is_taken_back: false }
 }
 
 fn paths(count: u64) -> Vec<RelPath> {
@@ -132,12 +137,12 @@ fn what_was_held_and_said_outlasts_a_restart() {
     let mut guard = guard();
     guard.sift((0..600).map(|number| gone(number, 600)).collect());
     let kept = guard.take_changed().unwrap();
-    let mut again = Guard::new(HoldLimits::default(), kept, Instant::now());
+    let mut again = Guard::new(HoldLimits::default(), kept, 2_000, Instant::now());
     assert!(again.is_held());
     assert!(again.sift(vec![gone(1, 1)]).0.is_empty(), "one that is found again is part of it");
     again.decide(Word::Accepted);
     let kept = again.take_changed().unwrap();
-    let mut again = Guard::new(HoldLimits::default(), kept, Instant::now());
+    let mut again = Guard::new(HoldLimits::default(), kept, 2_000, Instant::now());
     assert_eq!(again.sift((0..600).map(|number| gone(number, 600)).collect()).0.len(), 600);
 }
 
@@ -183,4 +188,36 @@ fn noise_of_another_is_held_and_its_new_files_are_not() {
     assert!(guard.may_put(ALICE, None, noise).0, "a new file");
     assert!(!guard.may_put(ALICE, Some(order), order).0, "what it writes over others' bytes is held");
     assert!(guard.may_put(PeerId([2; 32]), Some(order), order).0, "somebody else");
+}
+
+#[test]
+fn an_import_is_not_what_an_encryptor_made() {
+    let noise = || (0..60).map(new_noise).collect();
+    let losses = || (0..60).map(|number| gone(number, 60)).collect();
+    for (before, passing) in [(2_000, 0), (0, 60)] {
+        let mut guard = Guard::new(HoldLimits::default(), HeldRow::default(), before, Instant::now());
+        guard.look_begins(true);
+        assert_eq!(guard.sift(noise()).0.len(), 60);
+        guard.set_now(Instant::now(), 2_060);
+        guard.looks_are_over();
+        assert_eq!(guard.sift(losses()).0.len(), passing, "{before} before");
+        guard.sift(noise());
+        assert!(guard.sift(losses()).0.is_empty(), "an import is over at some time");
+    }
+}
+
+#[test]
+fn nor_is_what_fills_an_empty_folder_from_others() {
+    let noise = Some(Look::Noise);
+    for (before, is_held) in [(2_000, true), (0, false)] {
+        let mut guard = Guard::new(HoldLimits::default(), HeldRow::default(), before, Instant::now());
+        assert!((0..60).all(|_| guard.may_put(ALICE, None, noise).0));
+        guard.set_now(Instant::now(), 2_060);
+        guard.handle_planned(Vec::new(), (left(60), 60), Some(false));
+        assert_eq!(guard.is_held(), is_held, "{before} before");
+        guard.handle_in_line();
+        (0..60).for_each(|_| drop(guard.may_put(ALICE, None, noise)));
+        guard.handle_planned(Vec::new(), (left(60), 60), Some(false));
+        assert!(guard.is_held(), "once it is filled, noise counts");
+    }
 }

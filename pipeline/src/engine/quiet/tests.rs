@@ -111,3 +111,23 @@ fn more_names_than_can_be_kept_become_directories_and_then_everything() {
     assert!(quiet.next().is_some(), "nobody would ask for it");
     assert!(quiet.take_overflow() && !quiet.take_overflow());
 }
+
+#[test]
+fn what_a_look_comes_across_waits_for_quiet_or_for_its_writer() {
+    let (now, path) = (Instant::now(), path_of("a"));
+    let after = |ms| now + Duration::from_millis(ms);
+    let mut quiet = Quiet::default();
+    quiet.come_across(now, path.clone());
+    assert!(quiet.holds_back(), "a run is not in sync before it is taken in");
+    assert!(quiet.take_due(after(249)).is_empty());
+    assert_eq!(quiet.take_due(after(250)), [Scope::name(path.clone())]);
+    assert!(!quiet.holds_back());
+
+    let mut quiet = Quiet::default();
+    quiet.stir(now, Hint { path: path.clone(), sign: Sign::Made });
+    assert!(quiet.is_open(&path), "whatever its stat says");
+    quiet.come_across(after(100), path.clone());
+    quiet.stir(after(150), Hint { path: path.clone(), sign: Sign::Closed });
+    assert!(!quiet.is_open(&path));
+    assert_eq!(quiet.take_due(after(154)), [Scope::name(path)], "its writer is done: at once");
+}

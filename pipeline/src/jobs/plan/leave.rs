@@ -54,6 +54,9 @@ impl Planner<'_, '_> {
         spot: &Spot,
         row: &DiskRow,
     ) -> Result<bool, JobError> {
+        if self.know_again(spot, row)? {
+            return Ok(false);
+        }
         if let Some(other) = self.place_elsewhere(row, home, place)?
             && !self.is_left_over(spot, row)?
         {
@@ -68,6 +71,19 @@ impl Planner<'_, '_> {
             return self.remove_dir(place, path, row);
         }
         self.push_removal(place, path, row)
+    }
+
+    /// A live thing that nothing points to: it stood elsewhere too, and that went. It is this one from now on, and
+    /// the plan of its own place brings it there. Nothing would stay if it were taken away.
+    fn know_again(&mut self, spot: &Spot, row: &DiskRow) -> Result<bool, JobError> {
+        let is_lost = row.shown_as == ShownAs::Main
+            && self.edit.view().located(&row.node, row.shown_as)?.is_none()
+            && self.edit.node(&row.node)?.is_some_and(|node| node.live);
+        if is_lost {
+            self.edit.put_disk_row_again(spot, row)?;
+            self.mark_node(&row.node)?;
+        }
+        Ok(is_lost)
     }
 
     /// A live thing is shown elsewhere: as itself, or as the twin of another directory, and then what is
@@ -158,8 +174,11 @@ impl Planner<'_, '_> {
     /// Something in a directory that goes: what lives moves away by the plan of its own place; what is dead, or
     /// stands elsewhere too, goes with the directory, since no place of its own leads here.
     fn clear_inside(&mut self, place: &Place, at: RelPath, row: &DiskRow) -> Result<(), JobError> {
-        let located = self.edit.view().located(&row.node, row.shown_as)?;
-        let is_here = located == self.edit.view().spot_of(&at)?;
+        let Some(spot) = self.edit.view().spot_of(&at)? else { return Ok(()) };
+        if self.know_again(&spot, row)? {
+            return Ok(());
+        }
+        let is_here = !self.is_left_over(&spot, row)?;
         let is_live = self.edit.node(&row.node)?.is_some_and(|node| node.live);
         if is_live && is_here {
             return self.mark_node(&row.node);

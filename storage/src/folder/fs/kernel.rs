@@ -7,11 +7,12 @@ use crate::disk::StatSig;
 use dunlin_core::content::{Kind, Meta, Timestamp};
 use dunlin_core::path::RelPath;
 use rustix::fs::{
-    Advice, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps,
+    Advice, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, StatxFlags, Timespec,
+    Timestamps,
 };
 use rustix::fs::{
     fadvise, fchmod, fstat, fstatvfs, fsync, ftruncate, futimens, ioctl_ficlone, mkdirat, openat, openat2,
-    readlinkat, renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat,
+    readlinkat, renameat_with, statat, statx, symlinkat, syncfs, unlinkat, utimensat,
 };
 use rustix::io::{Errno, pread, pwrite};
 use std::any::Any;
@@ -39,6 +40,8 @@ impl From<Errno> for FsError {
 
 const DIR_FLAGS: OFlags =
     OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// `STATX_MNT_ID_UNIQUE`.
+const MOUNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
@@ -109,6 +112,20 @@ impl RootHandle for KernelRoot {
         let facts = fstatvfs(&*self.fd)?;
         let bytes = |blocks: u64| blocks.saturating_mul(facts.f_frsize);
         Ok(Room { free: bytes(facts.f_bavail), total: bytes(facts.f_blocks) })
+    }
+
+    /// The boot's id and the mount's. Only since Linux 6.8 a mount has a number that none before it had: a disk that
+    /// is pulled out and put in again shall not look like one that stayed.
+    fn epoch(&self) -> Option<[u8; 16]> {
+        let boot = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+        let facts = statx(&*self.fd, "", AtFlags::EMPTY_PATH, MOUNT_ID_UNIQUE).ok()?;
+        if facts.stx_mask & MOUNT_ID_UNIQUE.bits() == 0 {
+            return None;
+        }
+        let device = [facts.stx_dev_major, facts.stx_dev_minor].map(u32::to_be_bytes).concat();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&boot).update(&facts.stx_mnt_id.to_be_bytes()).update(&device);
+        hasher.finalize().as_bytes()[..16].try_into().ok()
     }
 
     fn sync_all(&self) -> Result<(), FsError> {

@@ -150,6 +150,9 @@ pub trait RootHandle: Send + Sync {
     fn is_at_path(&self) -> bool;
     /// How much room there is on this file system.
     fn room(&self) -> Result<Room, FsError>;
+    /// A name for the time since the system has started and this file system has been mounted; within it nothing that
+    /// was changed can be lost, synced or not. `None` if that cannot be told.
+    fn epoch(&self) -> Option<[u8; 16]>;
     /// Makes everything on this file system durable.
     fn sync_all(&self) -> Result<(), FsError>;
 }
@@ -300,6 +303,11 @@ impl Folder {
     pub fn parent<'p>(&self, path: &'p RelPath) -> Result<(Dir, &'p Name), FsError> {
         let (parent, name) = path.split_last().ok_or(FsError::NotFound)?;
         Ok((self.dir(&parent)?, name))
+    }
+
+    /// See [`RootHandle::epoch`].
+    pub fn epoch(&self) -> Option<[u8; 16]> {
+        self.root.epoch()
     }
 
     /// Makes everything on this file system durable.

@@ -1,0 +1,99 @@
+//! Apply on the real file system: what it refuses, since the plan that asked for it is out of date.
+
+use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
+use dunlin_core::id::{ChainId, ContentHash, Dot};
+use dunlin_core::identity::Identity;
+use dunlin_core::path::{Name, RelPath};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
+use dunlin_storage::folder::apply::{Operation, Outcome, Refusal, RowAfter, Source, Step, apply};
+use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::store::edit::Edit;
+use dunlin_storage::store::memory::MemoryStore;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+
+/// A file was planned to be put at its old place and its content was long in coming; meanwhile the file moved, was
+/// put at its new place and changed there by a user. Were it put at the old place as well, the row of the user's
+/// version would be one of a leftover, and its deletion nobody's (simulator, seed 2867).
+#[test]
+fn what_stands_elsewhere_by_now_is_not_put_anew() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
+    let folder = Folder::open(dir.path()).unwrap();
+    let row = row_of(b"changed there");
+    let mut edit = Edit::new(store.write().unwrap()).unwrap();
+    edit.put_disk_row(&spot("new"), &row).unwrap();
+    edit.commit().unwrap();
+    let steps = vec![put("old", &row, b"as it was")];
+    let done = apply(&folder, &store, steps, Timestamp { secs: 1, nanos: 0 }).unwrap();
+    assert_eq!(done[0].1, Outcome::Refused(Refusal::NotAsExpected));
+    assert!(!dir.path().join("old").exists(), "it stands twice");
+    let located = View(&*store.read().unwrap()).located(&row.node, ShownAs::Main).unwrap();
+    assert_eq!(located, Some(spot("new")));
+}
+
+#[test]
+fn what_leaves_its_place_by_the_same_plan_is_put_anew() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
+    let folder = Folder::open(dir.path()).unwrap();
+    std::fs::write(dir.path().join("new"), b"as it was").unwrap();
+    let stat = match folder.dir(&RelPath::root()).unwrap().stat(b"new").unwrap() {
+        dunlin_storage::folder::fs::Standing::Node(stat) => stat,
+        other => panic!("a plain file, not {other:?}"),
+    };
+    let row = DiskRow { stat, racy: true, ..row_of(b"as it was") };
+    let mut edit = Edit::new(store.write().unwrap()).unwrap();
+    edit.put_disk_row(&spot("new"), &row).unwrap();
+    edit.commit().unwrap();
+    let removal = Operation::Remove { at: path("new"), expect: row.clone(), stays: None };
+    let steps = vec![Step::new(removal, None, None), put("old", &row, b"as it was")];
+    let done = apply(&folder, &store, steps, Timestamp { secs: 1, nanos: 0 }).unwrap();
+    assert_eq!(done.iter().map(|(_, outcome)| outcome).collect::<Vec<_>>(), [&Outcome::Done, &Outcome::Done]);
+    assert!(dir.path().join("old").exists() && !dir.path().join("new").exists());
+}
+
+fn put(at: &str, row: &DiskRow, bytes: &[u8]) -> Step {
+    let after = RowAfter {
+        node: row.node,
+        shown_as: row.shown_as,
+        body: body(bytes),
+        meta: row.meta,
+        versions: vec![row.node],
+        places: vec![row.node],
+        dir: None,
+        twins: Vec::new(),
+        look: None,
+    };
+    let operation = Operation::PutFile { at: path(at), source: Source::Inline(bytes.to_vec()), over: None };
+    Step::new(operation, Some(after), None)
+}
+
+fn row_of(bytes: &[u8]) -> DiskRow {
+    let chain = ChainId { author: Identity::from_seed(&[7; 32]).peer_id(), incarnation: 1 };
+    let (node, mtime) = (Dot { chain, seq: 1, index: 0 }, Timestamp { secs: 1, nanos: 0 });
+    let size = bytes.len() as u64;
+    DiskRow {
+        node,
+        shown_as: ShownAs::Main,
+        dir: None,
+        body: body(bytes),
+        meta: Meta { mode: 0o644, mtime },
+        versions: vec![Dot { seq: 2, ..node }],
+        places: vec![node],
+        stat: StatSig { dev: 1, ino: 1, size, mode: 0o644, mtime, ctime: mtime, kind: Kind::File },
+        racy: false,
+        twins: Vec::new(),
+        look: None,
+    }
+}
+
+fn body(bytes: &[u8]) -> Body {
+    Body::File(Content { size: bytes.len() as u64, hash: ContentHash::of(bytes), manifest: None })
+}
+
+fn spot(name: &str) -> Spot {
+    Spot { dir: DirId::ROOT, name: Name::parse(name.as_bytes()).unwrap() }
+}
+
+fn path(name: &str) -> RelPath {
+    RelPath::from_names(vec![Name::parse(name.as_bytes()).unwrap()]).unwrap()
+}
