@@ -230,7 +230,7 @@ impl Supervisor {
                 }
             }
         }
-        ended.iter().for_each(|(root, _)| drop(self.cramped().remove(root)));
+        self.cramped().retain(|root, _| ended.iter().all(|(gone, _)| gone != root));
         ended
     }
 
