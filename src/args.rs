@@ -27,6 +27,7 @@ pub enum Command {
     Log(Log),
     Conflicts(Conflicts),
     Held(Held),
+    Ignore(Ignore),
     Events(Events),
     Folder(Folder),
     Id(Id),
@@ -279,6 +280,45 @@ pub struct ConflictsResolve {
     /// becomes a file of its own
     #[argh(option)]
     pub keep: String,
+}
+
+/// say which files are left alone, by rules in the grammar of gitignore
+#[derive(FromArgs)]
+#[argh(subcommand, name = "ignore")]
+pub struct Ignore {
+    #[argh(subcommand)]
+    pub action: IgnoreAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum IgnoreAction {
+    Explain(IgnoreExplain),
+    Add(IgnoreAdd),
+}
+
+/// show which rule is about a path, in which file and line
+#[derive(FromArgs)]
+#[argh(subcommand, name = "explain")]
+pub struct IgnoreExplain {
+    /// the path, which need not be there; a directory that is not ends in a slash
+    #[argh(positional)]
+    pub path: PathBuf,
+}
+
+/// add a rule to a folder's .dunlinignore; nothing is deleted by it, here or elsewhere
+#[derive(FromArgs)]
+#[argh(subcommand, name = "add")]
+pub struct IgnoreAdd {
+    /// the pattern, as *.o, build/, /only-in-the-root or !again
+    #[argh(positional)]
+    pub pattern: String,
+    /// the folder (the current directory)
+    #[argh(option, default = "PathBuf::from(\".\")")]
+    pub dir: PathBuf,
+    /// on this device alone: in .dunlinignore.local, which is not synchronised
+    #[argh(switch)]
+    pub here: bool,
 }
 
 /// list mass changes that are held, and say what is to become of them

@@ -7,6 +7,7 @@ pub mod events;
 pub mod folder;
 pub mod held;
 pub mod id;
+pub mod ignore;
 pub mod join;
 pub mod log;
 pub mod scan;

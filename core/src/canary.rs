@@ -18,6 +18,8 @@ pub enum Bug {
     IntentLeft = 9,
     /// What is missing at one look is deleted.
     OneLookDeletes = 10,
+    /// What comes to be ignored counts as deleted.
+    IgnoringDeletes = 11,
     /// A root without its marker is looked at like any other.
     EmptyRootAccepted = 12,
     /// What others delete or encrypt is done here, however much it is.

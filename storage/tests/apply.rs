@@ -44,7 +44,7 @@ fn what_leaves_its_place_by_the_same_plan_is_put_anew() {
     let mut edit = Edit::new(store.write().unwrap()).unwrap();
     edit.put_disk_row(&spot("new"), &row).unwrap();
     edit.commit().unwrap();
-    let removal = Operation::Remove { at: path("new"), expect: row.clone(), stays: None };
+    let removal = Operation::Remove { at: path("new"), expect: row.clone(), stays: None, is_left_out: false };
     let steps = vec![Step::new(removal, None, None), put("old", &row, b"as it was")];
     let done = apply(&folder, &store, steps, Timestamp { secs: 1, nanos: 0 }).unwrap();
     assert_eq!(done.iter().map(|(_, outcome)| outcome).collect::<Vec<_>>(), [&Outcome::Done, &Outcome::Done]);

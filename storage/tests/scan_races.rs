@@ -7,11 +7,13 @@ use dunlin_core::path::{Name, RelPath};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::folder::lookout::{Lookout, Nobody};
+use dunlin_storage::folder::rules::{InForce, Lens};
 use dunlin_storage::folder::scan::scan;
 use dunlin_storage::folder::seen::{ScanReport, ScanTrouble, Seen};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -133,7 +135,8 @@ impl Device {
 
     fn scan(&self, lookout: &dyn Lookout) -> (Vec<Seen>, ScanReport) {
         let mut all = Vec::new();
-        let report = scan(&self.folder, &self.store, lookout, &[], &mut |batch| all.extend(batch));
+        let lens = Lens::of(InForce::default().of(&View(&*self.store.read().unwrap())).unwrap());
+        let report = scan(&self.folder, &self.store, lookout, &lens, &[], &mut |batch| all.extend(batch));
         (all, report.unwrap())
     }
 

@@ -33,7 +33,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 29] = [
+    pub const ALL: [(u8, Plant, &'static str); 30] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (3, Plant::Product(Bug::FinalStatSkipped), "skip the final stat"),
@@ -44,6 +44,7 @@ impl Plant {
         (8, Plant::Product(Bug::RowBeforeRename), "rows before the rename"),
         (9, Plant::Product(Bug::IntentLeft), "intent not cleared"),
         (10, Plant::Product(Bug::OneLookDeletes), "what one look misses is deleted"),
+        (11, Plant::Product(Bug::IgnoringDeletes), "what comes to be ignored is deleted"),
         (12, Plant::Product(Bug::EmptyRootAccepted), "a root without its marker is believed"),
         (13, Plant::Product(Bug::GuardOnlyAtSender), "the guard stands at the sender alone"),
         (14, Plant::Product(Bug::LocalClockInNames), "conflict names from the local clock"),
@@ -82,6 +83,7 @@ impl Plant {
     pub fn adjust(self, plan: &mut Plan) {
         match self {
             Plant::Product(Bug::LamportUnchecked) => plan.liars = 2,
+            Plant::Product(Bug::IgnoringDeletes) => plan.rules = 20,
             Plant::Product(Bug::MergeKeepsOneSide) => plan.texts = 60,
             Plant::Product(Bug::CyclesUnchecked) => plan.shuffles = 70,
             Plant::Product(Bug::RacyMoveUnread) => {

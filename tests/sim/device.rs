@@ -20,6 +20,7 @@ use dunlin_pipeline::jobs::ledger_state::ledger_state;
 use dunlin_pipeline::service::{Goal, HoldLimits};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Nobody;
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -106,6 +107,7 @@ impl Device {
             hold: self.hold,
         };
         let stages: Stages = Stages::default();
+        let in_force = Arc::new(InForce::default());
         self.epoch += 1;
         self.life = Some(Life {
             engine: Engine::new(config, state, now),
@@ -113,12 +115,14 @@ impl Device {
                 folder: folder.clone(),
                 store: store.clone(),
                 identity: self.identity.clone(),
+                in_force: in_force.clone(),
             },
             folder: FolderHand {
                 folder: folder.clone(),
                 store: store.clone(),
                 stages: stages.clone(),
                 lookout: Arc::new(Nobody),
+                in_force,
                 for_each: Arc::new(|count, job| (0..count).for_each(job)),
             },
             digest: DigestHand { folder, store, stages },

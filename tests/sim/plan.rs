@@ -39,6 +39,8 @@ pub struct Plan {
     pub texts: u64,
     /// How often a part of a disk, or all of it, does not show for a while.
     pub veils: u64,
+    /// Of the deeds so many in a hundred change what is ignored.
+    pub rules: u64,
     pub hardships: Hardships,
 }
 
@@ -83,6 +85,7 @@ impl Plan {
             liars: 0,
             texts: 0,
             veils: 0,
+            rules: 0,
             hardships: Hardships::default(),
         }
     }
@@ -111,6 +114,7 @@ impl Plan {
             liars: if random.percent(10) { 1 } else { 0 },
             texts: 0,
             veils: 0,
+            rules: 0,
             hardships: Hardships::default(),
         }
     }

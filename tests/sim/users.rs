@@ -2,6 +2,8 @@
 //!
 //! Each content that a user regards as saved is unlike any other, so that the oracle can look for it.
 
+pub mod rules;
+
 use crate::disk::{Deed, ROOT, State};
 use crate::plan::Plan;
 use crate::random::Random;
@@ -27,6 +29,8 @@ pub struct User {
     texts: u64,
     /// Of the deeds so many in a hundred change the same file.
     focus: u64,
+    /// Of the deeds so many in a hundred change what is ignored.
+    rules: u64,
     /// True while dunlin does not run: what it had not synced may be torn, and nobody touches that.
     pub is_alone: bool,
 }
@@ -36,8 +40,8 @@ type Spot = (u64, Vec<u8>);
 impl User {
     pub fn new(device: usize, random: Random, plan: &Plan) -> Self {
         let (large, shuffles, texts) = (plan.large, plan.shuffles, plan.texts);
-        let focus = plan.hardships.focus;
-        Self { device, random, written: 0, half: None, large, shuffles, texts, focus, is_alone: false }
+        let (focus, rules) = (plan.hardships.focus, plan.rules);
+        Self { device, random, written: 0, half: None, large, shuffles, texts, focus, rules, is_alone: false }
     }
 
     /// Does one thing.
@@ -53,6 +57,9 @@ impl User {
         }
         if self.focus > 0 && self.random.percent(self.focus) {
             return self.edit_first(disk);
+        }
+        if self.rules > 0 && self.random.percent(self.rules) {
+            return self.write_rules(disk);
         }
         match self.random.below(100) {
             0..25 => self.create(disk),
@@ -116,7 +123,8 @@ impl User {
         let mut spots = Vec::new();
         for dir in self.dirs(disk) {
             for (name, ino) in &disk.now[&dir].names {
-                let is_own = dir == ROOT && name == CONTROL_DIR.as_bytes();
+                let is_own = dir == ROOT
+                    && (name == CONTROL_DIR.as_bytes() || name.starts_with(rules::SHARED.as_bytes()));
                 let is_torn = self.is_alone
                     && match disk.now[ino].kind {
                         Kind::Directory => disk.holds_torn(*ino),

@@ -444,6 +444,7 @@ impl Engine {
         match result {
             Ok(report) => {
                 self.note_coverage(now, &report);
+                self.await_rules(now, report.rules_due);
                 self.note_scan_problems(report.problems, report.is_whole);
                 report.moved_dirs.into_iter().for_each(|dir| self.local.rescan(Scope::tree(dir)));
                 self.remote.want_plan();

@@ -8,7 +8,7 @@ use super::wake::Wake;
 use crate::jobs::plan::Plan;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
-use dunlin_storage::folder::apply::{Operation, Outcome, Source, Step};
+use dunlin_storage::folder::apply::{Operation, Outcome, Refusal, Source, Step};
 use dunlin_storage::folder::scope::Scope;
 use std::time::{Duration, Instant};
 
@@ -60,11 +60,17 @@ impl Engine {
                     done += 1;
                     self.problems.remove(&path.to_string());
                     self.note_healed(&path);
+                    self.look_at_rules(&path);
                     self.tell_all(happenings(&step));
                     place.iter().for_each(|place| self.remote.forget_refusal(place));
                     self.free(place);
                 }
                 // A look at the disk makes the next plan fit; what does not fit even then waits a while.
+                Outcome::Refused(Refusal::HoldsIgnored) => {
+                    let what = "deleted elsewhere; what is ignored in it stays: move or remove it";
+                    self.note_problem(path.to_string(), what.to_owned());
+                    self.set_stuck(place, Stuck::ForGood);
+                }
                 Outcome::Refused(_) => {
                     let is_again = place.as_ref().is_some_and(|place| self.remote.note_refusal(place));
                     if is_again {

@@ -1,12 +1,14 @@
 //! From hints to looks: takes the watcher's hints in, has the folder looked at when they are due, and lets
 //! the background scanner pass over what no hint is about.
 
-use super::Engine;
 use super::background::{Coverage, Found, Turn};
 use super::effect::{Effect, FolderOrder};
 use super::hint::Hint;
 use super::wake::Wake;
+use super::{Engine, RESCAN_AFTER};
 use crate::service::{Ended, Goal, Notice};
+use dunlin_core::path::RelPath;
+use dunlin_storage::folder::ignore::{LOCAL_FILE, SHARED_FILE};
 use dunlin_storage::folder::scope::Scope;
 use dunlin_storage::folder::seen::{ScanProblem, ScanReport};
 use dunlin_storage::folder::survey::Survey;
@@ -69,6 +71,27 @@ impl Engine {
             self.wakes.disarm(Wake::Survey);
             self.wakes.arm(Wake::Survey, now, pause);
             self.tell_coverage();
+        }
+    }
+
+    /// Something was put at a path: if it is what holds the shared ignore rules, they may be others now.
+    pub(super) fn look_at_rules(&mut self, path: &RelPath) {
+        if matches!(path.names(), [name] if name.as_bytes() == SHARED_FILE.as_bytes()) {
+            self.local.rescan(Scope::name(path.clone()));
+        }
+    }
+
+    /// New ignore rules have to rest before they count: they are looked at again.
+    pub(super) fn await_rules(&mut self, now: Instant, is_due: bool) {
+        if !is_due {
+            return;
+        }
+        for file in [SHARED_FILE, LOCAL_FILE] {
+            if let Ok(path) = RelPath::parse(file.as_bytes())
+                && self.local.rescan_later(path)
+            {
+                self.wakes.arm(Wake::Rescan, now, RESCAN_AFTER);
+            }
         }
     }
 

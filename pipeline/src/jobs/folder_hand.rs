@@ -8,17 +8,23 @@ use crate::engine::effect::FolderOrder;
 use crate::engine::event::Event;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::{Content, Timestamp};
-use dunlin_storage::folder::apply::{Outcome, Step, apply, settle, staged_look};
+use dunlin_core::path::RelPath;
+use dunlin_storage::folder::apply::{Operation, Outcome, Refusal, Step, apply, settle, staged_look};
 use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::ignore::Rules;
+use dunlin_storage::folder::left_over::holds_only_ignored;
 use dunlin_storage::folder::lookout::Lookout;
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::folder::root::{check_root, room_at_root};
-use dunlin_storage::folder::scan::scan;
+use dunlin_storage::folder::rules::{InForce, Lens, changed, refresh};
+use dunlin_storage::folder::scan::{ScanError, scan};
+use dunlin_storage::folder::scope::Scope;
 use dunlin_storage::folder::scrub::inspect;
-use dunlin_storage::folder::seen::Seen;
+use dunlin_storage::folder::seen::{ScanReport, Seen};
 use dunlin_storage::folder::stage::Stage;
-use dunlin_storage::folder::survey::survey;
+use dunlin_storage::folder::survey::{Survey, survey};
 use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -38,6 +44,8 @@ pub struct FolderHand {
     pub stages: Stages,
     /// Watches what is looked at.
     pub lookout: Arc<dyn Lookout>,
+    /// What is left alone.
+    pub in_force: Arc<InForce>,
     /// Reads large files.
     pub for_each: Threads,
 }
@@ -55,11 +63,10 @@ impl FolderHand {
                 Err(error) => failed(&error),
             },
             FolderOrder::Scan(scopes) => {
-                Event::ScanDone(scan(folder, store, &*self.lookout, &scopes, seen).map_err(|e| e.to_string()))
+                Event::ScanDone(self.scan(scopes, now, seen).map_err(|e| e.to_string()))
             }
             FolderOrder::Survey(from) => {
-                let found = survey(folder, store, &*self.lookout, from.as_ref());
-                Event::Surveyed(found.map_err(|e| e.to_string()))
+                Event::Surveyed(self.survey(from.as_ref(), now).map_err(|e| e.to_string()))
             }
             FolderOrder::Inspect(paths) => {
                 Event::Inspected(inspect(folder, store, paths).map_err(|e| e.to_string()))
@@ -93,10 +100,53 @@ impl FolderHand {
         }
     }
 
-    /// Nothing is put where the folder was.
+    /// Looks there; everywhere if ignore rules have just come into force.
+    fn scan(
+        &self,
+        scopes: Vec<Scope>,
+        now: Timestamp,
+        seen: &mut dyn FnMut(Vec<Seen>),
+    ) -> Result<ScanReport, ScanError> {
+        let (folder, store) = (&*self.folder, &*self.store);
+        let rules = refresh(folder, store, &self.in_force, now)?;
+        self.lookout.forget(&rules.left_alone);
+        let scopes = if rules.is_new { Vec::new() } else { scopes };
+        let mut report = scan(folder, store, &*self.lookout, &rules.lens, &scopes, seen)?;
+        report.problems.extend(rules.problems);
+        report.rules_due = rules.is_due;
+        Ok(report)
+    }
+
+    fn survey(&self, from: Option<&RelPath>, now: Timestamp) -> Result<Survey, ScanError> {
+        let rules = self.in_force.of(&View(&*self.store.read()?))?;
+        let lens = Lens::of(rules.clone());
+        let mut found = survey(&self.folder, &*self.store, &*self.lookout, &lens, from)?;
+        if from.is_none() {
+            found.differ.extend(changed(&self.folder, &rules, now));
+        }
+        Ok(found)
+    }
+
+    /// Nothing is put where the folder was, nor where nothing is to be put any more.
     fn apply_at_root(&self, steps: Vec<Step>, now: Timestamp) -> Result<Vec<(Step, Outcome)>, String> {
         check_root(&self.folder, &*self.store).map_err(|error| error.to_string())?;
-        apply(&self.folder, &*self.store, steps, now).map_err(|error| error.to_string())
+        let rules = {
+            let tx = self.store.read().map_err(|error| error.to_string())?;
+            self.in_force.of(&View(&*tx)).map_err(|error| error.to_string())?
+        };
+        let (ignored, steps): (Vec<Step>, Vec<Step>) =
+            steps.into_iter().partition(|step| is_ignored(&rules, step));
+        let mut results = apply(&self.folder, &*self.store, steps, now).map_err(|error| error.to_string())?;
+        for (step, outcome) in &mut results {
+            if let (Operation::RemoveDir { at, .. }, Outcome::Refused(why)) = (&step.operation, &mut *outcome)
+                && holds_only_ignored(&self.folder, &rules, at).unwrap_or(false)
+            {
+                *why = Refusal::HoldsIgnored;
+            }
+        }
+        let refused = |step| (step, Outcome::Refused(Refusal::NotAsExpected));
+        results.extend(ignored.into_iter().map(refused));
+        Ok(results)
     }
 
     fn open_stage(
@@ -114,4 +164,16 @@ impl FolderHand {
         drop(stages);
         Ok((lacking, reused))
     }
+}
+
+/// True if a step's thing is at an ignored path: the rules are younger than the plan.
+fn is_ignored(rules: &Rules, step: &Step) -> bool {
+    let is_dir = match &step.operation {
+        Operation::MakeDir { .. } | Operation::RemoveDir { .. } => true,
+        Operation::Move { expect, .. }
+        | Operation::SetMeta { expect, .. }
+        | Operation::Adopt { expect, .. } => expect.dir.is_some(),
+        Operation::PutFile { .. } | Operation::PutLink { .. } | Operation::Remove { .. } => false,
+    };
+    rules.ignores(step.operation.at(), is_dir)
 }

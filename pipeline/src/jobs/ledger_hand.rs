@@ -18,6 +18,7 @@ use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::{ContentHash, PeerId};
 use dunlin_core::identity::Identity;
 use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::folder::scrub::accept;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::rows::{PeerRow, ScrubCursor, ScrubRow};
@@ -36,6 +37,8 @@ pub struct LedgerHand {
     pub store: Arc<dyn Store>,
     /// The device's key: it signs.
     pub identity: Identity,
+    /// What is not put on this disk.
+    pub in_force: Arc<InForce>,
 }
 
 impl LedgerHand {
@@ -57,7 +60,7 @@ impl LedgerHand {
                 Some(Event::Admitted { from, admitted, state: ledger_state(store)? })
             }
             LedgerOrder::Plan { limit, busy, cursor, leave } => {
-                Some(Event::Planned(plan(store, limit, &busy, cursor, &leave)?))
+                Some(Event::Planned(plan(store, &self.in_force, limit, &busy, cursor, &leave)?))
             }
             LedgerOrder::Reassert(authors) => {
                 let written = reassert(store, &self.identity, &authors, wall_ms)?;

@@ -11,6 +11,7 @@ use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::{ApplyFailed, Outcome, Source, Step, apply, settle};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::recover::recover;
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
@@ -32,9 +33,9 @@ pub fn mend(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64, M
     recover(folder, store, now)?;
     let mut mender = Mender { folder, store, now, steps: Vec::new(), bytes: 0, left: BTreeSet::new() };
     let leave = leave(store)?;
-    let mut cursor = None;
+    let (mut cursor, in_force) = (None, InForce::default());
     for _ in 0..MEND_PLANS_MAX {
-        let plan = plan(store, PLAN_BATCH, &mender.left, cursor, &leave)?;
+        let plan = plan(store, &in_force, PLAN_BATCH, &mender.left, cursor, &leave)?;
         let is_over = plan.items.is_empty() && plan.cursor.is_none() && !plan.again;
         cursor = plan.cursor;
         plan.items.into_iter().try_for_each(|item| mender.take(item))?;

@@ -5,6 +5,7 @@
 //! name taken, is refused, and the scan looks at it.
 
 mod leave;
+mod left_out;
 mod marks;
 mod slot;
 mod way;
@@ -19,9 +20,12 @@ use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Shown, group, slot};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
 use dunlin_storage::folder::apply::{Operation, Step};
+use dunlin_storage::folder::ignore::Rules;
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use withhold::{Leave, Left, Withheld};
 
 /// Marks looked at in one call at most, so that no transaction takes long.
@@ -69,20 +73,23 @@ pub struct Plan {
     pub left_places: u64,
 }
 
-/// Plans at most about `limit` steps, leaving alone the places in `busy` and what `leave` says.
+/// Plans at most about `limit` steps, leaving alone the places in `busy` and what `leave` says. What the ignore rules
+/// say is not put here.
 pub fn plan(
     store: &dyn Store,
+    in_force: &InForce,
     limit: usize,
     busy: &BTreeSet<Place>,
     cursor: Option<Place>,
     leave: &Leave,
 ) -> Result<Plan, JobError> {
-    Ok(plan_and_list(store, limit, (busy, leave), cursor, false)?.0)
+    Ok(plan_and_list(store, in_force, limit, (busy, leave), cursor, false)?.0)
 }
 
 /// A plan, and the things that it leaves alone for the guard, if they are asked for.
 pub(super) fn plan_and_list(
     store: &dyn Store,
+    in_force: &InForce,
     limit: usize,
     (busy, leave): (&BTreeSet<Place>, &Leave),
     mut cursor: Option<Place>,
@@ -90,8 +97,10 @@ pub(super) fn plan_and_list(
 ) -> Result<(Plan, Vec<(RelPath, DiskRow)>), JobError> {
     let edit = Edit::new(store.write()?)?;
     let labels = labels(&edit.view())?;
+    let rules = in_force.of(&edit.view())?;
     let mut planner = Planner {
         edit,
+        rules,
         busy,
         labels,
         groups: BTreeMap::new(),
@@ -139,6 +148,8 @@ pub(super) fn plan_and_list(
 #[derive(Clone)]
 struct Home {
     nodes: Vec<NodeId>,
+    /// Nothing is put into it: it is ignored, or a directory above it.
+    is_ignored: bool,
     path: RelPath,
     dir: Option<DirId>,
     /// More directories on disk that show nodes of the group: what is in them comes over or goes, and then they do.
@@ -154,6 +165,7 @@ impl Home {
 
 struct Planner<'a, 'b> {
     edit: Edit<'a>,
+    rules: Arc<Rules>,
     busy: &'b BTreeSet<Place>,
     labels: BTreeMap<PeerId, String>,
     groups: BTreeMap<NodeId, Option<Home>>,
@@ -227,6 +239,9 @@ impl Planner<'_, '_> {
         let Some(parent) = self.home_of(&place.parent)? else { return Ok(None) };
         let Some(shown) = self.main_of(&parent.nodes, &place, first)? else { return Ok(None) };
         let Ok(path) = parent.path.join(shown.name.clone()) else { return Ok(None) };
+        if self.is_left_out(&parent, &place, &shown) {
+            return Ok(Some(Home { is_ignored: true, ..self.new_home(nodes, path, None)? }));
+        }
         if let Some(dir) = parent.dir
             && let spot = (Spot { dir, name: shown.name.clone() })
             && let Some(row) = self.edit.view().disk_row(&spot)?
@@ -254,7 +269,7 @@ impl Planner<'_, '_> {
         for node in &nodes {
             others.extend(self.dir_of(node)?.filter(|other| Some(*other) != dir));
         }
-        Ok(Home { nodes, path, dir, others })
+        Ok(Home { nodes, is_ignored: false, path, dir, others })
     }
 
     /// The directory on disk that counts for a node.

@@ -287,7 +287,29 @@ impl Recorder<'_, '_> {
             twins: if dir.is_some() { shown.twins } else { Vec::new() },
             look: found.look,
         };
-        self.put_row(spot, &row)
+        self.put_row(spot, &row)?;
+        // What is in it may have been passed over as long as it was ignored itself.
+        let shows = row.dir.map(|_| std::iter::once(row.node).chain(row.twins));
+        shows.into_iter().flatten().try_for_each(|node| self.mark_inside(&node))
+    }
+
+    /// Marks what the tree has in a directory, unless it is marked.
+    fn mark_inside(&mut self, dir: &NodeId) -> Result<(), JobError> {
+        const PAGE: usize = 512;
+        let mut after = None;
+        loop {
+            let page = self.signer.edit.children(dir, after.as_ref(), PAGE)?;
+            for (name, _) in &page {
+                let at = Place { parent: *dir, name: name.clone() };
+                if self.signer.edit.view().dirty_generation(&at)?.is_none() {
+                    self.signer.edit.mark_dirty(&at)?;
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.clone()),
+                _ => return Ok(()),
+            }
+        }
     }
 
     fn dir_id(&mut self, found: &Found) -> Result<Option<DirId>, JobError> {

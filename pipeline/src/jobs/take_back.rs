@@ -16,6 +16,7 @@ use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_storage::disk::{DiskRow, Spot};
 use dunlin_storage::folder::apply::put_chunks;
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
@@ -85,10 +86,11 @@ pub fn reassert(
     }
     drop(edit);
     let leave = Leave { held: authors.clone(), ..Leave::nothing() };
-    let (mut cursor, mut written) = (None, 0);
+    let (mut cursor, mut written, in_force) = (None, 0, InForce::default());
     loop {
         // Its steps are not done; what is marked stays so, and the next plan finds them again.
-        let (plan, things) = plan_and_list(store, usize::MAX, (&BTreeSet::new(), &leave), cursor, true)?;
+        let (plan, things) =
+            plan_and_list(store, &in_force, usize::MAX, (&BTreeSet::new(), &leave), cursor, true)?;
         written += things.len() as u64;
         write_again(store, identity, things, wall_ms)?;
         cursor = plan.cursor;

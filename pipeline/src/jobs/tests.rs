@@ -20,6 +20,7 @@ use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::Operation;
 use dunlin_storage::folder::cut::Cut;
 use dunlin_storage::folder::fs::{Folder, Standing};
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::folder::scrub::accept;
 use dunlin_storage::folder::seen::{Loss, Seen};
 use dunlin_storage::store::edit::Edit;
@@ -408,7 +409,7 @@ impl Device {
     }
 
     fn plan(&self) -> Plan {
-        plan(&self.store, 100, &BTreeSet::new(), None, &Leave::nothing()).unwrap()
+        plan(&self.store, &InForce::default(), 100, &BTreeSet::new(), None, &Leave::nothing()).unwrap()
     }
 
     /// What a plan takes away.

@@ -29,6 +29,7 @@ use dunlin_core::limits::SUSPECTS_MAX;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::fs::{Folder, FsError};
 use dunlin_storage::folder::lookout::{Lookout, Nobody};
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::lmdb::network_fs;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -124,11 +125,17 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     let state = ledger_state(&*store)?;
     let waker = Waker::new().map_err(StartError::Network)?;
     let net = spawn_net(&setup, &waker, wiring.net_commands.from, wiring.net_events.to)?;
+    let in_force = Arc::new(InForce::default());
     let ledger = ledger::Ledger {
-        hand: LedgerHand { folder: folder.clone(), store: store.clone(), identity: setup.identity.clone() },
+        hand: LedgerHand {
+            folder: folder.clone(),
+            store: store.clone(),
+            identity: setup.identity.clone(),
+            in_force: in_force.clone(),
+        },
         done: wiring.done.to.clone(),
     };
-    let (hand, digest) = readers(folder, store, lookout, &wiring.done.to)?;
+    let (hand, digest) = readers(folder, store, lookout, in_force, &wiring.done.to)?;
     let hands = folder::Hands { hand, seen: wiring.seen.to, done: wiring.done.to };
     let config = Config {
         identity: setup.identity,
@@ -187,6 +194,7 @@ fn readers(
     folder: Arc<Folder>,
     store: Arc<dyn Store>,
     lookout: Arc<dyn Lookout>,
+    in_force: Arc<InForce>,
     done: &Sender<Event>,
 ) -> Result<(FolderHand, Digest), StartError> {
     let stages: Stages = Arc::new(Mutex::new(BTreeMap::new()));
@@ -194,7 +202,7 @@ fn readers(
     let hand = DigestHand { folder: folder.clone(), store: store.clone(), stages: stages.clone() };
     let for_each = digest::threads(&pool);
     let digest = Digest::new(pool, hand, done.clone());
-    Ok((FolderHand { folder, store, stages, lookout, for_each }, digest))
+    Ok((FolderHand { folder, store, stages, lookout, in_force, for_each }, digest))
 }
 
 /// Only who goes on watches; on a file system whose changes may come from elsewhere nobody can.

@@ -183,30 +183,38 @@ impl Watch {
         if is_stale || kept.watcher.is_none() {
             return self.renew(kept);
         }
-        for path in gone {
-            let path = path.to_bytes();
-            let is_below = |dir: &Vec<u8>| {
-                dir.strip_prefix(&path[..]).is_some_and(|rest| rest.first().is_none_or(|c| *c == b'/'))
-            };
-            let below: Vec<Vec<u8>> = kept
-                .dirs
-                .range(path.clone()..)
-                .take_while(|dir| dir.starts_with(&path))
-                .filter(|dir| is_below(dir))
-                .cloned()
-                .collect();
-            for dir in below {
-                kept.dirs.remove(&dir);
-                if let Some(watcher) = &mut kept.watcher {
-                    // The kernel may have taken it back already.
-                    let _ = watcher.unwatch(&self.path(&dir));
-                }
+        gone.iter().for_each(|path| self.take_back(kept, path));
+    }
+
+    /// Takes back the watches of a directory and of all below.
+    fn take_back(&self, kept: &mut Kept, path: &RelPath) {
+        let path = path.to_bytes();
+        let is_below = |dir: &Vec<u8>| {
+            dir.strip_prefix(&path[..]).is_some_and(|rest| rest.first().is_none_or(|c| *c == b'/'))
+        };
+        let below: Vec<Vec<u8>> = kept
+            .dirs
+            .range(path.clone()..)
+            .take_while(|dir| dir.starts_with(&path))
+            .filter(|dir| is_below(dir))
+            .cloned()
+            .collect();
+        for dir in below {
+            kept.dirs.remove(&dir);
+            if let Some(watcher) = &mut kept.watcher {
+                // The kernel may have taken it back already.
+                let _ = watcher.unwatch(&self.path(&dir));
             }
         }
     }
 }
 
 impl Lookout for Watch {
+    fn forget(&self, dirs: &[RelPath]) {
+        let mut kept = self.kept.lock().unwrap_or_else(|e| e.into_inner());
+        dirs.iter().for_each(|dir| self.take_back(&mut kept, dir));
+    }
+
     fn watch(&self, dirs: &[RelPath]) -> usize {
         let mut kept = self.kept.lock().unwrap_or_else(|e| e.into_inner());
         self.forget_gone(&mut kept);

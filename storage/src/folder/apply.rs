@@ -104,7 +104,7 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
             continue;
         }
         // What was dead when the plan was made, and lives again, is wanted where it stands.
-        if let Operation::Remove { expect, stays: None, .. } = operation
+        if let Operation::Remove { expect, stays: None, is_left_out: false, .. } = operation
             && expect.shown_as == ShownAs::Main
             && view.node(&expect.node).map_err(tree_failed)?.is_some_and(|node| node.live)
         {

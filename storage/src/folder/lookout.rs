@@ -11,6 +11,9 @@ pub trait Lookout: Send + Sync {
     /// watched. The others have to be looked at from time to time. Called with none before each scan, so that
     /// what is not needed any more can be given up.
     fn watch(&self, dirs: &[RelPath]) -> usize;
+
+    /// What is in these directories and below matters no more.
+    fn forget(&self, _: &[RelPath]) {}
 }
 
 /// Nobody watches.

@@ -19,6 +19,7 @@ mod unchanged;
 use super::fs::{self, Folder, FsError, Standing};
 use super::lookout::Lookout;
 use super::root::check_root;
+use super::rules::Lens;
 use super::scope::{Reach, Scope, outermost};
 use super::seen::{Loss, ScanProblem, ScanReport, ScanTrouble, Seen};
 use crate::disk::{DirId, DiskRow, ShownAs, StatSig};
@@ -52,6 +53,9 @@ pub enum ScanError {
     /// The root cannot be read.
     #[error("the folder cannot be read: {0}")]
     Root(FsError),
+    /// It is not known what is to be left alone.
+    #[error("{0}; nothing was looked at")]
+    Rules(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -64,6 +68,8 @@ struct Scan<'a> {
     folder: &'a Folder,
     store: &'a dyn Store,
     lookout: &'a dyn Lookout,
+    /// What is passed over.
+    lens: &'a Lens,
     report: ScanReport,
     /// Where the first walk found nothing changed.
     unchanged: AllUnchanged,
@@ -94,11 +100,13 @@ struct Below {
     came: bool,
 }
 
-/// Looks at `scopes` (everything if there are none); each directory is watched before it is listed.
+/// Looks at `scopes` (everything if there are none) but for what `lens` passes over; each directory is watched
+/// before it is listed.
 pub fn scan(
     folder: &Folder,
     store: &dyn Store,
     lookout: &dyn Lookout,
+    lens: &Lens,
     scopes: &[Scope],
     sink: &mut dyn FnMut(Vec<Seen>),
 ) -> Result<ScanReport, ScanError> {
@@ -109,6 +117,7 @@ pub fn scan(
         folder,
         store,
         lookout,
+        lens,
         report: ScanReport::default(),
         unchanged: BTreeMap::new(),
         vanished: BTreeMap::new(),
@@ -121,7 +130,12 @@ pub fn scan(
         sink,
     };
     lookout.watch(&[]);
-    let scopes = scan.standing(scopes)?;
+    let seen: Vec<Scope> =
+        scopes.iter().filter(|scope| !scan.is_below_ignored(&scope.path)).cloned().collect();
+    if seen.is_empty() && !scopes.is_empty() {
+        return Ok(scan.report);
+    }
+    let scopes = scan.standing(&seen)?;
     scan.report.is_whole = scopes.iter().any(Scope::is_everything);
     scan.note_vanished(&scopes)?;
     scan.report_all(&scopes)?;
@@ -150,6 +164,11 @@ impl Scan<'_> {
             Some(spot) => view.disk_row(&spot)?,
             None => None,
         })
+    }
+
+    /// True if a directory above a path is passed over.
+    fn is_below_ignored(&self, path: &RelPath) -> bool {
+        path.split_last().is_some_and(|(parent, _)| self.lens.ignores(&parent, true))
     }
 
     /// The scopes as they can be looked at: what is in a directory that nobody has seen yet is seen with it,
@@ -209,7 +228,12 @@ impl Scan<'_> {
             Ok(Standing::Special) | Err(FsError::NotFound) => false,
             Err(_) => true,
         };
-        if is_there {
+        // No row stands for what is ignored, but for what new rules are about to ignore.
+        let is_passed = self.lens.ignores_here(&at, row.dir.is_some());
+        if is_passed && !canary::is(Bug::IgnoringDeletes) {
+            return None;
+        }
+        if is_there && !is_passed {
             return row.dir;
         }
         if self.vanished.len() < SCAN_VANISHED_MAX {
@@ -359,6 +383,10 @@ impl Scan<'_> {
     ) -> Result<Option<Below>, ScanError> {
         self.report.looked_at += 1;
         let stat = match handle.stat(name.as_bytes()) {
+            Ok(Standing::Node(stat)) if self.lens.ignores_here(&at, stat.kind == Kind::Directory) => {
+                return Ok(None);
+            }
+            Ok(Standing::Special) if self.lens.ignores_here(&at, false) => return Ok(None),
             Ok(Standing::Node(stat)) => stat,
             Ok(Standing::Special) => {
                 self.trouble(at.to_string(), ScanTrouble::Special);

@@ -112,7 +112,7 @@ pub struct ScanProblem {
 }
 
 /// What can be wrong with one path.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum ScanTrouble {
     /// Not synchronised.
     #[error("a pipe, socket or device is not synchronised")]
@@ -129,6 +129,9 @@ pub enum ScanTrouble {
     /// Too deep.
     #[error("it lies too deep")]
     TooDeep,
+    /// A file of ignore rules, or a line of it, that does not count.
+    #[error("{0}")]
+    Rules(String),
 }
 
 /// What a scan did.
@@ -142,6 +145,8 @@ pub struct ScanReport {
     pub conflict_copies: u64,
     /// Directories that moved: what is missing in them shows at a look at their new place.
     pub moved_dirs: Vec<RelPath>,
+    /// New ignore rules have to rest before they count: their files are to be looked at again.
+    pub rules_due: bool,
     /// True if it looked at the whole folder.
     pub is_whole: bool,
     /// Directories that were listed, the root included.

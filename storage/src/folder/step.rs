@@ -77,6 +77,8 @@ pub enum Operation {
         expect: DiskRow,
         /// Where the same thing stands and stays, if it is live; it must be there.
         stays: Option<Box<(RelPath, DiskRow)>>,
+        /// It is live, and shown where nothing of it is put on this disk.
+        is_left_out: bool,
     },
     /// Take an empty directory away.
     RemoveDir {
@@ -167,6 +169,8 @@ pub enum Refusal {
     NotAsExpected,
     /// The user changed it in the very moment.
     ChangedMeanwhile,
+    /// What is left in the directory is ignored, and so stays.
+    HoldsIgnored,
 }
 
 /// The folder cannot go on.

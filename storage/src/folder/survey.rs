@@ -8,12 +8,14 @@
 use super::fs::{self, Folder, FsError, Standing};
 use super::lookout::Lookout;
 use super::root::check_root;
+use super::rules::Lens;
 use super::scan::{ScanError, is_changed, is_same_thing};
 use super::scope::Scope;
 use crate::disk::{DirId, DiskRow};
 use crate::store::tables::Store;
 use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
+use dunlin_core::content::Kind;
 use dunlin_core::limits::SURVEY_NAMES;
 use dunlin_core::path::{Name, RelPath};
 use std::collections::BTreeMap;
@@ -40,6 +42,7 @@ pub fn survey(
     folder: &Folder,
     store: &dyn Store,
     lookout: &dyn Lookout,
+    lens: &Lens,
     from: Option<&RelPath>,
 ) -> Result<Survey, ScanError> {
     check_root(folder, store)?;
@@ -56,7 +59,7 @@ pub fn survey(
         let rows = View(&*store.read()?).all_disk_rows(dir)?;
         names += 1 + rows.len();
         if !canary::is(Bug::MissedNotSought) {
-            compare(folder, &path, &rows, &mut found)?;
+            compare(folder, lens, &path, &rows, &mut found)?;
         }
         open.extend(dirs_in(&path, rows, None).into_iter().rev());
     }
@@ -90,6 +93,7 @@ fn dirs_in(path: &RelPath, rows: Vec<(Name, DiskRow)>, after: Option<&Name>) -> 
 /// Compares one directory with its rows.
 fn compare(
     folder: &Folder,
+    lens: &Lens,
     path: &RelPath,
     rows: &[(Name, DiskRow)],
     found: &mut Survey,
@@ -104,7 +108,9 @@ fn compare(
     let mut differ = Vec::new();
     for name in &listing.names {
         let row = left.remove(name);
+        let is_passed = |is_dir| path.join(name.clone()).is_ok_and(|at| lens.ignores_here(&at, is_dir));
         let differs = match handle.stat(name.as_bytes()) {
+            Ok(Standing::Node(stat)) if is_passed(stat.kind == Kind::Directory) => false,
             Ok(Standing::Node(stat)) => {
                 row.is_none_or(|row| !is_same_thing(row, &stat) || is_changed(row, &stat))
             }

@@ -60,6 +60,11 @@ impl<'a> Edit<'a> {
         self.put(Table::Meta, Meta::Secret.key(), &ByteArray::from(secret))
     }
 
+    /// Says which ignore rules are in force.
+    pub fn set_ignore_rules(&mut self, row: &impl minicbor::Encode<()>) -> Result<(), StoreError> {
+        self.put(Table::Meta, Meta::IgnoreRules.key(), row)
+    }
+
     /// Keeps what is held.
     pub fn put_held(&mut self, held: &HeldRow) -> Result<(), StoreError> {
         self.put(Table::Meta, Meta::Held.key(), held)

@@ -30,6 +30,8 @@ pub enum Meta {
     Skipped,
     /// Bytes of the loose chunks that are kept as bases.
     LooseBytes,
+    /// The texts of the ignore rules that are in force.
+    IgnoreRules,
     /// How far the scrub is.
     Scrub,
     /// What is held.
@@ -49,6 +51,7 @@ impl Meta {
             Meta::NextIntent => b"next intent",
             Meta::Skipped => b"skipped",
             Meta::LooseBytes => b"loose bytes",
+            Meta::IgnoreRules => b"ignore rules",
             Meta::Scrub => b"scrub",
             Meta::Held => b"held",
         }

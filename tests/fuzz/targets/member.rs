@@ -15,6 +15,7 @@ use dunlin_core::path::Name;
 use dunlin_pipeline::jobs::admit::{Founding, admit, found};
 use dunlin_pipeline::jobs::plan::plan;
 use dunlin_pipeline::jobs::plan::withhold::Leave;
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
@@ -84,7 +85,7 @@ pub fn entries(data: &[u8]) {
     let members = View(&*tx).members().expect("members resolve");
     assert!(members.members.values().any(|member| member.role == Role::Admin), "there is always an admin");
     drop(tx);
-    plan(&store, 64, &BTreeSet::new(), None, &Leave::nothing())
+    plan(&store, &InForce::default(), 64, &BTreeSet::new(), None, &Leave::nothing())
         .expect("whatever the tree is, it can be planned");
 }
 

@@ -32,6 +32,7 @@ impl World {
         // Drawn without the generator, so that all other seeds stay what they are.
         plan.texts = if seed % 3 == 1 { 60 } else { 0 };
         plan.veils = if seed % 5 == 2 { 4 } else { 0 };
+        plan.rules = if seed % 5 == 4 { 12 } else { 0 };
         plan.hardships = Hardships { rots: Hardships::rots(seed), ..Hardships::draw(seed) };
         if let Some(devices) = Hardships::crowd(seed) {
             plan.gather(devices);

@@ -1,22 +1,26 @@
 //! The invariants (reliability.md §3), each at the moment where it can break.
 
 use super::{Failure, MS, What, World, twin};
+use crate::users::rules;
 use dunlin_core::content::{Body, Kind};
 use dunlin_core::id::EntryId;
 use dunlin_core::ledger::chain::{LedgerRead, verify_entry};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Event as Fact;
+use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{Node, TreeRead};
 use dunlin_core::tree::view::{Role, group, slot};
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::jobs::admit::{admit, prepare};
 use dunlin_pipeline::jobs::record::Observed;
 use dunlin_storage::folder::apply::{Operation, Outcome};
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::rows::decode;
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
+use std::collections::BTreeSet;
 
 /// What was read of a file that is about to be recorded.
 pub struct Read {
@@ -102,6 +106,9 @@ impl World {
             for fact in &verified.entry().events {
                 let Fact::Deleted { node, base } = fact else { continue };
                 let Ok(Some(known)) = view.node(node) else { continue };
+                if self.is_there_and_ignored(device, &view, &known) {
+                    return self.fail(device, "INV-5: what is ignored is signed as deleted");
+                }
                 for version in base {
                     let current = known.content.iter().find(|h| h.id == *version).cloned();
                     let old = view.old_content(node, version).ok().flatten();
@@ -121,6 +128,24 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// True if a node's name stands where the tree has it, and the device's rules say that it is left alone.
+    fn is_there_and_ignored(&self, device: usize, view: &View<'_>, node: &Node) -> bool {
+        let (mut names, mut above) = (Vec::new(), node.at.clone());
+        while let Some(at) = above.take() {
+            above = view.node(&at.parent).ok().flatten().and_then(|parent| parent.at);
+            names.insert(0, at.name);
+        }
+        let raw: Vec<Vec<u8>> = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let Some((name, dir)) = raw.split_last() else { return false };
+        let state = self.devices[device].disk.state();
+        let found = state.dir_at(dir).ok().and_then(|dir| state.lookup(dir, name));
+        let is_it = found.is_some_and(|ino| state.now[&ino].kind == node.kind);
+        let (Ok(path), Ok(rules)) = (RelPath::from_names(names), InForce::default().of(view)) else {
+            return false;
+        };
+        is_it && rules.ignores(&path, node.kind == Kind::Directory)
     }
 
     /// After the user's folder was changed: INV-3, INV-6.
@@ -179,7 +204,7 @@ impl World {
             let tx = device.store.read().ok()?;
             let view = View(&*tx);
             let dirty = view.dirty_len().ok()?;
-            if dirty > self.hopeless_places(index) {
+            if dirty > self.hopeless_places(index) && !self.is_hopeless(&view) {
                 return Some((Some(index), format!("{dirty} places are not in line")));
             }
             if !view.intents().ok()?.is_empty() {
@@ -204,6 +229,27 @@ impl World {
         None
     }
 
+    /// True if all that is not in line waits for contents that no disk shows: who ignores a file and then takes it
+    /// away tells nobody, and may have had the only copy.
+    fn is_hopeless(&self, view: &View<'_>) -> bool {
+        if self.plan.rules == 0 {
+            return false;
+        }
+        let shown: BTreeSet<[u8; 32]> = self.devices.iter().flat_map(|d| d.disk.state().shown()).collect();
+        let is_lost = |node: &Node| {
+            let hashes = node.content.iter().filter_map(|head| match &head.value.body {
+                Body::File(content) => Some(content.hash.0),
+                _ => None,
+            });
+            hashes.into_iter().any(|hash| !shown.contains(&hash))
+        };
+        let places = view.dirty(None, 1_000).unwrap_or_default();
+        places.iter().all(|(place, _)| {
+            let nodes = view.children_named(&place.parent, &place.name).unwrap_or_default();
+            nodes.iter().any(|node| view.node(node).ok().flatten().is_some_and(|node| is_lost(&node)))
+        })
+    }
+
     /// What a user sees, a line for each thing.
     pub(super) fn tree(&self, device: usize) -> Vec<String> {
         let state = self.devices[device].disk.state();
@@ -219,7 +265,8 @@ impl World {
             };
             format!("{path} {:?} {mode:o} {} {mtime}", inode.kind, &hash[..8])
         };
-        state.visible().into_iter().map(line).collect()
+        let visible = state.visible().into_iter();
+        visible.filter(|(path, _)| path[..] != [rules::LOCAL.as_bytes()]).map(line).collect()
     }
 
     /// The rows that follow from the set of entries alone.

@@ -225,6 +225,7 @@ impl World {
                 state.veil = None;
                 state.stop_failing();
                 self.devices[device].user.settle(&mut state);
+                self.devices[device].user.drop_rules(&mut state);
             }
             self.after_deeds(device)?;
             self.start(device)?;

@@ -117,7 +117,7 @@ impl Planner<'_, '_> {
         let Some(is_loss) = self.may_delete(place, &path, row)? else { return Ok(false) };
         let stays = self.what_stays(&path, row)?.map(Box::new);
         self.freed.insert(path.clone());
-        let operation = Operation::Remove { at: path, expect: row.clone(), stays };
+        let operation = Operation::Remove { at: path, expect: row.clone(), stays, is_left_out: false };
         self.push(place, Step::new(operation, None, Some(place.clone())), None);
         self.items.last_mut().into_iter().for_each(|item| item.is_loss = is_loss);
         Ok(true)
@@ -200,7 +200,8 @@ impl Planner<'_, '_> {
             return Ok(false);
         }
         let Some(path) = self.edit.view().dir_path(dir)? else { return Ok(true) };
-        let home = Home { nodes: vec![place.parent], path, dir: Some(dir), others: Vec::new() };
+        let nodes = vec![place.parent];
+        let home = Home { nodes, is_ignored: false, path, dir: Some(dir), others: Vec::new() };
         let mut is_settled = true;
         for (spot, row) in self.standing_at(dir, &place.name)? {
             is_settled &= self.clear_one(place, &home, &spot, &row)?;

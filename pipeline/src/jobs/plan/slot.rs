@@ -54,9 +54,11 @@ impl Planner<'_, '_> {
 
     fn mend_slot(&mut self, place: &Place, home: &Home) -> Result<bool, JobError> {
         let shown = self.shown_at(&home.nodes, place)?;
+        let (left_out, shown): (Vec<Shown>, Vec<Shown>) =
+            shown.into_iter().partition(|one| self.is_left_out(home, place, one));
+        let mut is_settled = self.leave_out(place, &left_out, &shown)?;
         let mut slot = Slot { place, home, shown, strays: BTreeMap::new() };
         self.find_strays(&mut slot)?;
-        let mut is_settled = true;
         for one in slot.shown.clone() {
             is_settled &= self.mend_one(&mut slot, &one)?;
         }

@@ -69,7 +69,7 @@ impl Scan<'_> {
         match self.folder.parent(path).and_then(|(dir, name)| dir.stat(name.as_bytes())) {
             Err(FsError::NotFound) => canary::is(Bug::UncleanListing) || self.is_unlisted(path, listed),
             Ok(Standing::Special) => true,
-            Ok(Standing::Node(stat)) => !is_same_thing(row, &stat),
+            Ok(Standing::Node(stat)) => !is_same_thing(row, &stat) || canary::is(Bug::IgnoringDeletes),
             Err(_) => false,
         }
     }
