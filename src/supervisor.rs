@@ -179,7 +179,9 @@ impl Supervisor {
                 }
             }
         }
-        ended.iter().for_each(|(root, _)| drop(self.cramped().remove(root)));
+        for (root, _) in &ended {
+            self.cramped().remove(root);
+        }
         ended
     }
 
