@@ -93,8 +93,8 @@ class Syncthing:
 
 
 class Unison:
-    """`-repeat 1`: the watch mode needs unison-fsmonitor, which Debian does not ship."""
-    name = 'unison'
+    """`-repeat 1`, from Debian."""
+    name, repetition = 'unison', '1'
 
     def __init__(s, _): s.driver = unison.Peer()
 
@@ -104,8 +104,8 @@ class Unison:
     def repeat(s):
         a, b = s.hosts
         roots = [a.dir, f'socket://{b.ip}:5555//{b.dir.lstrip("/")}']
-        options = '-batch -auto -times -perms -1 -confirmbigdel=false -contactquietly -dumbtty -repeat 1'.split()
-        s.watcher = a.spawn([*s.driver.cmd(), *roots, *options, '-logfile', f'{a.work}/u.log'], s.driver.env(a), 'repeat')
+        options = '-batch -auto -times -perms -1 -confirmbigdel=false -contactquietly -dumbtty'.split()
+        s.watcher = a.spawn([*s.driver.cmd(), *roots, *options, '-repeat', s.repetition, '-logfile', f'{a.work}/u.log'], s.driver.env(a), 'repeat')
 
     def start(s): s.driver.setup(s.hosts); s.repeat()
 
@@ -122,7 +122,18 @@ class Unison:
         return took
 
 
+class WatchingUnison(Unison):
+    """Its watch mode, by `unison-fsmonitor`, which Debian does not ship: both programs, built from its source, lie in `bin`."""
+    name, repetition = 'unison-watch', 'watch'
+
+    def __init__(s, _):
+        s.driver = unison.Peer()
+        s.driver.cmd = lambda: [f'{B}/bin/unison']
+        env = s.driver.env
+        s.driver.env = lambda h: {**env(h), 'PATH': f'{B}/bin:{os.environ["PATH"]}'}
+
+
 def size(path): return os.path.getsize(path) if os.path.exists(path) else 0
 
 
-PEERS = {peer.name: peer for peer in (Dunlin, Syncthing, Unison)}
+PEERS = {peer.name: peer for peer in (Dunlin, Syncthing, Unison, WatchingUnison)}

@@ -13,6 +13,8 @@ use thiserror::Error;
 
 /// Rows read at a time.
 const PAGE: usize = 1024;
+/// What was read is given back after so many pages: a store is larger than the memory that a daemon may have.
+const REST_EVERY: u64 = 16;
 
 /// Why a store cannot be relied on.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -31,13 +33,14 @@ pub enum Unsound {
     Empty,
 }
 
-/// Reads everything.
+/// Reads everything; nobody may write meanwhile.
 pub fn verify(store: &dyn Store) -> Result<(), Unsound> {
     let tx = store.read()?;
     View(&*tx).folder().map_err(|_| Unsound::Empty)?;
     let (mut entries, mut links) = (Ids::default(), Chains::of(&*tx)?);
+    drop(tx);
     for table in Table::ALL {
-        verify_table(&*tx, table, &mut |key, value| match table {
+        verify_table(store, table, &mut |key, value| match table {
             Table::Entries => entries.add_entry(key, value),
             Table::Chains => links.add(key, value),
             _ => Ok(()),
@@ -50,12 +53,15 @@ pub fn verify(store: &dyn Store) -> Result<(), Unsound> {
 
 type EachRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), Unsound>;
 
-fn verify_table(tx: &dyn ReadTx, table: Table, each: EachRow<'_>) -> Result<(), Unsound> {
-    let (said, mut found) = (tx.len(table)?, 0);
+fn verify_table(store: &dyn Store, table: Table, each: EachRow<'_>) -> Result<(), Unsound> {
+    let (said, mut found) = (store.read()?.len(table)?, 0);
     let mut last: Option<Vec<u8>> = None;
-    loop {
-        let page = tx.scan(table, &[], last.as_deref(), PAGE)?;
+    for number in 1_u64.. {
+        let page = store.read()?.scan(table, &[], last.as_deref(), PAGE)?;
         let is_last = page.len() < PAGE;
+        if number.is_multiple_of(REST_EVERY) {
+            store.rest()?;
+        }
         for (key, value) in page {
             let is_in_order = last.as_ref().is_none_or(|last| *last < key);
             found += 1;
@@ -67,9 +73,10 @@ fn verify_table(tx: &dyn ReadTx, table: Table, each: EachRow<'_>) -> Result<(), 
             last = Some(key);
         }
         if is_last {
-            return if found == said { Ok(()) } else { Err(Unsound::Incomplete(table)) };
+            break;
         }
     }
+    if found == said { Ok(()) } else { Err(Unsound::Incomplete(table)) }
 }
 
 /// A set of entries' ids: how many, and their sum. Ids are hashes, so that other ones have another sum.
