@@ -185,7 +185,7 @@ impl World {
     fn garble(&mut self, device: usize, lane: Lane, frame: Bytes) -> Bytes {
         let is_liar = self.net.lies.get(&device).is_some_and(|least| frame.len() >= *least);
         let is_garbled = || !self.is_calm && self.garbled_left > 0;
-        if lane != Lane::Bulk || !is_liar && !(is_garbled() && self.random_of_hardships.percent(30)) {
+        if lane != Lane::Bulk || !(is_liar || is_garbled() && self.random_of_hardships.percent(30)) {
             return frame;
         }
         self.garbled_left = self.garbled_left.saturating_sub(1);
