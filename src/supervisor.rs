@@ -6,7 +6,7 @@ use crate::error::CommandError;
 use crate::home::{Home, ReplicaDir};
 use crate::host::Host;
 use crate::pause::Pause;
-use crate::rebuild::open_logged;
+use crate::rebuild::{open_logged, open_sound};
 use crate::replica::{Replica, shown};
 use crate::run::{Plan, launch, wait_listening};
 use crate::steward::Steward;
@@ -15,17 +15,24 @@ use dunlin_core::invite::Invite;
 use dunlin_pipeline::Running;
 use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_pipeline::service::{Goal, Happening, HoldLimits, Notice, ScrubPace, Shaper};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
 
 /// A folder whose rest may end is looked at so often at least: clocks are set, and machines sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Between two looks.
 const LOOK_LEAST: Duration = Duration::from_millis(50);
+
+/// A database that has to be mended again so soon lies on a disk that is no good.
+const MEND_PAUSE: Duration = Duration::from_secs(60);
+
+/// Who answers a question just now has the store open for a moment more.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A run for the fleet.
 pub struct Arrival {
@@ -65,6 +72,8 @@ pub struct Supervisor {
     words: Sender<Word>,
     /// One change at a time.
     changing: Mutex<()>,
+    /// When databases were mended last, by root.
+    mended: Mutex<BTreeMap<PathBuf, Instant>>,
     is_closing: AtomicBool,
 }
 
@@ -78,8 +87,9 @@ impl Supervisor {
         words: Sender<Word>,
     ) -> Self {
         let (changing, is_closing) = (Mutex::new(()), AtomicBool::new(false));
+        let mended = Mutex::default();
         let (hold, scrub, shaper) = (steward.hold(), steward.scrub(), steward.shaper());
-        Self { home: home.clone(), host, hold, scrub, shaper, listen, words, changing, is_closing }
+        Self { home: home.clone(), host, hold, scrub, shaper, listen, words, changing, mended, is_closing }
     }
 
     /// Starts the folder unless it rests. The caller minds the run.
@@ -128,6 +138,36 @@ impl Supervisor {
             self.tell(&root, Happening::Resumed);
         }
         self.serve(dir, Wants::default())
+    }
+
+    /// A run failed, and why. If its database is to blame that is made anew, or what is wrong in it is taken back, and the
+    /// folder goes on; `None`: something else is wrong, or this was done a moment ago. The caller minds the run.
+    pub fn mend(&self, root: &Path, why: &str) -> Result<Option<Arrival>, CommandError> {
+        let _changing = self.changing.lock().unwrap_or_else(|e| e.into_inner());
+        let is_soon = self.mended().get(root).is_some_and(|at| at.elapsed() < MEND_PAUSE);
+        if is_soon {
+            return Ok(None);
+        }
+        let turn = self.host.turn();
+        let Some(replica) = self.host.forget(root) else { return Ok(None) };
+        let is_astray = replica.is_astray();
+        let rest = Arc::downgrade(&replica);
+        drop(replica);
+        await_end(&rest);
+        let (replica, told) = open_sound(&self.home, self.home.replica(root))?;
+        told.iter().for_each(|text| tracing::warn!("{text}"));
+        let replica = Arc::new(replica);
+        if told.is_none() && !is_astray {
+            self.host.end(replica, why);
+            return Ok(None);
+        }
+        drop(turn);
+        self.mended().insert(root.to_owned(), Instant::now());
+        self.launch(replica, Wants::default()).map(Some)
+    }
+
+    fn mended(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Instant>> {
+        self.mended.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Ends the run of a folder, if there is one.
@@ -241,5 +281,13 @@ impl Supervisor {
 
     fn tell(&self, root: &Path, happening: Happening) {
         self.host.feed.of(root).put(Notice::Happened(happening));
+    }
+}
+
+/// Waits until nobody has it any more, for a while.
+fn await_end(rest: &Weak<Replica>) {
+    let limit = Instant::now() + ANSWER_PATIENCE;
+    while rest.strong_count() > 0 && Instant::now() < limit {
+        let _ = crossbeam_channel::after(LOOK_LEAST).recv();
     }
 }

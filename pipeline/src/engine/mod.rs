@@ -300,7 +300,7 @@ impl Engine {
                 self.handle_verified(ticket, from, entries, bad)
             }
             Event::Admitted { from, admitted, state } => self.handle_admitted(from, admitted, state),
-            Event::Loaded { conn, entries, known } => self.handle_loaded(conn, entries, known),
+            Event::Loaded { conn, loaded } => self.handle_loaded(conn, loaded),
             Event::MemberAdded { conn, result, state } => self.handle_member_added(conn, result, state),
             Event::Planned(plan) => self.handle_planned(plan),
             Event::Applied(results) => {

@@ -11,6 +11,7 @@ mod merges;
 mod rooms;
 mod rots;
 pub mod scenarios;
+mod setbacks;
 mod storm;
 mod twin;
 mod veils;

@@ -2,7 +2,7 @@
 //! next change of the program; a script stays what it is. Each ends like a run: calm, silence, and all that is
 //! checked there.
 
-use super::{Failure, MS, Outcome, What, World, masses};
+use super::{Failure, MS, Outcome, What, World, masses, setbacks};
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
 use crate::disk::{Deed, ROOT, State};
@@ -22,7 +22,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 4] = [
+pub const ALL: [Scenario; 7] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -34,6 +34,10 @@ pub const ALL: [Scenario; 4] = [
     Scenario { name: "most-of-a-folder-is-deleted", devices: 3, times: 24, script: masses::wipe },
     Scenario { name: "most-of-a-folder-is-encrypted", devices: 3, times: 48, script: masses::encryptor },
     Scenario { name: "a-days-mass-work", devices: 2, times: 1, script: masses::ordinary },
+    // INV-9, and what becomes of it where nothing on the device can tell (P-3).
+    Scenario { name: "a-home-is-restored", devices: 3, times: 24, script: setbacks::restored },
+    Scenario { name: "a-disk-is-copied", devices: 3, times: 24, script: setbacks::copied },
+    Scenario { name: "a-machine-is-set-back", devices: 3, times: 36, script: setbacks::set_back },
 ];
 
 impl Scenario {

@@ -77,7 +77,9 @@ impl World {
         let is_reachable = |to: &usize| self.net.is_cut(from, *to).is_none();
         let opened = to.filter(is_reachable).and_then(|to| {
             let target = &self.devices[to];
-            let is_expected = expect.is_none_or(|peer| peer == target.identity.peer_id());
+            // Nobody speaks to a device with its own identity.
+            let is_other = target.identity.peer_id() != self.devices[from].identity.peer_id();
+            let is_expected = is_other && expect.is_none_or(|peer| peer == target.identity.peer_id());
             let life = target.life.as_ref().filter(|_| is_expected)?;
             let name = life.psks.iter().find(|(_, k)| **k == key).map(|(id, _)| *id)?;
             Some((to, name))

@@ -224,6 +224,11 @@ impl Folder {
         &self.path
     }
 
+    /// Dunlin's own directory.
+    pub(super) fn control(&self) -> &dyn DirHandle {
+        &*self.control
+    }
+
     /// The directory of staged files.
     pub fn stage(&self) -> &dyn DirHandle {
         &*self.stage
