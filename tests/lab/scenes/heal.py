@@ -149,7 +149,7 @@ def flipped(stage):
         found, flips = 0, [{}, {}]
         with devices.serving(0, 1):
             for index in (0, 1):
-                devices.await_state(index, lambda status: status['state'] == 'in-sync', 'both are in sync')
+                devices.await_state(index, lambda status: status.get('state') == 'in-sync', 'both are in sync')
             entries = devices.status(0)['entries']
             for number, path in enumerate(victims):
                 side = number % 2
