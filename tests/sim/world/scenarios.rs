@@ -22,7 +22,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 12] = [
+pub const ALL: [Scenario; 11] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -40,7 +40,6 @@ pub const ALL: [Scenario; 12] = [
     Scenario { name: "a-machine-is-set-back", devices: 3, times: 36, script: setbacks::set_back },
     Scenario { name: "two-have-it", devices: 3, times: 2, script: sources::two_sources },
     Scenario { name: "one-of-two-falls-silent", devices: 3, times: 8, script: sources::silent_source },
-    Scenario { name: "two-fetch-what-one-has", devices: 3, times: 2, script: sources::fellows },
     Scenario { name: "one-of-two-lies", devices: 3, times: 4, script: sources::liar },
     Scenario { name: "a-fetch-is-cut-off", devices: 2, times: 4, script: sources::resumed },
 ];

@@ -47,17 +47,6 @@ pub(super) fn silent_source(world: &mut World, time: u32) -> Result<(), Failure>
     Ok(())
 }
 
-/// One has it and two fetch it: what one of them has, the other gets there.
-pub(super) fn fellows(world: &mut World, _: u32) -> Result<(), Failure> {
-    let began = begin(world, &[(0, 1), (0, 2)])?;
-    let took = until_here(world, &[1, 2])? - began;
-    let given = world.net.given(0, 1) + world.net.given(0, 2);
-    if given > SIZE * 14 / 10 || took > ALONE * 15 / 10 {
-        return world.fail(0, format!("gave {given} bytes of {SIZE} for two, in {} ms", took / MS));
-    }
-    Ok(())
-}
-
 /// One of two that have it sends other bytes, in chunks or in all: it is soon asked for nothing more.
 pub(super) fn liar(world: &mut World, time: u32) -> Result<(), Failure> {
     let least = if time.is_multiple_of(2) { 100_000 } else { 0 };
