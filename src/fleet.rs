@@ -1,8 +1,9 @@
 //! The runs of `serve`: minds them all while they come and go, until it is asked to stop or the last one has failed.
 //!
-//! A folder that fails stops alone. What a run tells is shown; when it has ended, those who answer questions are told
-//! why.
+//! A folder that fails stops alone; one that fails since its disk is full goes on when there is room. What a run tells
+//! is shown; when it has ended, those who answer questions are told why.
 
+use crate::error::CommandError;
 use crate::host::Host;
 use crate::replica::shown;
 use crate::run::PATIENCE;
@@ -92,9 +93,10 @@ impl Fleet {
                     self.take(arrival);
                 }
                 News::Told(at, notice) => {
+                    self.keep_lifeline(at, &notice);
                     screen.notice(self.members[at].number, &self.members[at].name, &notice)
                 }
-                News::Over(at) => self.handle_over(at),
+                News::Over(at) => self.handle_over(at, screen),
                 News::Nothing => {}
             }
         }
@@ -147,9 +149,7 @@ impl Fleet {
         let (arrivals, failed) = self.supervisor.end_pauses();
         arrivals.into_iter().for_each(|arrival| self.take(arrival));
         for (root, error) in failed {
-            let name = shown(&root);
-            let value = json!({ "event": "folder", "folder": name, "error": error.text, "hint": error.hint });
-            screen.trouble(&format!("{name}: not served: {error}"), &value);
+            tell_unserved(screen, &shown(&root), &error);
         }
     }
 
@@ -159,7 +159,17 @@ impl Fleet {
         self.members.iter().for_each(|member| member.running.stop());
     }
 
-    fn handle_over(&mut self, at: usize) {
+    /// Members were met; where is worth more than the database that knows it.
+    fn keep_lifeline(&self, at: usize, notice: &Notice) {
+        if matches!(notice, Notice::Connected { .. } | Notice::InSync { .. })
+            && let Some(replica) = self.host.replica(&self.members[at].root)
+            && let Err(error) = replica.keep_lifeline()
+        {
+            tracing::warn!("{}: {error}", self.members[at].name);
+        }
+    }
+
+    fn handle_over(&mut self, at: usize, screen: &Screen) {
         let Member { root, name, running, .. } = self.members.remove(at);
         let report = running.join();
         let why = match &report.ended {
@@ -167,8 +177,23 @@ impl Fleet {
             _ => "it was stopped".to_owned(),
         };
         self.host.note_end(&root, &why);
+        if !self.is_stopping && self.supervisor.awaits_room(&root, &report.ended) {
+            return;
+        }
+        if let (Ended::Failed(why), false) = (&report.ended, self.is_stopping) {
+            match self.supervisor.mend(&root, why) {
+                Ok(Some(arrival)) => return self.take(arrival),
+                Ok(None) => {}
+                Err(error) => tell_unserved(screen, &name, &error),
+            }
+        }
         if self.is_stopping || report.ended != Ended::Stopped {
             self.reports.push((name, report));
         }
     }
+}
+
+fn tell_unserved(screen: &Screen, name: &str, error: &CommandError) {
+    let value = json!({ "event": "folder", "folder": name, "error": error.text, "hint": error.hint });
+    screen.trouble(&format!("{name}: not served: {error}"), &value);
 }

@@ -10,6 +10,7 @@
 //! HOME/replicas/ID/port      the port at which other members found it last, in decimal
 //! HOME/replicas/ID/pause     there while the folder rests: until when (pause.rs)
 //! HOME/replicas/ID/lifeline  what its database is made anew from, if that is lost (`rebuild`)
+//! HOME/replicas/ID/seal      tells the store from a copy of it (`seal`)
 //! HOME/replicas/ID/store/    LMDB; store.damaged-SECONDS/ is one that was moved aside
 //! ```
 //! ID is made from the root's canonical path. An identity that cannot be read is never replaced.
@@ -18,6 +19,7 @@ use crate::error::CommandError;
 use crate::keys::keeper::{Keeper, random as random_bytes};
 use crate::keys::{self, KeyError, Opened};
 use crate::pause::Pause;
+use crate::seal;
 use dunlin_core::identity::Identity;
 use dunlin_storage::store::lmdb::{LmdbStore, is_in_use};
 use std::ffi::OsString;
@@ -233,6 +235,22 @@ impl ReplicaDir {
             return Ok(());
         }
         self.note("lifeline", &[blake3::hash(bytes).as_bytes(), bytes].concat())
+    }
+
+    /// True if its store is where its last run left it (`seal`).
+    pub fn is_sealed_here(&self) -> bool {
+        let seal = seal::of(&self.store_path());
+        seal.is_ok_and(|seal| fs::read_to_string(self.dir.join("seal")).is_ok_and(|kept| kept == seal))
+    }
+
+    /// From now on it is where it is.
+    pub fn keep_seal(&self) -> Result<(), CommandError> {
+        if self.is_sealed_here() {
+            return Ok(());
+        }
+        let store = self.store_path();
+        let seal = seal::of(&store).map_err(|e| cannot_use(&store, &e))?;
+        self.note("seal", seal.as_bytes())
     }
 
     /// True if some process has its store open.

@@ -98,6 +98,16 @@ impl Host {
         self.ended.notify_all();
     }
 
+    /// Nobody minds the folder from now on; its run has ended. Gives its replica.
+    pub fn forget(&self, root: &Path) -> Option<Arc<Replica>> {
+        self.folders().remove(root).map(|minded| minded.replica)
+    }
+
+    /// This replica is minded and its run has ended; why, in words.
+    pub fn end(&self, replica: Arc<Replica>, why: &str) {
+        self.put(replica, Is::Ended(why.to_owned()));
+    }
+
     /// A folder cannot be started; why, in words.
     pub fn fail(&self, root: &Path, why: &str) {
         if let Some(minded) = self.folders().get_mut(root) {

@@ -17,6 +17,7 @@ mod pause;
 mod rebuild;
 mod replica;
 mod run;
+mod seal;
 mod show;
 mod steward;
 mod supervisor;

@@ -13,18 +13,17 @@ use dunlin_core::id::ChainId;
 use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_storage::store::lifeline::Lifeline;
 use dunlin_storage::store::lmdb::{LmdbStore, OpenError};
-use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::verify::verify;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Opens the replica of a root that has one, and makes its database anew if it is damaged or lost. Gives what was
 /// done about it, in words.
-fn open_sound(home: &Home, dir: ReplicaDir) -> Result<(Replica, Option<String>), CommandError> {
+pub fn open_sound(home: &Home, dir: ReplicaDir) -> Result<(Replica, Option<String>), CommandError> {
     let kept = dir.lifeline();
     if dir.is_in_use() || kept.is_none() || is_sound(home, &dir)? {
-        let replica = Replica::open(home, dir.clone())?;
-        keep_lifeline(&dir, &*replica.store)?;
+        let replica = Replica::open(home, dir)?;
+        replica.keep_lifeline()?;
         return Ok((replica, None));
     }
     // It was looked for above.
@@ -60,8 +59,8 @@ pub fn open_told(home: &Home, dir: ReplicaDir, screen: &Screen) -> Result<Replic
 /// True if a process of its own could read all of it.
 fn is_sound(home: &Home, dir: &ReplicaDir) -> Result<bool, CommandError> {
     let failed = |e: std::io::Error| CommandError::attention(format!("the database cannot be checked: {e}"));
-    let program = std::env::current_exe().map_err(failed)?;
-    let mut check = Command::new(program);
+    // Also where the program's file was replaced since.
+    let mut check = Command::new("/proc/self/exe");
     check.arg("--home").arg(home.path()).args(["debug", "verify"]).arg(&dir.root);
     let ended =
         check.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().map_err(failed)?;
@@ -82,11 +81,6 @@ pub fn check(dir: &ReplicaDir) -> Result<Exit, CommandError> {
         Err(error) => return Err(error.into()),
     };
     Ok(if verify(&store).is_ok() { Exit::Done } else { Exit::SomeFailed })
-}
-
-/// Writes down what is known now, if it is news.
-fn keep_lifeline(dir: &ReplicaDir, store: &dyn Store) -> Result<(), CommandError> {
-    Lifeline::of(store)?.map_or(Ok(()), |lifeline| dir.keep_lifeline(&lifeline.encode()))
 }
 
 fn nothing_known(root: &Path) -> CommandError {

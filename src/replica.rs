@@ -5,8 +5,10 @@ use crate::home::{Home, ReplicaDir, random};
 use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_pipeline::jobs::admit::{Founding, found, prepare};
+use dunlin_pipeline::jobs::take_up::{Begun, take_up, vouch};
 use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_storage::folder::fs::{Folder, FsError};
+use dunlin_storage::store::lifeline::Lifeline;
 use dunlin_storage::store::lmdb::{LmdbStore, network_fs};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -27,6 +29,7 @@ pub struct Replica {
     pub label: String,
     /// Its store.
     pub store: Arc<LmdbStore>,
+    state: ReplicaDir,
 }
 
 /// The replica at `dir`; refuses a directory that is none.
@@ -123,7 +126,7 @@ impl Replica {
         drop(tx);
         check_marker(&dir.root, marker)?;
         let label = label_of(&identity, &dir.root, home)?;
-        Ok(Self { root: dir.root, folder, identity, label, store: Arc::new(store) })
+        Ok(Self { root: dir.root.clone(), state: dir, folder, identity, label, store: Arc::new(store) })
     }
 
     /// Makes a root a new folder.
@@ -146,7 +149,7 @@ impl Replica {
             None => found(&store, &identity, founding)?,
         };
         finish(&dir, &store, false)?;
-        Ok(Self { root: dir.root, folder, identity, label, store: Arc::new(store) })
+        Ok(Self { root: dir.root.clone(), state: dir, folder, identity, label, store: Arc::new(store) })
     }
 
     /// Prepares a root for a folder that is to be joined. `is_local_copy`: the folder has another replica on
@@ -166,7 +169,35 @@ impl Replica {
         }
         finish(&dir, &store, is_local_copy)?;
         let label = label_of(&identity, &dir.root, home)?;
-        Ok(Self { root: dir.root, folder, identity, label, store: Arc::new(store) })
+        Ok(Self { root: dir.root.clone(), state: dir, folder, identity, label, store: Arc::new(store) })
+    }
+
+    /// To be called before anything is signed: a store that is not what its last run left goes on in a chain of its
+    /// own.
+    pub fn take_up(&self) -> Result<(), CommandError> {
+        let folder = Folder::open(&self.root).map_err(|e| root_error(&self.root, e))?;
+        let fresh = u64::from_le_bytes(random()?);
+        let name = shown(&self.root);
+        match take_up(&folder, &*self.store, fresh, !self.state.is_sealed_here())? {
+            Begun::Same => {}
+            Begun::OtherChain => tracing::info!(
+                "{name}: its database was restored, copied or cut short; what is signed from now on is told from what was before"
+            ),
+            Begun::TakenBack => tracing::warn!(
+                "{name}: a device had signed two histories; one was taken back, and the folder is compared with what members have"
+            ),
+        }
+        self.state.keep_seal()
+    }
+
+    /// True if a part of its ledger is to be taken back.
+    pub fn is_astray(&self) -> bool {
+        self.store.read().is_ok_and(|tx| matches!(View(&*tx).astray(), Ok(Some(_))))
+    }
+
+    /// Writes down from what its store could be made anew.
+    pub fn keep_lifeline(&self) -> Result<(), CommandError> {
+        Lifeline::of(&*self.store)?.map_or(Ok(()), |lifeline| self.state.keep_lifeline(&lifeline.encode()))
     }
 
     /// Refuses a root that is not the folder any more.
@@ -209,6 +240,8 @@ fn finish(dir: &ReplicaDir, store: &LmdbStore, is_local_copy: bool) -> Result<()
     let marker = marker.ok_or_else(|| CommandError::attention("the folder's state is incomplete"))?;
     let folder = Folder::open(&dir.root).map_err(|e| root_error(&dir.root, e))?;
     folder.set_marker(&marker).map_err(|e| root_error(&dir.root, e))?;
+    vouch(&folder, store)?;
+    dir.keep_seal()?;
     dir.finish(is_local_copy)
 }
 

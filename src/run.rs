@@ -43,6 +43,7 @@ pub struct Plan {
 
 /// Starts a replica.
 pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
+    replica.take_up()?;
     let Plan { listen, dial, join, goal, hold, scrub, shaper, feed } = plan;
     Ok(start(Setup {
         identity: replica.identity.clone(),

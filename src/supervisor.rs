@@ -6,7 +6,7 @@ use crate::error::CommandError;
 use crate::home::{Home, ReplicaDir};
 use crate::host::Host;
 use crate::pause::Pause;
-use crate::rebuild::open_logged;
+use crate::rebuild::{open_logged, open_sound};
 use crate::replica::{Replica, shown};
 use crate::run::{Plan, launch, wait_listening};
 use crate::steward::Steward;
@@ -14,18 +14,34 @@ use crossbeam_channel::Sender;
 use dunlin_core::invite::Invite;
 use dunlin_pipeline::Running;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::{Goal, Happening, HoldLimits, Notice, ScrubPace, Shaper};
+use dunlin_pipeline::service::{Ended, Goal, Happening, HoldLimits, Notice, ScrubPace, Shaper};
+use dunlin_storage::folder::fs::FsError;
+use dunlin_storage::store::tables::StoreError;
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
 
 /// A folder whose rest may end is looked at so often at least: clocks are set, and machines sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Between two looks.
 const LOOK_LEAST: Duration = Duration::from_millis(50);
+
+/// A database that has to be mended again so soon lies on a disk that is no good.
+const MEND_PAUSE: Duration = Duration::from_secs(60);
+
+/// Who answers a question just now has the store open for a moment more.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A folder whose disk was full is looked at so often.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
+
+/// A store whose disk takes so much has room to go on.
+const ROOM: usize = 256 << 10;
 
 /// A run for the fleet.
 pub struct Arrival {
@@ -65,6 +81,10 @@ pub struct Supervisor {
     words: Sender<Word>,
     /// One change at a time.
     changing: Mutex<()>,
+    /// When databases were mended last, by root.
+    mended: Mutex<BTreeMap<PathBuf, Instant>>,
+    /// Those that stopped since their disk was full, and when they are looked at next.
+    cramped: Mutex<BTreeMap<PathBuf, Instant>>,
     is_closing: AtomicBool,
 }
 
@@ -78,8 +98,22 @@ impl Supervisor {
         words: Sender<Word>,
     ) -> Self {
         let (changing, is_closing) = (Mutex::new(()), AtomicBool::new(false));
+        let mended = Mutex::default();
         let (hold, scrub, shaper) = (steward.hold(), steward.scrub(), steward.shaper());
-        Self { home: home.clone(), host, hold, scrub, shaper, listen, words, changing, is_closing }
+        let cramped = Mutex::default();
+        Self {
+            home: home.clone(),
+            host,
+            hold,
+            scrub,
+            shaper,
+            listen,
+            words,
+            changing,
+            mended,
+            cramped,
+            is_closing,
+        }
     }
 
     /// Starts the folder unless it rests. The caller minds the run.
@@ -101,6 +135,7 @@ impl Supervisor {
         if self.host.is_served(&dir.root) {
             return Ok(());
         }
+        self.cramped().remove(&dir.root);
         let arrival = self.launch(self.replica(dir)?, wants)?;
         self.hand_over(arrival)
     }
@@ -109,6 +144,7 @@ impl Supervisor {
     pub fn pause(&self, dir: ReplicaDir, pause: Pause) -> Result<(), CommandError> {
         let _changing = self.changing.lock().unwrap_or_else(|e| e.into_inner());
         dir.set_pause(Some(pause))?;
+        self.cramped().remove(&dir.root);
         self.end_run(&dir.root)?;
         self.tell(&dir.root, Happening::Paused { until_ms: pause.until_ms() });
         if let Some(replica) = self.host.replica(&dir.root) {
@@ -130,6 +166,36 @@ impl Supervisor {
         self.serve(dir, Wants::default())
     }
 
+    /// A run failed, and why. If its database is to blame that is made anew, or what is wrong in it is taken back, and the
+    /// folder goes on; `None`: something else is wrong, or this was done a moment ago. The caller minds the run.
+    pub fn mend(&self, root: &Path, why: &str) -> Result<Option<Arrival>, CommandError> {
+        let _changing = self.changing.lock().unwrap_or_else(|e| e.into_inner());
+        let is_soon = self.mended().get(root).is_some_and(|at| at.elapsed() < MEND_PAUSE);
+        if is_soon {
+            return Ok(None);
+        }
+        let turn = self.host.turn();
+        let Some(replica) = self.host.forget(root) else { return Ok(None) };
+        let is_astray = replica.is_astray();
+        let rest = Arc::downgrade(&replica);
+        drop(replica);
+        await_end(&rest);
+        let (replica, told) = open_sound(&self.home, self.home.replica(root))?;
+        told.iter().for_each(|text| tracing::warn!("{text}"));
+        let replica = Arc::new(replica);
+        if told.is_none() && !is_astray {
+            self.host.end(replica, why);
+            return Ok(None);
+        }
+        drop(turn);
+        self.mended().insert(root.to_owned(), Instant::now());
+        self.launch(replica, Wants::default()).map(Some)
+    }
+
+    fn mended(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Instant>> {
+        self.mended.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
     /// Ends the run of a folder, if there is one.
     pub fn end_run(&self, root: &Path) -> Result<(), CommandError> {
         if self.host.stop(root) {
@@ -138,13 +204,53 @@ impl Supervisor {
         Err(CommandError::attention(format!("{} does not stop; it may be stuck in its disk", shown(root))))
     }
 
-    /// Starts those whose rest is over; the caller minds the runs. What cannot be started has failed.
+    /// A run has ended; true if that was for want of room, and the folder goes on once there is some.
+    pub fn awaits_room(&self, root: &Path, ended: &Ended) -> bool {
+        let is_full = matches!(ended, Ended::Failed(why) if is_for_want_of_room(why));
+        if is_full && !self.is_closing.load(Ordering::SeqCst) {
+            self.cramped().insert(root.to_owned(), Instant::now() + LOOK_FOR_ROOM);
+        }
+        is_full
+    }
+
+    /// Starts those that had no room and have some now. What cannot be started for another reason has failed.
+    fn end_cramp(&self) -> Vec<(PathBuf, Result<Arrival, CommandError>)> {
+        let due = |(root, at): (&PathBuf, &Instant)| (*at <= Instant::now()).then(|| root.clone());
+        let due: Vec<PathBuf> = self.cramped().iter().filter_map(due).collect();
+        let mut ended = Vec::new();
+        for root in due {
+            let dir = self.home.replica(&root);
+            let result =
+                has_room(&dir).then(|| self.replica(dir).and_then(|r| self.launch(r, Wants::default())));
+            match result {
+                Some(Err(error)) if !is_for_want_of_room(&error.text) => ended.push((root, Err(error))),
+                Some(Ok(arrival)) => ended.push((root, Ok(arrival))),
+                None | Some(Err(_)) => {
+                    self.cramped().insert(root, Instant::now() + LOOK_FOR_ROOM);
+                }
+            }
+        }
+        self.cramped().retain(|root, _| ended.iter().all(|(gone, _)| gone != root));
+        ended
+    }
+
+    fn cramped(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Instant>> {
+        self.cramped.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Starts those whose rest is over, or that have room again; the caller minds the runs. What cannot be started has
+    /// failed.
     pub fn end_pauses(&self) -> (Vec<Arrival>, Vec<(PathBuf, CommandError)>) {
         let (mut arrivals, mut failed) = (Vec::new(), Vec::new());
         // Who changes something just now may wait for the caller.
         let Ok(_changing) = self.changing.try_lock() else { return (arrivals, failed) };
-        for (root, pause) in self.host.paused() {
-            match self.end_pause(&root, pause) {
+        let rested = self.host.paused().into_iter().map(|(root, pause)| {
+            let over = self.end_pause(&root, pause);
+            (root, over)
+        });
+        let cramped = self.end_cramp().into_iter().map(|(root, over)| (root, over.map(Some)));
+        for (root, over) in rested.chain(cramped) {
+            match over {
                 Ok(arrival) => arrivals.extend(arrival),
                 Err(error) => {
                     self.host.fail(&root, &error.text);
@@ -173,16 +279,18 @@ impl Supervisor {
         }
     }
 
-    /// How long the next look at those that rest may wait; `None`: none of them ends by itself.
+    /// How long the next look at those that rest or have no room may wait; `None`: none of them goes on by itself.
     pub fn next_look(&self) -> Option<Duration> {
         let ends = self.host.paused().into_iter().filter_map(|(_, pause)| pause.until_ms());
         let left = |until: i64| Duration::from_millis(until.saturating_sub(now_ms()).max(0) as u64);
-        ends.min().map(|until| left(until).clamp(LOOK_LEAST, LOOK_EVERY))
+        let rest = ends.min().map(|until| left(until).clamp(LOOK_LEAST, LOOK_EVERY));
+        let cramp = self.cramped().values().min().map(|at| at.saturating_duration_since(Instant::now()));
+        rest.into_iter().chain(cramp.map(|left| left.max(LOOK_LEAST))).min()
     }
 
     /// True if nobody waits for a moment at which it goes on.
     pub fn has_paused(&self) -> bool {
-        !self.host.paused().is_empty()
+        !self.host.paused().is_empty() || !self.cramped().is_empty()
     }
 
     /// From now on nothing is started any more.
@@ -242,4 +350,29 @@ impl Supervisor {
     fn tell(&self, root: &Path, happening: Happening) {
         self.host.feed.of(root).put(Notice::Happened(happening));
     }
+}
+
+/// Waits until nobody has it any more, for a while.
+fn await_end(rest: &Weak<Replica>) {
+    let limit = Instant::now() + ANSWER_PATIENCE;
+    while rest.strong_count() > 0 && Instant::now() < limit {
+        let _ = crossbeam_channel::after(LOOK_LEAST).recv();
+    }
+}
+
+/// A run says in words why it has failed; these are those of a store or a folder whose disk is full.
+fn is_for_want_of_room(why: &str) -> bool {
+    why == StoreError::Full.to_string() || why == FsError::Full.to_string()
+}
+
+/// True if a store could be written to: quotas and damaged disks are not told by how much is free.
+fn has_room(dir: &ReplicaDir) -> bool {
+    let path = dir.store_path().with_extension("room");
+    let written = std::fs::File::create(&path).and_then(|mut file| {
+        file.write_all(&vec![0; ROOM])?;
+        file.sync_all()
+    });
+    // One that cannot be removed is written over by the next look.
+    let _ = std::fs::remove_file(&path);
+    written.is_ok()
 }

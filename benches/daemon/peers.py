@@ -75,7 +75,7 @@ class Syncthing:
         s.hosts = hosts; files, bytes_ = count_tree(hosts[0].dir)
         s.driver.setup(hosts); s.driver.start(); s.driver.wait_synced(files, bytes_)
 
-    def start(s): s.driver.restart(s.hosts)
+    def start(s): s.driver.restart()
 
     def is_up(s):
         """Both have scanned and lack nothing."""

@@ -160,6 +160,7 @@ pub fn resolve_all(desk: &Desk, path: &Path, keep: Keep, answer: &mut Answer) ->
 /// Nobody runs the folder: signs, and brings it in line. Gives the number of places that are left.
 fn by_hand(replica: &Replica, found: &[Conflict], keep: Keep) -> Result<u64, CommandError> {
     let folder = Folder::open(&replica.root)?;
+    replica.take_up()?;
     for one in found {
         resolve(&folder, &*replica.store, &replica.identity, &one.copy, keep, now_ms())
             .map_err(|error| refused(&one.copy, error))?;

@@ -61,6 +61,7 @@ fn serve_alone(
     let replica = if dir.exists() { open_told(home, dir, screen)? } else { Replica::found(home, dir)? };
     let replica = Arc::new(replica);
     may_invite(&replica)?;
+    replica.take_up()?;
     forget_stale_invites(&*replica.store, now_ms())?;
     let seed = Zeroizing::new(random::<32>()?);
     let offer = offer(sharing, &seed)?;

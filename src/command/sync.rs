@@ -144,6 +144,7 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
 }
 
 fn local_invite(host: &Replica) -> Result<Invite, CommandError> {
+    host.take_up()?;
     let seed = Zeroizing::new(random::<32>()?);
     let not_after_ms = now_ms() + LOCAL_INVITE_MS;
     invite(&*host.store, &host.identity, *seed, Role::Admin, not_after_ms, 1, now_ms())?;

@@ -103,6 +103,14 @@ class Machine:
         is_young = ended.seconds < YOUNG_S and ended.code == TERMINATED
         check(was_up and (is_young or ended.code == program.IN_SYNC), f'serve on device {self.number} ends well: {ended.describe()}')
 
+    def end(self):
+        """The end of a program that ended by itself."""
+        ended = self.running.wait(20)
+        self.note(f'device {self.number}: ended with {ended.code}')
+        self.running = None
+        self._keep(ended)
+        return ended
+
     def _keep(self, ended):
         self.complaints = (self.complaints + ended.complaint.splitlines())[-60:]
         check('panicked' not in ended.complaint, f'no thread panics: {ended.complaint[-600:]}')

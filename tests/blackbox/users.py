@@ -138,12 +138,14 @@ class User:
     @contextlib.contextmanager
     def inside(self, file):
         """While a file is written in place, what stands in it is no whole content."""
-        number = os.fstat(file.fileno()).st_ino
+        number, began = os.fstat(file.fileno()).st_ino, time.monotonic()
         self.writing[number] = None
         try:
             yield
         finally:
             self.writing[number] = time.monotonic()
+            if self.writing[number] - began > SLOW_MOST_S:
+                self.oracle.stalled(os.path.basename(file.name))
 
     def is_in_hand(self, number, since):
         """Whether this user was writing into the file at that time or later."""
@@ -320,7 +322,7 @@ def write_in_place(user, files, pause_s):
                 time.sleep(pause_s)
             file.write(data[len(data) // 2:])
             file.flush()
-        is_late = pause_s and time.monotonic() - began > SLOW_MOST_S
+        is_late = time.monotonic() - began > SLOW_MOST_S
         inode = os.fstat(file.fileno()).st_ino
     finish_in_place(user, path, before, value, inode, 'written over')
     if is_late:

@@ -133,10 +133,10 @@ class World:
 
 
 @contextlib.contextmanager
-def world(stage, count=3):
+def world(stage, count=3, places=None):
     """A world that is taken apart at the end; if it fails, what the programs said last is shown."""
     with Switch(count) as switch:
-        here = World(stage, switch, count)
+        here = World(stage, switch, count, places)
         try:
             yield here
         except BaseException:

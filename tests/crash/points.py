@@ -17,7 +17,6 @@ CALLS = [
 DECISIVE = {'fsync', 'fdatasync', 'syncfs', 'rename', 'renameat', 'renameat2', 'unlink', 'unlinkat', 'linkat', 'ftruncate', 'msync'}
 
 
-
 class Point(collections.namedtuple('Point', 'story call number')):
     """The number-th call of that name in a story; printed as `--only` takes it."""
 
@@ -31,12 +30,12 @@ def parse(text):
     return Point(story, call, int(number))
 
 
-def count(world):
-    """Plays the story whole; the most often that one thread makes each call."""
+def count(world, calls=tuple(CALLS)):
+    """Plays the story whole; the most often that one thread makes each of the calls."""
     world.prepare()
     trace = os.path.join(world.directory, 'trace')
     # The question mark lets strace pass over calls that this processor does not have.
-    wrapper = ['strace', '-f', '-qq', '--seccomp-bpf', '-o', trace, '-e', 'trace=' + ','.join(f'?{call}' for call in CALLS)]
+    wrapper = ['strace', '-f', '-qq', '--seccomp-bpf', '-o', trace, '-e', 'trace=' + ','.join(f'?{call}' for call in calls)]
     world.sync(wrapper)
     made = collections.Counter()
     with open(trace, errors='replace') as lines:

@@ -33,7 +33,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 30] = [
+    pub const ALL: [(u8, Plant, &'static str); 31] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (3, Plant::Product(Bug::FinalStatSkipped), "skip the final stat"),
@@ -62,6 +62,7 @@ impl Plant {
         (47, Plant::Product(Bug::RacyMoveUnread), "a move hides a change in the racy window"),
         (60, Plant::Product(Bug::RotSigned), "a flipped bit is signed as an edit"),
         (61, Plant::Product(Bug::RotServed), "what is served is not looked at"),
+        (70, Plant::Product(Bug::SilentKept), "who gives nothing is waited for"),
         (50, Plant::Product(Bug::UncleanListing), "a listing that breaks off is believed"),
         (51, Plant::Product(Bug::BatchForWindow), "a batch counts and not a window"),
     ];
@@ -76,7 +77,7 @@ impl Plant {
 
     /// True if a story tells of what it breaks, and no seed does.
     pub fn is_told(self) -> bool {
-        matches!(self, Plant::Product(Bug::GuardOnlyAtSender | Bug::BatchForWindow))
+        matches!(self, Plant::Product(Bug::GuardOnlyAtSender | Bug::BatchForWindow | Bug::SilentKept))
     }
 
     /// What the run needs so that the bug can show at all.

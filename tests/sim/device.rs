@@ -17,6 +17,7 @@ use dunlin_pipeline::jobs::digest_hand::DigestHand;
 use dunlin_pipeline::jobs::folder_hand::{FolderHand, Stages};
 use dunlin_pipeline::jobs::ledger_hand::LedgerHand;
 use dunlin_pipeline::jobs::ledger_state::ledger_state;
+use dunlin_pipeline::jobs::take_up::{take_up, vouch};
 use dunlin_pipeline::service::{Goal, HoldLimits};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Nobody;
@@ -56,6 +57,8 @@ pub struct Device {
     pub scrubs: bool,
     /// Counts its processes.
     pub epoch: u64,
+    /// Its store is not where the last process left it.
+    pub is_elsewhere: bool,
     pub life: Option<Life>,
 }
 
@@ -87,19 +90,25 @@ impl Device {
         let folder = Folder::on(root, Path::new("/simulated")).map_err(|e| e.to_string())?;
         if folder.marker().is_none() {
             folder.set_marker(&self.marker).map_err(|e| e.to_string())?;
+            vouch(&folder, &*self.store).map_err(|e| e.to_string())?;
         }
+        let fresh = self.fresh_incarnation();
+        take_up(&folder, &*self.store, fresh, self.is_elsewhere).map_err(|e| e.to_string())?;
+        self.is_elsewhere = false;
         let folder = Arc::new(folder);
         let store: Arc<dyn Store> = self.store.clone();
         let state = ledger_state(&*self.store).map_err(|e| e.to_string())?;
-        let folder_id = {
+        let (folder_id, chain) = {
             let tx = store.read().map_err(|e| e.to_string())?;
-            View(&*tx).folder().map_err(|e| e.to_string())?
+            let view = View(&*tx);
+            (view.folder().map_err(|e| e.to_string())?, view.chain().map_err(|e| e.to_string())?)
         };
+        self.chain = chain;
         let config = Config {
             identity: self.identity.clone(),
             label: self.label.clone(),
             folder: folder_id,
-            chain: self.chain,
+            chain,
             dial: self.dial.clone(),
             join: self.invite.clone().filter(|_| state.folder_key.is_none()),
             goal: Goal::Serve,
@@ -136,6 +145,12 @@ impl Device {
             wake_at: None,
         });
         Ok(())
+    }
+
+    /// An incarnation that nobody has had: no other device has this disk, and no other process of this device its number.
+    fn fresh_incarnation(&self) -> u64 {
+        let number = [self.addr.to_string().as_bytes(), &self.epoch.to_be_bytes()].concat();
+        blake3::hash(&number).as_bytes().iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte))
     }
 
     fn scrub_plan(&self) -> ScrubPlan {

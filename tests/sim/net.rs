@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use dunlin_transport::{ConnId, Lane};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,28 @@ pub struct Pipe {
     pub held: [Vec<(Lane, Bytes)>; 2],
 }
 
+/// A content frame that waits for its device's link.
+pub struct Parcel {
+    pub pipe: u64,
+    pub side: usize,
+    pub epoch: u64,
+    pub conn: ConnId,
+    pub frame: Bytes,
+}
+
+/// A device's way out, for contents: one frame after the other.
+pub struct Link {
+    /// Bytes a second.
+    rate: u64,
+    pub queue: VecDeque<Parcel>,
+}
+
+impl Link {
+    pub fn time_of(&self, parcel: &Parcel) -> u64 {
+        parcel.frame.len() as u64 * 1_000_000_000 / self.rate
+    }
+}
+
 /// All connections and what is cut.
 #[derive(Default)]
 pub struct Net {
@@ -37,6 +59,14 @@ pub struct Net {
     /// Directions in which nothing gets through, with the number of the cut.
     blocked: BTreeMap<(usize, usize), u64>,
     cuts: u64,
+    /// Links that are not fast without end.
+    pub links: BTreeMap<usize, Link>,
+    /// Devices that send other bytes than they say, in content frames of at least so many bytes.
+    pub lies: BTreeMap<usize, usize>,
+    /// Bytes of content frames over links with a rate, from one device to another.
+    pub given: BTreeMap<(usize, usize), u64>,
+    /// When a device last took a request to another back.
+    pub left: BTreeMap<(usize, usize), u64>,
 }
 
 impl Net {
@@ -45,6 +75,23 @@ impl Net {
         let held = [Vec::new(), Vec::new()];
         self.pipes.insert(self.next, Pipe { ends, last: [[ready_at; 2]; 2], held });
         self.next
+    }
+
+    /// Has contents leave a device at this rate; counts what is given from now on.
+    pub fn limit(&mut self, device: usize, rate: u64) {
+        self.links.insert(device, Link { rate, queue: VecDeque::new() });
+        self.given.clear();
+        self.left.clear();
+    }
+
+    /// Content bytes from one device to another.
+    pub fn given(&self, from: usize, to: usize) -> u64 {
+        self.given.get(&(from, to)).copied().unwrap_or(0)
+    }
+
+    /// When `who` last gave up what it had asked of another.
+    pub fn left_at(&self, who: usize, other: usize) -> Option<u64> {
+        self.left.get(&(who, other)).copied()
     }
 
     /// The connection that a device knows by that name, and which end it has.

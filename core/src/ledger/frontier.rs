@@ -3,7 +3,7 @@
 use crate::id::{ChainId, EntryId, PeerId};
 use crate::limits::{LAMPORT_MAX, MEMBERS_MAX, MESSAGE_BYTES_MAX};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Chains that one frontier can list: each member may have a few.
 const CHAINS_MAX: usize = MEMBERS_MAX * 8;
@@ -65,6 +65,23 @@ impl Frontier {
         }
     }
 
+    /// The same for all chains but these.
+    pub fn advance_but(&mut self, other: &Frontier, but: &BTreeSet<ChainId>) {
+        for (chain, (seq, id)) in other.heads.iter().filter(|(chain, _)| !but.contains(*chain)) {
+            self.set(*chain, *seq, *id);
+        }
+    }
+
+    /// As if nothing of this chain were known.
+    pub fn forget(&mut self, chain: &ChainId) {
+        self.heads.remove(chain);
+    }
+
+    /// One chain's head.
+    pub fn head(&self, chain: &ChainId) -> Option<(u64, EntryId)> {
+        self.heads.get(chain).copied()
+    }
+
     /// Raises heads to these entries.
     pub fn advance_by(&mut self, entries: impl Iterator<Item = (ChainId, u64, EntryId)>) {
         for (chain, seq, id) in entries {
@@ -86,12 +103,12 @@ impl Frontier {
         })
     }
 
-    /// A chain in which both have the same seq and different entries: a fork.
-    pub fn fork_with(&self, other: &Frontier) -> Option<ChainId> {
+    /// Chains in which both have the same seq and different entries: forks.
+    pub fn forks_with(&self, other: &Frontier) -> impl Iterator<Item = ChainId> {
         let differs = |(chain, (seq, id)): (&ChainId, &(u64, EntryId))| {
             other.heads.get(chain).is_some_and(|(s, i)| s == seq && i != id).then_some(*chain)
         };
-        self.heads.iter().find_map(differs)
+        self.heads.iter().filter_map(differs)
     }
 
     /// Equal for equal frontiers.

@@ -11,7 +11,7 @@ use crate::service::Notice;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::Content;
-use dunlin_core::id::{ContentHash, PeerId};
+use dunlin_core::id::{ChainId, ContentHash, PeerId};
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
@@ -81,6 +81,14 @@ pub enum LedgerOrder {
         copy: RelPath,
         /// What shall stay.
         keep: Keep,
+    },
+    /// Note that the author of a chain has given up what this ledger has of it from a place on. Answered by `Failed`, unless
+    /// this replica gave way about that chain before.
+    NoteAstray {
+        /// The chain.
+        chain: ChainId,
+        /// The place.
+        from: u64,
     },
     /// Make an invite. Answered by `Invited`.
     Invite {
@@ -155,6 +163,21 @@ pub enum LedgerOrder {
     },
     /// Give back what memory the store can do without. Not answered.
     Rest,
+}
+
+impl LedgerOrder {
+    /// True if it may sign an entry.
+    pub fn may_sign(&self) -> bool {
+        matches!(
+            self,
+            LedgerOrder::Record(_)
+                | LedgerOrder::Merge { .. }
+                | LedgerOrder::Resolve { .. }
+                | LedgerOrder::Invite { .. }
+                | LedgerOrder::Reassert(_)
+                | LedgerOrder::AddMember { .. }
+        )
+    }
 }
 
 /// Orders that touch the user's folder.

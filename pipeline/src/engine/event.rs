@@ -3,6 +3,7 @@
 use super::hint::Hint;
 use crate::ask::Ask;
 use crate::jobs::admit::Admitted;
+use crate::jobs::ledger_state::Loaded;
 use crate::jobs::merge::Merged;
 use crate::jobs::plan::Plan;
 use crate::jobs::record::Recorded;
@@ -11,7 +12,6 @@ use bytes::Bytes;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::chain::Verified;
-use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::look::Look;
@@ -75,10 +75,8 @@ pub enum Event {
     Loaded {
         /// For whom.
         conn: ConnId,
-        /// In causal order; empty if it lacks nothing.
-        entries: Vec<SignedEntry>,
-        /// The peer's frontier after them.
-        known: Frontier,
+        /// Entries in causal order, none if it lacks nothing; and what they make of the peer's frontier.
+        loaded: Loaded,
     },
     /// The answer to `AddMember`.
     MemberAdded {

@@ -171,18 +171,27 @@ impl Fetch {
         self.seed = seed;
     }
 
-    /// The next thing to do, given the sessions that can be asked.
-    pub fn poll(&mut self, now: Instant, sources: &[Candidate]) -> Option<FetchWant> {
+    /// Content bytes that have been asked for and are not on the disk yet.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// The next thing to do, given the sessions that can be asked, and for how many bytes the disk has room. Of these
+    /// the last piece may be larger.
+    pub fn poll(&mut self, now: Instant, sources: &[Candidate], disk: u64) -> Option<FetchWant> {
         for (ticket, transfer) in &mut self.transfers {
             if let Some(advance) = transfer.poll_hand() {
                 return Some(FetchWant::Transfer { ticket: *ticket, advance });
             }
         }
+        if disk == 0 {
+            return None;
+        }
         if let Some(reuse) = self.reuse() {
             return Some(reuse);
         }
         for source in worthwhile(sources) {
-            if let Some(want) = self.ask_one(now, source, sources.len()) {
+            if let Some(want) = self.ask_one(now, source, sources.len(), disk) {
                 return Some(want);
             }
         }
@@ -191,12 +200,12 @@ impl Fetch {
             return admitted;
         }
         // Where nobody else has it, those who are slow or were silent are better than nobody.
-        sources.iter().find_map(|source| self.ask_one(now, source, sources.len()))
+        sources.iter().find_map(|source| self.ask_one(now, source, sources.len(), disk))
     }
 
-    fn ask_one(&mut self, now: Instant, source: &Candidate, sources: usize) -> Option<FetchWant> {
+    fn ask_one(&mut self, now: Instant, source: &Candidate, sources: usize, disk: u64) -> Option<FetchWant> {
         let left = self.requests.values().filter(|r| r.is_left && r.conn == source.conn).count();
-        let room = source.room.min(FETCH_BYTES_IN_FLIGHT.saturating_sub(self.in_flight));
+        let room = source.room.min(disk).min(FETCH_BYTES_IN_FLIGHT.saturating_sub(self.in_flight));
         if room == 0 || left >= REQUESTS_LEFT_MAX {
             return None;
         }

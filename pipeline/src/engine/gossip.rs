@@ -6,11 +6,12 @@ use super::event::LedgerState;
 use super::session::{Session, Stage};
 use super::wake::Wake;
 use crate::jobs::admit::Admitted;
+use crate::jobs::ledger_state::Loaded;
 use crate::service::{Ended, Notice};
 use bytes::Bytes;
+use dunlin_core::id::ChainId;
 use dunlin_core::invite::JoinProof;
 use dunlin_core::ledger::chain::Verified;
-use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::limits::{CONTROL_CREDIT, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED, SESSIONS_MAX};
 use dunlin_core::message::{Hello, JoinRequest, Message, PROTOCOL};
@@ -94,24 +95,36 @@ impl Engine {
         }
     }
 
-    /// Of two sessions with one device both ends keep the same: the one whose dialler has the smaller
-    /// id; of two dialled by the same end the younger, since the older may be dead already. One with a program
-    /// that has been started again since is dead for sure.
+    /// Of two sessions with one program both ends keep the same: the one whose dialler has the smaller
+    /// id; of two dialled by the same end the younger, since the older may be dead already. Another program of the same
+    /// device has still to say what it is.
     fn keep_one_of_two(&mut self, new: &Session) -> bool {
         let ours = self.config.identity.peer_id();
-        let Some(old) = self.sessions.values().find(|s| s.peer == new.peer && s.stage != Stage::Closing)
-        else {
-            return true;
-        };
-        let is_dead = old.process != new.process;
+        let is_old =
+            |s: &&Session| (s.peer, s.process) == (new.peer, new.process) && s.stage != Stage::Closing;
+        let Some(old) = self.sessions.values().find(is_old) else { return true };
         let is_same_dialler = old.outbound == new.outbound;
         let new_dialler_is_smaller = (if new.outbound { ours } else { new.peer }) == ours.min(new.peer);
-        if is_dead || is_same_dialler || new_dialler_is_smaller {
+        if is_same_dialler || new_dialler_is_smaller {
             let old = old.conn;
             self.close(old, BYE_DUPLICATE, "another session took its place");
             true
         } else {
             false
+        }
+    }
+
+    /// Of two programs that write one chain the older is gone. Two that write chains of their own are two disks with
+    /// one identity (a restored backup beside its original), and each is heard.
+    fn close_outlived(&mut self, conn: ConnId) {
+        let Some(new) = self.sessions.get(&conn) else { return };
+        let is_same = |s: &&Session| {
+            (s.peer, s.replica) == (new.peer, new.replica) && s.stage != Stage::Closing && s.replica.is_some()
+        };
+        let same: Vec<ConnId> = self.sessions.values().filter(is_same).map(|s| s.conn).collect();
+        // Connections are numbered as they come.
+        for old in same.iter().filter(|old| Some(*old) != same.iter().max()) {
+            self.close(*old, BYE_DUPLICATE, "another session took its place");
         }
     }
 
@@ -167,11 +180,15 @@ impl Engine {
     fn handle_hello(&mut self, conn: ConnId, hello: Hello) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.label = hello.label;
+        session.replica = Some(hello.replica).filter(|replica| replica.author == session.peer);
         let (peer, label, addr) = (session.peer, session.label.clone(), session.addr);
         if hello.protocol != PROTOCOL || hello.folder != self.config.folder {
             return self.close(conn, BYE_REFUSED, "another folder, or another version of dunlin");
         }
+        self.close_outlived(conn);
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
         match (session.stage, session.invite, hello.join) {
+            (Stage::Closing, ..) => return,
             (Stage::Joining, Some(_), Some(request)) => {
                 let binding = session.binding;
                 self.effects.push_back(Effect::Ledger(LedgerOrder::AddMember {
@@ -246,18 +263,20 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.unconfirmed = 0;
         match &mut session.known {
-            Some(known) => known.advance(&frontier),
+            Some(known) => known.advance_but(&frontier, &session.shown),
             None => session.known = Some(frontier),
         }
     }
 
-    pub(super) fn handle_loaded(&mut self, conn: ConnId, entries: Vec<SignedEntry>, known: Frontier) {
+    pub(super) fn handle_loaded(&mut self, conn: ConnId, loaded: Loaded) {
+        let Loaded { entries, known, forks } = loaded;
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.loading = false;
         match &mut session.known {
             Some(old) => old.advance(&known),
             None => session.known = Some(known),
         }
+        forks.into_iter().for_each(|chain| session.show(chain));
         if entries.is_empty() {
             return;
         }
@@ -290,7 +309,12 @@ impl Engine {
             // The frontier confirms what came, and asks again for what was missing before it.
             self.send(from, &Message::Frontier(frontier));
         }
-        for chain in &admitted.forked {
+        for (chain, seq) in &admitted.forked {
+            self.sessions.get_mut(&from).into_iter().for_each(|session| session.show(*chain));
+            if self.must_give_way(from, chain) {
+                let (chain, from) = (*chain, *seq);
+                self.effects.push_back(Effect::Ledger(LedgerOrder::NoteAstray { chain, from }));
+            }
             let what = "this device signed two histories (a restored backup?); the second one is left out";
             self.note_problem(format!("device {}", chain.author.short()), what.to_owned());
         }
@@ -298,6 +322,15 @@ impl Engine {
             let text = reason.to_string();
             self.close(from, BYE_PROTOCOL, &text);
         }
+    }
+
+    /// Of two histories of a device one has to go, and nobody but its author says which: it gives up what it signed
+    /// last once somebody shows it the other, and goes on in a new chain; whoever still holds the part that it gave up
+    /// then follows.
+    fn must_give_way(&self, from: ConnId, chain: &ChainId) -> bool {
+        let replica = self.sessions.get(&from).and_then(|session| session.replica);
+        let is_moved_on = replica.is_some_and(|other| other.author == chain.author && other != *chain);
+        *chain == self.config.chain || is_moved_on
     }
 
     /// Sends entries, statuses and contents to whoever lacks them and can take them.
@@ -314,11 +347,13 @@ impl Engine {
         let may = !session.loading
             && session.control_unsent < CONTROL_CREDIT / 2
             && session.unconfirmed < ENTRIES_UNCONFIRMED;
-        let Some(known) = session.known.as_ref().filter(|known| may && self.ledger.frontier.exceeds(known))
-        else {
+        let Some(known) = session.known.as_ref().filter(|_| may) else { return };
+        let forks: Vec<ChainId> = self.ledger.frontier.forks_with(known).collect();
+        if !self.ledger.frontier.exceeds(known) && forks.is_empty() {
             return;
-        };
-        let known = known.clone();
+        }
+        forks.into_iter().for_each(|chain| session.show(chain));
+        let Some(known) = session.known.clone() else { return };
         session.loading = true;
         let budget = ENTRIES_MESSAGE_BYTES;
         self.effects.push_back(Effect::Ledger(LedgerOrder::Load { conn, known, budget }));

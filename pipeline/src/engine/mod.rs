@@ -300,7 +300,7 @@ impl Engine {
                 self.handle_verified(ticket, from, entries, bad)
             }
             Event::Admitted { from, admitted, state } => self.handle_admitted(from, admitted, state),
-            Event::Loaded { conn, entries, known } => self.handle_loaded(conn, entries, known),
+            Event::Loaded { conn, loaded } => self.handle_loaded(conn, loaded),
             Event::MemberAdded { conn, result, state } => self.handle_member_added(conn, result, state),
             Event::Planned(plan) => self.handle_planned(plan),
             Event::Applied(results) => {
@@ -388,7 +388,10 @@ impl Engine {
             return false;
         }
         let sources = self.sources(now);
-        let Some(want) = self.fetch.poll(now, &sources) else {
+        let Some(want) = self.fetch.poll(now, &sources, self.root.left()) else {
+            if self.root.left() == 0 {
+                return false;
+            }
             if self.config.goal.is_alone() {
                 return self.give_up_peerless();
             }
@@ -396,10 +399,12 @@ impl Engine {
         };
         match want {
             FetchWant::Reuse { owner, content } => {
+                self.root.ask_for(content.size);
                 self.effects.push_back(Effect::Digest(DigestOrder::Reuse { owner, content }));
             }
             FetchWant::Ask { conn, request, items, bytes, largest } => {
-                self.send_want(now, conn, (request, items), bytes, largest)
+                self.root.ask_for(bytes);
+                self.send_want(now, conn, (request, items), bytes, largest);
             }
             FetchWant::Transfer { ticket, advance } => self.advance_transfer(ticket, advance),
         }

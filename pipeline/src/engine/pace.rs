@@ -9,7 +9,7 @@ use dunlin_core::limits::{FETCH_BYTES_IN_FLIGHT, SOURCE_WINDOW_FIRST, SOURCE_WIN
 use std::time::{Duration, Instant};
 
 /// So much is asked for ahead, beyond two round trips.
-const AHEAD: Duration = Duration::from_secs(1);
+const AHEAD: Duration = Duration::from_millis(500);
 /// Nothing for this time is silence; more where answers take longer.
 const SILENCE: Duration = Duration::from_millis(700);
 /// A rate is taken over this time; the first one over less.
@@ -47,6 +47,8 @@ pub struct Pace {
     rests: u32,
     rest_until: Option<Instant>,
     wrong: u32,
+    /// What comes does not end this one.
+    distrusted_until: Option<Instant>,
     /// Parts in a row that it does not have.
     misses: u32,
 }
@@ -62,12 +64,12 @@ impl Pace {
         self.largest = self.largest.max(largest);
     }
 
-    /// A part of so many bytes came.
-    pub fn handle_came(&mut self, now: Instant, bytes: u64) {
+    /// A part for which `asked` bytes were counted came, with so many.
+    pub fn handle_came(&mut self, now: Instant, asked: u64, bytes: u64) {
         self.last = Some(now);
         (self.rest_until, self.misses) = (None, 0);
         let counted = self.counted.replace(now).unwrap_or(now);
-        self.forget(bytes);
+        self.forget(asked);
         if let Some(asked) = self.first_ask.take() {
             let lag = now.saturating_duration_since(asked);
             self.lag = Some(self.lag.map_or(lag, |old| (old * 3 + lag) / 4));
@@ -117,13 +119,15 @@ impl Pace {
         self.misses = 0;
     }
 
-    /// It sent a part that is not what it should be.
-    pub fn handle_wrong(&mut self, now: Instant) {
+    /// It sent a part that is not what it should be; true if that is one too many.
+    pub fn handle_wrong(&mut self, now: Instant) -> bool {
         self.wrong += 1;
-        if self.wrong >= WRONG_PIECES_MAX {
+        let is_too_many = self.wrong >= WRONG_PIECES_MAX;
+        if is_too_many {
             self.wrong = 0;
-            self.rest_until = Some(now + REST_MAX);
+            self.distrusted_until = Some(now + REST_MAX);
         }
+        is_too_many
     }
 
     /// It is left: nothing of what was asked for is waited for.
@@ -138,7 +142,7 @@ impl Pace {
 
     /// True while it is left alone.
     pub fn is_resting(&self, now: Instant) -> bool {
-        self.rest_until.is_some_and(|until| now < until)
+        [self.rest_until, self.distrusted_until].into_iter().flatten().any(|until| now < until)
     }
 
     /// True if something was asked for and nothing comes.
@@ -201,7 +205,7 @@ mod tests {
         for _ in 0..chunks {
             pace.handle_asked(now, CHUNK, CHUNK);
             now += time_of(CHUNK, rate);
-            pace.handle_came(now, CHUNK);
+            pace.handle_came(now, CHUNK, CHUNK);
         }
         now
     }
@@ -211,7 +215,7 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::default();
         assert_eq!(pace.room(), SOURCE_WINDOW_FIRST);
-        let rows = [(4 << 20, 3 << 20, 9 << 20), (200 << 20, 16 << 20, 16 << 20), (64 << 10, 0, 1 << 20)];
+        let rows = [(4 << 20, 2 << 20, 6 << 20), (200 << 20, 16 << 20, 16 << 20), (64 << 10, 0, 1 << 20)];
         let mut at = now;
         for (rate, least, most) in rows {
             at = deliver(&mut pace, at, 400, rate);
@@ -229,13 +233,24 @@ mod tests {
             pace.handle_asked(now, 4 * CHUNK, CHUNK);
             now += Duration::from_millis(300);
             for _ in 0..4 {
-                pace.handle_came(now, CHUNK);
+                pace.handle_came(now, CHUNK, CHUNK);
                 now += time_of(CHUNK, 2 << 20);
             }
         }
         let lag_and_one = Duration::from_millis(300) + time_of(CHUNK, 2 << 20);
         let expected = pace.expected(CHUNK);
         assert!(expected.abs_diff(lag_and_one) < Duration::from_millis(20), "{expected:?}");
+    }
+
+    #[test]
+    fn what_is_smaller_than_was_feared_counts_for_what_it_is() {
+        let now = Instant::now();
+        let mut pace = Pace::default();
+        pace.handle_asked(now, 8 * CHUNK, 4 * CHUNK);
+        pace.handle_came(now + Duration::from_millis(100), 4 * CHUNK, 64 * KIB);
+        pace.handle_came(now + Duration::from_millis(200), 4 * CHUNK, 64 * KIB);
+        let expected = pace.expected(64 * KIB);
+        assert!(expected.abs_diff(Duration::from_millis(200)) < Duration::from_millis(20), "{expected:?}");
     }
 
     #[test]
@@ -299,10 +314,11 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::default();
         for _ in 0..2 {
-            pace.handle_wrong(now);
-            assert!(!pace.is_resting(now));
+            assert!(!pace.handle_wrong(now) && !pace.is_resting(now));
         }
-        pace.handle_wrong(now);
-        assert!(pace.is_resting(now + Duration::from_secs(60)));
+        assert!(pace.handle_wrong(now));
+        pace.handle_came(now, CHUNK, CHUNK);
+        assert!(pace.is_resting(now + Duration::from_secs(60)), "what else it sends does not help it");
+        assert!(!pace.is_resting(now + Duration::from_secs(65)));
     }
 }

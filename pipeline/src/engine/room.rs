@@ -24,12 +24,25 @@ const FOLDER: &str = "(folder)";
 pub struct Root {
     is_looking: bool,
     room: Option<Room>,
+    /// Content bytes that were on their way to the disk when it was looked at, or have been asked for since.
+    awaited: u64,
 }
 
 impl Root {
     /// True if there is too little room to write there. Before the first look there is room.
     pub fn is_short(&self) -> bool {
         self.room.is_some_and(is_short)
+    }
+
+    /// How many content bytes may be asked for before the next look, so that the disk does not fill up in between.
+    pub fn left(&self) -> u64 {
+        let known = self.room.filter(|room| room.total > 0);
+        known.map_or(u64::MAX, |room| room.free.saturating_sub(bound(room)).saturating_sub(self.awaited))
+    }
+
+    /// So many have been asked for.
+    pub fn ask_for(&mut self, bytes: u64) {
+        self.awaited = self.awaited.saturating_add(bytes);
     }
 }
 
@@ -39,7 +52,7 @@ fn bound(room: Room) -> u64 {
 }
 
 fn is_short(room: Room) -> bool {
-    room.free < bound(room)
+    room.total > 0 && room.free <= bound(room)
 }
 
 impl Engine {
@@ -58,7 +71,7 @@ impl Engine {
             Err(text) => return self.stop(now, Ended::Failed(text)),
         };
         let was_short = self.root.is_short();
-        self.root.room = Some(room);
+        (self.root.room, self.root.awaited) = (Some(room), self.fetch.in_flight());
         if self.root.is_short() != was_short {
             self.effects.push_back(Effect::Tell(Notice::Room {
                 is_short: !was_short,
@@ -101,7 +114,21 @@ mod tests {
     fn a_small_disk_keeps_a_share_free_and_a_large_one_no_more_than_the_bound() {
         let short = |free, total| is_short(Room { free, total });
         assert!(short(600 << 10, 64 << 20) && !short(700 << 10, 64 << 20));
-        assert!(short(FREE_BYTES_MIN - 1, u64::MAX) && !short(FREE_BYTES_MIN, u64::MAX));
+        assert!(short(FREE_BYTES_MIN, u64::MAX) && !short(FREE_BYTES_MIN + 1, u64::MAX));
         assert!(!short(0, 0), "a file system that does not say");
+    }
+
+    #[test]
+    fn no_more_is_asked_for_than_there_is_room_for() {
+        let mut root = Root::default();
+        assert_eq!(root.left(), u64::MAX, "before the first look");
+        root.room = Some(Room { free: 10 << 20, total: 100 << 20 });
+        assert_eq!(root.left(), 9 << 20);
+        root.ask_for(4 << 20);
+        assert_eq!(root.left(), 5 << 20);
+        root.ask_for(6 << 20);
+        assert_eq!(root.left(), 0);
+        root.room = Some(Room { free: 0, total: 0 });
+        assert_eq!(root.left(), u64::MAX, "a file system that does not say");
     }
 }

@@ -145,7 +145,7 @@ impl Engine {
             (None, _) => true,
         };
         if let Some(session) = self.sessions.get_mut(&conn).filter(|_| taken.late.is_none()) {
-            session.pace.handle_came(now, u64::from(expected.size.max(1)));
+            session.pace.handle_came(now, u64::from(expected.size.max(1)), u64::from(piece.size));
         }
         let fits = match expected.piece {
             Piece::Root | Piece::Segment(_) => piece.size <= expected.size,

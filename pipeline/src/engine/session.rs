@@ -4,7 +4,7 @@
 //! about files.
 
 use super::pace::Pace;
-use dunlin_core::id::{NodeId, PeerId, VersionId};
+use dunlin_core::id::{ChainId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::message::{Status, WantItem};
 use dunlin_transport::ConnId;
@@ -42,6 +42,8 @@ pub struct Session {
     pub peer: PeerId,
     /// Names the run of its program: another one means that the older run is over.
     pub process: [u8; 32],
+    /// The chain that it writes, once it said hello.
+    pub replica: Option<ChainId>,
     /// Its label, once it said hello.
     pub label: String,
     /// Where it is.
@@ -56,6 +58,8 @@ pub struct Session {
     pub invite: Option<u64>,
     /// What the peer has, or will have once what we sent arrives; `None` until it told.
     pub known: Option<Frontier>,
+    /// Chains of which it has another history; ours is shown to it from the beginning.
+    pub shown: BTreeSet<ChainId>,
     /// True while entries for it are being read.
     pub loading: bool,
     /// Bytes of entries sent since the peer last confirmed.
@@ -99,6 +103,7 @@ impl Session {
             conn,
             peer,
             process,
+            replica: None,
             label: peer.short(),
             addr,
             outbound,
@@ -106,6 +111,7 @@ impl Session {
             binding,
             invite: None,
             known: None,
+            shown: BTreeSet::new(),
             loading: false,
             unconfirmed: 0,
             control_unsent: 0,
@@ -120,6 +126,15 @@ impl Session {
             pace: Pace::default(),
             interests: VecDeque::new(),
             left_in_sync: false,
+        }
+    }
+
+    /// The peer has another history of this chain: it is to see ours, whatever it says to have.
+    pub fn show(&mut self, chain: ChainId) {
+        if self.shown.insert(chain)
+            && let Some(known) = &mut self.known
+        {
+            known.forget(&chain);
         }
     }
 

@@ -84,13 +84,16 @@ impl Engine {
         let is_other = |conn| sources.iter().any(|s| s.conn != conn && !s.pace.is_resting(now));
         let silent = sources.iter().filter(|s| s.pace.is_silent(now)).map(|s| s.conn);
         let left: Vec<ConnId> = silent.filter(|conn| is_other(*conn)).collect();
-        for conn in left {
-            if let Some(session) = self.sessions.get_mut(&conn) {
-                session.pace.leave(now);
-            }
-            for request in self.fetch.leave(conn) {
-                self.send(conn, &Message::Cancel { request });
-            }
+        left.into_iter().for_each(|conn| self.leave_source(now, conn));
+    }
+
+    /// Nothing that it was asked for is waited for any more.
+    fn leave_source(&mut self, now: Instant, conn: ConnId) {
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            session.pace.leave(now);
+        }
+        for request in self.fetch.leave(conn) {
+            self.send(conn, &Message::Cancel { request });
         }
     }
 
@@ -198,9 +201,12 @@ impl Engine {
     pub(super) fn handle_wrong_piece(&mut self, now: Instant, conn: ConnId, expected: Expected) {
         self.fetch.handle_wrong(expected, conn);
         if let Some(session) = self.sessions.get_mut(&conn) {
-            session.pace.handle_wrong(now);
+            let is_too_many = session.pace.handle_wrong(now);
             let who = format!("device {}", session.label);
             self.note_problem(who, "sent a piece of a file that is not what it should be".to_owned());
+            if is_too_many {
+                self.leave_source(now, conn);
+            }
         }
         self.give_up_hopeless(now, true);
     }

@@ -224,7 +224,8 @@ impl Transfer {
             self.holders.iter().filter(|(other, _)| **other != conn).filter_map(|(_, h)| h.set()).collect();
         let rare = all.select(None, &others);
         let chosen = if rare.is_empty() { all } else { rare };
-        let run = next_run(&manifest, &chosen, self.cursor, budget)?;
+        let start = place_to_begin(&chosen, &others, self.cursor)?;
+        let run = next_run(&manifest, &chosen, start, budget)?;
         self.cursor = run.first + run.count;
         let State::Fetching { missing, coming, .. } = &mut self.state else { return None };
         let mut parts = BTreeMap::new();
@@ -383,6 +384,18 @@ impl Holding {
             Holding::Part(set) => Some(set),
         }
     }
+}
+
+/// Where to go on: at `cursor`, unless somebody else is at work there. Whoever comes to what another holds would from
+/// there on ask for what that one has been asking for; half of the longest stretch that is left is its own.
+fn place_to_begin(chosen: &Chunks, others: &[&Chunks], cursor: u32) -> Option<u32> {
+    let first = chosen.next(cursor)?;
+    let is_held = |index: u32| others.iter().any(|other| other.has(index));
+    if first == 0 || !is_held(first - 1) {
+        return Some(first);
+    }
+    let longest = chosen.runs(HAVE_RUNS_MAX).into_iter().max_by_key(|run| run.count)?;
+    Some(longest.first + longest.count / 2)
 }
 
 /// The next run of neighbours in `chosen` from `start` on, within `budget` bytes but at least one.

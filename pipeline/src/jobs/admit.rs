@@ -36,8 +36,8 @@ pub struct Admitted {
     pub missing: Vec<EntryId>,
     /// Those that never will be.
     pub refused: Vec<(EntryId, Reason)>,
-    /// Chains whose author signed two entries for one place; the first one known stays (P-2).
-    pub forked: Vec<ChainId>,
+    /// Places of chains for which their author signed two entries; the first one known stays (P-2).
+    pub forked: Vec<(ChainId, u64)>,
 }
 
 /// Admits a batch in one transaction. The order within the batch does not matter.
@@ -67,7 +67,7 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
                     membership.extend(accepted.membership_events());
                     admitted.accepted.push(place);
                 }
-                Admission::Fork { .. } => admitted.forked.push(place.chain),
+                Admission::Fork { .. } => admitted.forked.push((place.chain, place.seq)),
                 Admission::AlreadyHave => admitted.accepted.push(place),
                 Admission::Missing(missing) => {
                     admitted.missing.extend(missing);
@@ -85,7 +85,8 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
     Ok(admitted)
 }
 
-fn take(edit: &mut Edit<'_>, accepted: &Accepted) -> Result<(), JobError> {
+/// Takes an entry into ledger and tree.
+pub(super) fn take(edit: &mut Edit<'_>, accepted: &Accepted) -> Result<(), JobError> {
     let entry = &accepted.entry;
     edit.append(accepted)?;
     for (index, event) in entry.events.iter().enumerate() {

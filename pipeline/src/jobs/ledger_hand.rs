@@ -10,6 +10,7 @@ use super::plan::plan;
 use super::record::record;
 use super::resolve::{ResolveError, resolve};
 use super::take_back::reassert;
+use super::take_up::{foresee, note_astray, note_signed};
 use super::texts::read_texts;
 use crate::ask::Offer;
 use crate::engine::effect::LedgerOrder;
@@ -29,6 +30,10 @@ use std::sync::Arc;
 /// Addresses that are remembered of a peer.
 const ADDRS_KEPT: usize = 8;
 
+/// Why a run ends that has to begin anew with another ledger.
+const TWO_HISTORIES: &str = "a device signed two histories (a restored backup, or a copy of its disk?), and what members have is not what is \
+    here; the next start takes back what was given up";
+
 /// What the hand works with.
 pub struct LedgerHand {
     /// The user's folder: what is announced must be durable there first (INV-8).
@@ -45,6 +50,20 @@ impl LedgerHand {
     /// Carries out an order; `wall_ms` is this device's clock, milliseconds since 1970. Some orders have
     /// no answer.
     pub fn obey(&self, order: LedgerOrder, wall_ms: i64) -> Result<Option<Event>, JobError> {
+        // Mostly there is nothing to be merged.
+        let is_idle = matches!(order, LedgerOrder::Merge { .. }) && !may_merge(&*self.store)?;
+        if is_idle || !order.may_sign() {
+            return self.carry_out(order, wall_ms);
+        }
+        // What is recorded is synced first, and the witness with it.
+        let is_synced = matches!(order, LedgerOrder::Record(_));
+        foresee(&self.folder, &*self.store, !is_synced)?;
+        let event = self.carry_out(order, wall_ms)?;
+        note_signed(&self.folder, &*self.store)?;
+        Ok(event)
+    }
+
+    fn carry_out(&self, order: LedgerOrder, wall_ms: i64) -> Result<Option<Event>, JobError> {
         let store = &*self.store;
         Ok(match order {
             LedgerOrder::Record(observed) => {
@@ -78,10 +97,12 @@ impl LedgerHand {
                     result => Some(Event::Resolved { ticket, result, state: ledger_state(store)? }),
                 }
             }
+            LedgerOrder::NoteAstray { chain, from } => {
+                note_astray(store, chain, from)?.then(|| Event::Failed(TWO_HISTORIES.to_owned()))
+            }
             LedgerOrder::Invite { ticket, offer } => Some(self.invite(ticket, offer, wall_ms)?),
             LedgerOrder::Load { conn, known, budget } => {
-                let (entries, known) = load(store, known, budget)?;
-                Some(Event::Loaded { conn, entries, known })
+                Some(Event::Loaded { conn, loaded: load(store, known, budget)? })
             }
             LedgerOrder::AddMember { conn, peer, request, binding } => {
                 let result = add_member(store, &self.identity, &peer, &request, &binding, wall_ms)?;
@@ -104,10 +125,7 @@ impl LedgerHand {
                 let was_corrupt = accept(store, &path)?;
                 Some(Event::Accepted { ticket, path, was_corrupt })
             }
-            LedgerOrder::Rest => {
-                store.rest()?;
-                None
-            }
+            LedgerOrder::Rest => store.rest().map(|()| None)?,
             LedgerOrder::KeepPeer { peer, label, addr } => {
                 self.keep(|edit| keep_peer(edit, &peer, label, addr.to_string()))?
             }
@@ -159,6 +177,11 @@ impl LedgerHand {
         let whole = Manifest::assemble(&root, segments.iter().map(Vec::as_slice));
         Ok(whole.map(|m| FoundManifest::Whole(Arc::new(m))).map_err(|e| e.to_string()))
     }
+}
+
+/// True if a file has several heads about which nothing is known yet.
+fn may_merge(store: &dyn Store) -> Result<bool, JobError> {
+    Ok(View(&*store.read()?).conflicts()?.iter().any(|(_, row)| !row.is_settled))
 }
 
 fn keep_scrub(edit: &mut Edit<'_>, from: Option<ScrubCursor>, ended_ms: Option<i64>) -> Result<(), JobError> {

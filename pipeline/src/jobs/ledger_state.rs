@@ -3,7 +3,7 @@
 use super::JobError;
 use crate::engine::event::LedgerState;
 use crate::engine::gossip::INVITE_PSK_FIRST;
-use dunlin_core::id::PeerId;
+use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::invite::{folder_psk, invite_psk};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
@@ -78,20 +78,33 @@ pub fn label_of(labels: &BTreeMap<PeerId, String>, peer: &PeerId) -> String {
     labels.get(peer).cloned().unwrap_or_else(|| peer.short())
 }
 
+/// What was read for a peer.
+pub struct Loaded {
+    /// Entries that it lacks.
+    pub entries: Vec<SignedEntry>,
+    /// Its frontier once it has them.
+    pub known: Frontier,
+    /// Chains of which it has another history.
+    pub forks: Vec<ChainId>,
+}
+
 /// Entries that a peer with `known` lacks, at most `budget` bytes but at least one, in an order in which
-/// each comes after those it builds on; and the peer's frontier once it has them.
-pub fn load(
-    store: &dyn Store,
-    mut known: Frontier,
-    budget: usize,
-) -> Result<(Vec<SignedEntry>, Frontier), JobError> {
+/// each comes after those it builds on; the peer's frontier once it has them; and chains of which the peer has another
+/// history, which are left out.
+pub fn load(store: &dyn Store, mut known: Frontier, budget: usize) -> Result<Loaded, JobError> {
     let tx = store.read()?;
     let view = View(&*tx);
     let ours = view.frontier()?;
     let mut next = BTreeMap::new();
+    let mut forks = Vec::new();
     for (chain, (head, _)) in ours.heads() {
         let seq = known.next_seq(chain);
         if seq <= *head
+            && let Some((last, theirs)) = known.head(chain)
+            && view.id_at_seq(chain, last)? != Some(theirs)
+        {
+            forks.push(*chain);
+        } else if seq <= *head
             && let Some(id) = view.id_at_seq(chain, seq)?
             && let Some(row) = view.entry(&id)?
         {
@@ -115,5 +128,5 @@ pub fn load(
             next.insert((row.lamport, chain, seq + 1), (id, row));
         }
     }
-    Ok((entries, known))
+    Ok(Loaded { entries, known, forks })
 }

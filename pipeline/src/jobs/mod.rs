@@ -17,6 +17,7 @@ mod shown;
 mod signer;
 mod staging;
 pub mod take_back;
+pub mod take_up;
 #[cfg(test)]
 mod tests;
 pub mod texts;

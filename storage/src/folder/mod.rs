@@ -22,3 +22,4 @@ pub mod seen;
 pub mod stage;
 pub mod step;
 pub mod survey;
+pub mod witness;

@@ -392,12 +392,12 @@ impl Scan<'_> {
                 self.trouble(at.to_string(), ScanTrouble::Special);
                 return Ok(None);
             }
-            Err(_) => return Ok(None),
+            Err(error) => {
+                self.unreadable(&at, error);
+                return Ok(None);
+            }
         };
-        let target = match stat.kind {
-            Kind::Symlink => handle.read_link(name.as_bytes()).ok(),
-            _ => None,
-        };
+        let target = self.target_of(handle, &at, name, stat.kind);
         if row.as_ref().is_some_and(|row| !is_same_thing(row, &stat)) {
             self.replaced.push(at);
             return Ok(None);
@@ -413,16 +413,34 @@ impl Scan<'_> {
             let (Ok((Standing::Node(stat), dir)), Some((_, name))) = (found, path.split_last()) else {
                 continue;
             };
-            let target = match stat.kind {
-                Kind::Symlink => dir.read_link(name.as_bytes()).ok(),
-                _ => None,
-            };
+            let target = self.target_of(&*dir, &path, name, stat.kind);
             self.instead = Some(self.row_at(&path)?.map_or(Ok(0), |row| self.files_of(&row))?);
             let below = self.report_one(path.clone(), None, stat, target)?;
             self.instead = None;
             self.walk(below.into_iter().collect())?;
         }
         Ok(())
+    }
+
+    /// Where a link points; what is no link points nowhere.
+    fn target_of(
+        &mut self,
+        dir: &dyn fs::DirHandle,
+        at: &RelPath,
+        name: &Name,
+        kind: Kind,
+    ) -> Option<Vec<u8>> {
+        if kind != Kind::Symlink {
+            return None;
+        }
+        dir.read_link(name.as_bytes()).map_err(|error| self.unreadable(at, error)).ok()
+    }
+
+    /// What cannot be read is told, unless it has just gone.
+    fn unreadable(&mut self, at: &RelPath, error: fs::FsError) {
+        if error != fs::FsError::NotFound {
+            self.trouble(at.to_string(), ScanTrouble::Unreadable(error));
+        }
     }
 
     /// Reports one thing; if it is a directory, gives it.

@@ -1,5 +1,6 @@
 //! The store of one replica: tables of bytes, in LMDB or in memory, and the typed rows over them.
 
+mod anew;
 #[cfg(test)]
 mod contract;
 mod corrupt;

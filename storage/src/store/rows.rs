@@ -36,6 +36,10 @@ pub enum Meta {
     Scrub,
     /// What is held.
     Held,
+    /// The place of a chain from which on this ledger holds what its author has given up.
+    Astray,
+    /// Chains about whose forks this replica has given way once.
+    Settled,
 }
 
 impl Meta {
@@ -54,6 +58,8 @@ impl Meta {
             Meta::IgnoreRules => b"ignore rules",
             Meta::Scrub => b"scrub",
             Meta::Held => b"held",
+            Meta::Astray => b"astray",
+            Meta::Settled => b"settled",
         }
     }
 }

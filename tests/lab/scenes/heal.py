@@ -1,7 +1,7 @@
 """Bits that flip on a disk: found, kept aside, never sent, never signed, and given their content again.
 
 The folders lie on a file system in memory, where writing by a memory map leaves every time of a file as it was: a
-flipped bit under an unchanged stat, without a disk that fails.
+flipped bit under an unchanged stat, without a disk that fails. Each device has a network namespace of its own.
 """
 
 import contextlib
@@ -16,19 +16,22 @@ import time
 from kit import program, trees
 from kit.program import Device
 from kit.scenes import Skipped, check, scene
+from kit.switch import Switch
 
 PATIENCE_S = 120
+NEEDS = ('ip',)
 SHM = '/dev/shm'
 
 
 @contextlib.contextmanager
-def in_memory():
-    """A directory in memory, which goes with the scene."""
+def in_memory(count):
+    """A directory in memory and a switch for so many devices, which go with the scene."""
     if not os.access(SHM, os.W_OK):
         raise Skipped(f'needs {SHM}')
     directory = tempfile.mkdtemp(prefix='dunlin-heal-', dir=SHM)
     try:
-        yield directory
+        with Switch(count) as switch:
+            yield directory, switch
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -63,23 +66,29 @@ def library(root, files, seed):
 
 
 class Devices:
-    """Devices on this machine that share one folder, each with its own directory; all roots lie in memory."""
+    """Devices at one switch that share one folder, each with its own directory; all roots lie in memory."""
 
-    def __init__(self, stage, memory):
-        self.stage, self.memory, self.devices, self.roots = stage, memory, [], []
+    def __init__(self, stage, world):
+        self.stage, self.devices, self.roots = stage, [], []
+        self.memory, self.switch = world
 
     def add(self, name):
         """One more, with an empty directory."""
-        self.devices.append(Device(self.stage.binary, self.stage.path(f'home-{name}')))
+        namespace = self.switch.namespaces[len(self.devices)]
+        self.devices.append(Device(self.stage.binary, self.stage.path(f'home-{name}'), namespace))
         self.roots.append(os.path.join(self.memory, name))
         os.makedirs(self.roots[-1])
         return self.devices[-1], self.roots[-1]
 
+    def listen(self, index):
+        """Where a device listens."""
+        return ('--listen', self.switch.listen(index))
+
     def first_sync(self):
         """The first device shares with the second."""
-        sharing = self.devices[0].start('--json', 'share', self.roots[0], '--once', '--listen', '127.0.0.1:0')
+        sharing = self.devices[0].start('--json', 'share', self.roots[0], '--once', *self.listen(0))
         invite = sharing.record_with('invite', 60)['invite']
-        joined = self.devices[1].run('--json', 'join', invite, self.roots[1], '--once', '--listen', '127.0.0.1:0')
+        joined = self.devices[1].run('--json', 'join', invite, self.roots[1], '--once', *self.listen(1))
         check(joined.code == program.IN_SYNC, f'the first sync ends in sync: {joined.describe()}')
         check(sharing.wait(60).code == program.IN_SYNC, 'so does the other side')
 
@@ -125,12 +134,12 @@ def in_history(root):
     return {trees.digest(os.path.join(history, name)) for name in os.listdir(history)}
 
 
-@scene('heal: flipped bits are found and given back by another device')
+@scene('heal: flipped bits are found and given back by another device', root=True, tools=NEEDS)
 def flipped(stage):
     """Bits flip in both folders, never in both copies of one file; a scrub of each, and both are as they were."""
     rng = random.Random(71)
-    with in_memory() as memory:
-        devices = Devices(stage, memory)
+    with in_memory(3) as world:
+        devices = Devices(stage, world)
         roots = [devices.add(name)[1] for name in ('left', 'right')]
         library(roots[0], stage.size(200, 4000), seed=71)
         devices.first_sync()
@@ -140,7 +149,7 @@ def flipped(stage):
         found, flips = 0, [{}, {}]
         with devices.serving(0, 1):
             for index in (0, 1):
-                devices.await_state(index, lambda status: status['state'] == 'in-sync', 'both are in sync')
+                devices.await_state(index, lambda status: status.get('state') == 'in-sync', 'both are in sync')
             entries = devices.status(0)['entries']
             for number, path in enumerate(victims):
                 side = number % 2
@@ -161,12 +170,12 @@ def flipped(stage):
         stage.note(f'{len(victims)} bits flipped, {found} files found, {found} healed, 0 entries signed')
 
 
-@scene('heal: what is corrupt is never sent, and waits for a member that has it')
+@scene('heal: what is corrupt is never sent, and waits for a member that has it', root=True, tools=NEEDS)
 def never_sent(stage):
     """Bits flip at one device before anybody looks; a new device joins at that one while the other is away."""
     rng = random.Random(72)
-    with in_memory() as memory:
-        devices = Devices(stage, memory)
+    with in_memory(3) as world:
+        devices = Devices(stage, world)
         roots = [devices.add(name)[1] for name in ('left', 'right')]
         library(roots[0], 150, seed=72)
         devices.first_sync()
@@ -176,9 +185,9 @@ def never_sent(stage):
         victims = [os.path.relpath(path, os.fsencode(roots[0])) for path in rng.sample(binaries, 20)]
         rotten = {path: flip(os.path.join(os.fsencode(roots[0]), path), rng) for path in victims}
         third, root = devices.add('third')
-        sharing = devices.devices[0].start('--json', 'share', roots[0], '--listen', '127.0.0.1:0')
+        sharing = devices.devices[0].start('--json', 'share', roots[0], *devices.listen(0))
         invite = sharing.record_with('invite')['invite']
-        joining = third.start('--json', 'join', invite, root, '--listen', '127.0.0.1:0')
+        joining = third.start('--json', 'join', invite, root, *devices.listen(2))
         try:
             devices.await_state(0, lambda status: status['corrupt'] == len(victims), 'serving finds them')
             devices.await_state(2, lambda status: status['needed'] == len(victims), 'the new device has all the rest')
@@ -202,15 +211,15 @@ def never_sent(stage):
         stage.note(f'{len(victims)} corrupt files, 0 of them sent, all healed')
 
 
-@scene('heal: what nobody has stays, is told, and can be kept')
+@scene('heal: what nobody has stays, is told, and can be kept', root=True, tools=NEEDS)
 def accepted(stage):
     """One device alone: nothing to heal from. Its files stay as they are, until their user keeps one or writes it anew."""
     rng = random.Random(73)
-    with in_memory() as memory:
-        devices = Devices(stage, memory)
+    with in_memory(3) as world:
+        devices = Devices(stage, world)
         device, root = devices.add('left')
         trees.small_files(root, 4, seed=73)
-        sharing = device.start('--json', 'share', root, '--listen', '127.0.0.1:0')
+        sharing = device.start('--json', 'share', root, *devices.listen(0))
         sharing.record_with('invite')
         sharing.interrupt()
         check(device.run('--json', 'scan', root).code == program.IN_SYNC, 'all files are recorded')
@@ -251,45 +260,115 @@ def deletions(devices, index):
     return sum(record.get('what', '').startswith('deleted') for record in done.records)
 
 
-@scene('heal: a damaged database is moved aside and made anew')
+def flip_page(path, rng):
+    """Flips a bit of a database, at any place of a page that is in use or was; gives which."""
+    with open(path, 'r+b') as file:
+        size = os.path.getsize(path)
+        while True:
+            at = rng.randrange(size * 8)
+            file.seek(at // 8 // 4096 * 4096)
+            page = bytearray(file.read(4096))
+            if any(page):
+                break
+        page[at // 8 % 4096] ^= 1 << (at % 8)
+        file.seek(at // 8 // 4096 * 4096)
+        file.write(page)
+        return at
+
+
+def check_whole(devices, before, what):
+    """All that was there is there, at both."""
+    for root in devices.roots:
+        unlike = trees.difference(before, trees.picture(root))
+        check(not unlike, f'{what}: everything is there: {unlike}')
+
+
+def mended(devices, side, what):
+    """Waits until a device is in sync; gives whether its database was made anew, and takes away what was set aside."""
+    status = devices.await_state(side, lambda status: status.get('state') == 'in-sync', what)
+    for aside in status['databases_aside']:
+        shutil.rmtree(aside)
+    return bool(status['databases_aside'])
+
+
+@scene('heal: a damaged database is moved aside and made anew', root=True, tools=NEEDS)
 def damaged(stage):
     """Bits flip in the databases of two devices, one at a time, each before a start; at last one is lost altogether."""
     rng, rebuilt = random.Random(74), 0
-    with in_memory() as memory:
-        devices = Devices(stage, memory)
+    with in_memory(2) as world:
+        devices = Devices(stage, world)
         roots = [devices.add(name)[1] for name in ('left', 'right')]
         trees.small_files(roots[0], stage.size(60, 500), seed=74)
         devices.first_sync()
         before = trees.picture(roots[0])
         with devices.serving(0, 1):
-            devices.await_state(0, lambda status: status['state'] == 'in-sync', 'both know each other')
-        flips = stage.size(8, 200)
+            devices.await_state(0, lambda status: status.get('state') == 'in-sync', 'both know each other')
+        flips = stage.size(6, 120)
         for number in range(flips):
             side = number % 2
             with devices.serving(1 - side):
-                with open(database(devices, side), 'r+b') as file:
-                    at = rng.randrange(os.path.getsize(file.name) * 8)
-                    file.seek(at // 8)
-                    byte = file.read(1)[0] ^ 1 << (at % 8)
-                    file.seek(at // 8)
-                    file.write(bytes([byte]))
+                at = flip_page(database(devices, side), rng)
                 with devices.serving(side):
-                    status = devices.await_state(
-                        side, lambda status: status['state'] == 'in-sync', f'flip {number}, bit {at}: in sync again')
-                    rebuilt += len(status['databases_aside'])
-                    for aside in status['databases_aside']:
-                        shutil.rmtree(aside)
-            for root in roots:
-                unlike = trees.difference(before, trees.picture(root))
-                check(not unlike, f'flip {number}, bit {at}: everything is there: {unlike}')
+                    rebuilt += mended(devices, side, f'flip {number}, bit {at}: in sync again')
+            check_whole(devices, before, f'flip {number}, bit {at}')
         shutil.rmtree(os.path.dirname(database(devices, 0)))
         trees.write(os.path.join(roots[0], 'meanwhile'), b'written while there was no database\n')
         with devices.serving(0, 1):
-            status = devices.await_state(0, lambda status: status['state'] == 'in-sync', 'a lost one is made anew')
-            limit = time.monotonic() + PATIENCE_S
-            while not os.path.exists(os.path.join(roots[1], 'meanwhile')):
-                check(time.monotonic() < limit, 'what was written meanwhile comes over')
-                time.sleep(0.1)
+            devices.await_state(0, lambda status: status.get('state') == 'in-sync', 'a lost one is made anew')
+            await_file(os.path.join(roots[1], 'meanwhile'), lambda: True)
         check(not trees.difference(before, trees.picture(roots[1]), (b'meanwhile',)), 'and nothing else changes')
         check(deletions(devices, 0) == deletions(devices, 1) == 0, 'no deletion was signed')
         stage.note(f'{flips} bits flipped in databases, {rebuilt} of them made anew and 1 that was lost, 0 deletions, nothing lost')
+
+
+def await_file(path, goes_on):
+    """Waits until a file is there; false if what brings it does not go on."""
+    limit = time.monotonic() + PATIENCE_S
+    while not os.path.exists(path):
+        if not goes_on():
+            return False
+        check(time.monotonic() < limit, f'{path} comes over')
+        time.sleep(0.05)
+    return True
+
+
+@scene('heal: a database is damaged under a running daemon', root=True, tools=NEEDS)
+def damaged_live(stage):
+    """Bits flip in the database of a device that serves, and its user goes on; it heals, or ends and its next start does."""
+    rng, healed, told, ended, rebuilt = random.Random(75), 0, 0, 0, 0
+    with in_memory(2) as world:
+        devices = Devices(stage, world)
+        roots = [devices.add(name)[1] for name in ('left', 'right')]
+        trees.small_files(roots[0], stage.size(60, 500), seed=75)
+        devices.first_sync()
+        before = trees.picture(roots[0])
+        flips = stage.size(4, 80)
+        for number in range(flips):
+            side = number % 2
+            with devices.serving(1 - side), devices.serving(side) as (running,):
+                mended(devices, side, 'in sync before')
+                at = flip_page(database(devices, side), rng)
+                name = f'live {number}'
+                trees.write(os.path.join(roots[side], name), b'written meanwhile\n')
+                before = trees.picture(roots[side])
+                came = await_file(os.path.join(roots[1 - side], name), lambda: running.alive and is_going(devices, side))
+                # A row that nobody needs is noticed by who asks for it.
+                told += came and 'state' not in devices.status(side)
+                healed += came and bool(devices.status(side).get('databases_aside'))
+                ended += not came
+                running.kill()
+            with devices.serving(0, 1):
+                rebuilt += mended(devices, side, f'flip {number}, bit {at}: in sync after a restart')
+                await_file(os.path.join(roots[1 - side], name), lambda: True)
+                devices.await_state(1 - side, lambda status: status.get('state') == 'in-sync', 'so is the other')
+            check_whole(devices, before, f'flip {number}, bit {at}')
+        check(deletions(devices, 0) == deletions(devices, 1) == 0, 'no deletion was signed')
+        stage.note(f'{flips} bits flipped, {healed} databases made anew while serving and {rebuilt} after it, {told} told by status, '
+                   f'{ended} runs ended by it, 0 deletions, nothing lost')
+
+
+def is_going(devices, side):
+    """Whether the folder is served still; a daemon that is just ending says nothing."""
+    done = devices.devices[side].run('--json', 'status', devices.roots[side])
+    status = next((record for record in done.records if record['event'] == 'folder'), None)
+    return status is None or status.get('state') != 'stopped'

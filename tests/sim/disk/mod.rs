@@ -168,6 +168,13 @@ pub struct State {
     pub veiled_until: u64,
 }
 
+/// What a disk held at some moment.
+pub struct Backup {
+    now: Image,
+    next_ino: u64,
+    births: u64,
+}
+
 /// The process was killed in the middle of a call; carried by an unwinding stack.
 pub struct Killed;
 
@@ -216,6 +223,21 @@ impl Disk {
 }
 
 impl State {
+    /// What it holds, all of it durable.
+    pub fn back_up(&self) -> Backup {
+        Backup { now: self.now.clone(), next_ino: self.next_ino, births: self.births }
+    }
+
+    /// It holds that, and nothing else.
+    pub fn restore(&mut self, backup: &Backup) {
+        (self.now, self.durable) = (backup.now.clone(), backup.now.clone());
+        self.log.clear();
+        self.marked.clear();
+        (self.released, self.free) = (Vec::new(), Vec::new());
+        self.next_ino = self.next_ino.max(backup.next_ino);
+        self.births = self.births.max(backup.births);
+    }
+
     /// The clock as this file system keeps it.
     pub fn time(&self) -> Timestamp {
         let nanos = self.clock.div_euclid(self.granularity) * self.granularity;

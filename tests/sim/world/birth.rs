@@ -122,6 +122,7 @@ impl World {
             watcher: Watcher::default(),
             clock_offset: offset * 1_000_000_000,
             epoch: 0,
+            is_elsewhere: false,
             scrubs: self.plan.hardships.rots > 0,
             life: None,
         }

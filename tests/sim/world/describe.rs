@@ -32,7 +32,9 @@ pub fn describe_event(event: &Event) -> String {
             let steps: Vec<String> = plan.items.iter().map(|item| describe_step(&item.step)).collect();
             format!("planned {}; {} dirty, cursor {}", steps.join(", "), plan.dirty, plan.cursor.is_some())
         }
-        Event::Loaded { conn, entries, .. } => format!("loaded {} for {}", entries.len(), conn.0),
+        Event::Loaded { conn, loaded } => {
+            format!("loaded {} for {}, {} forked", loaded.entries.len(), conn.0, loaded.forks.len())
+        }
         Event::MemberAdded { conn, result, .. } => format!("member by {}: {}", conn.0, result.is_ok()),
         Event::ManifestFound { ticket, found } => format!("manifest of {ticket}: {}", found.is_ok()),
         Event::Recovered { intents } => format!("recovered {intents} intents"),
@@ -140,6 +142,7 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::Reassert(authors) => format!("writes again what {} others changed", authors.len()),
         LedgerOrder::KeepHeld(held) => format!("keeps {held:?}"),
         LedgerOrder::Resolve { copy, keep, .. } => format!("resolves {copy}, keeps {keep:?}"),
+        LedgerOrder::NoteAstray { from, .. } => format!("gives up a chain from {from} on"),
         LedgerOrder::Invite { offer, .. } => format!("makes an invite: {offer:?}"),
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),
         LedgerOrder::AddMember { .. } => "adds a member".to_owned(),

@@ -11,6 +11,8 @@ mod merges;
 mod rooms;
 mod rots;
 pub mod scenarios;
+mod setbacks;
+mod sources;
 mod storm;
 mod twin;
 mod veils;
@@ -53,6 +55,7 @@ pub enum What {
     Notice(usize, u64, Vec<Hint>),
     Dial(wire::Dialling),
     Arrive { pipe: u64, from: usize, lane: Lane, frame: Bytes },
+    Leave(usize),
     Hang { pipe: u64, side: usize, reason: CloseReason },
     CutTooLong { one: usize, other: usize, cut: u64 },
     Deed(usize),
@@ -198,6 +201,10 @@ impl World {
             What::Notice(device, epoch, hints) => self.tell(device, epoch, Event::Dirty(hints)),
             What::Dial(dialling) => self.dial_arrives(dialling),
             What::Arrive { pipe, from, lane, frame } => self.frame_arrives(pipe, from, lane, frame),
+            What::Leave(device) => {
+                self.leave(device);
+                Ok(())
+            }
             What::Hang { pipe, side, reason } => self.hang_up(pipe, side, reason),
             What::CutTooLong { one, other, cut } => self.cut_too_long(one, other, cut),
             What::Deed(device) => self.deed(device),

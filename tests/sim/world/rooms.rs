@@ -8,6 +8,8 @@ use dunlin_core::content::Timestamp;
 use dunlin_pipeline::engine::effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::service::{Ended, Notice};
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 impl World {
@@ -98,6 +100,12 @@ impl World {
         let words = format!("ends: {:?}", report.ended);
         self.say(device, &words);
         match report.ended {
+            // What a device signed twice is taken back by the next process.
+            Ended::Failed(_) if self.is_astray(device) => {
+                self.kill(device, false)?;
+                self.schedule(MS, What::Start(device));
+                Ok(())
+            }
             // Where disks fail or are away, a run may end; nothing may be lost by that.
             Ended::Failed(_) if self.plan.may_end_a_run() || self.plan.veils > 0 => {
                 self.kill(device, false)?;
@@ -107,6 +115,11 @@ impl World {
             }
             other => self.fail(device, format!("a run that should serve for ever ended: {other:?}")),
         }
+    }
+
+    fn is_astray(&self, device: usize) -> bool {
+        let tx = self.devices[device].store.read();
+        tx.is_ok_and(|tx| matches!(View(&*tx).astray(), Ok(Some(_))))
     }
 
     fn note_wake(&mut self, device: usize, epoch: u64) {

@@ -2,7 +2,7 @@
 //! next change of the program; a script stays what it is. Each ends like a run: calm, silence, and all that is
 //! checked there.
 
-use super::{Failure, MS, Outcome, What, World, masses};
+use super::{Failure, MS, Outcome, What, World, masses, setbacks, sources};
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
 use crate::disk::{Deed, ROOT, State};
@@ -22,7 +22,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 4] = [
+pub const ALL: [Scenario; 11] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -34,6 +34,14 @@ pub const ALL: [Scenario; 4] = [
     Scenario { name: "most-of-a-folder-is-deleted", devices: 3, times: 24, script: masses::wipe },
     Scenario { name: "most-of-a-folder-is-encrypted", devices: 3, times: 48, script: masses::encryptor },
     Scenario { name: "a-days-mass-work", devices: 2, times: 1, script: masses::ordinary },
+    // INV-9, and what becomes of it where nothing on the device can tell (P-3).
+    Scenario { name: "a-home-is-restored", devices: 3, times: 24, script: setbacks::restored },
+    Scenario { name: "a-disk-is-copied", devices: 3, times: 24, script: setbacks::copied },
+    Scenario { name: "a-machine-is-set-back", devices: 3, times: 36, script: setbacks::set_back },
+    Scenario { name: "two-have-it", devices: 3, times: 2, script: sources::two_sources },
+    Scenario { name: "one-of-two-falls-silent", devices: 3, times: 8, script: sources::silent_source },
+    Scenario { name: "one-of-two-lies", devices: 3, times: 4, script: sources::liar },
+    Scenario { name: "a-fetch-is-cut-off", devices: 2, times: 4, script: sources::resumed },
 ];
 
 impl Scenario {
@@ -78,7 +86,7 @@ fn merge_of_what_moves(world: &mut World, time: u32) -> Result<(), Failure> {
 }
 
 /// What a user does who saves a file of the root.
-fn save(disk: &mut State, name: &[u8], bytes: Vec<u8>) {
+pub(super) fn save(disk: &mut State, name: &[u8], bytes: Vec<u8>) {
     let is_fresh = disk.lookup(ROOT, name).is_none();
     let ino = match disk.lookup(ROOT, name) {
         Some(ino) => ino,
@@ -102,7 +110,7 @@ impl World {
     }
 
     /// Goes on, a step at a time, until something is found.
-    fn step_until<T>(&mut self, mut find: impl FnMut(&World) -> Option<T>) -> Result<T, Failure> {
+    pub(super) fn step_until<T>(&mut self, mut find: impl FnMut(&World) -> Option<T>) -> Result<T, Failure> {
         let limit = self.now + super::CALM_MAX;
         while self.now < limit {
             if let Some(found) = find(self) {

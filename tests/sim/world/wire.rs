@@ -1,7 +1,7 @@
 //! The transport's commands and events over the simulated network.
 
 use super::{Failure, MS, What, World};
-use crate::net::{End, index};
+use crate::net::{End, Parcel, index};
 use bytes::Bytes;
 use dunlin_core::content::{Body, Meta};
 use dunlin_core::id::{ChainId, Dot, EntryId, PeerId};
@@ -77,7 +77,9 @@ impl World {
         let is_reachable = |to: &usize| self.net.is_cut(from, *to).is_none();
         let opened = to.filter(is_reachable).and_then(|to| {
             let target = &self.devices[to];
-            let is_expected = expect.is_none_or(|peer| peer == target.identity.peer_id());
+            // Nobody speaks to a device with its own identity.
+            let is_other = target.identity.peer_id() != self.devices[from].identity.peer_id();
+            let is_expected = is_other && expect.is_none_or(|peer| peer == target.identity.peer_id());
             let life = target.life.as_ref().filter(|_| is_expected)?;
             let name = life.psks.iter().find(|(_, k)| **k == key).map(|(id, _)| *id)?;
             Some((to, name))
@@ -131,23 +133,64 @@ impl World {
     ) -> Result<(), Failure> {
         let Some((pipe, side)) = self.net.find(device, epoch, conn) else { return Ok(()) };
         self.check_announced(device, lane, &frame)?;
+        self.note_left(device, pipe, side, lane, &frame);
         let frame = self.garble(device, lane, frame);
+        if lane == Lane::Bulk && self.net.links.contains_key(&device) {
+            self.wait_for_link(device, Parcel { pipe, side, epoch, conn, frame });
+            return Ok(());
+        }
         let taken = self.random.below(2_000) * 1_000;
         self.net(taken, device, epoch, NetEvent::Sent { conn, lane, bytes: frame.len() });
         self.carry(pipe, side, lane, frame);
         Ok(())
     }
 
+    fn wait_for_link(&mut self, device: usize, parcel: Parcel) {
+        let Some(link) = self.net.links.get_mut(&device) else { return };
+        link.queue.push_back(parcel);
+        if link.queue.len() == 1 {
+            self.next_leaves(device);
+        }
+    }
+
+    fn next_leaves(&mut self, device: usize) {
+        let link = self.net.links.get(&device);
+        let takes = link.and_then(|link| Some(link.time_of(link.queue.front()?)));
+        takes.into_iter().for_each(|takes| self.schedule(takes, What::Leave(device)));
+    }
+
+    /// A content frame is on its way, and the next one begins.
+    pub(super) fn leave(&mut self, device: usize) {
+        let Some(parcel) = self.net.links.get_mut(&device).and_then(|link| link.queue.pop_front()) else {
+            return;
+        };
+        let Parcel { pipe, side, epoch, conn, frame } = parcel;
+        if let Some(pipe) = self.net.pipes.get(&pipe) {
+            let pair = (device, pipe.ends[1 - side].device);
+            *self.net.given.entry(pair).or_default() += frame.len() as u64;
+        }
+        self.net(0, device, epoch, NetEvent::Sent { conn, lane: Lane::Bulk, bytes: frame.len() });
+        self.carry(pipe, side, Lane::Bulk, frame);
+        self.next_leaves(device);
+    }
+
+    fn note_left(&mut self, device: usize, pipe: u64, side: usize, lane: Lane, frame: &Bytes) {
+        if lane == Lane::Control
+            && let Ok(Message::Cancel { .. }) = Message::decode(frame)
+        {
+            let other = self.net.pipes[&pipe].ends[1 - side].device;
+            self.net.left.insert((device, other), self.now);
+        }
+    }
+
     /// A member whose disk or memory is no good sends other bytes than it says.
     fn garble(&mut self, device: usize, lane: Lane, frame: Bytes) -> Bytes {
-        if lane != Lane::Bulk
-            || self.is_calm
-            || self.garbled_left == 0
-            || !self.random_of_hardships.percent(30)
-        {
+        let is_liar = self.net.lies.get(&device).is_some_and(|least| frame.len() >= *least);
+        let is_garbled = || !self.is_calm && self.garbled_left > 0;
+        if lane != Lane::Bulk || !(is_liar || is_garbled() && self.random_of_hardships.percent(30)) {
             return frame;
         }
-        self.garbled_left -= 1;
+        self.garbled_left = self.garbled_left.saturating_sub(1);
         self.say(device, "sends other bytes than it says");
         let mut bytes = frame.to_vec();
         if let Some(last) = bytes.last_mut() {

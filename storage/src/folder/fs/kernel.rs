@@ -114,17 +114,21 @@ impl RootHandle for KernelRoot {
         Ok(Room { free: bytes(facts.f_bavail), total: bytes(facts.f_blocks) })
     }
 
-    /// The boot's id and the mount's. Only since Linux 6.8 a mount has a number that none before it had: a disk that
-    /// is pulled out and put in again shall not look like one that stayed.
+    /// The boot's id, and how many disks the system had seen when this one came: one that is pulled out and put in again
+    /// is another. Where there is no disk of its own, the mount's number instead, which since Linux 6.8 no mount before it
+    /// had. A service may see another mount at each start, though nothing happened to the disk.
     fn epoch(&self) -> Option<[u8; 16]> {
         let boot = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
         let facts = statx(&*self.fd, "", AtFlags::EMPTY_PATH, MOUNT_ID_UNIQUE).ok()?;
-        if facts.stx_mask & MOUNT_ID_UNIQUE.bits() == 0 {
-            return None;
-        }
-        let device = [facts.stx_dev_major, facts.stx_dev_minor].map(u32::to_be_bytes).concat();
+        let (major, minor) = (facts.stx_dev_major, facts.stx_dev_minor);
+        // That of a partition is its disk's.
+        let places = ["diskseq", "../diskseq"].map(|name| format!("/sys/dev/block/{major}:{minor}/{name}"));
+        let disk = places.iter().find_map(|path| std::fs::read(path).ok());
+        let has_number = facts.stx_mask & MOUNT_ID_UNIQUE.bits() != 0;
+        let came = disk.or_else(|| has_number.then(|| facts.stx_mnt_id.to_be_bytes().to_vec()))?;
+        let device = [major, minor].map(u32::to_be_bytes).concat();
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&boot).update(&facts.stx_mnt_id.to_be_bytes()).update(&device);
+        hasher.update(&boot).update(&device).update(&came);
         hasher.finalize().as_bytes()[..16].try_into().ok()
     }
 

@@ -150,8 +150,8 @@ pub trait RootHandle: Send + Sync {
     fn is_at_path(&self) -> bool;
     /// How much room there is on this file system.
     fn room(&self) -> Result<Room, FsError>;
-    /// A name for the time since the system has started and this file system has been mounted; within it nothing that
-    /// was changed can be lost, synced or not. `None` if that cannot be told.
+    /// A name for the time since the system has started and this disk has come; within it nothing that was changed
+    /// is lost by the end of a process, synced or not. `None` if that cannot be told.
     fn epoch(&self) -> Option<[u8; 16]>;
     /// Makes everything on this file system durable.
     fn sync_all(&self) -> Result<(), FsError>;
@@ -222,6 +222,11 @@ impl Folder {
     /// Where it is, for people.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Dunlin's own directory.
+    pub(super) fn control(&self) -> &dyn DirHandle {
+        &*self.control
     }
 
     /// The directory of staged files.
