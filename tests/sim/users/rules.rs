@@ -45,7 +45,10 @@ impl User {
         let made = there.map_or_else(|| disk.make(ROOT, name.as_bytes(), Kind::File, 0o644, false), Ok);
         let Ok(ino) = made else { return };
         self.say(disk, format!("writes {name}: {}", text.replace('\n', ", ")));
-        let time = disk.time();
+        let (time, old) = (disk.time(), disk.now[&ino].hash());
+        if there.is_some() {
+            disk.deeds.push(Deed::Destroyed(old));
+        }
         if let Ok(inode) = disk.touch(ino) {
             inode.set_bytes(bytes);
             inode.mtime = time;
