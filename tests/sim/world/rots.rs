@@ -12,7 +12,7 @@ use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Event as Fact;
 use dunlin_core::message::{Bulk, Part, WantItem};
 use dunlin_core::path::{Name, RelPath};
-use dunlin_core::tree::node::{Place, TreeRead};
+use dunlin_core::tree::node::TreeRead;
 use dunlin_pipeline::ask::Ask;
 use dunlin_pipeline::engine::event::Event;
 use dunlin_storage::folder::scan::is_changed;
@@ -216,28 +216,6 @@ impl World {
             self.schedule(2_000 * MS, What::Answer(device, epoch, ask));
             self.schedule(PATIENCE, What::GiveUp(device));
         }
-    }
-
-    /// Places that nobody can bring in line: a content that belongs there is lost, and what rotted in its stead went to
-    /// history when the tree wanted something else at its name.
-    pub(super) fn hopeless_places(&self, device: usize) -> u64 {
-        let tx = self.devices[device].store.read();
-        let Ok(tx) = tx else { return 0 };
-        let view = View(&*tx);
-        let is_hopeless = |place: &Place| {
-            let nodes = view.children_named(&place.parent, &place.name).unwrap_or_default();
-            let heads =
-                nodes.iter().filter_map(|node| view.node(node).ok().flatten()).flat_map(|n| n.content);
-            heads.into_iter().any(|head| match head.value.body {
-                Body::File(content) => self.oracle.is_lost(&content.hash.0),
-                _ => false,
-            })
-        };
-        if self.rots.is_empty() {
-            return 0;
-        }
-        let marked = view.dirty(None, usize::MAX).unwrap_or_default();
-        marked.iter().filter(|(place, _)| is_hopeless(place)).count() as u64
     }
 
     /// What is still corrupt has its content nowhere.
