@@ -254,6 +254,33 @@ fn what_nobody_wrote_is_not_signed_and_gets_its_content_again() {
     assert_eq!(device.corrupt(), [], "once it has its content it is not corrupt");
 }
 
+/// A newer version whose only copy is corrupt elsewhere left an earlier one corrupt, too (seed 1607).
+#[test]
+fn a_corrupt_file_gets_what_it_had_if_nobody_has_what_it_is_to_get() {
+    let device = Device::new();
+    let (node, row, found) = rotten(&device);
+    let newer = device.sign(Event::Written { node, base: vec![node], body: file(b"newer"), meta: meta() });
+    let plan = device.plan();
+    let [item] = &plan.items[..] else { panic!("{} steps", plan.items.len()) };
+    let wanted = item.content.unwrap();
+    assert_eq!((wanted.version, Body::File(wanted.content)), (newer, file(b"newer")));
+    let instead = item.instead.as_ref().expect("it stays corrupt until somebody has the newer one");
+    let needed = instead.content;
+    assert_eq!((needed.node, needed.version, Body::File(needed.content)), (node, node, file(b"good")));
+    let Operation::PutFile { over, .. } = &instead.step.operation else { panic!("{:?}", instead.step) };
+    assert_eq!(
+        (over.as_ref(), instead.step.settles),
+        (Some(&found), None),
+        "the newer one is not waited for"
+    );
+    let after = instead.step.row.clone().unwrap();
+    assert_eq!(
+        (after.body, after.versions),
+        (row.body, row.versions),
+        "an edit of it has what it was made of as base"
+    );
+}
+
 #[test]
 fn a_corrupt_file_that_is_touched_stays_corrupt() {
     let device = Device::new();

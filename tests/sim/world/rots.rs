@@ -2,8 +2,8 @@
 //! kept, nothing of it is signed or sent, and whatever has its content anywhere gets it back. If nobody has
 //! it, its user keeps what is there after a while.
 
-use super::{Failure, MS, What, World};
-use crate::disk::Bytes;
+use super::{Failure, MS, What, World, scenarios};
+use crate::disk::{Bytes, Deed, ROOT, State};
 use crate::oracle::short;
 use dunlin_core::chunk::seal::open;
 use dunlin_core::content::{Body, Kind, Timestamp};
@@ -29,6 +29,41 @@ pub struct Rot {
     ino: u64,
     ctime: Timestamp,
     hash: [u8; 32],
+}
+
+/// The only copy of what a file holds since an edit rots before anybody else has it, and what it held before rots on
+/// one of the others: that one gets it back from the third (seed 1607). The file is small or large, edited or made anew.
+pub(super) fn newer_is_lost(world: &mut World, time: u32) -> Result<(), Failure> {
+    const NAME: &[u8] = b"file";
+    let (is_large, is_made_anew) = (time.is_multiple_of(2), time / 2 % 2 == 1);
+    let content = |number: u32| -> Vec<u8> {
+        let mut bytes = vec![0; if is_large { 2 << 20 } else { 200 }];
+        blake3::Hasher::new().update(&[number as u8, time as u8]).finalize_xof().fill(&mut bytes);
+        bytes
+    };
+    world.plan.hardships.rots = 2;
+    world.act(0, |disk| scenarios::save(disk, NAME, content(1)))?;
+    world.await_convergence()?;
+    (1..3).for_each(|other| world.cut(0, other, true));
+    if is_made_anew {
+        let remove = |disk: &mut State| {
+            let hash = disk.lookup(ROOT, NAME).map(|ino| disk.now[&ino].hash());
+            let _ = disk.unlink(ROOT, NAME);
+            disk.deeds.extend(hash.map(Deed::Destroyed));
+        };
+        world.act(0, remove)?;
+        world.go_on_until(world.now + 5_000 * MS)?;
+    }
+    world.act(0, |disk| scenarios::save(disk, NAME, content(2)))?;
+    world.go_on_until(world.now + 5_000 * MS)?;
+    // What was read just after it was written is read once more before anything can be said of its times.
+    world.notice_all();
+    world.go_on_until(world.now + 5_000 * MS)?;
+    (0..2).for_each(|device| world.rot(device));
+    match world.rots.len() {
+        2 => Ok(()),
+        _ => world.fail(None, "the story does not come to its point"),
+    }
 }
 
 impl World {

@@ -5,9 +5,9 @@
 //! each other's way are untangled over several plans: who cannot move yet waits.
 
 use super::way::name_aside;
-use super::{Home, JobError, Needed, Planner};
+use super::{Home, Instead, JobError, Needed, Planner};
 use crate::jobs::record::shown_as;
-use dunlin_core::content::{Body, Kind};
+use dunlin_core::content::{Body, Content, Kind};
 use dunlin_core::id::NodeId;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::name::copies_begin;
@@ -317,7 +317,14 @@ impl Planner<'_, '_> {
         let heads = self.edit.node(&one.node)?.map(|node| node.content).unwrap_or_default();
         let says_so = heads.iter().find(|head| head.value.body == one.state.body);
         let version = says_so.map_or(one.node, |head| head.id);
+        let instead = match &over {
+            Some(row) => self.earlier(place, &at, row, &one.state.body)?,
+            None => None,
+        };
         if !self.may_put_over(version.chain.author, &at, over.as_ref()) {
+            if let Some(Instead { step, content }) = instead {
+                self.push(place, step, Some(content));
+            }
             return Ok(false);
         }
         match &one.state.body {
@@ -326,16 +333,25 @@ impl Planner<'_, '_> {
                 self.push_shown(place, operation, one, None);
             }
             Body::File(content) => {
-                let place_of_it = self.edit.view().chunk_place(&content.hash)?;
-                let is_said = place_of_it.is_some() || self.edit.view().loose_chunk(&content.hash)?.is_some();
-                let is_here = content.manifest.is_none() && (content.size == 0 || is_said);
+                let is_here = self.is_here(content)?;
                 let needed = Needed { node: one.node, version, content: *content, is_here };
                 let operation = Operation::PutFile { at, source: Source::Awaited, over };
                 self.push_shown(place, operation, one, Some(needed));
+                if let Some(item) = self.items.last_mut() {
+                    item.instead = instead.map(Box::new);
+                }
             }
             Body::Directory | Body::Deleted => {}
         }
         Ok(true)
+    }
+
+    /// True if a content is small, and a file on this disk is said to hold it.
+    pub(super) fn is_here(&self, content: &Content) -> Result<bool, JobError> {
+        let view = self.edit.view();
+        let is_said =
+            view.chunk_place(&content.hash)?.is_some() || view.loose_chunk(&content.hash)?.is_some();
+        Ok(content.manifest.is_none() && (content.size == 0 || is_said))
     }
 
     fn push_shown(&mut self, place: &Place, operation: Operation, one: &Shown, content: Option<Needed>) {
