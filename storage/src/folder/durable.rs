@@ -13,6 +13,7 @@ use crate::store::tables::{ReadTx, StoreError, Table};
 use dunlin_core::content::Kind;
 use dunlin_core::path::RelPath;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, OnceLock};
 
 /// Lets several threads do a job for each number below the first argument, and returns when all are done.
@@ -82,9 +83,9 @@ impl Few {
     /// The directory that holds a path.
     fn add_dir(&mut self, folder: &Folder, path: &RelPath) -> Option<()> {
         let (parent, _) = path.split_last()?;
-        if !self.dirs.contains_key(&parent) {
-            let dir = folder.dir(&parent).ok()?;
-            self.dirs.insert(parent, dir);
+        if let Entry::Vacant(place) = self.dirs.entry(parent) {
+            let dir = folder.dir(place.key()).ok()?;
+            place.insert(dir);
         }
         Some(())
     }
