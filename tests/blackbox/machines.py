@@ -151,6 +151,11 @@ class Machine:
         return ''.join(words) or '\n'.join(self.complaints[-8:])
 
 
+    def describe(self):
+        """What its program says of the folder now."""
+        return self.device.run('status').output if self.is_up else 'it does not run'
+
+
 def faketime():
     """The library that moves a program's clock, if the machine has it."""
     return next((path for pattern in PRELOADED for path in sorted(glob.glob(pattern))), None)

@@ -8,6 +8,7 @@ replaced it never sees again. A name is explained if some user gave it to that d
 The judge knows nothing of how dunlin works, and looks at no clock but the one that orders one device's own sights.
 """
 
+import contextlib
 import re
 import threading
 import time
@@ -64,6 +65,8 @@ class Oracle:
         # Names of files that somebody made and left empty for longer than anybody has to wait.
         self.stalled_names = set()
         self.began, self.diary = time.monotonic(), []
+        # Deeds that are under way, by a number each; what they do may show before it is recorded.
+        self.doing, self.is_done = set(), threading.Condition()
 
     def note(self, text):
         """A line of the diary, which is shown when something is wrong."""
@@ -74,6 +77,25 @@ class Oracle:
         with self.lock:
             self.last += 1
             return self.last
+
+    @contextlib.contextmanager
+    def deed(self):
+        """While a user does something and records it."""
+        number = self.number()
+        with self.is_done:
+            self.doing.add(number)
+        try:
+            yield
+        finally:
+            with self.is_done:
+                self.doing.discard(number)
+                self.is_done.notify_all()
+
+    def await_deeds(self):
+        """Waits until all that was under way is done and recorded."""
+        with self.is_done:
+            before = set(self.doing)
+            self.is_done.wait_for(lambda: not before & self.doing)
 
     # What users do.
 
