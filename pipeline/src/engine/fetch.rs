@@ -38,6 +38,8 @@ pub struct Waiting {
     pub is_here: bool,
     /// Sessions that do not have it, if it is small.
     pub tried: BTreeSet<ConnId>,
+    /// What is waited for instead if nobody has it.
+    pub instead: Option<Box<Waiting>>,
 }
 
 /// What one asked-for part must be, and for whom.

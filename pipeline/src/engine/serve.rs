@@ -167,7 +167,7 @@ impl Engine {
     pub(super) fn give_up_peerless(&mut self) -> bool {
         let taken = self.fetch.take_peerless();
         let is_some = !taken.is_empty();
-        taken.into_iter().for_each(|waiting| self.set_stuck(Some(waiting.place), super::Stuck::ForGood));
+        taken.into_iter().for_each(|waiting| self.do_without(waiting, super::Stuck::ForGood));
         is_some
     }
 

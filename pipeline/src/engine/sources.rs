@@ -54,7 +54,7 @@ impl Engine {
             if waiting.content.manifest.is_some() {
                 self.show_interest((waiting.node, waiting.version), false);
             }
-            self.set_stuck(Some(waiting.place), super::Stuck::ForNow);
+            self.do_without(waiting, super::Stuck::ForNow);
         }
         is_any
     }

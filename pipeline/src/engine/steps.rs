@@ -5,7 +5,7 @@ use super::fetch::Waiting;
 use super::remote::Stuck;
 use super::tell::happenings;
 use super::wake::Wake;
-use crate::jobs::plan::Plan;
+use crate::jobs::plan::{Needed, Plan};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::{Operation, Outcome, Refusal, Source, Step};
@@ -24,16 +24,20 @@ impl Engine {
         for item in plan.items {
             match item.content {
                 None => self.remote.push_step(item.step, 0),
-                Some(needed) => self.fetch.add(Waiting {
-                    place: item.place,
-                    step: item.step,
-                    node: needed.node,
-                    version: needed.version,
-                    content: needed.content,
-                    is_here: needed.is_here,
-                    tried: Default::default(),
-                }),
+                Some(needed) => {
+                    let instead =
+                        item.instead.map(|other| waiting(&item.place, other.step, other.content, None));
+                    self.fetch.add(waiting(&item.place, item.step, needed, instead.map(Box::new)));
+                }
             }
+        }
+    }
+
+    /// Nobody has the content that a step waits for: it is done without, or its place waits.
+    pub(super) fn do_without(&mut self, waiting: Waiting, stuck: Stuck) {
+        match waiting.instead {
+            Some(instead) => self.fetch.add(*instead),
+            None => self.set_stuck(Some(waiting.place), stuck),
         }
     }
 
@@ -121,5 +125,19 @@ impl Engine {
     /// The disk is not as the plan thought: look at the directory that holds `path`.
     pub(super) fn rescan_around(&mut self, path: RelPath) {
         self.local.rescan(Scope::tree(path.split_last().map_or_else(RelPath::root, |(parent, _)| parent)));
+    }
+}
+
+fn waiting(place: &Place, step: Step, needed: Needed, instead: Option<Box<Waiting>>) -> Waiting {
+    let Needed { node, version, content, is_here } = needed;
+    Waiting {
+        place: place.clone(),
+        step,
+        node,
+        version,
+        content,
+        is_here,
+        tried: Default::default(),
+        instead,
     }
 }

@@ -7,7 +7,7 @@ use super::admit::{add_member, admit, forget_stale_invites, invite};
 use super::ledger_state::{ledger_state, load};
 use super::merge::merge_texts;
 use super::plan::plan;
-use super::record::record;
+use super::record::{Observed, record};
 use super::resolve::{ResolveError, resolve};
 use super::take_back::reassert;
 use super::take_up::{foresee, note_astray, note_signed};
@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::{ContentHash, PeerId};
 use dunlin_core::identity::Identity;
+use dunlin_storage::folder::durable::{Few, is_unsettled};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::folder::scrub::accept;
@@ -68,9 +69,7 @@ impl LedgerHand {
         let store = &*self.store;
         Ok(match order {
             LedgerOrder::Record(observed) => {
-                // What the user did, names and links included, may still be in memory only; one sync covers
-                // the whole batch.
-                self.folder.sync_all()?;
+                self.make_durable(&observed)?;
                 let texts = read_texts(&self.folder, store, &observed)?;
                 let recorded = record(store, &self.identity, observed, &texts, wall_ms)?;
                 Some(Event::Recorded(recorded, ledger_state(store)?))
@@ -131,6 +130,13 @@ impl LedgerHand {
                 self.keep(|edit| keep_peer(edit, &peer, label, addr.to_string()))?
             }
         })
+    }
+
+    /// What the user did, names and links included, may still be in memory only.
+    fn make_durable(&self, observed: &[Observed]) -> Result<(), JobError> {
+        let is_plain = !observed.iter().any(|one| one.is_taken_back) && !is_unsettled(&*self.store.read()?)?;
+        let few = || Few::of_seen(&self.folder, observed.iter().map(|one| &one.seen));
+        Ok(self.folder.sync_few(if is_plain { few() } else { None })?)
     }
 
     fn invite(&self, ticket: u64, offer: Offer, wall_ms: i64) -> Result<Event, JobError> {

@@ -68,19 +68,26 @@ struct Mender<'a> {
 
 impl Mender<'_> {
     fn take(&mut self, item: Item) -> Result<(), MendError> {
-        let step = match &item.content {
-            None => item.step,
-            Some(needed) => match self.read(&needed.content)? {
-                Some(bytes) => {
-                    self.bytes += needed.content.size;
-                    item.step.with_source(Source::Inline(bytes))
-                }
-                None => {
-                    self.left.insert(item.place);
-                    return Ok(());
-                }
-            },
-        };
+        let Item { place, step, content, instead, .. } = item;
+        let Some(needed) = content else { return self.push(step) };
+        if let Some(bytes) = self.read(&needed.content)? {
+            return self.push_with(step, bytes);
+        }
+        if let Some(instead) = instead
+            && let Some(bytes) = self.read(&instead.content.content)?
+        {
+            return self.push_with(instead.step, bytes);
+        }
+        self.left.insert(place);
+        Ok(())
+    }
+
+    fn push_with(&mut self, step: Step, bytes: Vec<u8>) -> Result<(), MendError> {
+        self.bytes += bytes.len() as u64;
+        self.push(step.with_source(Source::Inline(bytes)))
+    }
+
+    fn push(&mut self, step: Step) -> Result<(), MendError> {
         self.steps.push(step);
         if self.steps.len() >= APPLY_BATCH || self.bytes >= APPLY_BATCH_BYTES as u64 {
             self.apply()?;

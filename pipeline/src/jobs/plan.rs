@@ -4,6 +4,7 @@
 //! its mark in the same transaction. Nothing is ever put over what has no row: such a step finds the
 //! name taken, is refused, and the scan looks at it.
 
+mod earlier;
 mod leave;
 mod left_out;
 mod marks;
@@ -40,8 +41,18 @@ pub struct Item {
     pub step: Step,
     /// The content that it needs.
     pub content: Option<Needed>,
+    /// What is done instead if nobody has that content.
+    pub instead: Option<Box<Instead>>,
     /// It takes away what a member has deleted, and the bytes stand nowhere else.
     pub is_loss: bool,
+}
+
+/// A step that needs another content than the one that cannot be had.
+pub struct Instead {
+    /// The step.
+    pub step: Step,
+    /// The content that it needs.
+    pub content: Needed,
 }
 
 /// A content and who says so.
@@ -302,6 +313,6 @@ impl Planner<'_, '_> {
             self.taken.insert(step.operation.at().clone());
         }
         self.planned.insert(place.clone());
-        self.items.push(Item { place: place.clone(), step, content, is_loss: false });
+        self.items.push(Item { place: place.clone(), step, content, instead: None, is_loss: false });
     }
 }

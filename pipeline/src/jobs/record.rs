@@ -21,7 +21,7 @@ use dunlin_core::limits::PATH_DEPTH_MAX;
 use dunlin_core::look::Look;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
-use dunlin_core::tree::view::{Role, Shown, group, slot};
+use dunlin_core::tree::view::{Role, Shown, group, is_same, slot};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::put_chunks;
 use dunlin_storage::folder::cut::Cut;
@@ -261,7 +261,7 @@ impl Recorder<'_, '_> {
     /// Takes what stands there for what the ledger wants there, if it is that; else gives it back.
     fn adopt_if_wanted(&mut self, spot: &Spot, found: Found) -> Result<Option<Found>, JobError> {
         let wanted = self.slot(spot.dir, &spot.name)?;
-        let same = wanted.into_iter().find(|s| s.name == spot.name && s.state.body == found.body);
+        let same = wanted.into_iter().find(|s| s.name == spot.name && is_same(&s.state.body, &found.body));
         if let Some(shown) = same
             && self.signer.edit.view().located(&shown.node, shown_as(shown.role))?.is_none()
         {
@@ -288,6 +288,10 @@ impl Recorder<'_, '_> {
             look: found.look,
         };
         self.put_row(spot, &row)?;
+        if row.body != shown.state.body {
+            // Cut in another way than its version says.
+            self.mark_place_of(&row.node)?;
+        }
         // What is in it may have been passed over as long as it was ignored itself.
         let shows = row.dir.map(|_| std::iter::once(row.node).chain(row.twins));
         shows.into_iter().flatten().try_for_each(|node| self.mark_inside(&node))
@@ -346,7 +350,7 @@ impl Recorder<'_, '_> {
             return self.create(&spot, found);
         };
         let Some(mut row) = self.sift_corrupt(path, &spot, row, &found)? else { return Ok(()) };
-        let is_same = row.body == found.body;
+        let is_same = is_same(&row.body, &found.body);
         let is_echo = is_echo(&row, &found);
         if let (ShownAs::Copy(version), false) = (row.shown_as, is_same) {
             self.create(&spot, found)?;
@@ -354,7 +358,7 @@ impl Recorder<'_, '_> {
         }
         if !is_echo && row.shown_as == ShownAs::Main {
             let (node, base) = (row.node, self.base_of(&row)?);
-            let (body, meta) = (found.body.clone(), found.meta);
+            let (body, meta) = (if is_same { &row.body } else { &found.body }.clone(), found.meta);
             let twins = if is_same { Vec::new() } else { self.twins(&spot, &row)? };
             let dot = self.signer.push(Event::Written { node, base, body, meta })?;
             row.versions = vec![dot];
@@ -364,7 +368,9 @@ impl Recorder<'_, '_> {
             // A conflict copy is a view: its mode and time are those of its version, and come back.
             self.mark_place_of(&row.node)?;
         }
-        row.body = found.body;
+        if !is_same {
+            row.body = found.body;
+        }
         row.meta = found.meta;
         row.stat = found.stat;
         row.racy = found.racy;
@@ -547,7 +553,8 @@ impl Recorder<'_, '_> {
 /// no change of its own.
 fn is_echo(row: &DiskRow, found: &Found) -> bool {
     let is_directory = found.stat.kind == Kind::Directory;
-    row.body == found.body && (row.meta == found.meta || is_directory && row.meta.mode == found.meta.mode)
+    is_same(&row.body, &found.body)
+        && (row.meta == found.meta || is_directory && row.meta.mode == found.meta.mode)
 }
 
 /// What stands there; `None` if it could not be read.

@@ -10,6 +10,7 @@ use dunlin_core::id::{ContentHash, NodeId, VersionId};
 use dunlin_core::message::{BULK_HEAD, Bulk, Part, Unavailable, WantItem};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::TreeRead;
+use dunlin_core::tree::view::is_same;
 use dunlin_storage::disk::{DiskRow, Spot};
 use dunlin_storage::folder::fs::{DirHandle, Folder};
 use dunlin_storage::folder::stage::stage_name;
@@ -135,7 +136,7 @@ fn read_whole_file(
     out: &mut Vec<u8>,
 ) -> Result<bool, JobError> {
     for spot in view.located_all(node)? {
-        let holds = view.disk_row(&spot)?.is_some_and(|row| row.body == Body::File(*content));
+        let holds = view.disk_row(&spot)?.is_some_and(|row| is_same(&row.body, &Body::File(*content)));
         if let Some(path) = view.path_of(&spot)?.filter(|_| holds)
             && let Ok((dir, name)) = folder.parent(&path)
             && read_verified(&*dir, name.as_bytes(), offset, chunk, out)

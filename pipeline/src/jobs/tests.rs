@@ -14,6 +14,7 @@ use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
 use dunlin_core::id::{ContentHash, NodeId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::Event;
+use dunlin_core::limits::SINGLE_CHUNK_MAX;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Node, Place, TreeRead};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
@@ -253,6 +254,33 @@ fn what_nobody_wrote_is_not_signed_and_gets_its_content_again() {
     assert_eq!(device.corrupt(), [], "once it has its content it is not corrupt");
 }
 
+/// A newer version whose only copy is corrupt elsewhere left an earlier one corrupt, too (seed 1607).
+#[test]
+fn a_corrupt_file_gets_what_it_had_if_nobody_has_what_it_is_to_get() {
+    let device = Device::new();
+    let (node, row, found) = rotten(&device);
+    let newer = device.sign(Event::Written { node, base: vec![node], body: file(b"newer"), meta: meta() });
+    let plan = device.plan();
+    let [item] = &plan.items[..] else { panic!("{} steps", plan.items.len()) };
+    let wanted = item.content.unwrap();
+    assert_eq!((wanted.version, Body::File(wanted.content)), (newer, file(b"newer")));
+    let instead = item.instead.as_ref().expect("it stays corrupt until somebody has the newer one");
+    let needed = instead.content;
+    assert_eq!((needed.node, needed.version, Body::File(needed.content)), (node, node, file(b"good")));
+    let Operation::PutFile { over, .. } = &instead.step.operation else { panic!("{:?}", instead.step) };
+    assert_eq!(
+        (over.as_ref(), instead.step.settles),
+        (Some(&found), None),
+        "the newer one is not waited for"
+    );
+    let after = instead.step.row.clone().unwrap();
+    assert_eq!(
+        (after.body, after.versions),
+        (row.body, row.versions),
+        "an edit of it has what it was made of as base"
+    );
+}
+
 #[test]
 fn a_corrupt_file_that_is_touched_stays_corrupt() {
     let device = Device::new();
@@ -303,6 +331,59 @@ fn a_time_that_a_write_could_have_kept_is_an_edit() {
     let stat = row.stat;
     device.record_read(Seen::Changed { path: path("f"), row, stat, target: None }, b"edit");
     assert_eq!(device.node(&node).content[0].value.body, file(b"edit"));
+}
+
+/// The same bytes, cut in two ways: a device with the row of one, whose node has the other as its version.
+fn cut_in_two_ways(device: &Device, knows: bool) -> (NodeId, Content) {
+    let bytes = vec![0x5a; SINGLE_CHUNK_MAX as usize + 1];
+    let digest_by = |strategy: Strategy| {
+        let mut digester = Digester::new(strategy);
+        digester.push(&bytes);
+        digester.finish()
+    };
+    let here = digest_by(Strategy::Fixed { size: 1 << 18 });
+    let there = digest_by(Strategy::Cdc { average: 1 << 18 });
+    assert_ne!(here.content.manifest, there.content.manifest);
+    let (node, row) = device.create(device.root(), "f", Body::File(there.content), None);
+    let row = DiskRow { body: Body::File(here.content), ..row };
+    device.edit(|edit| {
+        edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap();
+        edit.put_manifest(&here.manifest.unwrap().encode()).unwrap();
+        if knows {
+            edit.put_manifest(&there.manifest.unwrap().encode()).unwrap();
+        }
+    });
+    (node, there.content)
+}
+
+#[test]
+fn bytes_that_are_here_are_not_asked_for_because_they_are_cut_in_another_way() {
+    let device = Device::new();
+    let (_, wanted) = cut_in_two_ways(&device, true);
+    let plan = device.plan();
+    let [item] = &plan.items[..] else { panic!("one step, not {}", plan.items.len()) };
+    assert!(matches!(&item.step.operation, Operation::Adopt { at, .. } if *at == path("f")));
+    assert_eq!(item.step.row.as_ref().unwrap().body, Body::File(wanted), "nobody could be given its chunks");
+}
+
+#[test]
+fn without_the_manifest_of_another_way_to_cut_it_is_asked_for() {
+    let device = Device::new();
+    cut_in_two_ways(&device, false);
+    let plan = device.plan();
+    assert!(matches!(&plan.items[0].step.operation, Operation::PutFile { at, .. } if *at == path("f")));
+}
+
+#[test]
+fn a_touched_file_that_is_cut_in_another_way_keeps_its_version() {
+    let device = Device::new();
+    let (node, wanted) = cut_in_two_ways(&device, true);
+    let row = device.row(DirId::ROOT, "f").unwrap();
+    let stat = StatSig { ino: row.stat.ino + 1, ..row.stat };
+    let seen = Seen::Changed { path: path("f"), row, stat, target: None };
+    device.record_read_as(seen, &vec![0x5a; wanted.size as usize], Strategy::Cdc { average: 1 << 19 });
+    let heads = device.node(&node).content;
+    assert_eq!((heads.len(), heads[0].id), (1, node), "the same bytes were signed as an edit");
 }
 
 struct Device {
@@ -382,8 +463,12 @@ impl Device {
 
     /// Records what was read of a file that has the stat of the look.
     fn record_read(&self, seen: Seen, bytes: &[u8]) -> Recorded {
+        self.record_read_as(seen, bytes, Strategy::Single)
+    }
+
+    fn record_read_as(&self, seen: Seen, bytes: &[u8], strategy: Strategy) -> Recorded {
         let Seen::Changed { stat, .. } = &seen else { panic!("only a change is read here") };
-        let mut digester = Digester::new(Strategy::Single);
+        let mut digester = Digester::new(strategy);
         digester.push(bytes);
         let cut = Cut {
             stat: *stat,

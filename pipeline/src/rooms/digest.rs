@@ -8,6 +8,7 @@ use crate::engine::event::Event;
 use crate::jobs::digest_hand::DigestHand;
 use crate::jobs::folder_hand::Threads;
 use crossbeam_channel::Sender;
+use dunlin_storage::folder::durable::SideBySide;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
@@ -34,6 +35,17 @@ pub fn pool() -> std::io::Result<Arc<ThreadPool>> {
 pub fn threads(pool: &Arc<ThreadPool>) -> Threads {
     let pool = pool.clone();
     Arc::new(move |count, job| pool.install(|| for_each(count, job)))
+}
+
+/// Lets a room wait for several syncs at a time: it waits for one of them itself, which need not wait for the pool.
+pub fn side_by_side(pool: &Arc<ThreadPool>) -> SideBySide {
+    let pool = pool.clone();
+    Arc::new(move |count, job| {
+        pool.in_place_scope(|scope| {
+            (1..count).for_each(|number| scope.spawn(move |_| job(number)));
+            (0..count.min(1)).for_each(job);
+        });
+    })
 }
 
 impl Digest {

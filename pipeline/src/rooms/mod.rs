@@ -36,6 +36,7 @@ use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use dunlin_transport::driver::{self, Waker};
 use dunlin_transport::{Command, Event as NetEvent};
+use rayon::ThreadPool;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
@@ -120,7 +121,8 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     let wiring = Wiring::new();
     let basket = Arc::new(Basket::new(&setup.root, wiring.hints.to));
     let lookout = lookout_of(&setup, &basket);
-    let folder = Arc::new(Folder::open(&setup.root)?);
+    let pool = digest::pool().map_err(StartError::Thread)?;
+    let folder = Arc::new(Folder::open(&setup.root)?.with_threads(digest::side_by_side(&pool)));
     let store = setup.store.clone();
     let (folder_id, chain) = identity_of(&*store)?;
     let state = ledger_state(&*store)?;
@@ -136,7 +138,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         },
         done: wiring.done.to.clone(),
     };
-    let (hand, digest) = readers(folder, store, lookout, in_force, &wiring.done.to)?;
+    let (hand, digest) = readers(pool, folder, store, lookout, in_force, &wiring.done.to);
     let hands = folder::Hands { hand, seen: wiring.seen.to, done: wiring.done.to };
     let config = Config {
         identity: setup.identity,
@@ -192,18 +194,18 @@ fn spawn_net(
 
 /// The two that read the user's files; they share the pool and the staged files.
 fn readers(
+    pool: Arc<ThreadPool>,
     folder: Arc<Folder>,
     store: Arc<dyn Store>,
     lookout: Arc<dyn Lookout>,
     in_force: Arc<InForce>,
     done: &Sender<Event>,
-) -> Result<(FolderHand, Digest), StartError> {
+) -> (FolderHand, Digest) {
     let stages: Stages = Arc::new(Mutex::new(BTreeMap::new()));
-    let pool = digest::pool().map_err(StartError::Thread)?;
     let hand = DigestHand { folder: folder.clone(), store: store.clone(), stages: stages.clone() };
     let for_each = digest::threads(&pool);
     let digest = Digest::new(pool, hand, done.clone());
-    Ok((FolderHand { folder, store, stages, lookout, in_force, for_each }, digest))
+    (FolderHand { folder, store, stages, lookout, in_force, for_each }, digest)
 }
 
 /// Only who goes on watches; on a file system whose changes may come from elsewhere nobody can.

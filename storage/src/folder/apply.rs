@@ -6,6 +6,7 @@
 //! [`settle`] has made it so. What is displaced is hashed and goes to history.
 
 use super::cut::is_racy;
+use super::durable::{Few, are_few, is_unsettled};
 use super::fs::{Folder, FsError, Standing};
 pub use super::intent::RowAfter;
 use super::intent::{Intent, IntentStep};
@@ -47,8 +48,9 @@ pub fn apply(
         steps.into_iter().enumerate().map(|(i, step)| stage(folder, step, i, now)).collect();
     refuse_taken(store, &mut batch)?;
     let replaces = batch.iter().any(|r| r.outcome.is_none() && is_risky(&r.step.operation));
+    let few = are_few(batch.iter().map(|r| &r.step.operation)) && !is_unsettled(&*store.read()?)?;
     if replaces {
-        folder.sync_all().map_err(ApplyFailed::Sync)?;
+        sync_staged(folder, &batch, few).map_err(ApplyFailed::Sync)?;
     }
     let intent = write_intent(folder, store, &batch)?;
     if canary::is(Bug::RowBeforeRename) {
@@ -56,7 +58,7 @@ pub fn apply(
     }
     place_all(folder, &mut batch)?;
     if replaces {
-        folder.sync_all().map_err(ApplyFailed::Sync)?;
+        sync_placed(folder, &batch, few).map_err(ApplyFailed::Sync)?;
     }
     // Where nothing was placed there is nothing that a later sync has to cover.
     let is_over = replaces || batch.iter().all(|ready| ready.outcome != Some(Outcome::Done));
@@ -69,6 +71,20 @@ pub fn apply(
     }
     let done = |r: Ready| (r.step, r.outcome.unwrap_or(Outcome::Refused(Refusal::NotAsExpected)));
     Ok(batch.into_iter().map(done).collect())
+}
+
+/// Before anything of the user's is touched.
+fn sync_staged(folder: &Folder, batch: &[Ready], few: bool) -> Result<(), FsError> {
+    let wanted = batch.iter().filter(|r| r.outcome.is_none()).filter_map(|r| r.staged.as_deref());
+    let few = if few { Some(Few::of_staged(folder, wanted)?) } else { None };
+    folder.sync_few(few)
+}
+
+/// Before the intent is closed. What was exchanged back and forth may have a user's newest bytes in it, or in history.
+fn sync_placed(folder: &Folder, batch: &[Ready], few: bool) -> Result<(), FsError> {
+    let is_as_meant = few && batch.iter().all(|ready| ready.outcome == Some(Outcome::Done));
+    let placed = batch.iter().map(|ready| &ready.step.operation);
+    folder.sync_few(if is_as_meant { Few::of_placed(folder, placed) } else { None })
 }
 
 /// Makes everything placed so far durable and closes the intents that were open when it began.

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod cut;
+pub mod durable;
 pub mod fs;
 mod history;
 pub mod ignore;

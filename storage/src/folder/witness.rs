@@ -1,7 +1,7 @@
 //! The witness: how far this replica's chain may have gone, kept in the folder, outside of the store (P-3). A store that is
 //! behind it was restored from a backup, or lost what it had committed.
 
-use super::fs::{Folder, FsError};
+use super::fs::{File, Folder, FsError};
 
 /// What it says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +23,11 @@ impl Folder {
         let file = self.control().open_read(NAME.as_bytes()).ok()?;
         let read = file.read_at(&mut text, 0).ok()?;
         decode(text.get(..read)?)
+    }
+
+    /// The witness itself, to be synced; its name is durable since the run began.
+    pub(super) fn witness_file(&self) -> Result<File, FsError> {
+        self.control().open_read(NAME.as_bytes())
     }
 
     /// Has it say this. It is durable after the next sync of the folder, or at once if that is `durable`.

@@ -14,6 +14,7 @@ use dunlin_core::ledger::membership::{Membership, MembershipEvent};
 use dunlin_core::limits::PATH_DEPTH_MAX;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Node, Place, TreeFault, TreeRead, Version};
+use dunlin_core::tree::view::is_same;
 
 /// Rows read at a time where all are wanted.
 const PAGE: usize = 1024;
@@ -279,7 +280,7 @@ impl<'a> View<'a> {
         let place = first.filter(|_| content.size > 0).map(|hash| self.chunk_place(&hash)).transpose()?;
         let Some(place) = place.flatten().filter(|place| place.node != row.node) else { return Ok(false) };
         let Some(spot) = self.located(&place.node, place.shown_as)? else { return Ok(false) };
-        Ok(self.disk_row(&spot)?.is_some_and(|other| other.body == row.body))
+        Ok(self.disk_row(&spot)?.is_some_and(|other| is_same(&other.body, &row.body)))
     }
 
     /// Where a chunk's bytes were last seen.

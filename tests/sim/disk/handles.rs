@@ -225,7 +225,7 @@ impl DirHandle for SimDir {
     }
 
     fn sync(&self) -> Result<(), FsError> {
-        self.enter(Call::Sync)?.sync_all();
+        self.enter(Call::Sync)?.sync_names(self.ino);
         Ok(())
     }
 
@@ -290,7 +290,7 @@ impl FileHandle for SimFile {
     }
 
     fn sync(&self) -> Result<(), FsError> {
-        self.enter(Call::Sync)?.sync_inode(self.ino);
+        self.enter(Call::Sync)?.sync_file(self.ino);
         Ok(())
     }
 }

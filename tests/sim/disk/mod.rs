@@ -2,8 +2,8 @@
 //!
 //! # Model
 //! There are two images: what the kernel has (`now`) and what is on the platter (`durable`). Every change
-//! of a name is one record in a log; every inode whose bytes or metadata changed is marked. A sync brings
-//! the platter up to date. A killed process loses nothing here; a power loss leaves the platter and, of
+//! of a name is one record in a log; every inode whose bytes or metadata changed is marked. A sync of everything brings
+//! the platter up to date; one of a file its bytes; one of a directory its names, and the records before theirs. A killed process loses nothing here; a power loss leaves the platter and, of
 //! what was not synced, whatever [`power`] draws: all, nothing, a beginning, or any records that still
 //! apply, with each marked file old, new, shortened, or with holes of zeros.
 //!
@@ -89,6 +89,17 @@ pub enum Record {
     Unlink { dir: u64, name: Vec<u8>, ino: u64 },
     Rename { from: (u64, Vec<u8>), to: (u64, Vec<u8>), ino: u64, over: Option<u64> },
     Exchange { one: (u64, Vec<u8>), other: (u64, Vec<u8>), inos: (u64, u64) },
+}
+
+impl Record {
+    /// True if it changes a directory's names.
+    fn is_of(&self, at: u64) -> bool {
+        match self {
+            Record::Link { dir, .. } | Record::Unlink { dir, .. } => *dir == at,
+            Record::Rename { from, to, .. } => from.0 == at || to.0 == at,
+            Record::Exchange { one, other, .. } => one.0 == at || other.0 == at,
+        }
+    }
 }
 
 /// Something that left a user's directory by our hand.
@@ -315,11 +326,7 @@ impl State {
     /// Brings the platter up to date.
     pub fn sync_all(&mut self) {
         if !self.faults.sync_skips_names {
-            // Inodes that the records name but that are gone since then are made and lost again.
-            for record in std::mem::take(&mut self.log) {
-                power::ensure_inodes(&mut self.durable, &self.now, &record);
-                power::apply(&mut self.durable, &record);
-            }
+            self.sync_records(self.log.len());
             for ino in std::mem::take(&mut self.released) {
                 self.durable.remove(&ino);
                 self.free.push(ino);
@@ -329,6 +336,32 @@ impl State {
             for ino in std::mem::take(&mut self.marked) {
                 self.sync_inode(ino);
             }
+        }
+    }
+
+    /// Brings a directory's names to the platter, with all changes of names that came before the last one there.
+    fn sync_names(&mut self, dir: u64) {
+        if self.faults.sync_skips_names {
+            return;
+        }
+        let last = self.log.iter().rposition(|record| record.is_of(dir));
+        self.sync_records(last.map_or(0, |last| last + 1));
+        self.sync_inode(dir);
+    }
+
+    /// Brings a file's bytes and metadata to the platter; whether it has a name there is another matter.
+    fn sync_file(&mut self, ino: u64) {
+        if !self.faults.sync_skips_bytes {
+            self.marked.remove(&ino);
+            self.sync_inode(ino);
+        }
+    }
+
+    /// Inodes that the records name but that are gone since then are made and lost again.
+    fn sync_records(&mut self, count: usize) {
+        for record in self.log.drain(..count) {
+            power::ensure_inodes(&mut self.durable, &self.now, &record);
+            power::apply(&mut self.durable, &record);
         }
     }
 

@@ -20,7 +20,6 @@ use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::rows::decode;
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
-use std::collections::BTreeSet;
 
 /// What was read of a file that is about to be recorded.
 pub struct Read {
@@ -194,6 +193,8 @@ impl World {
     /// What still differs, if anything.
     pub(super) fn difference(&self) -> Option<Difference> {
         let mut first: Option<(Vec<String>, Vec<Vec<u8>>)> = None;
+        let hopeless = self.hopeless();
+        let waits = |path: &Vec<Vec<u8>>| hopeless.iter().any(|one| one.paths.contains(path));
         for (index, device) in self.devices.iter().enumerate() {
             if device.life.is_none() {
                 return Some((Some(index), "it does not run".to_owned()));
@@ -204,13 +205,14 @@ impl World {
             let tx = device.store.read().ok()?;
             let view = View(&*tx);
             let dirty = view.dirty_len().ok()?;
-            if dirty > self.hopeless_places(index) && !self.is_hopeless(&view) {
+            if dirty > hopeless[index].places {
                 return Some((Some(index), format!("{dirty} places are not in line")));
             }
             if !view.intents().ok()?.is_empty() {
                 return Some((Some(index), "an intent is open".to_owned()));
             }
-            let tree = self.tree(index);
+            let things = self.things(index).into_iter().filter(|(path, _)| !waits(path));
+            let tree: Vec<String> = things.map(|(_, line)| line).collect();
             let ledger = self.ledger(&device.store);
             match &first {
                 None => first = Some((tree, ledger)),
@@ -229,41 +231,25 @@ impl World {
         None
     }
 
-    /// True if all that is not in line waits for contents that no disk shows: who ignores a file and then takes it
-    /// away tells nobody, and may have had the only copy.
-    fn is_hopeless(&self, view: &View<'_>) -> bool {
-        if self.plan.rules == 0 {
-            return false;
-        }
-        let shown: BTreeSet<[u8; 32]> = self.devices.iter().flat_map(|d| d.disk.state().shown()).collect();
-        let is_lost = |node: &Node| {
-            let hashes = node.content.iter().filter_map(|head| match &head.value.body {
-                Body::File(content) => Some(content.hash.0),
-                _ => None,
-            });
-            hashes.into_iter().any(|hash| !shown.contains(&hash))
-        };
-        let places = view.dirty(None, 1_000).unwrap_or_default();
-        places.iter().all(|(place, _)| {
-            let nodes = view.children_named(&place.parent, &place.name).unwrap_or_default();
-            nodes.iter().any(|node| view.node(node).ok().flatten().is_some_and(|node| is_lost(&node)))
-        })
-    }
-
     /// What a user sees, a line for each thing.
     pub(super) fn tree(&self, device: usize) -> Vec<String> {
+        self.things(device).into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// What a user sees: where it is, and a line for it.
+    fn things(&self, device: usize) -> Vec<(Vec<Vec<u8>>, String)> {
         let state = self.devices[device].disk.state();
         let line = |(path, ino): (Vec<Vec<u8>>, u64)| {
             let inode = &state.now[&ino];
-            let path =
-                path.iter().map(|n| String::from_utf8_lossy(n).into_owned()).collect::<Vec<_>>().join("/");
+            let words = path.iter().map(|n| String::from_utf8_lossy(n)).collect::<Vec<_>>().join("/");
             let hash = blake3::Hash::from(inode.hash()).to_hex();
             let (mode, mtime) = match inode.kind {
                 Kind::File => (inode.mode, format!("{:?}", inode.mtime)),
                 Kind::Directory => (inode.mode, String::new()),
                 Kind::Symlink => (0o777, String::new()),
             };
-            format!("{path} {:?} {mode:o} {} {mtime}", inode.kind, &hash[..8])
+            let line = format!("{words} {:?} {mode:o} {} {mtime}", inode.kind, &hash[..8]);
+            (path, line)
         };
         let visible = state.visible().into_iter();
         visible.filter(|(path, _)| path[..] != [rules::LOCAL.as_bytes()]).map(line).collect()

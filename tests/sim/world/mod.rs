@@ -6,6 +6,7 @@ mod checks;
 mod describe;
 mod dump;
 mod hardships;
+mod hopeless;
 mod masses;
 mod merges;
 mod rooms;

@@ -2,8 +2,8 @@
 //! kept, nothing of it is signed or sent, and whatever has its content anywhere gets it back. If nobody has
 //! it, its user keeps what is there after a while.
 
-use super::{Failure, MS, What, World};
-use crate::disk::Bytes;
+use super::{Failure, MS, What, World, scenarios};
+use crate::disk::{Bytes, Deed, ROOT, State};
 use crate::oracle::short;
 use dunlin_core::chunk::seal::open;
 use dunlin_core::content::{Body, Kind, Timestamp};
@@ -12,7 +12,7 @@ use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Event as Fact;
 use dunlin_core::message::{Bulk, Part, WantItem};
 use dunlin_core::path::{Name, RelPath};
-use dunlin_core::tree::node::{Place, TreeRead};
+use dunlin_core::tree::node::TreeRead;
 use dunlin_pipeline::ask::Ask;
 use dunlin_pipeline::engine::event::Event;
 use dunlin_storage::folder::scan::is_changed;
@@ -29,6 +29,41 @@ pub struct Rot {
     ino: u64,
     ctime: Timestamp,
     hash: [u8; 32],
+}
+
+/// The only copy of what a file holds since an edit rots before anybody else has it, and what it held before rots on
+/// one of the others: that one gets it back from the third (seed 1607). The file is small or large, edited or made anew.
+pub(super) fn newer_is_lost(world: &mut World, time: u32) -> Result<(), Failure> {
+    const NAME: &[u8] = b"file";
+    let (is_large, is_made_anew) = (time.is_multiple_of(2), time / 2 % 2 == 1);
+    let content = |number: u32| -> Vec<u8> {
+        let mut bytes = vec![0; if is_large { 2 << 20 } else { 200 }];
+        blake3::Hasher::new().update(&[number as u8, time as u8]).finalize_xof().fill(&mut bytes);
+        bytes
+    };
+    world.plan.hardships.rots = 2;
+    world.act(0, |disk| scenarios::save(disk, NAME, content(1)))?;
+    world.await_convergence()?;
+    (1..3).for_each(|other| world.cut(0, other, true));
+    if is_made_anew {
+        let remove = |disk: &mut State| {
+            let hash = disk.lookup(ROOT, NAME).map(|ino| disk.now[&ino].hash());
+            let _ = disk.unlink(ROOT, NAME);
+            disk.deeds.extend(hash.map(Deed::Destroyed));
+        };
+        world.act(0, remove)?;
+        world.go_on_until(world.now + 5_000 * MS)?;
+    }
+    world.act(0, |disk| scenarios::save(disk, NAME, content(2)))?;
+    world.go_on_until(world.now + 5_000 * MS)?;
+    // What was read just after it was written is read once more before anything can be said of its times.
+    world.notice_all();
+    world.go_on_until(world.now + 5_000 * MS)?;
+    (0..2).for_each(|device| world.rot(device));
+    match world.rots.len() {
+        2 => Ok(()),
+        _ => world.fail(None, "the story does not come to its point"),
+    }
 }
 
 impl World {
@@ -181,28 +216,6 @@ impl World {
             self.schedule(2_000 * MS, What::Answer(device, epoch, ask));
             self.schedule(PATIENCE, What::GiveUp(device));
         }
-    }
-
-    /// Places that nobody can bring in line: a content that belongs there is lost, and what rotted in its stead went to
-    /// history when the tree wanted something else at its name.
-    pub(super) fn hopeless_places(&self, device: usize) -> u64 {
-        let tx = self.devices[device].store.read();
-        let Ok(tx) = tx else { return 0 };
-        let view = View(&*tx);
-        let is_hopeless = |place: &Place| {
-            let nodes = view.children_named(&place.parent, &place.name).unwrap_or_default();
-            let heads =
-                nodes.iter().filter_map(|node| view.node(node).ok().flatten()).flat_map(|n| n.content);
-            heads.into_iter().any(|head| match head.value.body {
-                Body::File(content) => self.oracle.is_lost(&content.hash.0),
-                _ => false,
-            })
-        };
-        if self.rots.is_empty() {
-            return 0;
-        }
-        let marked = view.dirty(None, usize::MAX).unwrap_or_default();
-        marked.iter().filter(|(place, _)| is_hopeless(place)).count() as u64
     }
 
     /// What is still corrupt has its content nowhere.

@@ -5,14 +5,14 @@
 //! each other's way are untangled over several plans: who cannot move yet waits.
 
 use super::way::name_aside;
-use super::{Home, JobError, Needed, Planner};
+use super::{Home, Instead, JobError, Needed, Planner};
 use crate::jobs::record::shown_as;
-use dunlin_core::content::{Body, Kind};
+use dunlin_core::content::{Body, Content, Kind};
 use dunlin_core::id::NodeId;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::name::copies_begin;
 use dunlin_core::tree::node::{Place, TreeRead};
-use dunlin_core::tree::view::{Role, Shown, group};
+use dunlin_core::tree::view::{Role, Shown, group, is_same};
 use dunlin_storage::disk::{DiskRow, Spot};
 use dunlin_storage::folder::apply::{Operation, RowAfter, Source, Step};
 use std::collections::BTreeMap;
@@ -175,7 +175,8 @@ impl Planner<'_, '_> {
         spot: &Spot,
         row: &DiskRow,
     ) -> Result<bool, JobError> {
-        if row.body != one.state.body || slot.wanted(row).is_some() || !slot.strays.contains_key(spot) {
+        let is_equal = is_same(&row.body, &one.state.body);
+        if !is_equal || slot.wanted(row).is_some() || !slot.strays.contains_key(spot) {
             return Ok(false);
         }
         Ok(!self.is_wanted_elsewhere(row, slot.home, slot.place)? || self.is_left_over(spot, row)?)
@@ -187,7 +188,8 @@ impl Planner<'_, '_> {
             self.path_of(spot).is_ok_and(|path| path.is_some_and(|path| !self.freed.contains(&path)))
         };
         let own = slot.strays.iter().filter(is_free).find(|(_, row)| is_it(row, one));
-        let is_equal = |row: &DiskRow| row.stat.kind != Kind::Directory && row.body == one.state.body;
+        let is_equal =
+            |row: &DiskRow| row.stat.kind != Kind::Directory && is_same(&row.body, &one.state.body);
         let equal =
             slot.strays.iter().filter(is_free).find(|(_, row)| is_equal(row) && slot.wanted(row).is_none());
         own.or(equal).map(|(spot, row)| (spot.clone(), row.clone()))
@@ -206,6 +208,7 @@ impl Planner<'_, '_> {
             && row.shown_as == shown_as(one.role)
             && row.versions == one.versions
             && row.places == one.places
+            && row.body == one.state.body
             && !self.is_left_over(spot, row)?;
         let expect = row.clone();
         let operation = if row.stat.kind == Kind::Directory {
@@ -217,11 +220,11 @@ impl Planner<'_, '_> {
                 (true, false) => Operation::Adopt { at, expect },
                 (false, _) => Operation::SetMeta { at, expect },
             }
-        } else if row.body != one.state.body {
+        } else if !self.holds(row, one)? {
             // What stands here becomes a conflict copy: first the copy, then the new content, so that neither
             // is missing for a moment.
             let is_copied_first = slot.shown.iter().any(|other| {
-                other.name != one.name && other.state.body == row.body && !self.stands(slot, other)
+                other.name != one.name && is_same(&other.state.body, &row.body) && !self.stands(slot, other)
             });
             if is_copied_first && one.role == Role::Main {
                 return Ok(false);
@@ -242,7 +245,21 @@ impl Planner<'_, '_> {
     fn stands(&self, slot: &Slot<'_>, one: &Shown) -> bool {
         let spot = slot.home.dir.map(|dir| Spot { dir, name: one.name.clone() });
         let row = spot.and_then(|spot| self.edit.view().disk_row(&spot).ok().flatten());
-        row.is_some_and(|row| row.body == one.state.body)
+        row.is_some_and(|row| is_same(&row.body, &one.state.body))
+    }
+
+    /// True if its bytes are all there, and known by the chunks that its version names: who cut the same bytes in
+    /// another way needs that version's manifest before others can be given them.
+    fn holds(&self, row: &DiskRow, one: &Shown) -> Result<bool, JobError> {
+        let manifest = match &one.state.body {
+            _ if row.body == one.state.body => return Ok(true),
+            Body::File(content) if is_same(&row.body, &one.state.body) => content.manifest,
+            _ => return Ok(false),
+        };
+        Ok(match manifest {
+            Some(manifest) => self.edit.view().manifest(&manifest)?.is_some(),
+            None => true,
+        })
     }
 
     /// It stands elsewhere: a rename brings it, with all that is in it. What it holds is looked at next.
@@ -300,7 +317,14 @@ impl Planner<'_, '_> {
         let heads = self.edit.node(&one.node)?.map(|node| node.content).unwrap_or_default();
         let says_so = heads.iter().find(|head| head.value.body == one.state.body);
         let version = says_so.map_or(one.node, |head| head.id);
+        let instead = match &over {
+            Some(row) => self.earlier(place, &at, row, &one.state.body)?,
+            None => None,
+        };
         if !self.may_put_over(version.chain.author, &at, over.as_ref()) {
+            if let Some(Instead { step, content }) = instead {
+                self.push(place, step, Some(content));
+            }
             return Ok(false);
         }
         match &one.state.body {
@@ -309,16 +333,25 @@ impl Planner<'_, '_> {
                 self.push_shown(place, operation, one, None);
             }
             Body::File(content) => {
-                let place_of_it = self.edit.view().chunk_place(&content.hash)?;
-                let is_said = place_of_it.is_some() || self.edit.view().loose_chunk(&content.hash)?.is_some();
-                let is_here = content.manifest.is_none() && (content.size == 0 || is_said);
+                let is_here = self.is_here(content)?;
                 let needed = Needed { node: one.node, version, content: *content, is_here };
                 let operation = Operation::PutFile { at, source: Source::Awaited, over };
                 self.push_shown(place, operation, one, Some(needed));
+                if let Some(item) = self.items.last_mut() {
+                    item.instead = instead.map(Box::new);
+                }
             }
             Body::Directory | Body::Deleted => {}
         }
         Ok(true)
+    }
+
+    /// True if a content is small, and a file on this disk is said to hold it.
+    pub(super) fn is_here(&self, content: &Content) -> Result<bool, JobError> {
+        let view = self.edit.view();
+        let is_said =
+            view.chunk_place(&content.hash)?.is_some() || view.loose_chunk(&content.hash)?.is_some();
+        Ok(content.manifest.is_none() && (content.size == 0 || is_said))
     }
 
     fn push_shown(&mut self, place: &Place, operation: Operation, one: &Shown, content: Option<Needed>) {

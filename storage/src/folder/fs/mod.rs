@@ -6,6 +6,7 @@
 
 pub mod kernel;
 
+use super::durable::SideBySide;
 use crate::disk::StatSig;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::Meta;
@@ -98,7 +99,7 @@ pub trait DirHandle: Send + Sync {
     fn unlink_own(&self, name: &str) -> Result<(), FsError>;
     /// Sets the directory's own mode and time.
     fn set_meta(&self, meta: &Meta) -> Result<(), FsError>;
-    /// Makes its names durable.
+    /// Makes its names durable, and with them what was done to names before them: file systems keep that order.
     fn sync(&self) -> Result<(), FsError>;
     /// For the second directory of a rename, which must be of the same kind.
     fn as_any(&self) -> &dyn Any;
@@ -200,6 +201,7 @@ pub struct Folder {
     last_dir: Mutex<Option<(RelPath, Dir)>>,
     /// The id that the marker should have, once the store was asked.
     wanted_marker: Mutex<Option<[u8; 16]>>,
+    side_by_side: SideBySide,
 }
 
 const MARKER: &str = "marker";
@@ -216,7 +218,27 @@ impl Folder {
         let stage = open_or_make(&*control, "stage")?;
         let history = open_or_make(&*control, "history")?;
         let (last_dir, wanted_marker) = (Mutex::new(None), Mutex::new(None));
-        Ok(Self { root, path: path.to_owned(), control, stage, history, last_dir, wanted_marker })
+        let side_by_side: SideBySide = Arc::new(|count, job| (0..count).for_each(job));
+        Ok(Self {
+            root,
+            path: path.to_owned(),
+            control,
+            stage,
+            history,
+            last_dir,
+            wanted_marker,
+            side_by_side,
+        })
+    }
+
+    /// Waits for several syncs at a time by these threads.
+    pub fn with_threads(self, side_by_side: SideBySide) -> Self {
+        Self { side_by_side, ..self }
+    }
+
+    /// Does a job for each number below `count`.
+    pub(super) fn side_by_side(&self, count: usize, job: &(dyn Fn(usize) + Sync)) {
+        (self.side_by_side)(count, job);
     }
 
     /// Where it is, for people.
@@ -317,10 +339,12 @@ impl Folder {
 
     /// Makes everything on this file system durable.
     pub fn sync_all(&self) -> Result<(), FsError> {
-        match self.root.sync_all() {
-            Err(_) if canary::is(Bug::SyncErrorIgnored) => Ok(()),
-            other => other,
-        }
+        self.root.sync_all().or_else(|error| self.sync_failed(error))
+    }
+
+    /// What could not be synced is not durable.
+    pub(super) fn sync_failed(&self, error: FsError) -> Result<(), FsError> {
+        if canary::is(Bug::SyncErrorIgnored) { Ok(()) } else { Err(error) }
     }
 }
 

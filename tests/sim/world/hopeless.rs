@@ -1,0 +1,80 @@
+//! Contents that no device has any more: a bit flipped in the only copy, or somebody ignored a file and then took it
+//! away, which tells nobody. Nobody can bring in line what waits for them; all else has to be.
+
+use super::World;
+use dunlin_core::content::Body;
+use dunlin_core::id::NodeId;
+use dunlin_core::tree::node::{Place, TreeRead};
+use dunlin_core::tree::view::{Shown, group, slot};
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use std::collections::BTreeSet;
+
+/// Names from the root on.
+type Path = Vec<Vec<u8>>;
+
+/// What waits in vain on a device.
+#[derive(Default)]
+pub(super) struct Hopeless {
+    /// Places that are marked because of it.
+    pub(super) places: u64,
+    /// Where it would stand, and where its older versions still do.
+    pub(super) paths: BTreeSet<Path>,
+}
+
+impl World {
+    /// By device.
+    pub(super) fn hopeless(&self) -> Vec<Hopeless> {
+        if self.plan.rules == 0 && self.rots.is_empty() {
+            return self.devices.iter().map(|_| Hopeless::default()).collect();
+        }
+        let kept: BTreeSet<[u8; 32]> =
+            self.devices.iter().flat_map(|d| d.disk.state().reachable(true)).collect();
+        let is_lost = |hash: &[u8; 32]| {
+            let is_gone = self.plan.rules > 0 && !kept.contains(hash);
+            is_gone || self.oracle.is_lost(hash)
+        };
+        let of = |device: usize| self.hopeless_on(device, &is_lost).unwrap_or_default();
+        (0..self.devices.len()).map(of).collect()
+    }
+
+    fn hopeless_on(&self, device: usize, is_lost: &dyn Fn(&[u8; 32]) -> bool) -> Option<Hopeless> {
+        let tx = self.devices[device].store.read().ok()?;
+        let view = View(&*tx);
+        let mut hopeless = Hopeless::default();
+        for (place, _) in view.dirty(None, usize::MAX).ok()? {
+            let shown = shown_at(&view, &place)?;
+            let lost: Vec<Shown> = shown.into_iter().filter(|one| waits_for(one, is_lost)).collect();
+            hopeless.places += u64::from(!lost.is_empty());
+            for one in lost {
+                hopeless.paths.insert(path(&view, &place.parent, one.name.as_bytes())?);
+                for spot in view.located_all(&one.node).ok()? {
+                    let at = view.path_of(&spot).ok()??;
+                    hopeless.paths.insert(at.names().iter().map(|name| name.as_bytes().to_vec()).collect());
+                }
+            }
+        }
+        Some(hopeless)
+    }
+}
+
+fn waits_for(one: &Shown, is_lost: &dyn Fn(&[u8; 32]) -> bool) -> bool {
+    matches!(&one.state.body, Body::File(content) if is_lost(&content.hash.0))
+}
+
+fn shown_at(view: &View<'_>, place: &Place) -> Option<Vec<Shown>> {
+    let parents = group(view, &place.parent).ok()?;
+    slot(view, &parents, &place.name, &|peer| peer.short()).ok()
+}
+
+/// Where a name in a directory of the tree stands.
+fn path(view: &View<'_>, dir: &NodeId, name: &[u8]) -> Option<Path> {
+    let mut names = vec![name.to_vec()];
+    let mut above = view.node(dir).ok()??.at;
+    while let Some(at) = above {
+        names.push(at.name.as_bytes().to_vec());
+        above = view.node(&at.parent).ok()??.at;
+    }
+    names.reverse();
+    Some(names)
+}
