@@ -55,7 +55,7 @@ class Oracle:
         self.families, self.names, self.family_of_name = {}, {}, {}
         self.directories = set()
         # For each device: the contents that it has seen replaced, and since when.
-        # Families of which somebody took a conflict copy in hand: that says something about its original, too.
+        # Documents of which somebody took a conflict copy in hand: that says something about their originals, too.
         self.resolved = set()
         self.gone = [{} for _ in range(devices)]
         self.met = [set() for _ in range(devices)]
@@ -170,7 +170,7 @@ class Oracle:
 
     def _note_resolved(self, path, value):
         if value and SUFFIX.search(path):
-            self.resolved.add(self._family(value.document))
+            self.resolved.add(value.document)
 
     def stirred(self, device, path, data):
         """A user moves a content or changes its mode or time."""
@@ -271,7 +271,11 @@ class Oracle:
     def _may_return(self, path, value):
         """To move or touch a file is a deed of its own: it may bring back what was given up meanwhile. So may a
         conflict, and whoever takes one of its copies in hand."""
-        return value.stirred or SUFFIX.search(path) or self._family(value.document) in self.resolved
+        return value.stirred or SUFFIX.search(path) or self._is_resolved(value)
+
+    def _is_resolved(self, value):
+        """Families grow: the copy may have been of a document that was none of this one's family yet."""
+        return self._family(value.document) in map(self._family, self.resolved)
 
     def _note_revived(self, text):
         if text not in self.revived:
