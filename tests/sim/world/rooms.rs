@@ -8,6 +8,7 @@ use crate::disk::Killed;
 use dunlin_core::content::Timestamp;
 use dunlin_pipeline::engine::effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
 use dunlin_pipeline::engine::event::Event;
+use dunlin_pipeline::failure;
 use dunlin_pipeline::service::{Ended, Notice};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -195,7 +196,7 @@ impl World {
         };
         let event = match result {
             Ok(event) => event,
-            Err(error) => Some(Event::Failed(error.to_string())),
+            Err(error) => Some(Event::Failed(failure::Failure::of(&error))),
         };
         if let Some(Event::Recorded(recorded, _)) = &event {
             self.check_recorded(device, &observed, &recorded.entries.clone())?;
