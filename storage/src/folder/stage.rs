@@ -157,7 +157,7 @@ impl Stage {
 
 /// Writes what is not zeros. The end of the file may be left out as well.
 fn write_around_zeros(file: &fs::File, bytes: &[u8], start: u64) -> Result<(), FsError> {
-    const ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
+    static ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
     let is_hole = |at: usize| {
         let piece = &bytes[at..bytes.len().min(at + HOLE_BYTES)];
         *piece == ZEROS[..piece.len()]
