@@ -82,7 +82,7 @@ pub fn stream(desk: &Desk, request: &Request) -> Result<Option<events::Stream>, 
 /// What only who serves can answer.
 pub fn no_daemon(home: &Home) -> CommandError {
     let text = format!("nobody serves the folders of {} now", shown(home.path()));
-    CommandError { exit: Exit::NoDaemon, text, hint: Some("dunlin serve does".to_owned()) }
+    CommandError::new(Exit::NoDaemon, text).hint("dunlin serve does")
 }
 
 /// Commands can ask about a folder that is served alone, unless another dunlin serves this home: then that one

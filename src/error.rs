@@ -1,6 +1,7 @@
 //! What a command can end with: a kind that becomes the exit code, a text, and hints that say what to do.
 
 use dunlin_pipeline::StartError;
+use dunlin_pipeline::failure::{Failure, WantsRoom};
 use dunlin_pipeline::jobs::JobError;
 use dunlin_pipeline::jobs::mend::MendError;
 use dunlin_storage::folder::fs::FsError;
@@ -68,17 +69,33 @@ pub struct CommandError {
     pub text: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// It would go well with more room on a disk.
+    pub is_for_want_of_room: bool,
 }
+
+/// What is said where a disk is full.
+const MAKE_ROOM: &str =
+    "make room and try again; nothing was lost, and what is here already is not sent again";
 
 impl CommandError {
     /// The command line or a path in it is wrong.
     pub fn usage(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, text: text.into(), hint: None }
+        Self::new(Exit::Usage, text)
     }
 
     /// The folder or its state needs attention.
     pub fn attention(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Attention, text: text.into(), hint: None }
+        Self::new(Exit::Attention, text)
+    }
+
+    /// A disk is full; which, in words.
+    pub fn full(text: impl Into<String>) -> Self {
+        Self { is_for_want_of_room: true, ..Self::attention(text).hint(MAKE_ROOM) }
+    }
+
+    /// Of this kind.
+    pub fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Self { exit, text: text.into(), hint: None, is_for_want_of_room: false }
     }
 
     /// Adds what to do about it.
@@ -100,6 +117,7 @@ impl From<OpenError> for CommandError {
         match error {
             OpenError::InUse => CommandError::attention(error.to_string())
                 .hint("wait for it to end, or stop it, then try again"),
+            OpenError::Full => CommandError::full(error.to_string()),
             _ => CommandError::attention(error.to_string()),
         }
     }
@@ -107,11 +125,12 @@ impl From<OpenError> for CommandError {
 
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
-        let hint = match error {
-            StoreError::Full => "make room and try again; nothing was lost",
-            _ => "move the folder's state away and share or join again: files are never touched by that",
-        };
-        CommandError::attention(error.to_string()).hint(hint)
+        match error {
+            StoreError::Full => CommandError::full(error.to_string()),
+            _ => CommandError::attention(error.to_string()).hint(
+                "move the folder's state away and share or join again: files are never touched by that",
+            ),
+        }
     }
 }
 
@@ -119,6 +138,7 @@ impl From<JobError> for CommandError {
     fn from(error: JobError) -> Self {
         match error {
             JobError::Store(error) => error.into(),
+            other if other.wants_room() => CommandError::full(other.to_string()),
             other => CommandError::attention(other.to_string()),
         }
     }
@@ -128,14 +148,22 @@ impl From<MendError> for CommandError {
     fn from(error: MendError) -> Self {
         match error {
             MendError::Job(error) => error.into(),
-            MendError::Apply(error) => CommandError::attention(error.to_string()),
+            MendError::Apply(error) => Failure::of(&error).into(),
         }
     }
 }
 
 impl From<FsError> for CommandError {
     fn from(error: FsError) -> Self {
-        CommandError::attention(format!("the folder cannot be used: {error}"))
+        let text = format!("the folder cannot be used: {error}");
+        if error.wants_room() { CommandError::full(text) } else { CommandError::attention(text) }
+    }
+}
+
+impl From<Failure> for CommandError {
+    fn from(failure: Failure) -> Self {
+        let make = if failure.is_for_want_of_room { CommandError::full } else { CommandError::attention };
+        make(failure.text)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::supervisor::{Arrival, Supervisor, Word};
 use crossbeam_channel::{Receiver, Select};
 use dunlin_pipeline::Running;
 use dunlin_pipeline::ask::Ask;
+use dunlin_pipeline::failure::Failure;
 use dunlin_pipeline::service::{Ended, Notice, Report};
 use serde_json::json;
 use std::path::PathBuf;
@@ -173,7 +174,7 @@ impl Fleet {
         let Member { root, name, running, .. } = self.members.remove(at);
         let report = running.join();
         let why = match &report.ended {
-            Ended::Failed(why) | Ended::Refused(why) => why.clone(),
+            Ended::Failed(Failure { text: why, .. }) | Ended::Refused(why) => why.clone(),
             _ => "it was stopped".to_owned(),
         };
         self.host.note_end(&root, &why);
@@ -181,7 +182,7 @@ impl Fleet {
             return;
         }
         if let (Ended::Failed(why), false) = (&report.ended, self.is_stopping) {
-            match self.supervisor.mend(&root, why) {
+            match self.supervisor.mend(&root, &why.text) {
                 Ok(Some(arrival)) => return self.take(arrival),
                 Ok(None) => {}
                 Err(error) => tell_unserved(screen, &name, &error),

@@ -4,6 +4,7 @@ use crate::answer::Line;
 use crate::replica::shown;
 use crate::show::{as_json, as_text, clean, ended_word};
 use dunlin_core::path::RelPath;
+use dunlin_pipeline::failure::Failure;
 use dunlin_pipeline::service::{Change, Deed, Ended, Happening, Notice, Told};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -16,7 +17,9 @@ pub fn line_of(told: &Told) -> Option<Line> {
         Notice::Happened(happening) => (text_of(&name, happening), json_of(happening)),
         Notice::Ended(ended) => {
             let text = match ended {
-                Ended::Failed(why) | Ended::Refused(why) => format!("{name}: stopped: {}", clean(why)),
+                Ended::Failed(Failure { text: why, .. }) | Ended::Refused(why) => {
+                    format!("{name}: stopped: {}", clean(why))
+                }
                 _ => format!("{name}: served no longer"),
             };
             (text, json!({ "event": "ended", "ended": ended_word(ended) }))
@@ -137,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_notice_that_is_an_event_has_a_line() {
-        let failed = Notice::Ended(Ended::Failed("the disk is gone".to_owned()));
+        let failed = Notice::Ended(Ended::Failed(Failure::other("the disk is gone")));
         assert_eq!(line(failed).1["ended"], "failed");
         assert_eq!(line(Notice::Watching { directories: 2, watched: 2 }).1["event"], "watching");
         assert!(

@@ -22,6 +22,7 @@ use crate::pause::Pause;
 use crate::seal;
 use dunlin_core::identity::Identity;
 use dunlin_storage::store::lmdb::{LmdbStore, is_in_use};
+use dunlin_storage::store::room::is_full;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -350,6 +351,9 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 /// What is said when a path of the state cannot be used.
 pub fn cannot_use(path: &Path, error: &std::io::Error) -> CommandError {
-    CommandError::attention(format!("{}: {error}", path.display()))
-        .hint("dunlin keeps its state there; --home DIR chooses another place")
+    let text = format!("{}: {error}", path.display());
+    if is_full(error) {
+        return CommandError::full(text);
+    }
+    CommandError::attention(text).hint("dunlin keeps its state there; --home DIR chooses another place")
 }

@@ -250,7 +250,7 @@ fn root_error(root: &Path, error: FsError) -> CommandError {
     match error {
         FsError::Denied | FsError::ReadOnly => CommandError::usage(text)
             .hint("dunlin must be able to write there: it keeps a directory .dunlin in each folder"),
-        FsError::Full => CommandError::attention(text).hint("make room and try again; nothing was lost"),
+        FsError::Full => CommandError::full(text),
         _ => CommandError::attention(text),
     }
 }

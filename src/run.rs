@@ -174,10 +174,9 @@ pub fn watch(
 pub fn exit_of(reports: &[&Report], interrupted: bool) -> Result<Exit, CommandError> {
     for report in reports {
         match &report.ended {
-            Ended::Failed(text) => return Err(failure(text)),
+            Ended::Failed(failure) => return Err(failure.clone().into()),
             Ended::Refused(text) => {
-                let exit = Exit::Refused;
-                return Err(CommandError { exit, text: format!("refused: {text}"), hint: None });
+                return Err(CommandError::new(Exit::Refused, format!("refused: {text}")));
             }
             Ended::NoPeer | Ended::InSync | Ended::Stopped => {}
         }
@@ -189,9 +188,8 @@ pub fn exit_of(reports: &[&Report], interrupted: bool) -> Result<Exit, CommandEr
         return Ok(Exit::Held);
     }
     if reports.iter().any(|r| r.ended == Ended::NoPeer) {
-        let text = "no member could be reached".to_owned();
         let hint = "is dunlin running on another device of this folder? --peer ADDRESS tries one address";
-        return Err(CommandError { exit: Exit::NoPeer, text, hint: Some(hint.to_owned()) });
+        return Err(CommandError::new(Exit::NoPeer, "no member could be reached").hint(hint));
     }
     if reports.iter().any(|r| !r.problems.is_empty()) {
         return Ok(Exit::SomeFailed);
@@ -200,13 +198,4 @@ pub fn exit_of(reports: &[&Report], interrupted: bool) -> Result<Exit, CommandEr
         return Ok(Exit::Conflicts);
     }
     Ok(Exit::Done)
-}
-
-fn failure(text: &str) -> CommandError {
-    let error = CommandError::attention(text);
-    if text.contains("full") {
-        return error
-            .hint("make room and try again; nothing was lost, and what is here already is not sent again");
-    }
-    error
 }

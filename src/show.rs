@@ -235,7 +235,7 @@ pub fn as_text(name: &str, notice: &Notice) -> Option<String> {
             format!("{name}: {}", crate::command::held::words(author.is_none(), *deleted, *rewritten))
         }
         Notice::Held { .. } => format!("{name}: held no longer"),
-        Notice::Ended(Ended::Failed(why)) => format!("{name}: stopped: {}", clean(why)),
+        Notice::Ended(Ended::Failed(why)) => format!("{name}: stopped: {}", clean(&why.text)),
         Notice::Listening { .. }
         | Notice::Unreachable { .. }
         | Notice::Progress(_)
@@ -279,7 +279,7 @@ pub fn as_json(name: &str, notice: &Notice) -> Option<Value> {
         }),
         Notice::InSync { peer } => json!({ "event": "in-sync", "folder": name, "peer": peer.to_string() }),
         Notice::Ended(Ended::Failed(why)) => {
-            json!({ "event": "ended", "folder": name, "ended": "failed", "why": why })
+            json!({ "event": "ended", "folder": name, "ended": "failed", "why": why.text })
         }
         Notice::Progress(_) | Notice::Happened(_) | Notice::Ended(_) => return None,
     })
@@ -326,7 +326,7 @@ fn report_text(name: &str, report: &Report) -> String {
         Ended::Stopped => format!("{name}: stopped, {} needed", p.needed),
         Ended::NoPeer => format!("{name}: nobody there"),
         Ended::Refused(why) => format!("{name}: refused: {}", clean(why)),
-        Ended::Failed(why) => format!("{name}: failed: {}", clean(why)),
+        Ended::Failed(why) => format!("{name}: failed: {}", clean(&why.text)),
     };
     text += &format!(
         "; {} changed here, {} received, {} sent, {} found on this disk",

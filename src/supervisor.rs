@@ -15,10 +15,8 @@ use dunlin_core::invite::Invite;
 use dunlin_pipeline::Running;
 use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_pipeline::service::{Ended, Goal, Happening, HoldLimits, Notice, ScrubPace, Shaper};
-use dunlin_storage::folder::fs::FsError;
-use dunlin_storage::store::tables::StoreError;
+use dunlin_storage::store::room::has_room;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,9 +37,6 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A folder whose disk was full is looked at so often.
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
-
-/// A store whose disk takes so much has room to go on.
-const ROOM: usize = 256 << 10;
 
 /// A run for the fleet.
 pub struct Arrival {
@@ -116,17 +111,26 @@ impl Supervisor {
         }
     }
 
-    /// Starts the folder unless it rests. The caller minds the run.
+    /// Starts the folder unless it rests. The caller minds the run. What has no room is started once there is some.
     pub fn start(&self, dir: ReplicaDir) -> Result<Option<Arrival>, CommandError> {
-        let rest = dir.pause(now_ms());
-        let replica = self.replica(dir)?;
-        match rest {
+        let (rest, root) = (dir.pause(now_ms()), dir.root.clone());
+        let started = self.replica(dir).and_then(|replica| match rest {
             Some(pause) => {
                 self.host.rest(replica, pause);
                 Ok(None)
             }
-            None => self.launch(replica, Wants::default()).map(Some),
+            None => match self.launch(replica.clone(), Wants::default()) {
+                Ok(arrival) => Ok(Some(arrival)),
+                Err(error) => {
+                    self.host.end(replica, &error.text);
+                    Err(error)
+                }
+            },
+        });
+        if started.as_ref().is_err_and(|error| error.is_for_want_of_room) {
+            self.await_room(&root);
         }
+        started
     }
 
     /// Has the fleet serve the folder from now on.
@@ -206,11 +210,15 @@ impl Supervisor {
 
     /// A run has ended; true if that was for want of room, and the folder goes on once there is some.
     pub fn awaits_room(&self, root: &Path, ended: &Ended) -> bool {
-        let is_full = matches!(ended, Ended::Failed(why) if is_for_want_of_room(why));
+        let is_full = matches!(ended, Ended::Failed(failure) if failure.is_for_want_of_room);
         if is_full && !self.is_closing.load(Ordering::SeqCst) {
-            self.cramped().insert(root.to_owned(), Instant::now() + LOOK_FOR_ROOM);
+            self.await_room(root);
         }
         is_full
+    }
+
+    fn await_room(&self, root: &Path) {
+        self.cramped().insert(root.to_owned(), Instant::now() + LOOK_FOR_ROOM);
     }
 
     /// Starts those that had no room and have some now. What cannot be started for another reason has failed.
@@ -220,14 +228,12 @@ impl Supervisor {
         let mut ended = Vec::new();
         for root in due {
             let dir = self.home.replica(&root);
-            let result =
-                has_room(&dir).then(|| self.replica(dir).and_then(|r| self.launch(r, Wants::default())));
+            let result = has_room(&dir.store_path())
+                .then(|| self.replica(dir).and_then(|r| self.launch(r, Wants::default())));
             match result {
-                Some(Err(error)) if !is_for_want_of_room(&error.text) => ended.push((root, Err(error))),
+                Some(Err(error)) if !error.is_for_want_of_room => ended.push((root, Err(error))),
                 Some(Ok(arrival)) => ended.push((root, Ok(arrival))),
-                None | Some(Err(_)) => {
-                    self.cramped().insert(root, Instant::now() + LOOK_FOR_ROOM);
-                }
+                None | Some(Err(_)) => self.await_room(&root),
             }
         }
         self.cramped().retain(|root, _| ended.iter().all(|(gone, _)| gone != root));
@@ -358,21 +364,4 @@ fn await_end(rest: &Weak<Replica>) {
     while rest.strong_count() > 0 && Instant::now() < limit {
         let _ = crossbeam_channel::after(LOOK_LEAST).recv();
     }
-}
-
-/// A run says in words why it has failed; these are those of a store or a folder whose disk is full.
-fn is_for_want_of_room(why: &str) -> bool {
-    why == StoreError::Full.to_string() || why == FsError::Full.to_string()
-}
-
-/// True if a store could be written to: quotas and damaged disks are not told by how much is free.
-fn has_room(dir: &ReplicaDir) -> bool {
-    let path = dir.store_path().with_extension("room");
-    let written = std::fs::File::create(&path).and_then(|mut file| {
-        file.write_all(&vec![0; ROOM])?;
-        file.sync_all()
-    });
-    // One that cannot be removed is written over by the next look.
-    let _ = std::fs::remove_file(&path);
-    written.is_ok()
 }

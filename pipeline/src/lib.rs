@@ -12,6 +12,7 @@
 
 pub mod ask;
 pub mod engine;
+pub mod failure;
 pub mod jobs;
 pub mod rooms;
 pub mod service;

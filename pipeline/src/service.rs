@@ -2,6 +2,7 @@
 //!
 //! Knows no terminal and no exit code; `src/` turns these values into words.
 
+use crate::failure::Failure;
 pub use crate::rooms::feed::{Batch, Feed, Told};
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
@@ -324,8 +325,8 @@ pub enum Ended {
     NoPeer,
     /// The other side refused us; the text says why.
     Refused(String),
-    /// The folder or its store failed; nothing is pretended to work. The text says what and what to do.
-    Failed(String),
+    /// The folder or its store failed; nothing is pretended to work. It says what and what to do.
+    Failed(Failure),
 }
 
 /// What a run leaves behind.

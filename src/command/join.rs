@@ -139,9 +139,9 @@ fn is_admitted_soon(feed: &Feed, before: u64, root: &Path) -> Result<bool, Comma
                 Notice::Connected { .. } => return Ok(true),
                 Notice::Ended(Ended::Refused(why)) => {
                     let text = format!("refused: {why}");
-                    return Err(CommandError { exit: Exit::Refused, text, hint: None });
+                    return Err(CommandError::new(Exit::Refused, text));
                 }
-                Notice::Ended(Ended::Failed(why)) => return Err(CommandError::attention(why)),
+                Notice::Ended(Ended::Failed(why)) => return Err(why.clone().into()),
                 _ => {}
             }
         }

@@ -79,7 +79,8 @@ fn await_identity(home: &Home, screen: &mut Screen) -> Result<(), CommandError> 
     }
 }
 
-/// Starts what there is and does not rest. What cannot be started is told, and is an error if nothing can.
+/// Starts what there is and does not rest. What cannot be started is told, and is an error if nothing can; what only
+/// lacks room is started once there is some.
 fn start_all(
     home: &Home,
     supervisor: &Supervisor,
@@ -95,7 +96,9 @@ fn start_all(
                 let value =
                     json!({ "event": "folder", "folder": name, "error": error.text, "hint": error.hint });
                 screen.trouble(&format!("{name}: not served: {error}"), &value);
-                first_error.get_or_insert(error);
+                if !error.is_for_want_of_room {
+                    first_error.get_or_insert(error);
+                }
             }
         }
     }

@@ -174,7 +174,7 @@ fn may_invite(replica: &Replica) -> Result<(), CommandError> {
     }
     let text = "only an admin of the folder can invite".to_owned();
     let hint = Some("dunlin sync DIR brings it in sync; ask an admin for the invite".to_owned());
-    Err(CommandError { exit: Exit::Refused, text, hint })
+    Err(CommandError { hint, ..CommandError::new(Exit::Refused, text) })
 }
 
 fn role_of(text: &str) -> Result<Role, CommandError> {

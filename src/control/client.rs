@@ -28,7 +28,7 @@ pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Option<Exi
             .map_err(|e| CommandError::attention(format!("the running dunlin cannot be heard: {e}")))?;
         if line.is_empty() {
             let text = "the running dunlin has ended before it gave its answer".to_owned();
-            return Err(CommandError { exit: Exit::NoDaemon, text, hint: None });
+            return Err(CommandError::new(Exit::NoDaemon, text));
         }
         match Reply::parse(&line).ok_or_else(other_version)? {
             Reply::Line(line) => line.show(screen),

@@ -54,7 +54,7 @@ impl Reply {
         }
         let exit = Exit::from_number(value["exit"].as_u64()?)?;
         Some(Reply::End(match text("error") {
-            Some(error) => Err(CommandError { exit, text: error, hint: text("hint") }),
+            Some(error) => Err(CommandError { hint: text("hint"), ..CommandError::new(exit, error) }),
             None => Ok(exit),
         }))
     }

@@ -289,7 +289,7 @@ fn check_user(stream: &UnixStream) -> Result<(), Trouble> {
         return Ok(());
     }
     let text = format!("user {} may not ask this dunlin", peer.uid.as_raw());
-    Err(Trouble::Command(CommandError { exit: Exit::Refused, text, hint: None }))
+    Err(Trouble::Command(CommandError::new(Exit::Refused, text)))
 }
 
 /// The request, however slowly it trickles in, within its time and its bound.

@@ -8,6 +8,7 @@ replaced it never sees again. A name is explained if some user gave it to that d
 The judge knows nothing of how dunlin works, and looks at no clock but the one that orders one device's own sights.
 """
 
+import contextlib
 import re
 import threading
 import time
@@ -54,7 +55,7 @@ class Oracle:
         self.families, self.names, self.family_of_name = {}, {}, {}
         self.directories = set()
         # For each device: the contents that it has seen replaced, and since when.
-        # Families of which somebody took a conflict copy in hand: that says something about its original, too.
+        # Documents of which somebody took a conflict copy in hand: that says something about their originals, too.
         self.resolved = set()
         self.gone = [{} for _ in range(devices)]
         self.met = [set() for _ in range(devices)]
@@ -64,6 +65,8 @@ class Oracle:
         # Names of files that somebody made and left empty for longer than anybody has to wait.
         self.stalled_names = set()
         self.began, self.diary = time.monotonic(), []
+        # Deeds that are under way, by a number each; what they do may show before it is recorded.
+        self.doing, self.is_done = set(), threading.Condition()
 
     def note(self, text):
         """A line of the diary, which is shown when something is wrong."""
@@ -74,6 +77,25 @@ class Oracle:
         with self.lock:
             self.last += 1
             return self.last
+
+    @contextlib.contextmanager
+    def deed(self):
+        """While a user does something and records it."""
+        number = self.number()
+        with self.is_done:
+            self.doing.add(number)
+        try:
+            yield
+        finally:
+            with self.is_done:
+                self.doing.discard(number)
+                self.is_done.notify_all()
+
+    def await_deeds(self):
+        """Waits until all that was under way is done and recorded."""
+        with self.is_done:
+            before = set(self.doing)
+            self.is_done.wait_for(lambda: not before & self.doing)
 
     # What users do.
 
@@ -148,7 +170,7 @@ class Oracle:
 
     def _note_resolved(self, path, value):
         if value and SUFFIX.search(path):
-            self.resolved.add(self._family(value.document))
+            self.resolved.add(value.document)
 
     def stirred(self, device, path, data):
         """A user moves a content or changes its mode or time."""
@@ -249,7 +271,11 @@ class Oracle:
     def _may_return(self, path, value):
         """To move or touch a file is a deed of its own: it may bring back what was given up meanwhile. So may a
         conflict, and whoever takes one of its copies in hand."""
-        return value.stirred or SUFFIX.search(path) or self._family(value.document) in self.resolved
+        return value.stirred or SUFFIX.search(path) or self._is_resolved(value)
+
+    def _is_resolved(self, value):
+        """Families grow: the copy may have been of a document that was none of this one's family yet."""
+        return self._family(value.document) in map(self._family, self.resolved)
 
     def _note_revived(self, text):
         if text not in self.revived:

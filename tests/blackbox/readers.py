@@ -13,8 +13,6 @@ import values
 
 PAUSE_S = 0.05
 WHOLE_EVERY = 20
-# A doubt is looked at once more after this time: a deed may be recorded a moment after it shows.
-DOUBT_S = 0.3
 
 
 class Reader:
@@ -71,7 +69,8 @@ class Reader:
             return
         trouble = self.oracle.saw(self.user.device, path, data, since)
         if trouble:
-            time.sleep(DOUBT_S)
+            # A deed may show before it is recorded.
+            self.oracle.await_deeds()
             if self.user.is_in_hand(facts.st_ino, since):
                 return
             trouble = self.oracle.saw(self.user.device, path, data, since)

@@ -50,7 +50,8 @@ class User:
         if len(files) > FILES_MANY and deed in (make, make_shared, make_text):
             deed = self.rng.choice([remove, unlink, remove_directory])
         try:
-            done = deed(self, files) is not False
+            with self.oracle.deed():
+                done = deed(self, files) is not False
         except (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError):
             done = False
         if done:
@@ -136,9 +137,16 @@ class User:
         return values.text(document, [values.line(slot, self.oracle.number(), self.device) for slot in range(values.SLOTS)])
 
     @contextlib.contextmanager
-    def inside(self, file):
-        """While a file is written in place, what stands in it is no whole content."""
-        number, began = os.fstat(file.fileno()).st_ino, time.monotonic()
+    def fresh_file(self, path):
+        """A new file, open for writing in place."""
+        began = time.monotonic()
+        with open(path, 'xb') as file, self.inside(file, began):
+            yield file
+
+    @contextlib.contextmanager
+    def inside(self, file, began=None):
+        """While a file is written in place, what stands in it is no whole content; a new one is empty from `began` on."""
+        number, began = os.fstat(file.fileno()).st_ino, began or time.monotonic()
         self.writing[number] = None
         try:
             yield
@@ -215,7 +223,7 @@ def put_visibly(user, path, data):
         if not user.machine.has_looked:
             put_whole(user, path, data)
             return
-        with open(user.at(path), 'xb') as file, user.inside(file):
+        with user.fresh_file(user.at(path)) as file:
             file.write(data)
     except OSError:
         user.oracle.known(data).is_excused = True
@@ -244,7 +252,7 @@ def save_by_rename(user, files):
         user.oracle.name(document, os.path.basename(fresh))
         value = user.oracle.write(data, user.device, document)
         value.is_excused = True
-        with open(fresh, 'xb') as file, user.inside(file):
+        with user.fresh_file(fresh) as file:
             file.write(data)
         if user.machine.offset_s:
             moment = time.time_ns() + user.machine.offset_s * 1_000_000_000
@@ -548,6 +556,10 @@ class Checkout:
 
     def switch(self):
         """Checks the other branch out, as git does: what differs is unlinked and made anew."""
+        with self.user.oracle.deed():
+            self._switch()
+
+    def _switch(self):
         self.branch = 1 - max(self.branch, 0) if self.branch >= 0 else 0
         root, wanted = self.user.at('project'), self.branches[self.branch]
         for path in sorted(set(self.branches[0]) | set(self.branches[1])):
@@ -556,7 +568,7 @@ class Checkout:
                 os.unlink(target)
             if data is not None and not os.path.exists(target):
                 os.makedirs(os.path.dirname(target), exist_ok=True)
-                with open(target, 'xb') as file, self.user.inside(file):
+                with self.user.fresh_file(target) as file:
                     file.write(data)
         for folder, folders, files in os.walk(root, topdown=False):
             if not os.listdir(folder):

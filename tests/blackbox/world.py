@@ -142,6 +142,7 @@ def world(stage, count=3, places=None):
         except BaseException:
             for machine in here.machines:
                 print(f'-- device {machine.number} said last:\n{machine.say()}', flush=True)
+                print(f'-- and of itself:\n{machine.describe()}', flush=True)
             with open(stage.path('diary'), 'w') as diary:
                 diary.write('\n'.join(here.oracle.diary) + '\n')
             raise

@@ -26,8 +26,13 @@ const PEOPLE: &str = "src/";
 /// A workspace of its own with foreign peers to measure against: async is what is measured there.
 const FOREIGN: &[&str] = &["benches/wire/"];
 /// The parts of storage that may name a path of the disk.
-const PATHS: &[&str] =
-    &["storage/src/store/lmdb.rs", "storage/src/store/resident.rs", "storage/src/folder/fs", PEOPLE];
+const PATHS: &[&str] = &[
+    "storage/src/store/lmdb.rs",
+    "storage/src/store/resident.rs",
+    "storage/src/store/room.rs",
+    "storage/src/folder/fs",
+    PEOPLE,
+];
 
 const BANS: &[Ban] = &[
     Ban {

@@ -5,6 +5,7 @@ use super::effect::Effect;
 use super::gossip::{BYE_IN_SYNC, BYE_STOPPING};
 use super::session::{Session, Stage};
 use super::wake::Wake;
+use crate::failure::Failure;
 use crate::service::{Ended, Goal, Notice};
 use dunlin_core::message::{Message, Status};
 use dunlin_transport::ConnId;
@@ -68,7 +69,7 @@ impl Engine {
         if !self.ledger.members.contains_key(&self.config.identity.peer_id()) {
             self.stop(
                 now,
-                Ended::Failed("this device is not a member of the folder yet; join first".to_owned()),
+                Ended::Failed(Failure::other("this device is not a member of the folder yet; join first")),
             );
         } else if status.scan_done
             && !self.local.has_put_off()

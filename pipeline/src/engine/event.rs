@@ -2,6 +2,7 @@
 
 use super::hint::Hint;
 use crate::ask::Ask;
+use crate::failure::Failure;
 use crate::jobs::admit::Admitted;
 use crate::jobs::ledger_state::Loaded;
 use crate::jobs::merge::Merged;
@@ -105,13 +106,13 @@ pub enum Event {
     /// A batch of what the scan saw.
     Seen(Vec<Seen>),
     /// The scan is over.
-    ScanDone(Result<ScanReport, String>),
+    ScanDone(Result<ScanReport, Failure>),
     /// The answer to `Survey`.
-    Surveyed(Result<Survey, String>),
+    Surveyed(Result<Survey, Failure>),
     /// The answer to `Inspect`.
-    Inspected(Result<Inspected, String>),
+    Inspected(Result<Inspected, Failure>),
     /// The answer to `Scrub`.
-    Scrubbed(Result<Scrubbed, String>),
+    Scrubbed(Result<Scrubbed, Failure>),
     /// The answer to `Accept`: whether the file was corrupt.
     Accepted {
         /// Of the question.
@@ -122,7 +123,7 @@ pub enum Event {
         was_corrupt: bool,
     },
     /// The answer to `LookAtRoot`: how much room there is, or why the root is not the folder any more.
-    Root(Result<Room, String>),
+    Root(Result<Room, Failure>),
     /// The answer to `Apply`.
     Applied(Vec<(Step, Outcome)>),
     /// The answer to `Settle`.
@@ -195,7 +196,7 @@ pub enum Event {
     /// Somebody asks to stop.
     Stop,
     /// A hand cannot go on: its store or its folder failed.
-    Failed(String),
+    Failed(Failure),
 }
 
 /// Why a received piece was refused.

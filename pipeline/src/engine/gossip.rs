@@ -5,6 +5,7 @@ use super::effect::{DigestOrder, Effect, LedgerOrder};
 use super::event::LedgerState;
 use super::session::{Session, Stage};
 use super::wake::Wake;
+use crate::failure::Failure;
 use crate::jobs::admit::Admitted;
 use crate::jobs::ledger_state::Loaded;
 use crate::service::{Ended, Notice};
@@ -68,7 +69,7 @@ impl Engine {
             NetEvent::Frame { conn, lane: Lane::Bulk, frame } => self.handle_bulk(now, conn, frame),
             NetEvent::Sent { conn, lane, bytes } => self.handle_sent(conn, lane, bytes as u64),
             NetEvent::Closed { conn, reason } => self.handle_closed(now, conn, &reason),
-            NetEvent::Fatal(text) => self.stop(now, Ended::Failed(text)),
+            NetEvent::Fatal(text) => self.stop(now, Ended::Failed(Failure::other(text))),
         }
     }
 

@@ -44,6 +44,7 @@ mod transfer;
 mod wake;
 mod watch;
 
+use crate::failure::Failure;
 use crate::service::{Ended, Goal, Happening, HoldLimits, Notice, Problem, Progress, Report};
 use asks::Asks;
 use background::Background;
@@ -263,7 +264,7 @@ impl Engine {
             Event::Net(event) => self.handle_net(now, event),
             Event::Ask { ticket, ask } => self.handle_ask(now, ticket, ask),
             Event::Stop => self.stop(now, Ended::Stopped),
-            Event::Failed(text) => self.stop(now, Ended::Failed(text)),
+            Event::Failed(failure) => self.stop(now, Ended::Failed(failure)),
             Event::Recovered { .. } => {
                 self.local.rescan_all();
                 self.take_back_rejected();
@@ -442,7 +443,7 @@ impl Engine {
     fn handle_scan_done(
         &mut self,
         now: Instant,
-        result: Result<dunlin_storage::folder::seen::ScanReport, String>,
+        result: Result<dunlin_storage::folder::seen::ScanReport, Failure>,
     ) {
         self.local.handle_scan_done();
         self.doubts.handle_scan_done();
@@ -454,7 +455,7 @@ impl Engine {
                 report.moved_dirs.into_iter().for_each(|dir| self.local.rescan(Scope::tree(dir)));
                 self.remote.want_plan();
             }
-            Err(text) => self.stop(now, Ended::Failed(text)),
+            Err(failure) => self.stop(now, Ended::Failed(failure)),
         }
     }
 

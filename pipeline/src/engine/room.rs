@@ -6,6 +6,7 @@
 use super::Engine;
 use super::effect::{Effect, FolderOrder};
 use super::wake::Wake;
+use crate::failure::Failure;
 use crate::service::{Ended, Notice};
 use dunlin_core::limits::{FREE_BYTES_MIN, FREE_SHARE_MIN};
 use dunlin_storage::folder::root::Room;
@@ -64,11 +65,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_root(&mut self, now: Instant, result: Result<Room, String>) {
+    pub(super) fn handle_root(&mut self, now: Instant, result: Result<Room, Failure>) {
         self.root.is_looking = false;
         let room = match result {
             Ok(room) => room,
-            Err(text) => return self.stop(now, Ended::Failed(text)),
+            Err(failure) => return self.stop(now, Ended::Failed(failure)),
         };
         let was_short = self.root.is_short();
         (self.root.room, self.root.awaited) = (Some(room), self.fetch.in_flight());
@@ -93,7 +94,7 @@ impl Engine {
         if self.root.is_short() && self.config.goal.is_in_sync() && self.ledger.dirty > 0 {
             let text =
                 format!("the disk is full: {} bytes are free, {} are kept free", room.free, bound(room));
-            return self.stop(now, Ended::Failed(text));
+            return self.stop(now, Ended::Failed(Failure::full(text)));
         }
         self.await_root(now);
     }

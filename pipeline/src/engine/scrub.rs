@@ -8,6 +8,7 @@ use super::Engine;
 use super::effect::{DigestOrder, Effect, LedgerOrder};
 use super::wake::Wake;
 use crate::ask::{Answer, ScrubState};
+use crate::failure::Failure;
 use crate::service::{Ended, Goal, Notice};
 use dunlin_core::limits::SUSPECTS_MAX;
 use dunlin_core::path::RelPath;
@@ -117,10 +118,10 @@ impl Engine {
         self.effects.push_back(Effect::Digest(DigestOrder::Scrub(self.scrub.from.clone())));
     }
 
-    pub(super) fn handle_scrubbed(&mut self, now: Instant, result: Result<Scrubbed, String>) {
+    pub(super) fn handle_scrubbed(&mut self, now: Instant, result: Result<Scrubbed, Failure>) {
         let found = match result {
             Ok(found) => found,
-            Err(text) => return self.stop(now, Ended::Failed(text)),
+            Err(failure) => return self.stop(now, Ended::Failed(failure)),
         };
         let took = self.scrub.piece.take().map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         found.suspects.into_iter().for_each(|path| self.local.suspect(path));
@@ -185,10 +186,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_inspected(&mut self, now: Instant, result: Result<Inspected, String>) {
+    pub(super) fn handle_inspected(&mut self, now: Instant, result: Result<Inspected, Failure>) {
         match result {
             Ok(found) => self.local.handle_inspected(found),
-            Err(text) => self.stop(now, Ended::Failed(text)),
+            Err(failure) => self.stop(now, Ended::Failed(failure)),
         }
     }
 

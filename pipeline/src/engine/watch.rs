@@ -6,6 +6,7 @@ use super::effect::{Effect, FolderOrder};
 use super::hint::Hint;
 use super::wake::Wake;
 use super::{Engine, RESCAN_AFTER};
+use crate::failure::Failure;
 use crate::service::{Ended, Goal, Notice};
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::ignore::{LOCAL_FILE, SHARED_FILE};
@@ -118,10 +119,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_surveyed(&mut self, now: Instant, result: Result<Survey, String>) {
+    pub(super) fn handle_surveyed(&mut self, now: Instant, result: Result<Survey, Failure>) {
         let survey = match result {
             Ok(survey) => survey,
-            Err(text) => return self.stop(now, Ended::Failed(text)),
+            Err(failure) => return self.stop(now, Ended::Failed(failure)),
         };
         let before = self.background.coverage();
         let (pause, found) = self.background.handle_surveyed(now, survey);

@@ -7,6 +7,7 @@ use super::folder_hand::Stages;
 use super::serve::{read_chunk, read_history, serve};
 use crate::engine::effect::{DigestOrder, PieceOrder};
 use crate::engine::event::{Event, PieceError};
+use crate::failure::Failure;
 use dunlin_core::chunk::manifest::{Chunk, ManifestRoot};
 use dunlin_core::chunk::seal::open;
 use dunlin_core::chunk::strategy::Strategy;
@@ -50,11 +51,11 @@ impl DigestHand {
             DigestOrder::Open(piece) => Event::Opened { ticket: piece.ticket, result: self.open(&piece) },
             DigestOrder::Reuse { owner, content } => match self.reuse(&content) {
                 Ok(bytes) => Event::Reused { owner, bytes },
-                Err(error) => Event::Failed(error.to_string()),
+                Err(error) => Event::Failed(Failure::of(&error)),
             },
             DigestOrder::Scrub(from) => {
                 let found = scrub(&self.folder, &*self.store, from.as_ref());
-                Event::Scrubbed(found.map_err(|e| e.to_string()))
+                Event::Scrubbed(found.map_err(|e| Failure::of(&e)))
             }
             DigestOrder::Serve { conn, request, item, want } => {
                 match serve(&self.folder, &*self.store, request, item, &want) {
@@ -65,7 +66,7 @@ impl DigestHand {
                         bytes: served.bytes,
                         stale: served.stale,
                     },
-                    Err(error) => Event::Failed(error.to_string()),
+                    Err(error) => Event::Failed(Failure::of(&error)),
                 }
             }
         }

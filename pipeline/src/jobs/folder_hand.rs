@@ -6,6 +6,7 @@ use super::JobError;
 use super::staging::open_staged;
 use crate::engine::effect::FolderOrder;
 use crate::engine::event::Event;
+use crate::failure::Failure;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::{Content, Timestamp};
 use dunlin_core::path::RelPath;
@@ -22,6 +23,7 @@ use dunlin_storage::folder::scope::Scope;
 use dunlin_storage::folder::scrub::inspect;
 use dunlin_storage::folder::seen::{ScanReport, Seen};
 use dunlin_storage::folder::stage::Stage;
+use dunlin_storage::folder::step::ApplyFailed;
 use dunlin_storage::folder::survey::{Survey, survey};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -54,31 +56,31 @@ impl FolderHand {
     /// Carries out an order at the time `now`. What a scan sees goes to `seen`, before the answer.
     pub fn obey(&self, order: FolderOrder, now: Timestamp, seen: &mut dyn FnMut(Vec<Seen>)) -> Event {
         let (folder, store) = (&*self.folder, &*self.store);
-        let failed = |error: &dyn std::fmt::Display| Event::Failed(error.to_string());
+        let failed = |error: ApplyFailed| Event::Failed(Failure::of(&error));
         // Since the last order the user may have moved or removed the directory that was open.
         folder.forget_dir();
         match order {
             FolderOrder::Recover => match recover(folder, store, now) {
                 Ok(intents) => Event::Recovered { intents },
-                Err(error) => failed(&error),
+                Err(error) => failed(error),
             },
             FolderOrder::Scan(scopes) => {
-                Event::ScanDone(self.scan(scopes, now, seen).map_err(|e| e.to_string()))
+                Event::ScanDone(self.scan(scopes, now, seen).map_err(|e| Failure::of(&e)))
             }
             FolderOrder::Survey(from) => {
-                Event::Surveyed(self.survey(from.as_ref(), now).map_err(|e| e.to_string()))
+                Event::Surveyed(self.survey(from.as_ref(), now).map_err(|e| Failure::of(&e)))
             }
             FolderOrder::Inspect(paths) => {
-                Event::Inspected(inspect(folder, store, paths).map_err(|e| e.to_string()))
+                Event::Inspected(inspect(folder, store, paths).map_err(|e| Failure::of(&e)))
             }
-            FolderOrder::LookAtRoot => Event::Root(room_at_root(folder, store).map_err(|e| e.to_string())),
+            FolderOrder::LookAtRoot => Event::Root(room_at_root(folder, store).map_err(|e| Failure::of(&e))),
             FolderOrder::Apply(steps) => match self.apply_at_root(steps, now) {
                 Ok(results) => Event::Applied(results),
-                Err(error) => failed(&error),
+                Err(failure) => Event::Failed(failure),
             },
             FolderOrder::Settle => match settle(folder, store) {
                 Ok(()) => Event::Settled,
-                Err(error) => failed(&error),
+                Err(error) => failed(error),
             },
             FolderOrder::StageOpen { ticket, content, manifest } => {
                 match self.open_stage(ticket, content, manifest) {
@@ -128,15 +130,16 @@ impl FolderHand {
     }
 
     /// Nothing is put where the folder was, nor where nothing is to be put any more.
-    fn apply_at_root(&self, steps: Vec<Step>, now: Timestamp) -> Result<Vec<(Step, Outcome)>, String> {
-        check_root(&self.folder, &*self.store).map_err(|error| error.to_string())?;
+    fn apply_at_root(&self, steps: Vec<Step>, now: Timestamp) -> Result<Vec<(Step, Outcome)>, Failure> {
+        check_root(&self.folder, &*self.store).map_err(|error| Failure::of(&error))?;
         let rules = {
-            let tx = self.store.read().map_err(|error| error.to_string())?;
-            self.in_force.of(&View(&*tx)).map_err(|error| error.to_string())?
+            let tx = self.store.read().map_err(|error| Failure::of(&error))?;
+            self.in_force.of(&View(&*tx)).map_err(|error| Failure::of(&error))?
         };
         let (ignored, steps): (Vec<Step>, Vec<Step>) =
             steps.into_iter().partition(|step| is_ignored(&rules, step));
-        let mut results = apply(&self.folder, &*self.store, steps, now).map_err(|error| error.to_string())?;
+        let mut results =
+            apply(&self.folder, &*self.store, steps, now).map_err(|error| Failure::of(&error))?;
         for (step, outcome) in &mut results {
             if let (Operation::RemoveDir { at, .. }, Outcome::Refused(why)) = (&step.operation, &mut *outcome)
                 && holds_only_ignored(&self.folder, &rules, at).unwrap_or(false)

@@ -15,6 +15,7 @@ use super::texts::read_texts;
 use crate::ask::Offer;
 use crate::engine::effect::LedgerOrder;
 use crate::engine::event::{Event, FoundManifest};
+use crate::failure::Failure;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::{ContentHash, PeerId};
 use dunlin_core::identity::Identity;
@@ -97,7 +98,7 @@ impl LedgerHand {
                 }
             }
             LedgerOrder::NoteAstray { chain, from } => {
-                note_astray(store, chain, from)?.then(|| Event::Failed(TWO_HISTORIES.to_owned()))
+                note_astray(store, chain, from)?.then(|| Event::Failed(Failure::other(TWO_HISTORIES)))
             }
             LedgerOrder::Invite { ticket, offer } => Some(self.invite(ticket, offer, wall_ms)?),
             LedgerOrder::Load { conn, known, budget } => {

@@ -533,14 +533,21 @@ impl Recorder<'_, '_> {
         Ok(false)
     }
 
-    /// A person dealt with a conflict copy: its version is superseded by what the main file holds.
+    /// A person dealt with a conflict copy: its version is superseded by what the main file holds. Without a main file
+    /// (it went a moment ago, or has not come yet) the version is deleted, or it would be the next to have the name.
     fn resolve(&mut self, node: &NodeId, version: VersionId) -> Result<(), JobError> {
         let view = self.signer.edit.view();
-        let Some(spot) = view.located(node, ShownAs::Main)? else { return Ok(()) };
-        let (Some(mut row), Some(heads)) = (view.disk_row(&spot)?, self.signer.edit.node(node)?) else {
+        let Some(heads) = self.signer.edit.node(node)? else { return Ok(()) };
+        let Some(copy) = heads.content.iter().find(|h| h.id == version) else { return Ok(()) };
+        let main = match view.located(node, ShownAs::Main)? {
+            Some(spot) => view.disk_row(&spot)?.map(|row| (spot, row)),
+            None => None,
+        };
+        let Some((spot, mut row)) = main else {
+            let base = shown::heads_with(&heads, &version, &copy.value.body);
+            self.signer.push(Event::Deleted { node: *node, base })?;
             return Ok(());
         };
-        let Some(copy) = heads.content.iter().find(|h| h.id == version) else { return Ok(()) };
         let base = shown::base_with_copy(&row, &heads, &version, &copy.value.body);
         let DiskRow { body, meta, .. } = self.meant(&row)?;
         let dot = self.signer.push(Event::Written { node: *node, base, body, meta })?;

@@ -48,9 +48,15 @@ pub(super) fn base_with_copy(
     version: &VersionId,
     copy: &Body,
 ) -> Vec<VersionId> {
-    let same = node.content.iter().filter(|head| head.id == *version || is_same(&head.value.body, copy));
-    let mut base: Vec<VersionId> = file.versions.iter().copied().chain(same.map(|head| head.id)).collect();
+    let same = heads_with(node, version, copy);
+    let mut base: Vec<VersionId> = file.versions.iter().copied().chain(same).collect();
     base.sort();
     base.dedup();
     base
+}
+
+/// The version of a copy, and all heads that hold the same.
+pub(super) fn heads_with(node: &Node, version: &VersionId, copy: &Body) -> Vec<VersionId> {
+    let same = node.content.iter().filter(|head| head.id == *version || is_same(&head.value.body, copy));
+    same.map(|head| head.id).collect()
 }

@@ -43,6 +43,27 @@ fn what_is_gone_is_signed_though_nothing_points_to_its_row() {
     assert!(!device.node(&node).live, "its deletion was not signed");
 }
 
+/// A directory that was removed with a conflict copy in it brought the copy back under the file's name.
+#[test]
+fn a_file_and_its_copy_that_go_together_are_both_gone() {
+    let device = Device::new();
+    let (node, row) = device.file(device.root(), "f", b"bytes");
+    let write = |bytes| Event::Written { node, base: vec![node], body: file(bytes), meta: meta() };
+    let [ours, theirs] = [b"ours", b"them"].map(|bytes| device.sign(write(bytes)));
+    assert_eq!(device.node(&node).content.len(), 2, "there is no conflict");
+    let rows = |edit: &mut Edit<'_>| {
+        let copy = DiskRow { shown_as: ShownAs::Copy(theirs), versions: vec![theirs], ..row.clone() };
+        edit.put_disk_row(&spot(DirId::ROOT, "f (conflict from device)"), &copy).unwrap();
+        edit.put_disk_row(&spot(DirId::ROOT, "f"), &DiskRow { versions: vec![ours], ..row.clone() }).unwrap();
+    };
+    device.edit(rows);
+    for at in ["f", "f (conflict from device)"] {
+        let row = device.row(DirId::ROOT, at).unwrap();
+        device.record(Seen::Gone { path: path(at), row, loss: Loss::default() });
+    }
+    assert!(!device.node(&node).live, "the copy is the file now");
+}
+
 #[test]
 fn what_is_left_over_is_no_deletion() {
     let device = Device::new();

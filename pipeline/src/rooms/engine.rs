@@ -7,6 +7,7 @@ use super::watch::Basket;
 use crate::engine::effect::{Effect, FolderOrder, LedgerOrder};
 use crate::engine::event::{Event, LedgerState};
 use crate::engine::{Config, Engine};
+use crate::failure::Failure;
 use crate::service::{Notice, Report};
 use crossbeam_channel::{Receiver, Sender, never, select};
 use dunlin_transport::driver::Waker;
@@ -57,7 +58,7 @@ impl Room {
                 recv(self.done) -> event => event.ok(),
                 recv(self.net_events) -> event => {
                     self.waker.taken();
-                    Some(event.map_or_else(|_| Event::Failed("the network room is gone".to_owned()), Event::Net))
+                    Some(event.map_or_else(|_| Event::Failed(Failure::other("the network room is gone")), Event::Net))
                 }
                 recv(seen) -> event => event.ok(),
                 recv(self.hints) -> _ => self.basket.take().map(Event::Dirty),

@@ -3,6 +3,7 @@
 use super::clock::now_ms;
 use crate::engine::effect::LedgerOrder;
 use crate::engine::event::Event;
+use crate::failure::Failure;
 use crate::jobs::ledger_hand::LedgerHand;
 use crossbeam_channel::{Receiver, Sender};
 
@@ -19,7 +20,7 @@ impl Ledger {
             let event = match self.hand.obey(order, now_ms()) {
                 Ok(Some(event)) => event,
                 Ok(None) => continue,
-                Err(error) => Event::Failed(error.to_string()),
+                Err(error) => Event::Failed(Failure::of(&error)),
             };
             if self.done.send(event).is_err() {
                 return;

@@ -14,6 +14,7 @@ mod watch;
 
 use crate::engine::event::Event;
 use crate::engine::{Config, ScrubPlan};
+use crate::failure::Failure;
 use crate::jobs::JobError;
 use crate::jobs::digest_hand::DigestHand;
 use crate::jobs::folder_hand::{FolderHand, Stages};
@@ -106,7 +107,7 @@ impl Running {
             report
         });
         report.unwrap_or_else(|| Report {
-            ended: Ended::Failed("the program failed; this is a bug".to_owned()),
+            ended: Ended::Failed(Failure::other("the program failed; this is a bug")),
             progress: Progress::default(),
             problems: Vec::new(),
             conflicts: 0,

@@ -8,13 +8,14 @@
 //! [`resident`]: super::resident
 
 use super::resident::Resident;
+use super::room::{has_room, is_full};
 use super::tables::{ReadTx, Row, Store, StoreError, Table, WriteTx};
 use dunlin_core::limits::STORE_READERS_MAX;
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 use std::fs::{File, TryLockError};
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{RwLock, RwLockReadGuard};
 use thiserror::Error;
 
@@ -37,6 +38,9 @@ pub enum OpenError {
     /// Written by a newer dunlin.
     #[error("this folder's state was written by a newer dunlin; update this device")]
     Newer,
+    /// No room on the disk that holds the store.
+    #[error("the disk that holds the store is full")]
+    Full,
     /// The disk or LMDB refused.
     #[error("the store cannot be opened: {0}")]
     Failed(String),
@@ -44,6 +48,7 @@ pub enum OpenError {
 
 /// A store of one replica in LMDB.
 pub struct LmdbStore {
+    dir: PathBuf,
     env: Env<WithoutTls>,
     tables: Vec<Database<'static, Bytes, Bytes>>,
     /// Taken for reading by every transaction and whatever else looks at the map, for writing by who makes it anew.
@@ -60,7 +65,7 @@ impl LmdbStore {
 
     /// As [`LmdbStore::open`], with a map of at least so many bytes at first.
     pub(super) fn open_sized(dir: &Path, map_first: usize) -> Result<Self, OpenError> {
-        let failed = |e: std::io::Error| OpenError::Failed(e.to_string());
+        let failed = |e: std::io::Error| OpenError::from(trouble(dir, heed::Error::Io(e)));
         std::fs::create_dir_all(dir).map_err(failed)?;
         if let Some(kind) = network_fs(dir).map_err(failed)? {
             return Err(OpenError::NetworkFs(kind));
@@ -77,23 +82,24 @@ impl LmdbStore {
             Err(TryLockError::Error(e)) => return Err(failed(e)),
         }
         let size = std::fs::metadata(dir.join("data.mdb")).map_or(0, |m| m.len() as usize);
-        let env = open_env(dir, map_first.max((size * 2).next_power_of_two()))
-            .map_err(|e| OpenError::Failed(e.to_string()))?;
-        let tables = create_tables(&env)?;
-        let store = Self { tables, env, gate: RwLock::new(()), resident: Resident::default(), _lock: lock };
+        let env =
+            open_env(dir, map_first.max((size * 2).next_power_of_two())).map_err(|e| trouble(dir, e))?;
+        let tables = create_tables(&env).map_err(|e| trouble(dir, e))?;
+        let dir = dir.to_owned();
+        let store =
+            Self { dir, tables, env, gate: RwLock::new(()), resident: Resident::default(), _lock: lock };
         store.check_schema()?;
         Ok(store)
     }
 
     fn check_schema(&self) -> Result<(), OpenError> {
-        let failed = |e: StoreError| OpenError::Failed(e.to_string());
-        let mut tx = self.write().map_err(failed)?;
-        match tx.get(Table::Meta, b"schema").map_err(failed)?.as_deref() {
+        let mut tx = self.write()?;
+        match tx.get(Table::Meta, b"schema")?.as_deref() {
             Some(SCHEMA) => Ok(()),
             Some(_) => Err(OpenError::Newer),
             None => {
-                tx.put(Table::Meta, b"schema", SCHEMA).map_err(failed)?;
-                tx.commit().map_err(failed)
+                tx.put(Table::Meta, b"schema", SCHEMA)?;
+                Ok(tx.commit()?)
             }
         }
     }
@@ -158,17 +164,14 @@ fn resize(env: &Env<WithoutTls>, map_size: usize) -> Result<(), heed::Error> {
     unsafe { env.resize(map_size) }
 }
 
-fn create_tables(env: &Env<WithoutTls>) -> Result<Vec<Database<'static, Bytes, Bytes>>, OpenError> {
-    let failed = |e: heed::Error| OpenError::Failed(e.to_string());
+fn create_tables(env: &Env<WithoutTls>) -> Result<Vec<Database<'static, Bytes, Bytes>>, heed::Error> {
     let mut tables = Vec::new();
     for table in Table::ALL {
         let name = format!("{table:?}").to_lowercase();
-        let txn = env.write_txn().map_err(failed)?;
-        let created = env
-            .create_databases_and_commit(txn, |open, txn| {
-                open.create_database::<Bytes, Bytes>(txn, Some(&name)).map(CommitOrAbort::<_, ()>::Commit)
-            })
-            .map_err(failed)?;
+        let txn = env.write_txn()?;
+        let created = env.create_databases_and_commit(txn, |open, txn| {
+            open.create_database::<Bytes, Bytes>(txn, Some(&name)).map(CommitOrAbort::<_, ()>::Commit)
+        })?;
         tables.push(created.unwrap_commit());
     }
     Ok(tables)
@@ -202,10 +205,28 @@ impl From<heed::Error> for StoreError {
     fn from(error: heed::Error) -> Self {
         match &error {
             heed::Error::Mdb(MdbError::MapFull) => StoreError::Failed("the map is full".to_owned()),
-            // A full disk shows as EIO from LMDB's commit.
-            heed::Error::Io(io) if matches!(io.raw_os_error(), Some(5 | 28 | 122)) => StoreError::Full,
+            heed::Error::Io(io) if is_full(io) => StoreError::Full,
             _ => StoreError::Failed(error.to_string()),
         }
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => OpenError::Full,
+            _ => OpenError::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What a refused write to the store in the directory `dir` means. Where the disk takes a part of what it is given LMDB
+/// says EIO, as it does where the disk is broken: who tries again knows which it was.
+fn trouble(dir: &Path, error: heed::Error) -> StoreError {
+    const EIO: i32 = 5;
+    match &error {
+        heed::Error::Io(io) if io.raw_os_error() == Some(EIO) && !has_room(dir) => StoreError::Full,
+        _ => error.into(),
     }
 }
 
@@ -337,19 +358,34 @@ impl WriteTx for Writer<'_> {
         let mut stored = Vec::with_capacity(value.len() + CHECKSUM_LEN);
         stored.extend_from_slice(value);
         stored.extend_from_slice(&checksum(table, key, value));
-        Ok(self.store.table(table).put(&mut self.txn, key, &stored)?)
+        let put = self.store.table(table).put(&mut self.txn, key, &stored);
+        put.map_err(|error| trouble(&self.store.dir, error))
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.store.table(table).delete(&mut self.txn, key)?;
-        Ok(())
+        let deleted = self.store.table(table).delete(&mut self.txn, key);
+        deleted.map(|_| ()).map_err(|error| trouble(&self.store.dir, error))
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(self.txn.commit()?)
+        self.txn.commit().map_err(|error| trouble(&self.store.dir, error))
     }
 
     fn as_read(&self) -> &dyn ReadTx {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_disk_that_has_room_is_no_full_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |number| trouble(dir.path(), heed::Error::Io(std::io::Error::from_raw_os_error(number)));
+        assert!(matches!(of(5), StoreError::Failed(_)), "EIO");
+        assert_eq!((of(28), of(122)), (StoreError::Full, StoreError::Full), "ENOSPC, EDQUOT");
+        assert!(!dir.path().join("room").exists(), "nothing is left of the probe");
     }
 }

@@ -9,6 +9,7 @@ pub mod lifeline;
 pub mod lmdb;
 pub mod memory;
 mod resident;
+pub mod room;
 pub mod rows;
 pub mod tables;
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub fn describe_event(event: &Event) -> String {
         Event::Invited { ticket, .. } => format!("an invite is made, {ticket}"),
         Event::Resolved { ticket, result, .. } => format!("resolved {ticket}: {result:?}"),
         Event::Stop => "stop".into(),
-        Event::Failed(text) => format!("failed: {text}"),
+        Event::Failed(failure) => format!("failed: {failure}"),
     }
 }
 

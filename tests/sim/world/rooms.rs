@@ -1,5 +1,6 @@
 //! The rooms: orders wait in queues, the product's hands obey, answers come late.
 
+use super::checks::Looked;
 use super::describe::{describe_event, describe_order};
 use super::{Failure, MS, What, World};
 use crate::device::Life;
@@ -7,6 +8,7 @@ use crate::disk::Killed;
 use dunlin_core::content::Timestamp;
 use dunlin_pipeline::engine::effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
 use dunlin_pipeline::engine::event::Event;
+use dunlin_pipeline::failure;
 use dunlin_pipeline::service::{Ended, Notice};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -184,7 +186,7 @@ impl World {
         self.say(device, &words);
         let observed = match &order {
             LedgerOrder::Record(observed) => self.observe(observed),
-            _ => Vec::new(),
+            _ => Looked::default(),
         };
         let wall_ms = self.wall_ms(device);
         let (plant, store) = (self.plant, self.devices[device].store.clone());
@@ -194,7 +196,7 @@ impl World {
         };
         let event = match result {
             Ok(event) => event,
-            Err(error) => Some(Event::Failed(error.to_string())),
+            Err(error) => Some(Event::Failed(failure::Failure::of(&error))),
         };
         if let Some(Event::Recorded(recorded, _)) = &event {
             self.check_recorded(device, &observed, &recorded.entries.clone())?;
