@@ -133,6 +133,9 @@ fn recover_step(
     let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(None) };
     give_back(folder, &path, step).map_err(ApplyFailed::Sync)?;
     let found = folder.parent(&path).and_then(|(dir, name)| dir.stat(name.as_bytes()));
+    if !since.has_run_on {
+        check_sight(folder, &path, found).map_err(ApplyFailed::Sync)?;
+    }
     if let Some(staged) = &step.staged {
         keep_unless_ours(folder, staged, step).map_err(ApplyFailed::Sync)?;
     }
@@ -191,6 +194,25 @@ fn recover_step(
     }
     edit.commit()?;
     Ok(lost_dir)
+}
+
+/// What the power has torn and does not show now would be taken for the user's once it shows again, for no intent
+/// would tell of it any more. So a place counts as empty only where the directory it would be in can be listed.
+fn check_sight(folder: &Folder, path: &RelPath, found: Result<Standing, FsError>) -> Result<(), FsError> {
+    match found {
+        Err(FsError::NotFound) => {}
+        Err(error @ FsError::Other(_)) => return Err(error),
+        _ => return Ok(()),
+    }
+    let mut here = path.clone();
+    while let Some((above, _)) = here.split_last() {
+        match folder.dir(&above).and_then(|dir| fs::list(&*dir)) {
+            Err(error @ FsError::Other(_)) => return Err(error),
+            Err(FsError::NotFound) => here = above,
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 /// What the step has put stands there, whole: its row says so.

@@ -210,6 +210,7 @@ impl World {
         if self.plan.hardships.rots == 0 {
             return;
         }
+        self.given_up_at = self.now + PATIENCE + 100 * MS;
         for device in 0..self.devices.len() {
             let epoch = self.devices[device].epoch;
             let ask = Event::Ask { ticket: 0, ask: Ask::Scrub };
