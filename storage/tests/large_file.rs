@@ -69,6 +69,48 @@ fn a_staged_file_goes_on_after_a_cut_and_is_checked_as_a_whole() {
 }
 
 #[test]
+fn zeros_become_holes_and_are_read_as_zeros() {
+    use std::os::unix::fs::MetadataExt;
+    // Words at the start, off any border, and nowhere near the end.
+    let mut bytes = vec![0; LEN];
+    bytes[..9].copy_from_slice(b"the start");
+    bytes[9 * 1024 * KIB + 777..][..10].copy_from_slice(b"the middle");
+    for strategy in [FIXED, TEXT] {
+        let (dir, folder) = folder();
+        let digest = digest(strategy, &bytes);
+        let manifest = Arc::new(digest.manifest.unwrap());
+        let offsets: Vec<u64> = manifest.offsets().collect();
+        let (stage, missing) =
+            Stage::open(&folder, digest.content, manifest.clone(), &by_two_threads).unwrap();
+        for index in missing {
+            let at = offsets[index as usize] as usize;
+            stage.write(index, &bytes[at..at + stage.chunk(index).len as usize]).unwrap();
+        }
+        assert_eq!(stage.finish(), Ok(()));
+        let staged = dir.path().join(".dunlin/stage").join(stage_name(&digest.content.hash));
+        assert!(std::fs::read(&staged).unwrap() == bytes);
+        let on_disk = std::fs::metadata(staged).unwrap().blocks() * 512;
+        assert!(on_disk <= 256 * KIB as u64, "{strategy:?}: {on_disk} bytes for two words");
+    }
+}
+
+#[test]
+fn zeros_are_written_over_what_was_there() {
+    let bytes = vec![0; 3 * 256 * KIB];
+    let (dir, folder) = folder();
+    let digest = digest(FIXED, &bytes);
+    let staged = dir.path().join(".dunlin/stage").join(stage_name(&digest.content.hash));
+    // As a clone of the version before does.
+    std::fs::write(&staged, noise(bytes.len())).unwrap();
+    let manifest = Arc::new(digest.manifest.unwrap());
+    let (stage, missing) = Stage::open(&folder, digest.content, manifest, &by_two_threads).unwrap();
+    assert_eq!(missing.len(), 3);
+    missing.into_iter().for_each(|index| stage.write(index, &bytes[..256 * KIB]).unwrap());
+    assert_eq!(stage.finish(), Ok(()));
+    assert!(std::fs::read(&staged).unwrap() == bytes);
+}
+
+#[test]
 fn a_clone_has_the_bytes_or_is_not_there() {
     let (dir, folder) = folder();
     let bytes = noise(300 * KIB);

@@ -3,12 +3,13 @@
 use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
 use dunlin_core::id::{ChainId, ContentHash, Dot, FolderId};
 use dunlin_core::identity::Identity;
-use dunlin_core::path::{Name, RelPath};
-use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
+use dunlin_core::path::RelPath;
+use dunlin_storage::disk::{DiskRow, ShownAs};
 use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::folder::lookout::{Lookout, Nobody};
 use dunlin_storage::folder::rules::{InForce, Lens};
 use dunlin_storage::folder::scan::scan;
+use dunlin_storage::folder::scope::Scope;
 use dunlin_storage::folder::seen::{ScanReport, ScanTrouble, Seen};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
@@ -87,6 +88,40 @@ fn a_name_that_cannot_be_used_is_reported_where_nothing_else_changed() {
     assert!(matches!(&report.problems[..], [one] if one.kind == ScanTrouble::Name), "{report:?}");
 }
 
+/// The lab's scene `watch: edits` on a loaded machine: the look at the new parent came before the hint about the old name,
+/// and all files of the directory were read again.
+#[test]
+fn a_directory_that_moves_is_known_whichever_of_its_names_is_looked_at_first() {
+    for looks in [&["attic"][..], &["d", "attic"]] {
+        let device = Device::with_dir();
+        std::fs::create_dir(device.dir.path().join("attic")).unwrap();
+        std::fs::rename(device.dir.path().join("d"), device.dir.path().join("attic/d")).unwrap();
+        let told: Vec<String> = looks.iter().flat_map(|at| device.look(at)).collect();
+        let gone: &[&str] = if looks.len() == 2 { &["gone d"] } else { &[] };
+        assert_eq!(told, [gone, &["new attic", "d is attic/d"]].concat(), "{looks:?}");
+    }
+}
+
+#[test]
+fn a_directory_is_no_moved_one_while_the_old_one_stands_or_if_it_holds_nothing_of_it() {
+    let device = Device::with_dir();
+    std::fs::create_dir_all(device.dir.path().join("attic/d")).unwrap();
+    std::fs::copy(device.dir.path().join("d/f"), device.dir.path().join("attic/d/f")).unwrap();
+    assert_eq!(device.look("attic"), ["new attic", "new attic/d", "new attic/d/f"]);
+    // The number of a directory that is gone is used again: what is in it says so.
+    let device = Device::with_dir();
+    std::fs::create_dir(device.dir.path().join("attic")).unwrap();
+    std::fs::rename(device.dir.path().join("d"), device.dir.path().join("attic/d")).unwrap();
+    std::fs::rename(device.dir.path().join("attic/d/f"), device.dir.path().join("attic/d/g")).unwrap();
+    assert_eq!(device.look("attic"), ["new attic", "new attic/d", "new attic/d/g"]);
+    // The old name is another directory's by now.
+    let device = Device::with_dir();
+    std::fs::create_dir(device.dir.path().join("attic")).unwrap();
+    std::fs::rename(device.dir.path().join("d"), device.dir.path().join("attic/d")).unwrap();
+    std::fs::create_dir(device.dir.path().join("d")).unwrap();
+    assert_eq!(device.look("attic"), ["new attic", "new attic/d", "new attic/d/f"]);
+}
+
 /// A folder on disk with a store that knows one file of it.
 struct Device {
     dir: tempfile::TempDir,
@@ -105,21 +140,33 @@ impl Device {
         device
     }
 
-    /// Writes the row of a file that stands in the root.
-    fn know(&self, name: &str, bytes: &[u8]) {
+    /// Knows a directory with a file in it, too.
+    fn with_dir() -> Self {
+        let device = Self::with_file();
+        std::fs::create_dir(device.dir.path().join("d")).unwrap();
+        std::fs::write(device.dir.path().join("d/f"), b"bytes").unwrap();
+        device.know("d", b"");
+        device.know("d/f", b"bytes");
+        device
+    }
+
+    /// Writes the row of what stands there.
+    fn know(&self, at: &str, bytes: &[u8]) {
         let chain = ChainId { author: Identity::from_seed(&[7; 32]).peer_id(), incarnation: 1 };
-        let node = Dot { chain, seq: 1, index: 0 };
-        let path = self.path(name);
+        let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
+        edit.set_up(FolderId([1; 32]), chain, MARKER).unwrap();
+        let path = self.path(at);
         let (parent, name) = self.folder.parent(&path).unwrap();
-        let Ok(Standing::Node(stat)) = parent.stat(name.as_bytes()) else { panic!("no file") };
-        assert_eq!(stat.kind, Kind::File);
+        let Ok(Standing::Node(stat)) = parent.stat(name.as_bytes()) else { panic!("nothing is there") };
+        let is_dir = stat.kind == Kind::Directory;
+        let node = Dot { chain, seq: 1, index: at.len() as u16 };
         let content = Content { size: bytes.len() as u64, hash: ContentHash::of(bytes), manifest: None };
         let row = DiskRow {
             node,
             shown_as: ShownAs::Main,
-            dir: None,
-            body: Body::File(content),
-            meta: Meta { mode: 0o644, mtime: Timestamp { secs: 0, nanos: 0 } },
+            dir: is_dir.then(|| edit.new_dir_id().unwrap()),
+            body: if is_dir { Body::Directory } else { Body::File(content) },
+            meta: Meta { mode: stat.mode & 0o777, mtime: Timestamp { secs: 0, nanos: 0 } },
             versions: vec![node],
             places: vec![node],
             stat,
@@ -127,20 +174,35 @@ impl Device {
             twins: Vec::new(),
             look: None,
         };
-        let mut edit = Edit::new(self.store.write().unwrap()).unwrap();
-        edit.set_up(FolderId([1; 32]), chain, MARKER).unwrap();
-        edit.put_disk_row(&Spot { dir: DirId::ROOT, name: name.clone() }, &row).unwrap();
+        let spot = edit.view().spot_of(&path).unwrap().unwrap();
+        edit.put_disk_row(&spot, &row).unwrap();
         edit.commit().unwrap();
     }
 
     fn scan(&self, lookout: &dyn Lookout) -> (Vec<Seen>, ScanReport) {
+        self.scan_at(lookout, &[])
+    }
+
+    fn scan_at(&self, lookout: &dyn Lookout, scopes: &[Scope]) -> (Vec<Seen>, ScanReport) {
         let mut all = Vec::new();
         let lens = Lens::of(InForce::default().of(&View(&*self.store.read().unwrap())).unwrap());
-        let report = scan(&self.folder, &self.store, lookout, &lens, &[], &mut |batch| all.extend(batch));
+        let report = scan(&self.folder, &self.store, lookout, &lens, scopes, &mut |batch| all.extend(batch));
         (all, report.unwrap())
     }
 
-    fn path(&self, name: &str) -> RelPath {
-        RelPath::from_names(vec![Name::parse(name.as_bytes()).unwrap()]).unwrap()
+    /// What a look at one name and all below it sees, in words.
+    fn look(&self, at: &str) -> Vec<String> {
+        let (seen, _) = self.scan_at(&Nobody, &[Scope::tree(self.path(at))]);
+        let told = seen.iter().map(|one| match one {
+            Seen::Appeared { path, .. } => format!("new {path}"),
+            Seen::Changed { path, .. } => format!("changed {path}"),
+            Seen::Gone { path, .. } => format!("gone {path}"),
+            Seen::MovedTo { from, path, .. } => format!("{from} is {path}"),
+        });
+        told.collect()
+    }
+
+    fn path(&self, at: &str) -> RelPath {
+        RelPath::parse(at.as_bytes()).unwrap()
     }
 }

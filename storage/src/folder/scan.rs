@@ -3,7 +3,8 @@
 //! A first walk notes what vanished; a second reports everything, each directory before what is in
 //! it, finds moves by inode, and notes what went between the two. Directories in which the first found nothing changed
 //! ([`unchanged`]) are not listed again. What turned up nowhere is looked at once more
-//! ([`gone`]); whether that is believed is for others to say (INV-5). Mount points are never looked into.
+//! ([`gone`]); whether that is believed is for others to say (INV-5). A directory that moved from where no look goes now
+//! is known by its inode all the same ([`strayed`]). Mount points are never looked into.
 //!
 //! # What a move need not read (P-18)
 //! A file found under a new name is the one that left its old name if device, inode, size and
@@ -14,6 +15,7 @@
 //! keeps even its change time, and is not read at all.
 
 mod gone;
+mod strayed;
 mod unchanged;
 
 use super::fs::{self, Folder, FsError, Standing};
@@ -30,6 +32,7 @@ use dunlin_core::content::Kind;
 use dunlin_core::limits::SCAN_VANISHED_MAX;
 use dunlin_core::path::{Name, RelPath};
 use std::collections::{BTreeMap, BTreeSet};
+use strayed::ByInode;
 use thiserror::Error;
 use unchanged::AllUnchanged;
 
@@ -80,6 +83,8 @@ struct Scan<'a> {
     /// What was in a directory that is gone; it may have moved with it, or out of it before. Filled when it
     /// is asked for first: for a directory that moved as a whole it is not.
     inside: Option<Vanished>,
+    /// All directories that have rows. Filled when it is asked for first.
+    by_inode: Option<ByInode>,
     /// Old paths of what has turned up elsewhere.
     taken: BTreeSet<RelPath>,
     /// Where something of another kind stands now. Reported last, so that what stood there can turn up
@@ -123,6 +128,7 @@ pub fn scan(
         vanished: BTreeMap::new(),
         vanished_dirs: Vec::new(),
         inside: None,
+        by_inode: None,
         taken: BTreeSet::new(),
         replaced: Vec::new(),
         instead: None,
@@ -454,7 +460,11 @@ impl Scan<'_> {
         let is_directory = stat.kind == Kind::Directory;
         let below = |path: &RelPath, dir, came| is_directory.then(|| Below { path: path.clone(), dir, came });
         let Some(row) = row else {
-            let Some((from, row)) = self.take_vanished(&stat)? else {
+            let vanished = match self.take_vanished(&stat)? {
+                None if is_directory => self.take_strayed(&path, &stat)?,
+                vanished => vanished,
+            };
+            let Some((from, row)) = vanished else {
                 let found = below(&path, None, true);
                 self.emit(Seen::Appeared { path, stat, target, instead: self.instead });
                 return Ok(found);

@@ -17,6 +17,8 @@ use thiserror::Error;
 /// Bytes after which the disk is asked to begin. A large file is then on it when its last chunk comes,
 /// instead of keeping everything waiting for as long again (2 GiB: 0.7 s), or filling a small memory.
 const WRITE_BACK_BYTES: u64 = 16 * 1024 * 1024;
+/// Zeros are left out of a new file by so many bytes at a time: the file system keeps a hole for them.
+const HOLE_BYTES: usize = 32 * 1024;
 
 /// Why a staged file is not complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -32,6 +34,8 @@ pub enum StageError {
 /// One staged file.
 pub struct Stage {
     file: fs::File,
+    /// Nothing was in it: what is not written is zeros.
+    is_new: bool,
     content: Content,
     manifest: Arc<Manifest>,
     offsets: Vec<u64>,
@@ -65,8 +69,8 @@ impl Stage {
         let offsets = manifest.offsets().collect();
         let writer =
             Mutex::new(Writer { blocks: vec![None; manifest.chunks.len()], unasked: 0..0, unasked_bytes: 0 });
-        let stage = Self { file, content, manifest, offsets, writer };
-        let is_new = matches!(stage.file.stat()?, fs::Standing::Node(s) if s.size == 0);
+        let is_new = matches!(file.stat()?, fs::Standing::Node(s) if s.size == 0);
+        let stage = Self { file, is_new, content, manifest, offsets, writer };
         let count = stage.manifest.chunks.len();
         if is_new {
             return Ok((stage, (0..count as u32).collect()));
@@ -102,7 +106,10 @@ impl Stage {
         let block = self.block(index, bytes);
         let start = self.offsets[index as usize];
         let mut writer = self.writer();
-        self.file.write_at(bytes, start)?;
+        match self.is_new {
+            true => write_around_zeros(&self.file, bytes, start)?,
+            false => self.file.write_at(bytes, start)?,
+        }
         writer.blocks[index as usize] = block;
         let end = start + bytes.len() as u64;
         let span = &mut writer.unasked;
@@ -146,4 +153,25 @@ impl Stage {
         };
         if hash == self.content.hash { Ok(()) } else { Err(StageError::WrongWhole) }
     }
+}
+
+/// Writes what is not zeros. The end of the file may be left out as well.
+fn write_around_zeros(file: &fs::File, bytes: &[u8], start: u64) -> Result<(), FsError> {
+    static ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
+    let is_hole = |at: usize| {
+        let piece = &bytes[at..bytes.len().min(at + HOLE_BYTES)];
+        *piece == ZEROS[..piece.len()]
+    };
+    let mut at = 0;
+    while at < bytes.len() {
+        let from = at;
+        let is_skipped = is_hole(at);
+        while at < bytes.len() && is_hole(at) == is_skipped {
+            at += HOLE_BYTES;
+        }
+        if !is_skipped {
+            file.write_at(&bytes[from..bytes.len().min(at)], start + from as u64)?;
+        }
+    }
+    Ok(())
 }

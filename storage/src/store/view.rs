@@ -15,6 +15,7 @@ use dunlin_core::limits::PATH_DEPTH_MAX;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Node, Place, TreeFault, TreeRead, Version};
 use dunlin_core::tree::view::is_same;
+use std::collections::BTreeMap;
 
 /// Rows read at a time where all are wanted.
 const PAGE: usize = 1024;
@@ -170,6 +171,25 @@ impl<'a> View<'a> {
     /// Where a directory stands; `None` for the root and for an unknown one.
     pub fn dir_spot(&self, dir: DirId) -> Result<Option<Spot>, StoreError> {
         self.row(Table::Dirs, &dir_key(dir))
+    }
+
+    /// Directories by device and inode, as many at most.
+    pub fn dirs_by_inode(&self, max: usize) -> Result<BTreeMap<(u64, u64), DirId>, StoreError> {
+        let mut found = BTreeMap::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.0.scan(Table::Dirs, &[], after.as_deref(), PAGE)?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|(key, _)| key.clone());
+            for (_, value) in page {
+                let spot: Spot = decode(Table::Dirs, &value)?;
+                let Some(row) = self.disk_row(&spot)? else { continue };
+                found.extend(row.dir.map(|dir| ((row.stat.dev, row.stat.ino), dir)));
+            }
+            if is_last || found.len() >= max {
+                return Ok(found);
+            }
+        }
     }
 
     /// The node that a directory on disk shows.

@@ -3,7 +3,7 @@
 use super::{Failure, MS, What, World, twin};
 use crate::users::rules;
 use dunlin_core::content::{Body, Kind};
-use dunlin_core::id::EntryId;
+use dunlin_core::id::{EntryId, NodeId};
 use dunlin_core::ledger::chain::{LedgerRead, verify_entry};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Event as Fact;
@@ -20,6 +20,7 @@ use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::rows::decode;
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
+use std::collections::BTreeMap;
 
 /// What was read of a file that is about to be recorded.
 pub struct Read {
@@ -28,6 +29,14 @@ pub struct Read {
     is_file: bool,
     /// Nothing was known of it.
     is_new: bool,
+}
+
+/// What a look says before it is recorded.
+#[derive(Default)]
+pub struct Looked {
+    read: Vec<Read>,
+    /// Where things are seen to be missing, by node.
+    gone: BTreeMap<NodeId, RelPath>,
 }
 
 type Difference = (Option<usize>, String);
@@ -42,7 +51,7 @@ impl World {
         result.map_err(|what| Failure { device: None, what })
     }
 
-    pub(super) fn observe(&self, observed: &[Observed]) -> Vec<Read> {
+    pub(super) fn observe(&self, observed: &[Observed]) -> Looked {
         let read = |one: &Observed| {
             let names = one.seen.path().names().iter().map(|n| n.as_bytes().to_vec()).collect();
             let is_new = matches!(one.seen, Seen::Appeared { .. });
@@ -56,16 +65,22 @@ impl World {
                 _ => None,
             }
         };
-        observed.iter().filter_map(read).collect()
+        let gone = |one: &Observed| match &one.seen {
+            Seen::Gone { path, row, .. } => Some((row.node, path.clone())),
+            _ => None,
+        };
+        let gone = observed.iter().filter_map(gone).collect();
+        Looked { read: observed.iter().filter_map(read).collect(), gone }
     }
 
     /// After local changes were signed: INV-5 and INV-8.
     pub(super) fn check_recorded(
         &mut self,
         device: usize,
-        reads: &[Read],
+        looked: &Looked,
         entries: &[EntryId],
     ) -> Result<(), Failure> {
+        let reads = &looked.read;
         for read in reads {
             self.oracle.record(read.hash);
         }
@@ -86,11 +101,16 @@ impl World {
         }
         let new = reads.iter().filter(|read| read.is_new).map(|read| read.hash).collect();
         self.check_signed_rot(device, entries, &new)?;
-        self.check_deletions(device, entries)
+        self.check_deletions(device, entries, &looked.gone)
     }
 
     /// INV-5: a deletion is signed only for what a user took away.
-    fn check_deletions(&mut self, device: usize, entries: &[EntryId]) -> Result<(), Failure> {
+    fn check_deletions(
+        &mut self,
+        device: usize,
+        entries: &[EntryId],
+        gone: &BTreeMap<NodeId, RelPath>,
+    ) -> Result<(), Failure> {
         let store = self.devices[device].store.clone();
         let tx = store.read().map_err(|e| Failure { device: Some(device), what: e.to_string() })?;
         let view = View(&*tx);
@@ -105,7 +125,7 @@ impl World {
             for fact in &verified.entry().events {
                 let Fact::Deleted { node, base } = fact else { continue };
                 let Ok(Some(known)) = view.node(node) else { continue };
-                if self.is_there_and_ignored(device, &view, &known) {
+                if self.is_there_and_ignored(device, &view, &known, gone.get(node)) {
                     return self.fail(device, "INV-5: what is ignored is signed as deleted");
                 }
                 for version in base {
@@ -129,8 +149,15 @@ impl World {
         Ok(())
     }
 
-    /// True if a node's name stands where the tree has it, and the device's rules say that it is left alone.
-    fn is_there_and_ignored(&self, device: usize, view: &View<'_>, node: &Node) -> bool {
+    /// True if a node's name stands where the tree has it, and the device's rules say that it is left alone. What was
+    /// missed under another name, as a conflict copy is, did not stand there: its user took it away.
+    fn is_there_and_ignored(
+        &self,
+        device: usize,
+        view: &View<'_>,
+        node: &Node,
+        missed: Option<&RelPath>,
+    ) -> bool {
         let (mut names, mut above) = (Vec::new(), node.at.clone());
         while let Some(at) = above.take() {
             above = view.node(&at.parent).ok().flatten().and_then(|parent| parent.at);
@@ -144,7 +171,9 @@ impl World {
         let (Ok(path), Ok(rules)) = (RelPath::from_names(names), InForce::default().of(view)) else {
             return false;
         };
-        is_it && rules.ignores(&path, node.kind == Kind::Directory)
+        is_it
+            && missed.is_none_or(|missed| *missed == path)
+            && rules.ignores(&path, node.kind == Kind::Directory)
     }
 
     /// After the user's folder was changed: INV-3, INV-6.

@@ -1,5 +1,6 @@
 //! The rooms: orders wait in queues, the product's hands obey, answers come late.
 
+use super::checks::Looked;
 use super::describe::{describe_event, describe_order};
 use super::{Failure, MS, What, World};
 use crate::device::Life;
@@ -185,7 +186,7 @@ impl World {
         self.say(device, &words);
         let observed = match &order {
             LedgerOrder::Record(observed) => self.observe(observed),
-            _ => Vec::new(),
+            _ => Looked::default(),
         };
         let wall_ms = self.wall_ms(device);
         let (plant, store) = (self.plant, self.devices[device].store.clone());
