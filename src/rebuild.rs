@@ -14,13 +14,17 @@ use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_storage::store::lifeline::Lifeline;
 use dunlin_storage::store::lmdb::{LmdbStore, OpenError};
 use dunlin_storage::store::verify::verify;
+use rustix::process::{Signal, set_parent_process_death_signal};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Opens the replica of a root that has one, and makes its database anew if it is damaged or lost. Gives what was
 /// done about it, in words.
 pub fn open_sound(home: &Home, dir: ReplicaDir) -> Result<(Replica, Option<String>), CommandError> {
     let kept = dir.lifeline();
+    await_check(&dir);
     if dir.is_in_use() || kept.is_none() || is_sound(home, &dir)? {
         let replica = Replica::open(home, dir)?;
         replica.keep_lifeline()?;
@@ -64,15 +68,38 @@ fn is_sound(home: &Home, dir: &ReplicaDir) -> Result<bool, CommandError> {
     check.arg("--home").arg(home.path()).args(["debug", "verify"]).arg(&dir.root);
     let ended =
         check.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().map_err(failed)?;
-    // Whatever else hinders it will hinder this process too, and is said then. No code: a signal ended it.
-    Ok(!matches!(ended.code(), None | Some(DAMAGED)))
+    match (ended.code(), ended.signal()) {
+        // Whatever else hinders it will hinder this process too, and is said then.
+        (Some(code), _) => Ok(code != DAMAGED),
+        (None, Some(signal)) if CRASHES.contains(&signal) => Ok(false),
+        // Whoever ends it by force says nothing of the database.
+        (None, _) => Err(CommandError::attention("the check of the database was ended from outside")),
+    }
 }
+
+/// Who was killed while its database was checked leaves the checker behind for a moment.
+fn await_check(dir: &ReplicaDir) {
+    let limit = Instant::now() + CHECKER_GONE_AFTER;
+    while dir.is_in_use() && Instant::now() < limit {
+        let _ = crossbeam_channel::after(LOOK_EVERY).recv();
+    }
+}
+
+/// How long a checker takes to end after who started it at most, and how often that is looked at.
+const CHECKER_GONE_AFTER: Duration = Duration::from_secs(1);
+/// See [`CHECKER_GONE_AFTER`].
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// What ends a process that reads a damaged database: SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV.
+const CRASHES: [i32; 5] = [4, 6, 7, 8, 11];
 
 /// How the process ends that finds a database damaged.
 const DAMAGED: i32 = Exit::SomeFailed as i32;
 
 /// The part of that process.
 pub fn check(dir: &ReplicaDir) -> Result<Exit, CommandError> {
+    // It has the database for itself; who started it and is gone needs no answer, but may start again.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
     let store = match LmdbStore::open(&dir.store_path()) {
         Ok(store) => store,
         Err(OpenError::Failed(text)) if text.contains("MDB_") || text.contains("damaged") => {

@@ -119,13 +119,7 @@ impl Supervisor {
                 self.host.rest(replica, pause);
                 Ok(None)
             }
-            None => match self.launch(replica.clone(), Wants::default()) {
-                Ok(arrival) => Ok(Some(arrival)),
-                Err(error) => {
-                    self.host.end(replica, &error.text);
-                    Err(error)
-                }
-            },
+            None => self.launch_minded(replica).map(Some),
         });
         if started.as_ref().is_err_and(|error| error.is_for_want_of_room) {
             self.await_room(&root);
@@ -228,8 +222,7 @@ impl Supervisor {
         let mut ended = Vec::new();
         for root in due {
             let dir = self.home.replica(&root);
-            let result = has_room(&dir.store_path())
-                .then(|| self.replica(dir).and_then(|r| self.launch(r, Wants::default())));
+            let result = has_room(&dir.store_path()).then(|| self.start_anew(dir));
             match result {
                 Some(Err(error)) if !error.is_for_want_of_room => ended.push((root, Err(error))),
                 Some(Ok(arrival)) => ended.push((root, Ok(arrival))),
@@ -238,6 +231,22 @@ impl Supervisor {
         }
         self.cramped().retain(|root, _| ended.iter().all(|(gone, _)| gone != root));
         ended
+    }
+
+    /// After a write that failed LMDB may refuse everything until it is opened again.
+    fn start_anew(&self, dir: ReplicaDir) -> Result<Arrival, CommandError> {
+        let turn = self.host.turn();
+        let rest = self.host.forget(&dir.root).map(|replica| Arc::downgrade(&replica));
+        rest.iter().for_each(await_end);
+        let replica = Arc::new(open_logged(&self.home, dir)?);
+        drop(turn);
+        self.launch_minded(replica)
+    }
+
+    /// Launches it; if that fails, whoever asks is told why.
+    fn launch_minded(&self, replica: Arc<Replica>) -> Result<Arrival, CommandError> {
+        self.launch(replica.clone(), Wants::default())
+            .inspect_err(|error| self.host.end(replica, &error.text))
     }
 
     fn cramped(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Instant>> {

@@ -2,10 +2,12 @@
 
 import os
 import random
+import signal
 import socket
 import stat
 import subprocess
 import threading
+import time
 
 from kit import program, trees
 from kit.program import Device
@@ -206,6 +208,49 @@ def full_home(stage):
         check(ended.code == program.IN_SYNC, f'in sync once there is room: {ended.describe()}')
         unlike = trees.difference(trees.picture(left), trees.picture(right))
         check(not unlike, f'the trees are equal: {unlike}')
+
+
+@scene('bad input: a home that has no room for a moment', root=True, tools=('strace',))
+def full_for_a_moment(stage):
+    """The store's page of pages cannot be written, after which LMDB refuses all: `serve` opens it anew and goes on."""
+    folder, device = stage.fresh('folder'), Device(stage.binary, stage.path('home'))
+    sharing = device.start('--json', 'share', folder, '--listen', '127.0.0.1:0')
+    sharing.record_with('invite')
+    sharing.interrupt()
+    serving = device.start('--json', 'serve', '--listen', '127.0.0.1:0')
+    try:
+        serving.record_with('watched')
+        felt = 0
+        for number in range(1, 9):
+            inject = ['-e', 'trace=pwrite64', '-e', f'inject=pwrite64:error=ENOSPC:when={number}', '-p', str(serving.process.pid)]
+            with subprocess.Popen(['strace', '-f', '-qq', '-o', '/dev/null', *inject], stderr=subprocess.DEVNULL) as tracer:
+                try:
+                    time.sleep(0.3)
+                    trees.write(os.path.join(folder, f'first{number}.txt'), b'while nothing can be written\n')
+                    time.sleep(0.7)
+                finally:
+                    tracer.send_signal(signal.SIGINT)
+            trees.write(os.path.join(folder, f'second{number}.txt'), b'when there is room again\n')
+            for name in ('first', 'second'):
+                recorded(device, os.path.join(folder, f'{name}{number}.txt'))
+            felt = ''.join(serving.lines).count('"ended":"failed"')
+        check(felt >= 2, f'the store could not be written: {felt} times')
+        stage.note(f'{felt} times the store could not be written')
+        check(serving.alive, 'it goes on')
+    finally:
+        ended = serving.interrupt()
+    check(ended.code == program.IN_SYNC, f'it ends well: {ended.describe()}')
+
+
+def recorded(device, path, patience_s=30):
+    """Waits until the ledger knows of a path."""
+    limit = time.monotonic() + patience_s
+    while True:
+        said = device.run('--json', 'log', path)
+        if 'created' in said.output:
+            return
+        check(time.monotonic() < limit, f'{path} is recorded: {said.describe()}')
+        time.sleep(0.3)
 
 
 class Mount:
