@@ -52,6 +52,7 @@ use doubt::Doubts;
 use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
+use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::Scope;
 use dunlin_transport::{Command, ConnId};
@@ -468,7 +469,8 @@ impl Engine {
         // A one-shot run hears of no writer, and takes what is there.
         let is_told = self.config.goal == Goal::Serve;
         let (quiet, may_go_on) = (&self.quiet, |cut: &Cut| is_told && cut.is_fresh);
-        let unread = self.local.handle_cut(results, |path, cut| may_go_on(cut) || quiet.is_open(path));
+        let is_open = |path: &RelPath, cut: &Cut| may_go_on(cut) || quiet.is_open(path);
+        let unread = self.local.handle_cut(results, is_open, |path| quiet.is_open_again(path));
         for Unread { path, error } in unread {
             let Some(error) = error else {
                 self.quiet.come_across(now, path);
