@@ -194,7 +194,7 @@ impl Local {
         &mut self,
         results: Vec<(u64, Result<Cut, CutError>)>,
         is_being_written: impl Fn(&RelPath, &Cut) -> bool,
-        is_open_again: impl Fn(&RelPath) -> bool,
+        is_open_again: impl Fn(&RelPath, &Cut) -> bool,
     ) -> Vec<Unread> {
         let mut unread = Vec::new();
         for (ticket, result) in results {
@@ -205,7 +205,7 @@ impl Local {
             let (is_ripe, has_moved) =
                 (self.ripe_now.contains(path), matches!(pending.seen, Seen::MovedTo { .. }));
             let may_be_torn = |cut: &Cut| match is_ripe {
-                true => is_open_again(path),
+                true => is_open_again(path, cut),
                 false => !has_moved && is_being_written(path, cut),
             };
             let error = match result {
@@ -378,7 +378,7 @@ mod tests {
             Ok(Cut { stat, digest, racy: false, is_fresh: fresh, is_text: false, look: None })
         };
         let results = files.iter().zip(found).map(|((ticket, _), (_, fresh))| (*ticket, cut(*fresh)));
-        let is_open = |path: &RelPath| path.to_string() == open;
+        let is_open = |path: &RelPath, _: &Cut| path.to_string() == open;
         let unread = local.handle_cut(results.collect(), |_, cut| cut.is_fresh, is_open);
         let Some(LocalWant::Record(observed)) = local.poll(true, true) else {
             return vec![false; found.len()];

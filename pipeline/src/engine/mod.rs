@@ -470,7 +470,10 @@ impl Engine {
         let is_told = self.config.goal == Goal::Serve;
         let (quiet, may_go_on) = (&self.quiet, |cut: &Cut| is_told && cut.is_fresh);
         let is_open = |path: &RelPath, cut: &Cut| may_go_on(cut) || quiet.is_open(path);
-        let unread = self.local.handle_cut(results, is_open, |path| quiet.is_open_again(path));
+        // The hint that the next writer has emptied it may be on its way yet.
+        let is_emptied = |cut: &Cut| may_go_on(cut) && cut.digest.content.size == 0;
+        let is_open_again = |path: &RelPath, cut: &Cut| is_emptied(cut) || quiet.is_open_again(path);
+        let unread = self.local.handle_cut(results, is_open, is_open_again);
         for Unread { path, error } in unread {
             let Some(error) = error else {
                 self.quiet.come_across(now, path);
