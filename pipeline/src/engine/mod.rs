@@ -304,10 +304,7 @@ impl Engine {
             Event::Admitted { from, admitted, state } => self.handle_admitted(from, admitted, state),
             Event::Loaded { conn, loaded } => self.handle_loaded(conn, loaded),
             Event::MemberAdded { conn, result, state } => self.handle_member_added(conn, result, state),
-            Event::Planned(plan) => {
-                self.handle_planned(plan);
-                self.await_root(now);
-            }
+            Event::Planned(plan) => self.handle_planned(now, plan),
             Event::Applied(results) => {
                 self.handle_applied(results);
                 self.await_root(now);
