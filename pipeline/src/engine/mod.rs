@@ -52,6 +52,7 @@ use doubt::Doubts;
 use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
+use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::Scope;
 use dunlin_transport::{Command, ConnId};
@@ -303,7 +304,7 @@ impl Engine {
             Event::Admitted { from, admitted, state } => self.handle_admitted(from, admitted, state),
             Event::Loaded { conn, loaded } => self.handle_loaded(conn, loaded),
             Event::MemberAdded { conn, result, state } => self.handle_member_added(conn, result, state),
-            Event::Planned(plan) => self.handle_planned(plan),
+            Event::Planned(plan) => self.handle_planned(now, plan),
             Event::Applied(results) => {
                 self.handle_applied(results);
                 self.await_root(now);
@@ -465,7 +466,11 @@ impl Engine {
         // A one-shot run hears of no writer, and takes what is there.
         let is_told = self.config.goal == Goal::Serve;
         let (quiet, may_go_on) = (&self.quiet, |cut: &Cut| is_told && cut.is_fresh);
-        let unread = self.local.handle_cut(results, |path, cut| may_go_on(cut) || quiet.is_open(path));
+        let is_open = |path: &RelPath, cut: &Cut| may_go_on(cut) || quiet.is_open(path);
+        // The hint that the next writer has emptied it may be on its way yet.
+        let is_emptied = |cut: &Cut| may_go_on(cut) && cut.digest.content.size == 0;
+        let is_open_again = |path: &RelPath, cut: &Cut| is_emptied(cut) || quiet.is_open_again(path);
+        let unread = self.local.handle_cut(results, is_open, is_open_again);
         for Unread { path, error } in unread {
             let Some(error) = error else {
                 self.quiet.come_across(now, path);

@@ -73,6 +73,8 @@ pub struct Quiet {
     restless: BTreeMap<RelPath, Restless>,
     /// What a look came across and did not take in.
     held_back: BTreeSet<RelPath>,
+    /// Of what was due last, what was still being written and is taken as it is.
+    waited_for: BTreeSet<RelPath>,
     overflown: bool,
 }
 
@@ -124,6 +126,11 @@ impl Quiet {
         self.waiting.get(path).is_some_and(|waiting| waiting.why == Why::Open)
     }
 
+    /// True if somebody has begun to write the file again since its look was due; but not for ever.
+    pub fn is_open_again(&self, path: &RelPath) -> bool {
+        self.is_open(path) && !self.waited_for.contains(path)
+    }
+
     /// True while something was seen that was not taken in.
     pub fn holds_back(&self) -> bool {
         !self.held_back.is_empty()
@@ -145,11 +152,13 @@ impl Quiet {
             self.waiting.iter().filter(|(_, w)| w.due <= now).map(|(path, _)| path.clone()).collect();
         self.add_origins(&mut due);
         let mut scopes = Vec::with_capacity(due.len());
+        self.waited_for.clear();
         for path in due {
             let Some(waiting) = self.waiting.remove(&path) else { continue };
             self.held_back.remove(&path);
             if waiting.why == Why::Open {
                 self.grow_restless(now, &path);
+                self.waited_for.insert(path.clone());
             }
             scopes.push(Scope { path, reach: waiting.reach });
         }

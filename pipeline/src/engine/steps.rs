@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 impl Engine {
-    pub(super) fn handle_planned(&mut self, mut plan: Plan) {
+    pub(super) fn handle_planned(&mut self, now: Instant, mut plan: Plan) {
         self.guard_plan(&mut plan);
         let places: Vec<Place> = plan.items.iter().map(|item| item.place.clone()).collect();
         self.remote.handle_planned(places.into_iter(), plan.cursor, plan.again);
@@ -31,6 +31,7 @@ impl Engine {
                 }
             }
         }
+        self.await_root(now);
     }
 
     /// Nobody has the content that a step waits for: it is done without, or its place waits.

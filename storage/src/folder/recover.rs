@@ -132,7 +132,7 @@ fn recover_step(
 ) -> Result<Option<RelPath>, ApplyFailed> {
     let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(None) };
     give_back(folder, &path, step).map_err(ApplyFailed::Sync)?;
-    let found = folder.parent(&path).and_then(|(dir, name)| dir.stat(name.as_bytes()));
+    let found = find(folder, &path, since).map_err(ApplyFailed::Sync)?;
     if let Some(staged) = &step.staged {
         keep_unless_ours(folder, staged, step).map_err(ApplyFailed::Sync)?;
     }
@@ -191,6 +191,32 @@ fn recover_step(
     }
     edit.commit()?;
     Ok(lost_dir)
+}
+
+/// What stands at a path; an error if that cannot be said.
+///
+/// What the power has torn and does not show now would be taken for the user's once it shows again, for no intent
+/// would tell of it any more. So after a loss of power a place counts as empty only where it can be listed.
+fn find(folder: &Folder, path: &RelPath, since: Since) -> Result<Result<Standing, FsError>, FsError> {
+    let found = folder.parent(path).and_then(|(dir, name)| dir.stat(name.as_bytes()));
+    match found {
+        Err(FsError::NotFound) if !since.has_run_on => check_sight(folder, path).map(|()| found),
+        Err(error @ FsError::Other(_)) if !since.has_run_on => Err(error),
+        _ => Ok(found),
+    }
+}
+
+/// An error if the directory that a path is in, or would be, cannot be listed.
+fn check_sight(folder: &Folder, path: &RelPath) -> Result<(), FsError> {
+    let mut here = path.clone();
+    while let Some((above, _)) = here.split_last() {
+        match folder.dir(&above).and_then(|dir| fs::list(&*dir)) {
+            Err(error @ FsError::Other(_)) => return Err(error),
+            Err(FsError::NotFound) => here = above,
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 /// What the step has put stands there, whole: its row says so.

@@ -299,7 +299,7 @@ impl Adoption<'_> {
             standing.insert(name);
         }
         for node in self.shown_by(dir)? {
-            self.mark_missing(&node, &standing)?;
+            self.mark_missing(path, &node, &standing)?;
         }
         Ok(())
     }
@@ -312,16 +312,40 @@ impl Adoption<'_> {
         Ok(view.node_of_dir(dir)?.into_iter().chain(twins).collect())
     }
 
-    fn mark_missing(&mut self, parent: &NodeId, standing: &BTreeSet<Name>) -> Result<(), StoreError> {
-        let mut after = None;
+    /// Marks what no row stands for, and all that is in it: a directory may be on its way here, planned by the old
+    /// rules, without what they left out of it (seed 534).
+    fn mark_missing(
+        &mut self,
+        path: &RelPath,
+        parent: &NodeId,
+        standing: &BTreeSet<Name>,
+    ) -> Result<(), StoreError> {
+        let mut open = self.mark_children(path, parent, standing)?;
+        while let Some((path, dir)) = open.pop() {
+            open.extend(self.mark_children(&path, &dir, &BTreeSet::new())?);
+        }
+        Ok(())
+    }
+
+    /// Marks what is in a directory, but for some names; gives the directories of it that are not ignored.
+    fn mark_children(
+        &mut self,
+        path: &RelPath,
+        parent: &NodeId,
+        besides: &BTreeSet<Name>,
+    ) -> Result<Vec<(RelPath, NodeId)>, StoreError> {
+        let (mut after, mut dirs) = (None, Vec::new());
         loop {
             let page = self.edit.children(parent, after.as_ref(), PAGE).map_err(failed)?;
-            for (name, _) in page.iter().filter(|(name, _)| !standing.contains(name)) {
+            for (name, node) in page.iter().filter(|(name, _)| !besides.contains(name)) {
                 self.edit.mark_dirty(&Place { parent: *parent, name: name.clone() }).map_err(failed)?;
+                let is_dir = self.edit.node(node).map_err(failed)?.is_some_and(|n| n.kind == Kind::Directory);
+                let at = path.join(name.clone()).ok().filter(|at| is_dir && !self.new.ignores_here(at, true));
+                dirs.extend(at.map(|at| (at, *node)));
             }
             match page.last() {
                 Some(last) if page.len() == PAGE => after = Some(last.clone()),
-                _ => return Ok(()),
+                _ => return Ok(dirs),
             }
         }
     }

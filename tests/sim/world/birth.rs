@@ -63,6 +63,7 @@ impl World {
             inside_left,
             garbled_left,
             rots: Vec::new(),
+            given_up_at: 0,
             accepted: BTreeSet::new(),
         }
     }

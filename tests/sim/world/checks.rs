@@ -327,6 +327,7 @@ impl World {
 
     /// At the end: INV-2, INV-10, INV-14.
     pub(super) fn check_end(&mut self) -> Result<(), Failure> {
+        self.concede_signed()?;
         for (index, device) in self.devices.iter().enumerate() {
             let result = self.oracle.check_visible(&device.disk.state());
             result.map_err(|what| Failure { device: Some(index), what })?;
@@ -381,7 +382,7 @@ impl World {
         Ok(())
     }
 
-    fn signed_entries(&self) -> Result<Vec<(EntryId, SignedEntry)>, String> {
+    pub(super) fn signed_entries(&self) -> Result<Vec<(EntryId, SignedEntry)>, String> {
         let tx = self.devices[0].store.read().map_err(|e| e.to_string())?;
         let view = View(&*tx);
         let mut entries = Vec::new();

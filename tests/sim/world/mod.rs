@@ -130,6 +130,8 @@ pub struct World {
     inside_left: u64,
     /// Bits that flipped.
     rots: Vec<rots::Rot>,
+    /// By then all users have kept what is corrupt and cannot be healed.
+    given_up_at: u64,
     /// Rotten contents that users keep.
     accepted: BTreeSet<[u8; 32]>,
     /// Frames that may still hold other bytes than they say.
@@ -173,6 +175,11 @@ impl World {
     fn end(&mut self) -> Result<(), Failure> {
         self.calm_down()?;
         self.await_convergence()?;
+        if self.given_up_at > self.now {
+            // Who has not given up yet does so before silence is asked for.
+            self.go_on_until(self.given_up_at)?;
+            self.await_convergence()?;
+        }
         self.check_silence()?;
         self.check_end()
     }

@@ -149,6 +149,17 @@ impl World {
         Ok(())
     }
 
+    /// Who is killed while he records has signed what nobody looked at then (seed 1992).
+    pub(super) fn concede_signed(&mut self) -> Result<(), Failure> {
+        if self.rots.is_empty() {
+            return Ok(());
+        }
+        let entries = self.signed_entries().map_err(|what| Failure { device: None, what })?;
+        let ids: Vec<EntryId> = entries.into_iter().map(|(id, _)| id).collect();
+        self.signed_contents(0, &ids).iter().for_each(|hash| self.oracle.concede(hash));
+        Ok(())
+    }
+
     fn signed_contents(&self, device: usize, entries: &[EntryId]) -> Vec<[u8; 32]> {
         let mut contents = Vec::new();
         let Ok(tx) = self.devices[device].store.read() else { return contents };
@@ -210,6 +221,7 @@ impl World {
         if self.plan.hardships.rots == 0 {
             return;
         }
+        self.given_up_at = self.now + PATIENCE + 100 * MS;
         for device in 0..self.devices.len() {
             let epoch = self.devices[device].epoch;
             let ask = Event::Ask { ticket: 0, ask: Ask::Scrub };

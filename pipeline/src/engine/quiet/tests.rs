@@ -131,3 +131,20 @@ fn what_a_look_comes_across_waits_for_quiet_or_for_its_writer() {
     assert!(!quiet.is_open(&path));
     assert_eq!(quiet.take_due(after(154)), [Scope::name(path)], "its writer is done: at once");
 }
+
+#[test]
+fn what_is_written_again_before_the_look_is_known_but_who_writes_all_the_time_is_not_waited_for() {
+    let (now, path) = (Instant::now(), path_of("a"));
+    let after = |ms| now + Duration::from_millis(ms);
+    let hint = |sign| Hint { path: path_of("a"), sign };
+    let mut quiet = Quiet::default();
+    quiet.stir(now, hint(Sign::Closed));
+    assert_eq!(quiet.take_due(after(4)).len(), 1);
+    assert!(!quiet.is_open_again(&path));
+    quiet.stir(after(5), hint(Sign::Written));
+    assert!(quiet.is_open_again(&path), "its next writer has begun");
+
+    assert_eq!(quiet.take_due(after(255)).len(), 1, "he is waited for");
+    quiet.stir(after(256), hint(Sign::Written));
+    assert!(!quiet.is_open_again(&path), "it would never be taken in");
+}
