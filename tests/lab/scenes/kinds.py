@@ -125,18 +125,23 @@ def repository(stage):
             both.follow(f'{branch} is checked out', 60)
         git(here, 'merge', '--quiet', '--no-edit', '--strategy-option', 'theirs', 'feature')
         both.follow('branches are merged', 60)
-        # Nearly all files of the folder go at once: that is held until somebody at either end says yes.
-        git(here, 'gc', '--quiet')
-        for device, root in ((both.sharer, both.left), (both.joiner, both.right)):
-            limit = time.monotonic() + 60
-            while device.run('held', 'list', root).code != program.HELD:
-                check(time.monotonic() < limit, f'what packing removes is held within 60 s in {root}')
-                time.sleep(0.2)
-            check(device.run('held', 'accept', root).code == 0, 'it is accepted')
-        both.follow('objects are packed', 60)
+        if stage.full:
+            pack(both, here)
         check(git(there, 'status', '--porcelain') == '', 'nothing differs from its commit at the peer')
         git(there, 'fsck', '--strict')
         both.stop()
+
+
+def pack(both, place):
+    """Nearly all files of the folder go at once: that is held until somebody at either end says yes."""
+    git(place, 'gc', '--quiet')
+    for device, root in ((both.sharer, both.left), (both.joiner, both.right)):
+        limit = time.monotonic() + 60
+        while device.run('held', 'list', root).code != program.HELD:
+            check(time.monotonic() < limit, f'what packing removes is held within 60 s in {root}')
+            time.sleep(0.2)
+        check(device.run('held', 'accept', root).code == 0, 'it is accepted')
+    both.follow('objects are packed', 60)
 
 
 def git(root, *words):
