@@ -298,7 +298,12 @@ impl Adoption<'_> {
             open.extend(row.dir.map(|dir| (at, dir)));
             standing.insert(name);
         }
-        for node in self.shown_by(dir)? {
+        let nodes = self.shown_by(dir)?;
+        if nodes.len() > 1 {
+            // What stands at a name may be the one of two things.
+            standing.clear();
+        }
+        for node in nodes {
             self.mark_missing(path, &node, &standing)?;
         }
         Ok(())
@@ -327,7 +332,8 @@ impl Adoption<'_> {
         Ok(())
     }
 
-    /// Marks what is in a directory, but for some names; gives the directories of it that are not ignored.
+    /// Marks what is in a directory, but for some names that one thing has alone: the copies of several may come into
+    /// view (seed 7919). Gives the directories of it that are not ignored.
     fn mark_children(
         &mut self,
         path: &RelPath,
@@ -337,7 +343,12 @@ impl Adoption<'_> {
         let (mut after, mut dirs) = (None, Vec::new());
         loop {
             let page = self.edit.children(parent, after.as_ref(), PAGE).map_err(failed)?;
-            for (name, node) in page.iter().filter(|(name, _)| !besides.contains(name)) {
+            for (at, (name, node)) in page.iter().enumerate() {
+                // By name, so others of that name are next to it; of the last one of a page nobody can tell.
+                let has_name = |other: usize| page.get(other).is_none_or(|(other, _)| other == name);
+                if besides.contains(name) && !(has_name(at + 1) || at > 0 && has_name(at - 1)) {
+                    continue;
+                }
                 self.edit.mark_dirty(&Place { parent: *parent, name: name.clone() }).map_err(failed)?;
                 let is_dir = self.edit.node(node).map_err(failed)?.is_some_and(|n| n.kind == Kind::Directory);
                 let at = path.join(name.clone()).ok().filter(|at| is_dir && !self.new.ignores_here(at, true));
