@@ -14,6 +14,7 @@ import tempfile
 import time
 
 from kit import program, trees
+from kit.group import Group
 from kit.program import Device
 from kit.scenes import Skipped, check, scene
 from kit.switch import Switch
@@ -65,7 +66,7 @@ def library(root, files, seed):
         trees.write(os.path.join(root, f'photo{number}.raw'), rng.randbytes(1_500_000 + number * 104_729), rng=rng)
 
 
-class Devices:
+class Devices(Group):
     """Devices at one switch that share one folder, each with its own directory; all roots lie in memory."""
 
     def __init__(self, stage, world):
@@ -91,23 +92,6 @@ class Devices:
         joined = self.devices[1].run('--json', 'join', invite, self.roots[1], '--once', *self.listen(1))
         check(joined.code == program.IN_SYNC, f'the first sync ends in sync: {joined.describe()}')
         check(sharing.wait(60).code == program.IN_SYNC, 'so does the other side')
-
-    @contextlib.contextmanager
-    def serving(self, *which):
-        """These devices serve."""
-        running = [self.devices[index].start('--json', 'serve') for index in which]
-        try:
-            for one in running:
-                one.record_with('folders')
-            yield running
-        finally:
-            for one in running:
-                one.interrupt()
-
-    def status(self, index):
-        """What `status` says of a device's folder."""
-        done = self.devices[index].run('--json', 'status', self.roots[index])
-        return next(record for record in done.records if record['event'] == 'folder')
 
     def await_state(self, index, holds, what):
         """Waits until `status` says so."""

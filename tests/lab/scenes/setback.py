@@ -4,13 +4,13 @@ Each device has a network namespace of its own. What was signed twice is looked 
 was ever completed must be there at the end, and all trees are one.
 """
 
-import contextlib
 import hashlib
 import os
 import shutil
 import time
 
 from kit import trees
+from kit.group import Group
 from kit.program import Device
 from kit.scenes import check, scene
 from kit.switch import Switch
@@ -35,7 +35,7 @@ class Copy:
         return self.device.run(*(self.path if argument == self.wrapper[-2] else argument for argument in arguments), wrapper=self.wrapper)
 
 
-class World:
+class World(Group):
     """Devices at one switch that share one folder."""
 
     def __init__(self, stage, switch, count):
@@ -61,23 +61,6 @@ class World:
             joined = self.devices[number].run('--json', 'join', invite, self.roots[number], '--once', *self.listen(number))
             check(joined.code == 0, f'device {number} joins: {joined.describe()}')
             sharing.interrupt()
-
-    @contextlib.contextmanager
-    def serving(self, *which):
-        """These devices serve."""
-        running = [self.devices[number].start('--json', 'serve', *self.listen(number)) for number in which]
-        try:
-            for one in running:
-                one.record_with('folders')
-            yield running
-        finally:
-            for one in running:
-                one.interrupt()
-
-    def status(self, number):
-        """What `status` says of the folder."""
-        done = self.devices[number].run('--json', 'status', self.roots[number])
-        return next((record for record in done.records if record['event'] == 'folder'), {})
 
     def await_equal(self, *which):
         """Waits until these devices have the same tree and lack nothing; gives it."""
