@@ -7,6 +7,7 @@ use dunlin_core::path::{Name, RelPath};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::{Operation, Outcome, Refusal, RowAfter, Source, Step, apply};
 use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::recover::recover;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
@@ -49,6 +50,25 @@ fn what_leaves_its_place_by_the_same_plan_is_put_anew() {
     let done = apply(&folder, &store, steps, Timestamp { secs: 1, nanos: 0 }).unwrap();
     assert_eq!(done.iter().map(|(_, outcome)| outcome).collect::<Vec<_>>(), [&Outcome::Done, &Outcome::Done]);
     assert!(dir.path().join("old").exists() && !dir.path().join("new").exists());
+}
+
+/// The file was put, and removed again before a sync covered it. Had its intent stayed open, recovery would write its row
+/// again, and the next look would take it for deleted by the user (simulator, seed 5844).
+#[test]
+fn a_removal_leaves_no_older_intent_open() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
+    let folder = Folder::open(dir.path()).unwrap();
+    let now = Timestamp { secs: 1, nanos: 0 };
+    let row = row_of(b"here for a moment");
+    apply(&folder, &store, vec![put("f", &row, b"here for a moment")], now).unwrap();
+    let put = View(&*store.read().unwrap()).disk_row(&spot("f")).unwrap().expect("it was put");
+    assert_eq!(View(&*store.read().unwrap()).intents().unwrap().len(), 1, "no sync has covered it");
+    let removal = Operation::Remove { at: path("f"), expect: put, stays: None, is_left_out: false };
+    let done = apply(&folder, &store, vec![Step::new(removal, None, None)], now).unwrap();
+    assert_eq!(done[0].1, Outcome::Done);
+    assert!(View(&*store.read().unwrap()).intents().unwrap().is_empty());
+    recover(&folder, &store, now).unwrap();
+    assert_eq!(View(&*store.read().unwrap()).disk_row(&spot("f")).unwrap(), None);
 }
 
 fn put(at: &str, row: &DiskRow, bytes: &[u8]) -> Step {

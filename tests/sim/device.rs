@@ -72,6 +72,9 @@ pub struct Life {
     pub folder_queue: VecDeque<FolderOrder>,
     pub ledger_busy: bool,
     pub folder_busy: bool,
+    /// When the last answer of each room is heard; no later one is heard before it.
+    pub ledger_heard: u64,
+    pub folder_heard: u64,
     /// What the scan saw, on its way to the engine.
     pub seen: VecDeque<Event>,
     pub psks: BTreeMap<PskId, [u8; 32]>,
@@ -139,6 +142,8 @@ impl Device {
             folder_queue: VecDeque::new(),
             ledger_busy: false,
             folder_busy: false,
+            ledger_heard: 0,
+            folder_heard: 0,
             seen: VecDeque::new(),
             psks: BTreeMap::new(),
             next_conn: 1,

@@ -121,6 +121,11 @@ impl Doubts {
 }
 
 impl Engine {
+    /// True while it is open whether something is gone.
+    pub fn awaits_second_look(&self) -> bool {
+        self.doubts.is_waiting()
+    }
+
     /// The second look is had once it is due and no other look is under way.
     pub(super) fn have_second_look(&mut self, now: Instant) {
         let pause = self.guard.pause(self.doubts.files());

@@ -12,7 +12,7 @@ use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::TreeRead;
 use dunlin_core::tree::view::is_same;
 use dunlin_storage::disk::{DiskRow, Spot};
-use dunlin_storage::folder::fs::{DirHandle, Folder};
+use dunlin_storage::folder::fs::{DirHandle, FileHandle, Folder};
 use dunlin_storage::folder::stage::stage_name;
 use dunlin_storage::store::rows::ChunkPlace;
 use dunlin_storage::store::tables::Store;
@@ -174,13 +174,17 @@ pub(super) fn read_verified(
 ) -> bool {
     let start = out.len();
     out.resize(start + chunk.len as usize, 0);
-    let read = dir.open_read(name).and_then(|file| file.read_at(&mut out[start..], offset));
-    let is_right = read == Ok(chunk.len as usize)
-        && (ContentHash::of(&out[start..]) == chunk.hash || canary::is(Bug::RotServed));
+    let is_right = dir.open_read(name).is_ok_and(|file| read_right(&*file, offset, chunk, &mut out[start..]));
     if !is_right {
         out.truncate(start);
     }
     is_right
+}
+
+/// Reads a chunk into `bytes`, which has its length; false if it is not there.
+pub(super) fn read_right(file: &dyn FileHandle, offset: u64, chunk: &Chunk, bytes: &mut [u8]) -> bool {
+    file.read_at(bytes, offset) == Ok(bytes.len())
+        && (ContentHash::of(bytes) == chunk.hash || canary::is(Bug::RotServed))
 }
 
 /// Where a chunk's bytes are said to be.
@@ -215,7 +219,7 @@ impl Held {
     }
 
     /// Appends the bytes; false if the file does not hold them (any more).
-    pub(super) fn read(&self, folder: &Folder, chunk: &Chunk, out: &mut Vec<u8>) -> bool {
+    fn read(&self, folder: &Folder, chunk: &Chunk, out: &mut Vec<u8>) -> bool {
         match self {
             Held::Loose(bytes) => {
                 out.extend_from_slice(bytes);

@@ -12,6 +12,7 @@ use dunlin_storage::folder::durable::SideBySide;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The pool and what its jobs work with.
 pub struct Digest {
@@ -70,6 +71,9 @@ impl Digest {
     }
 }
 
+/// The numbers are taken in order, however the pool divides the work: what is read and written side by side then lies
+/// side by side on the disk, too.
 fn for_each(count: usize, job: &(dyn Fn(usize) + Sync)) {
-    (0..count).into_par_iter().for_each(job);
+    let next = AtomicUsize::new(0);
+    (0..count).into_par_iter().for_each(|_| job(next.fetch_add(1, Ordering::Relaxed)));
 }

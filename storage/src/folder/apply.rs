@@ -37,6 +37,18 @@ struct Ready {
     stat: Option<StatSig>,
 }
 
+/// Which intents a batch closes.
+#[derive(Clone, Copy)]
+enum Over {
+    /// Its own and the older ones: its syncs have covered them too. Left open, recovery would take one of a file that
+    /// this batch removes for newer than the row that is gone.
+    AllSoFar,
+    /// Its own: where nothing was placed there is nothing that a later sync has to cover.
+    Own,
+    /// None: a later sync has to cover what was placed.
+    Nothing,
+}
+
 /// Carries out steps in their order; see the module's doc.
 pub fn apply(
     folder: &Folder,
@@ -60,8 +72,11 @@ pub fn apply(
     if replaces {
         sync_placed(folder, &batch, few).map_err(ApplyFailed::Sync)?;
     }
-    // Where nothing was placed there is nothing that a later sync has to cover.
-    let is_over = replaces || batch.iter().all(|ready| ready.outcome != Some(Outcome::Done));
+    let is_over = match replaces {
+        true => Over::AllSoFar,
+        false if batch.iter().all(|ready| ready.outcome != Some(Outcome::Done)) => Over::Own,
+        false => Over::Nothing,
+    };
     record(folder, store, &mut batch, intent.map(|number| (number, is_over)), now)?;
     for ready in &batch {
         if let Some(name) = ready.staged.as_deref().filter(|_| ready.outcome != Some(Outcome::Done)) {
@@ -329,13 +344,18 @@ fn record(
     folder: &Folder,
     store: &dyn Store,
     batch: &mut [Ready],
-    intent: Option<(u64, bool)>,
+    intent: Option<(u64, Over)>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut edit = Edit::new(store.write()?)?;
     match intent {
-        Some((number, true)) if !canary::is(Bug::IntentLeft) => edit.remove_intent(number)?,
-        Some((number, false)) if batch.iter().any(|r| r.outcome != Some(Outcome::Done)) => {
+        Some((_, Over::AllSoFar)) if !canary::is(Bug::IntentLeft) => {
+            for (number, _) in edit.view().intents()? {
+                edit.remove_intent(number)?;
+            }
+        }
+        Some((number, Over::Own)) if !canary::is(Bug::IntentLeft) => edit.remove_intent(number)?,
+        Some((number, Over::Nothing)) if batch.iter().any(|r| r.outcome != Some(Outcome::Done)) => {
             edit.remove_intent(number)?;
             if let Some(done) = intent_of(folder, batch, Some(Outcome::Done)) {
                 edit.put_intent(&encode(&done))?;

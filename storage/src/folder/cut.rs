@@ -1,5 +1,6 @@
 //! Reads a file once and says everything about its content, or that it did not hold still (P-18).
 
+use super::buffers::Buffers;
 use super::fs::{self, Folder, FsError, Standing};
 use crate::disk::StatSig;
 use dunlin_core::canary::{self, Bug};
@@ -183,6 +184,7 @@ fn digest_fixed(
 ) -> Result<Option<Digest>, FsError> {
     let step = u64::from(chunk_size);
     let mut chunks = Vec::with_capacity(size.div_ceil(step) as usize);
+    let buffers = Buffers::default();
     for window in (0..size).step_by(READ_WINDOW) {
         let window_end = size.min(window + READ_WINDOW as u64);
         let count = (window_end - window).div_ceil(step) as usize;
@@ -190,7 +192,10 @@ fn digest_fixed(
         for_each(count, &|number| {
             let offset = window + number as u64 * step;
             // Each number comes once, so the place is free.
-            let _ = results[number].set(read_chunk(file, offset, step.min(size - offset) as usize, size));
+            let _ = results[number].set(buffers.lend(step.min(size - offset) as usize, |bytes| {
+                let read = file.read_at(bytes, offset)?;
+                Ok((read == bytes.len()).then(|| FixedChunk::of(bytes, offset, size)))
+            }));
         });
         for result in results {
             match result.into_inner() {
@@ -201,15 +206,4 @@ fn digest_fixed(
         }
     }
     Ok(Some(Digest::of_fixed(chunk_size, size, &chunks)))
-}
-
-fn read_chunk(
-    file: &dyn fs::FileHandle,
-    offset: u64,
-    len: usize,
-    size: u64,
-) -> Result<Option<FixedChunk>, FsError> {
-    let mut bytes = vec![0; len];
-    let read = file.read_at(&mut bytes, offset)?;
-    Ok((read == len).then(|| FixedChunk::of(&bytes, offset, size)))
 }

@@ -4,6 +4,7 @@
 //! unlinked unhashed: what is displaced goes to `.dunlin/history`.
 
 pub mod apply;
+pub mod buffers;
 pub mod cut;
 pub mod durable;
 pub mod fs;

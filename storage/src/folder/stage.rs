@@ -3,6 +3,7 @@
 //! Named by content, so that what a crash leaves is found again; every chunk in it is verified by its
 //! hash before it counts. Where the file system can, it begins as a clone of the file that holds most of it.
 
+use super::buffers::Buffers;
 use super::cut::ForEach;
 use super::fs::{self, Folder, FsError};
 use dunlin_core::chunk::block::BlockHash;
@@ -52,6 +53,23 @@ struct Writer {
     unasked_bytes: u64,
 }
 
+impl Writer {
+    /// Notes what was written; gives what the disk is to be asked for now.
+    fn wrote(&mut self, written: Range<u64>) -> Option<Range<u64>> {
+        self.unasked_bytes += written.end - written.start;
+        let span = &mut self.unasked;
+        *span = match span.is_empty() {
+            true => written,
+            false => span.start.min(written.start)..span.end.max(written.end),
+        };
+        if self.unasked_bytes < WRITE_BACK_BYTES {
+            return None;
+        }
+        self.unasked_bytes = 0;
+        Some(std::mem::take(&mut self.unasked))
+    }
+}
+
 /// The name of a content's staged file.
 pub fn stage_name(hash: &ContentHash) -> String {
     format!("{hash}.part")
@@ -76,9 +94,11 @@ impl Stage {
             return Ok((stage, (0..count as u32).collect()));
         }
         let is_there: Vec<OnceLock<Result<bool, FsError>>> = (0..count).map(|_| OnceLock::new()).collect();
+        let buffers = Buffers::default();
         for_each(count, &|index| {
+            let len = stage.manifest.chunks[index].len as usize;
             // Each number comes once, so the place is free.
-            let _ = is_there[index].set(stage.has(index as u32));
+            let _ = is_there[index].set(buffers.lend(len, |bytes| stage.has(index as u32, bytes)));
         });
         let mut missing = Vec::new();
         for (index, found) in is_there.into_iter().enumerate() {
@@ -89,13 +109,12 @@ impl Stage {
         Ok((stage, missing))
     }
 
-    fn has(&self, index: u32) -> Result<bool, FsError> {
-        let chunk = &self.manifest.chunks[index as usize];
-        let mut buffer = vec![0; chunk.len as usize];
-        let read = self.file.read_at(&mut buffer, self.offsets[index as usize])?;
-        let is_right = read == buffer.len() && ContentHash::of(&buffer) == chunk.hash;
+    /// Reads a chunk into `bytes`, which has its length.
+    fn has(&self, index: u32, bytes: &mut [u8]) -> Result<bool, FsError> {
+        let read = self.file.read_at(bytes, self.offsets[index as usize])?;
+        let is_right = read == bytes.len() && ContentHash::of(bytes) == self.chunk(index).hash;
         if is_right {
-            let block = self.block(index, &buffer);
+            let block = self.block(index, bytes);
             self.writer().blocks[index as usize] = block;
         }
         Ok(is_right)
@@ -111,14 +130,11 @@ impl Stage {
             false => self.file.write_at(bytes, start)?,
         }
         writer.blocks[index as usize] = block;
-        let end = start + bytes.len() as u64;
-        let span = &mut writer.unasked;
-        *span = if span.is_empty() { start..end } else { span.start.min(start)..span.end.max(end) };
-        writer.unasked_bytes += bytes.len() as u64;
-        if writer.unasked_bytes >= WRITE_BACK_BYTES {
-            let span = std::mem::take(&mut writer.unasked);
+        let due = writer.wrote(start..start + bytes.len() as u64);
+        drop(writer);
+        if let Some(span) = due {
+            // Nobody waits for this: others write meanwhile.
             self.file.write_back(span.start, span.end - span.start);
-            writer.unasked_bytes = 0;
         }
         Ok(())
     }
@@ -141,6 +157,11 @@ impl Stage {
     /// The chunk's hash and length.
     pub fn chunk(&self, index: u32) -> dunlin_core::chunk::manifest::Chunk {
         self.manifest.chunks[index as usize]
+    }
+
+    /// Where the chunk is.
+    pub fn offset(&self, index: u32) -> u64 {
+        self.offsets[index as usize]
     }
 
     /// Checks the whole, once all chunks are written. Contents that are cut by content are read again.

@@ -82,6 +82,10 @@ impl SimDir {
     /// Refuses if the number is another inode's by now, or nobody may look into it.
     fn check(&self, state: &State) -> Result<(), FsError> {
         state.check_right(self.ino)?;
+        self.check_birth(state)
+    }
+
+    fn check_birth(&self, state: &State) -> Result<(), FsError> {
         if state.birth_of(self.ino) == self.birth { Ok(()) } else { Err(FsError::NotFound) }
     }
 
@@ -224,8 +228,11 @@ impl DirHandle for SimDir {
         set_meta(&mut *self.enter(Call::Change)?, self.ino, meta)
     }
 
+    /// What is open may be synced, whoever may look into it by now.
     fn sync(&self) -> Result<(), FsError> {
-        self.enter(Call::Sync)?.sync_names(self.ino);
+        let mut state = self.disk.call(Call::Sync)?;
+        self.check_birth(&state)?;
+        state.sync_names(self.ino);
         Ok(())
     }
 

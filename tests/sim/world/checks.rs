@@ -221,7 +221,7 @@ impl World {
 
     /// What still differs, if anything.
     pub(super) fn difference(&self) -> Option<Difference> {
-        let mut first: Option<(Vec<String>, Vec<Vec<u8>>)> = None;
+        let mut first: Option<(Vec<String>, Vec<String>)> = None;
         let hopeless = self.hopeless();
         let waits = |path: &Vec<Vec<u8>>| hopeless.iter().any(|one| one.paths.contains(path));
         for (index, device) in self.devices.iter().enumerate() {
@@ -230,6 +230,9 @@ impl World {
             }
             if device.life.as_ref().is_some_and(|life| life.engine.awaits_merge()) {
                 return Some((Some(index), "texts may have to be merged".to_owned()));
+            }
+            if device.life.as_ref().is_some_and(|life| life.engine.awaits_second_look()) {
+                return Some((Some(index), "something may be gone".to_owned()));
             }
             let tx = device.store.read().ok()?;
             let view = View(&*tx);
@@ -285,7 +288,7 @@ impl World {
     }
 
     /// The rows that follow from the set of entries alone.
-    fn ledger(&self, store: &MemoryStore) -> Vec<Vec<u8>> {
+    fn ledger(&self, store: &MemoryStore) -> Vec<String> {
         let mut rows = Vec::new();
         let Ok(tx) = store.read() else { return rows };
         for table in [
@@ -297,8 +300,7 @@ impl World {
             Table::Children,
         ] {
             for (key, value) in View(&*tx).all(table, &[]).unwrap_or_default() {
-                rows.push(key);
-                rows.push(value);
+                rows.push(format!("{table:?} {key:02x?} {value:02x?}"));
             }
         }
         rows
@@ -307,7 +309,8 @@ impl World {
     /// INV-16, INV-22: in the calm nobody signs and nothing moves, not even across a restart.
     pub(super) fn check_silence(&mut self) -> Result<(), Failure> {
         for way in ["a scan", "a restart"] {
-            let before = (self.ledger(&self.devices[0].store), self.tree(0));
+            let state = |world: &Self| [world.ledger(&world.devices[0].store), world.tree(0)].concat();
+            let before = state(self);
             if way == "a restart" {
                 for device in 0..self.devices.len() {
                     self.kill(device, false)?;
@@ -318,8 +321,12 @@ impl World {
             self.notice_all();
             self.go_on_until(self.now + 8_000 * MS)?;
             self.await_convergence()?;
-            if (self.ledger(&self.devices[0].store), self.tree(0)) != before {
-                return self.fail(0, format!("INV-16: after {way} something changed that nobody did"));
+            let after = state(self);
+            if after != before {
+                let new = after.iter().find(|line| !before.contains(line));
+                let gone = before.iter().find(|line| !after.contains(line));
+                let what = format!("INV-16: {way} changed what nobody did: {gone:?} became {new:?}");
+                return self.fail(0, what);
             }
         }
         Ok(())

@@ -204,9 +204,11 @@ impl World {
         if let Some(Event::Merged(merged, _)) = &event {
             self.check_merged(device, &merged.entries.clone())?;
         }
-        let delay = self.work();
+        let (now, mut delay) = (self.now, self.work());
         if let Some(life) = self.devices[device].life_of(epoch) {
             life.ledger_busy = false;
+            delay = delay.max(life.ledger_heard.saturating_sub(now));
+            life.ledger_heard = now + delay;
         }
         if let Some(event) = event {
             self.schedule(delay, What::Answer(device, epoch, event));
@@ -238,9 +240,11 @@ impl World {
         };
         let Some((answer, seen)) = self.work_on(device, work)? else { return Ok(()) };
         self.check_folder_answer(device, &answer)?;
-        let delay = self.work();
+        let (now, delay) = (self.now, self.work());
         let is_scan = matches!(answer, Event::ScanDone(_));
         let Some(life) = self.devices[device].life_of(epoch) else { return Ok(()) };
+        let delay = delay.max(life.folder_heard.saturating_sub(now));
+        life.folder_heard = now + delay;
         if is_scan {
             life.seen.extend(seen);
             life.seen.push_back(answer);

@@ -113,7 +113,8 @@ pub trait FileHandle: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, FsError>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FsError>;
-    /// Asks that these bytes be written to the disk soon, so that a later sync has less to wait for.
+    /// Asks that these bytes be written to the disk soon, so that a later sync has less to wait for. What is there already
+    /// need not stay in the cache.
     fn write_back(&self, offset: u64, len: u64);
     /// Sets its length.
     fn set_len(&self, len: u64) -> Result<(), FsError>;
