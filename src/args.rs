@@ -26,6 +26,7 @@ pub enum Command {
     Status(Status),
     Log(Log),
     Conflicts(Conflicts),
+    Invite(Invite),
     Held(Held),
     Ignore(Ignore),
     Events(Events),
@@ -319,6 +320,42 @@ pub struct IgnoreAdd {
     /// on this device alone: in .dunlinignore.local, which is not synchronised
     #[argh(switch)]
     pub here: bool,
+}
+
+/// list the invites of folders that may still be used, and take one back
+#[derive(FromArgs)]
+#[argh(subcommand, name = "invite")]
+pub struct Invite {
+    #[argh(subcommand)]
+    pub action: InviteAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum InviteAction {
+    List(InviteList),
+    Revoke(InviteRevoke),
+}
+
+/// list the invites that are neither used up nor expired
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct InviteList {
+    /// only of these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// take an invite back that this device has made; who has used it stays a member
+#[derive(FromArgs)]
+#[argh(subcommand, name = "revoke")]
+pub struct InviteRevoke {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// the invite's name, as list shows it, or its beginning
+    #[argh(positional)]
+    pub name: String,
 }
 
 /// list mass changes that are held, and say what is to become of them

@@ -8,6 +8,7 @@ pub mod folder;
 pub mod held;
 pub mod id;
 pub mod ignore;
+pub mod invite;
 pub mod join;
 pub mod log;
 pub mod scan;
@@ -55,6 +56,8 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::ConflictsList { dirs } => conflicts::list(desk, dirs, answer),
         Request::ConflictsDiff { path } => conflicts::diff(desk, path, answer),
         Request::ConflictsResolve { path, keep } => conflicts::resolve_all(desk, path, *keep, answer),
+        Request::InviteList { dirs } => invite::list(desk, dirs, answer),
+        Request::InviteRevoke { dir, name } => invite::revoke(desk, dir, name, answer),
         Request::HeldList { dirs } => held::list(desk, dirs, answer),
         Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),
         Request::Scan { dir } => scan::answer(desk, dir, answer),

@@ -6,9 +6,11 @@ use crate::error::CommandError;
 use crate::pause::Pause;
 use crate::replica::Replica;
 use crossbeam_channel::Sender;
+use dunlin_core::id::PeerId;
 use dunlin_core::path::RelPath;
 use dunlin_pipeline::Running;
 use dunlin_pipeline::ask::{Answer, Ask, Offer, ScrubState, State};
+use dunlin_pipeline::jobs::invites::CloseInviteError;
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError};
 use dunlin_pipeline::rooms::asks::{Asker, Pending};
 use dunlin_pipeline::service::{Feed, Problem, Progress};
@@ -220,6 +222,18 @@ impl Host {
         let is_made = matches!(asker.ask(Ask::Invite(offer), PATIENCE), Some(Answer::Invited));
         match asker.ask(Ask::State, PATIENCE) {
             Some(Answer::State(state)) if is_made => Ok(state.listening),
+            _ => Err(no_answer()),
+        }
+    }
+
+    /// Has the run of the folder at a root take an invite back.
+    pub fn close_invite(
+        &self,
+        root: &Path,
+        key: PeerId,
+    ) -> Result<Result<(), CloseInviteError>, CommandError> {
+        match self.asker(root).and_then(|asker| asker.ask(Ask::CloseInvite { key }, PATIENCE)) {
+            Some(Answer::InviteClosed(result)) => Ok(result),
             _ => Err(no_answer()),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! A question changes nothing unless it says so. Each is answered once, or never if the run ends first.
 
+use crate::jobs::invites::CloseInviteError;
 use crate::jobs::resolve::{Keep, ResolveError};
 use crate::service::{Problem, Progress};
 use dunlin_core::id::PeerId;
@@ -41,6 +42,11 @@ pub enum Ask {
     },
     /// Make an invite; answered once that is signed, and the invite can be used.
     Invite(Offer),
+    /// Take an invite back; answered once that is signed.
+    CloseInvite {
+        /// Its public key.
+        key: PeerId,
+    },
     /// Look at the whole folder now, and come in sync with a member; answered once that is so.
     Sync {
         /// How long it may be connected to nobody.
@@ -93,6 +99,8 @@ pub enum Answer {
     Resolved(Result<(), ResolveError>),
     /// To `Invite`.
     Invited,
+    /// To `CloseInvite`.
+    InviteClosed(Result<(), CloseInviteError>),
     /// To `Sync`: what the run did since it was asked.
     Synced {
         /// False: nobody could be reached.

@@ -135,6 +135,7 @@ fn lines_of(view: &View<'_>, entry: &Entry, wanted: Option<&NodeId>) -> Result<V
             }
             Event::RoleChanged { peer, role } => format!("made {} a {role:?}", peer.short()).to_lowercase(),
             Event::Revoked { peer, .. } => format!("removed {}", peer.short()),
+            Event::InviteCreated { key, uses: 0, .. } => format!("took back the invite {}", key.short()),
             Event::InviteCreated { role, uses, .. } => {
                 format!("made an invite for {uses} {role:?}").to_lowercase()
             }

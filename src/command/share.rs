@@ -20,7 +20,7 @@ use crate::supervisor::Wants;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::ask::Offer;
-use dunlin_pipeline::jobs::admit::{forget_stale_invites, invite};
+use dunlin_pipeline::jobs::invites::{forget_stale_invites, invite};
 use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_pipeline::service::Goal;
 use dunlin_storage::store::tables::Store;

@@ -20,7 +20,7 @@ use crate::supervisor::Wants;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
-use dunlin_pipeline::jobs::admit::invite;
+use dunlin_pipeline::jobs::invites::invite;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_pipeline::service::{Ended, Feed, Goal, Problem, Report, ScrubPace, Shaper};

@@ -21,6 +21,10 @@ pub enum Request {
     ConflictsDiff { path: PathBuf },
     /// What shall stay of a file and its copies.
     ConflictsResolve { path: PathBuf, keep: Keep },
+    /// The invites of these folders that may still be used; none: of all.
+    InviteList { dirs: Vec<PathBuf> },
+    /// Take back the invite of a folder whose name begins like this.
+    InviteRevoke { dir: PathBuf, name: String },
     /// The mass changes that are held in these folders; none: in all.
     HeldList { dirs: Vec<PathBuf> },
     /// What is to become of all that is held in a folder.
@@ -107,6 +111,10 @@ impl Request {
             Request::ConflictsResolve { path, keep } => {
                 json!({ "ask": "conflicts resolve", "path": text(path), "keep": keep.word() })
             }
+            Request::InviteList { dirs } => json!({ "ask": "invite list", "dirs": texts(dirs) }),
+            Request::InviteRevoke { dir, name } => {
+                json!({ "ask": "invite revoke", "dir": text(dir), "name": name })
+            }
             Request::HeldList { dirs } => json!({ "ask": "held list", "dirs": texts(dirs) }),
             Request::HeldDecide { dir, is_meant: true } => json!({ "ask": "held accept", "dir": text(dir) }),
             Request::HeldDecide { dir, .. } => json!({ "ask": "held reject", "dir": text(dir) }),
@@ -167,6 +175,10 @@ impl Request {
                 let keep = fields.text("keep")?;
                 let keep = Keep::parse(keep).ok_or_else(|| format!("keep: {keep} is none of {KEEPS}"))?;
                 Request::ConflictsResolve { path: fields.path("path")?, keep }
+            }
+            "invite list" => Request::InviteList { dirs: fields.paths("dirs")? },
+            "invite revoke" => {
+                Request::InviteRevoke { dir: fields.path("dir")?, name: fields.text("name")?.to_owned() }
             }
             "held list" => Request::HeldList { dirs: fields.paths("dirs")? },
             "held accept" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: true },
@@ -277,6 +289,8 @@ mod tests {
             Request::Status { dirs: dirs.clone() },
             Request::Log { path: path.clone(), limit: 100 },
             Request::ConflictsList { dirs: dirs.clone() },
+            Request::InviteList { dirs: dirs.clone() },
+            Request::InviteRevoke { dir: path.clone(), name: "1a\"".to_owned() },
             Request::HeldList { dirs: dirs.clone() },
             Request::HeldDecide { dir: path.clone(), is_meant: true },
             Request::HeldDecide { dir: path.clone(), is_meant: false },

@@ -8,6 +8,7 @@ use super::effect::{Effect, LedgerOrder};
 use super::event::LedgerState;
 use super::wake::Wake;
 use crate::ask::{Answer, Ask, PeerState, Phase, State};
+use crate::jobs::invites::CloseInviteError;
 use crate::jobs::resolve::ResolveError;
 use crate::service::{Problem, Progress};
 use dunlin_core::limits::PROBLEMS_TOLD;
@@ -44,6 +45,9 @@ impl Engine {
             Ask::Invite(offer) => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Invite { ticket, offer }));
             }
+            Ask::CloseInvite { key } => {
+                self.effects.push_back(Effect::Ledger(LedgerOrder::CloseInvite { ticket, key }));
+            }
             Ask::Sync { alone_max, dial } => self.begin_sync(now, ticket, alone_max, dial),
             Ask::Scrub => self.scrub_now(now, ticket),
             Ask::Accept { path } => {
@@ -61,6 +65,17 @@ impl Engine {
         self.set_ledger(state);
         self.remote.want_plan();
         self.effects.push_back(Effect::Reply { ticket, answer: Answer::Invited });
+    }
+
+    /// The invite is taken back, or why not.
+    pub(super) fn handle_invite_closed(
+        &mut self,
+        ticket: u64,
+        result: Result<(), CloseInviteError>,
+        state: LedgerState,
+    ) {
+        self.set_ledger(state);
+        self.effects.push_back(Effect::Reply { ticket, answer: Answer::InviteClosed(result) });
     }
 
     /// The conflict is resolved, or why not.

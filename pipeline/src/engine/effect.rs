@@ -97,6 +97,13 @@ pub enum LedgerOrder {
         /// What it offers.
         offer: Offer,
     },
+    /// Take an invite back. Answered by `InviteClosed`.
+    CloseInvite {
+        /// Of the question.
+        ticket: u64,
+        /// The invite's public key.
+        key: PeerId,
+    },
     /// Write again, as it stands here, what the held changes of these members would take away. Answered by
     /// `Reasserted`.
     Reassert(BTreeSet<PeerId>),
@@ -174,6 +181,7 @@ impl LedgerOrder {
                 | LedgerOrder::Merge { .. }
                 | LedgerOrder::Resolve { .. }
                 | LedgerOrder::Invite { .. }
+                | LedgerOrder::CloseInvite { .. }
                 | LedgerOrder::Reassert(_)
                 | LedgerOrder::AddMember { .. }
         )

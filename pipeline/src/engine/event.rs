@@ -4,6 +4,7 @@ use super::hint::Hint;
 use crate::ask::Ask;
 use crate::failure::Failure;
 use crate::jobs::admit::Admitted;
+use crate::jobs::invites::CloseInviteError;
 use crate::jobs::ledger_state::Loaded;
 use crate::jobs::merge::Merged;
 use crate::jobs::plan::Plan;
@@ -49,6 +50,15 @@ pub enum Event {
     Invited {
         /// Of the question.
         ticket: u64,
+        /// The ledger's state after it.
+        state: LedgerState,
+    },
+    /// The answer to `CloseInvite`.
+    InviteClosed {
+        /// Of the question.
+        ticket: u64,
+        /// Whether it is signed, or why not.
+        result: Result<(), CloseInviteError>,
         /// The ledger's state after it.
         state: LedgerState,
     },

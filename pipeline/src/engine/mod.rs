@@ -294,6 +294,7 @@ impl Engine {
                 self.merging.want();
             }
             Event::Invited { ticket, state } => self.handle_invited(ticket, state),
+            Event::InviteClosed { ticket, result, state } => self.handle_invite_closed(ticket, result, state),
             Event::Resolved { ticket, result, state } => self.handle_resolved(ticket, result, state),
             Event::Merged(merged, state) => self.handle_merged(now, merged, state),
             Event::Reasserted { authors, written, state } => self.handle_reasserted(&authors, written, state),

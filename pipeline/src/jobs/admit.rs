@@ -1,4 +1,4 @@
-//! Takes entries of others into the ledger and the tree; founds folders; admits members.
+//! Takes entries of others into the ledger and the tree; founds folders; admits members by their invites.
 
 use super::JobError;
 use super::signer::Signer;
@@ -8,12 +8,11 @@ use dunlin_core::invite::JoinProof;
 use dunlin_core::ledger::chain::{Accepted, Admission, LedgerRead, Reason, Verified, check_with};
 use dunlin_core::ledger::clock::Clock;
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
-use dunlin_core::ledger::event::{Event, Role};
+use dunlin_core::ledger::event::Event;
 use dunlin_core::message::JoinRequest;
 use dunlin_core::tree::apply::{EventContext, apply};
 use dunlin_core::tree::node::{Place, TreeWrite};
 use dunlin_storage::store::edit::Edit;
-use dunlin_storage::store::rows::InviteRow;
 use dunlin_storage::store::tables::Store;
 
 /// An entry that is part of the ledger now.
@@ -172,40 +171,6 @@ pub fn prepare(
     Ok(edit.commit()?)
 }
 
-/// Makes an invite: its entry, and its seed for the handshake.
-pub fn invite(
-    store: &dyn Store,
-    identity: &Identity,
-    seed: [u8; 32],
-    role: Role,
-    not_after_ms: i64,
-    uses: u32,
-    wall_ms: i64,
-) -> Result<(), JobError> {
-    let key = dunlin_core::invite::invite_key(&seed).peer_id();
-    let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
-    signer.push(Event::InviteCreated { key, role, not_after_ms, uses })?;
-    let number = signer.edit.view().invites()?.iter().map(|i| i.number + 1).max().unwrap_or_default();
-    signer.edit.put_invite(&InviteRow { number, seed, key })?;
-    signer.commit()?;
-    Ok(())
-}
-
-/// Forgets the seeds of invites that expired more than a day ago. Until then, whoever comes late can shake
-/// hands and is told why the invite is no good.
-pub fn forget_stale_invites(store: &dyn Store, wall_ms: i64) -> Result<(), JobError> {
-    const TOLD_FOR_MS: i64 = 86_400_000;
-    let mut edit = Edit::new(store.write()?)?;
-    let membership = edit.view().members()?;
-    for row in edit.view().invites()? {
-        let not_after_ms = membership.invites.get(&row.key).map(|invite| invite.not_after_ms);
-        if not_after_ms.is_none_or(|at| at.saturating_add(TOLD_FOR_MS) < wall_ms) {
-            edit.remove_invite(&row.key)?;
-        }
-    }
-    Ok(edit.commit()?)
-}
-
 /// Checks a redemption and, if it is good, admits the joiner; gives the folder's secret, or in words why
 /// not. A member that asks again (it lost our answer) is told again.
 pub fn add_member(
@@ -232,7 +197,7 @@ pub fn add_member(
         return Ok(Err("the invite is unknown here".to_owned()));
     };
     if invite.uses_left == 0 {
-        return Ok(Err("the invite has been used; ask for a new one".to_owned()));
+        return Ok(Err("the invite has been used or taken back; ask for a new one".to_owned()));
     }
     if wall_ms > invite.not_after_ms {
         return Ok(Err("the invite has expired; ask for a new one".to_owned()));

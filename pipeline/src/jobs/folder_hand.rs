@@ -53,28 +53,34 @@ pub struct FolderHand {
 }
 
 impl FolderHand {
-    /// Carries out an order at the time `now`. What a scan sees goes to `seen`, before the answer.
-    pub fn obey(&self, order: FolderOrder, now: Timestamp, seen: &mut dyn FnMut(Vec<Seen>)) -> Event {
+    /// Carries out an order. `now` says the time by the clock that gives files their times, and is asked only where
+    /// there is something to judge by it; what a scan sees goes to `seen`, before the answer.
+    pub fn obey(
+        &self,
+        order: FolderOrder,
+        now: &dyn Fn() -> Timestamp,
+        seen: &mut dyn FnMut(Vec<Seen>),
+    ) -> Event {
         let (folder, store) = (&*self.folder, &*self.store);
         let failed = |error: ApplyFailed| Event::Failed(Failure::of(&error));
         // Since the last order the user may have moved or removed the directory that was open.
         folder.forget_dir();
         match order {
-            FolderOrder::Recover => match recover(folder, store, now) {
+            FolderOrder::Recover => match recover(folder, store, now()) {
                 Ok(intents) => Event::Recovered { intents },
                 Err(error) => failed(error),
             },
             FolderOrder::Scan(scopes) => {
-                Event::ScanDone(self.scan(scopes, now, seen).map_err(|e| Failure::of(&e)))
+                Event::ScanDone(self.scan(scopes, now(), seen).map_err(|e| Failure::of(&e)))
             }
             FolderOrder::Survey(from) => {
-                Event::Surveyed(self.survey(from.as_ref(), now).map_err(|e| Failure::of(&e)))
+                Event::Surveyed(self.survey(from.as_ref()).map_err(|e| Failure::of(&e)))
             }
             FolderOrder::Inspect(paths) => {
                 Event::Inspected(inspect(folder, store, paths).map_err(|e| Failure::of(&e)))
             }
             FolderOrder::LookAtRoot => Event::Root(room_at_root(folder, store).map_err(|e| Failure::of(&e))),
-            FolderOrder::Apply(steps) => match self.apply_at_root(steps, now) {
+            FolderOrder::Apply(steps) => match self.apply_at_root(steps, now()) {
                 Ok(results) => Event::Applied(results),
                 Err(failure) => Event::Failed(failure),
             },
@@ -119,12 +125,12 @@ impl FolderHand {
         Ok(report)
     }
 
-    fn survey(&self, from: Option<&RelPath>, now: Timestamp) -> Result<Survey, ScanError> {
+    fn survey(&self, from: Option<&RelPath>) -> Result<Survey, ScanError> {
         let rules = self.in_force.of(&View(&*self.store.read()?))?;
         let lens = Lens::of(rules.clone());
         let mut found = survey(&self.folder, &*self.store, &*self.lookout, &lens, from)?;
         if from.is_none() {
-            found.differ.extend(changed(&self.folder, &rules, now));
+            found.differ.extend(changed(&self.folder, &rules));
         }
         Ok(found)
     }

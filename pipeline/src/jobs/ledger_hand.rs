@@ -3,7 +3,8 @@
 //! Rooms and simulator run this same code; it knows no thread, channel or clock.
 
 use super::JobError;
-use super::admit::{add_member, admit, forget_stale_invites, invite};
+use super::admit::{add_member, admit};
+use super::invites::{CloseInviteError, close_invite, forget_stale_invites, invite};
 use super::ledger_state::{ledger_state, load};
 use super::merge::merge_texts;
 use super::plan::plan;
@@ -101,6 +102,7 @@ impl LedgerHand {
                 note_astray(store, chain, from)?.then(|| Event::Failed(Failure::other(TWO_HISTORIES)))
             }
             LedgerOrder::Invite { ticket, offer } => Some(self.invite(ticket, offer, wall_ms)?),
+            LedgerOrder::CloseInvite { ticket, key } => Some(self.close_invite(ticket, key, wall_ms)?),
             LedgerOrder::Load { conn, known, budget } => {
                 Some(Event::Loaded { conn, loaded: load(store, known, budget)? })
             }
@@ -145,6 +147,14 @@ impl LedgerHand {
         let Offer { seed, role, not_after_ms, uses } = offer;
         invite(store, &self.identity, seed, role, not_after_ms, uses, wall_ms)?;
         Ok(Event::Invited { ticket, state: ledger_state(store)? })
+    }
+
+    fn close_invite(&self, ticket: u64, key: PeerId, wall_ms: i64) -> Result<Event, JobError> {
+        let store = &*self.store;
+        match close_invite(store, &self.identity, key, wall_ms) {
+            Err(CloseInviteError::Job(error)) => Err(error),
+            result => Ok(Event::InviteClosed { ticket, result, state: ledger_state(store)? }),
+        }
     }
 
     /// Without an answer.

@@ -5,6 +5,7 @@ pub mod admit;
 pub mod conflicts;
 pub mod digest_hand;
 pub mod folder_hand;
+pub mod invites;
 pub mod ledger_hand;
 pub mod ledger_state;
 pub mod mend;

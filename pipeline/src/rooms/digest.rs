@@ -2,7 +2,7 @@
 //!
 //! The engine bounds what it orders, so the pool's queue is bounded too.
 
-use super::clock::now;
+use super::folder_clock::FolderClock;
 use crate::engine::effect::DigestOrder;
 use crate::engine::event::Event;
 use crate::jobs::digest_hand::DigestHand;
@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Digest {
     pool: Arc<ThreadPool>,
     hand: Arc<DigestHand>,
+    clock: Arc<FolderClock>,
     done: Sender<Event>,
 }
 
@@ -51,16 +52,21 @@ pub fn side_by_side(pool: &Arc<ThreadPool>) -> SideBySide {
 
 impl Digest {
     /// Works with this pool.
-    pub fn new(pool: Arc<ThreadPool>, hand: DigestHand, done: Sender<Event>) -> Self {
-        Self { pool, hand: Arc::new(hand), done }
+    pub fn new(
+        pool: Arc<ThreadPool>,
+        hand: DigestHand,
+        clock: Arc<FolderClock>,
+        done: Sender<Event>,
+    ) -> Self {
+        Self { pool, hand: Arc::new(hand), clock, done }
     }
 
     /// Takes an order; its answer comes by the done channel.
     pub fn order(&self, order: DigestOrder) {
-        let (hand, done) = (self.hand.clone(), self.done.clone());
+        let (hand, clock, done) = (self.hand.clone(), self.clock.clone(), self.done.clone());
         self.pool.spawn(move || {
             // If the engine is gone there is nobody to tell.
-            let _ = done.send(hand.obey(order, &now, &for_each));
+            let _ = done.send(hand.obey(order, &|| clock.now(), &for_each));
         });
     }
 }

@@ -9,6 +9,7 @@ mod digest;
 mod engine;
 pub mod feed;
 mod folder;
+mod folder_clock;
 mod ledger;
 mod watch;
 
@@ -36,6 +37,7 @@ use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use dunlin_transport::driver::{self, Waker};
 use dunlin_transport::{Command, Event as NetEvent};
+use folder_clock::FolderClock;
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -138,8 +140,9 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         },
         done: wiring.done.to.clone(),
     };
-    let (hand, digest) = readers(pool, folder, store, lookout, in_force, &wiring.done.to);
-    let hands = folder::Hands { hand, seen: wiring.seen.to, done: wiring.done.to };
+    let clock = Arc::new(FolderClock::of(folder.clone()));
+    let (hand, digest) = readers(pool, (folder, clock.clone()), store, lookout, in_force, &wiring.done.to);
+    let hands = folder::Hands { hand, clock, seen: wiring.seen.to, done: wiring.done.to };
     let config = Config {
         identity: setup.identity,
         label: setup.label,
@@ -195,7 +198,7 @@ fn spawn_net(
 /// The two that read the user's files; they share the pool and the staged files.
 fn readers(
     pool: Arc<ThreadPool>,
-    folder: Arc<Folder>,
+    (folder, clock): (Arc<Folder>, Arc<FolderClock>),
     store: Arc<dyn Store>,
     lookout: Arc<dyn Lookout>,
     in_force: Arc<InForce>,
@@ -204,7 +207,7 @@ fn readers(
     let stages: Stages = Arc::new(Mutex::new(BTreeMap::new()));
     let hand = DigestHand { folder: folder.clone(), store: store.clone(), stages: stages.clone() };
     let for_each = digest::threads(&pool);
-    let digest = Digest::new(pool, hand, done.clone());
+    let digest = Digest::new(pool, hand, clock, done.clone());
     (FolderHand { folder, store, stages, lookout, in_force, for_each }, digest)
 }
 

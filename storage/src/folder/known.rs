@@ -7,15 +7,9 @@
 use super::fs::Standing;
 use crate::disk::StatSig;
 use dunlin_core::chunk::digest::FixedChunk;
+use dunlin_core::limits::{KNOWN_CHUNKS_MAX, KNOWN_CHUNKS_MIN, KNOWN_FILES_MAX};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
-
-/// Files that are known at a time.
-const FILES: usize = 4;
-/// A file of more chunks (64 GiB) is not kept: 68 bytes for each.
-const CHUNKS: usize = 16 * 1024;
-/// One of fewer is hashed in a moment, and others are better known.
-const CHUNKS_MIN: usize = 16;
 
 /// The chunks of a file, which all but the last have the same length.
 pub type Chunks = Arc<Vec<FixedChunk>>;
@@ -37,9 +31,9 @@ impl Known {
         let Standing::Node(stat) = standing else { return };
         let mut files = self.files();
         files.retain(|(id, _)| *id != (stat.dev, stat.ino));
-        if (CHUNKS_MIN..=CHUNKS).contains(&chunks.len()) {
+        if (KNOWN_CHUNKS_MIN..=KNOWN_CHUNKS_MAX).contains(&chunks.len()) {
             files.push_front(((stat.dev, stat.ino), Arc::new(chunks)));
-            files.truncate(FILES);
+            files.truncate(KNOWN_FILES_MAX);
         }
     }
 

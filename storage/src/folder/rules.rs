@@ -30,6 +30,8 @@ use std::sync::{Arc, Mutex};
 
 /// A file of rules has rested once it was not changed for so long, nanoseconds.
 const RESTED: i128 = 500_000_000;
+/// For whoever does not ask whether a file has rested.
+const ANY_TIME: Timestamp = Timestamp { secs: 0, nanos: 0 };
 const PAGE: usize = 512;
 
 /// The rules in force as the store keeps them.
@@ -168,9 +170,9 @@ pub fn refresh(
 
 /// Names the files of rules that are not as they were when the rules in force were read; whoever looks there
 /// finds them. Their names may have no rows.
-pub fn changed(folder: &Folder, rules: &Rules, now: Timestamp) -> Vec<Scope> {
+pub fn changed(folder: &Folder, rules: &Rules) -> Vec<Scope> {
     let texts = [(Source::Shared, &rules.texts().shared), (Source::Local, &rules.texts().local)];
-    let is_changed = |source, old: &Vec<u8>| match read(folder, source, now, rules) {
+    let is_changed = |source, old: &Vec<u8>| match read(folder, source, ANY_TIME, rules) {
         Ok(new) => new.bytes != *old,
         // What cannot be used is told by each scan.
         Err(_) => false,
@@ -184,9 +186,8 @@ pub fn changed(folder: &Folder, rules: &Rules, now: Timestamp) -> Vec<Scope> {
 /// The rules that the files say at this moment, in force or not; or why they cannot be used.
 pub fn on_disk(folder: &Folder) -> Result<Rules, String> {
     let none = Rules::compile(Texts::default()).map_err(|why| why.to_string())?;
-    let now = Timestamp { secs: 0, nanos: 0 };
     let read = |source| {
-        read(folder, source, now, &none)
+        read(folder, source, ANY_TIME, &none)
             .map(|read| read.bytes)
             .map_err(|(source, why)| format!("{}: {why}", source.word()))
     };
@@ -250,10 +251,10 @@ fn root_time(folder: &Folder) -> Option<Timestamp> {
     }
 }
 
-/// True if it was a moment ago; what is yet to come has nothing to say.
+/// True if it was a moment ago, or is to come in a moment: the clock may be a tick behind.
 fn is_recent(time: Timestamp, now: Timestamp) -> bool {
     let nanos = |time: Timestamp| i128::from(time.secs) * 1_000_000_000 + i128::from(time.nanos);
-    (0..RESTED).contains(&(nanos(now) - nanos(time)))
+    (nanos(now) - nanos(time)).abs() < RESTED
 }
 
 /// Brings rules into force; gives the directories that were looked into and are not any more.

@@ -76,6 +76,56 @@ def used_invite(stage):
     share.interrupt()
 
 
+@scene('bad input: an invite that was taken back')
+def revoked_invite(stage):
+    """Listed, taken back while the folder is served and while it is not; whoever comes with it is told and gets nothing."""
+    shared = stage.fresh('shared')
+    trees.write(os.path.join(shared, 'file'), b'text\n')
+    sharer = Device(stage.binary, stage.path('home-sharer'))
+    share = sharer.start('--json', 'share', shared, '--uses', '5', '--listen', '127.0.0.1:0')
+    first = share.record_with('invite')
+    invite, address = first['invite'], first['addrs'][0]
+
+    def join(number):
+        joiner, root = Device(stage.binary, stage.path(f'home-{number}')), stage.fresh(f'joined-{number}')
+        ended = joiner.run('--json', 'join', invite, root, '--once', '--listen', '127.0.0.1:0', '--wait', '6', patience_s=60)
+        return joiner, root, ended
+
+    def listed(device, root):
+        ended = device.run('--json', 'invite', 'list', root)
+        check(ended.code == program.IN_SYNC, f'the list: {ended.describe()}')
+        return [(one['role'], one['uses_left'], one['self'], one['name']) for one in ended.records]
+
+    joiner, root, ended = join(1)
+    check(ended.code == program.IN_SYNC, f'while it is open it admits: {ended.describe()}')
+    (role, left, is_own, name), = listed(sharer, shared)
+    check((role, left, is_own) == ('writer', 4, True), f'four devices are left: {role} {left} {is_own}')
+    check(listed(joiner, root) == [('writer', 4, False, name)], 'every member sees it')
+    ended = joiner.run('--json', 'invite', 'revoke', root, name)
+    check(ended.code == program.REFUSED, f'who did not make it cannot take it back: {ended.describe()}')
+    for wrong in ('', 'ffffffffff', '../x'):
+        ended = sharer.run('--json', 'invite', 'revoke', shared, wrong)
+        check(ended.code == program.USAGE and 'invite' in ended.complaint, f'no such name: {ended.describe()}')
+    ended = sharer.run('--json', 'invite', 'revoke', shared, name[:6].upper())
+    check(ended.code == program.IN_SYNC and ended.records[0]['name'] == name, f'taken back: {ended.describe()}')
+    check(listed(sharer, shared) == [], 'it is listed no more')
+    ended = sharer.run('--json', 'invite', 'revoke', shared, name)
+    check(ended.code == program.USAGE, f'a second time: {ended.describe()}')
+    _, root, ended = join(2)
+    check(ended.code == program.REFUSED and 'taken back' in ended.complaint, f'whoever comes is told: {ended.describe()}')
+    check(not os.path.exists(os.path.join(root, 'file')), 'and gets nothing')
+    more = sharer.run('--json', 'share', shared)
+    invite, (_, _, _, name) = more.records[-1]['invite'], listed(sharer, shared)[0]
+    share.interrupt()
+    ended = sharer.run('--json', 'invite', 'revoke', shared, name)
+    check(ended.code == program.IN_SYNC, f'nobody serves the folder: {ended.describe()}')
+    serving = sharer.start('--json', 'serve', '--listen', address)
+    serving.record_with('folders')
+    ended = join(3)[2]
+    check(ended.code == program.REFUSED and 'taken back' in ended.complaint, f'also after that: {ended.describe()}')
+    serving.interrupt()
+
+
 @scene('bad input: fifos, sockets, devices and odd names')
 def odd_files(stage):
     """What cannot be carried is left alone and listed; what can be carried is."""

@@ -235,7 +235,7 @@ impl World {
         let now = self.wall(device);
         let mut seen = Vec::new();
         let work = |life: &Life| {
-            let answer = life.folder.obey(order, now, &mut |batch| seen.push(Event::Seen(batch)));
+            let answer = life.folder.obey(order, &|| now, &mut |batch| seen.push(Event::Seen(batch)));
             (answer, seen)
         };
         let Some((answer, seen)) = self.work_on(device, work)? else { return Ok(()) };

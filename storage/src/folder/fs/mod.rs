@@ -10,7 +10,7 @@ use super::durable::SideBySide;
 use super::known::Known;
 use crate::disk::StatSig;
 use dunlin_core::canary::{self, Bug};
-use dunlin_core::content::Meta;
+use dunlin_core::content::{Meta, Timestamp};
 use dunlin_core::id::ContentHash;
 use dunlin_core::path::{CONTROL_DIR, Name, RelPath};
 use std::any::Any;
@@ -208,6 +208,8 @@ pub struct Folder {
 }
 
 const MARKER: &str = "marker";
+/// A file whose times say what time it is.
+const CLOCK: &str = "clock";
 
 impl Folder {
     /// Opens a root of the real file system; makes its control directory if need be.
@@ -344,6 +346,17 @@ impl Folder {
     /// See [`RootHandle::epoch`].
     pub fn epoch(&self) -> Option<[u8; 16]> {
         self.root.epoch()
+    }
+
+    /// What time it is for this file system, to a tick of its clock: the change time that it gives a file now. Writes
+    /// the file's metadata.
+    pub fn time(&self) -> Result<Timestamp, FsError> {
+        let file = self.control.open_write(CLOCK)?;
+        file.set_meta(&Meta { mode: 0o600, mtime: Timestamp { secs: 0, nanos: 0 } })?;
+        match file.stat()? {
+            Standing::Node(stat) => Ok(stat.ctime),
+            Standing::Special => Err(FsError::InTheWay),
+        }
     }
 
     /// Makes everything on this file system durable.
