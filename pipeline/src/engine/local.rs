@@ -201,12 +201,13 @@ impl Local {
             self.cutting -= 1;
             let pending = &mut self.queue[(ticket - self.front) as usize];
             let path = pending.seen.path();
-            // A rename sets the change time, too; what has moved was not written for that.
-            let (is_ripe, has_moved) =
-                (self.ripe_now.contains(path), matches!(pending.seen, Seen::MovedTo { .. }));
+            let is_ripe = self.ripe_now.contains(path);
+            // A rename sets the change time, too; what has moved was not written for that, unless it was since.
+            let has_but_moved =
+                |cut: &Cut| matches!(&pending.seen, Seen::MovedTo { stat, .. } if *stat == cut.stat);
             let may_be_torn = |cut: &Cut| match is_ripe {
                 true => is_open_again(path, cut),
-                false => !has_moved && is_being_written(path, cut),
+                false => !has_but_moved(cut) && is_being_written(path, cut),
             };
             let error = match result {
                 Ok(cut) if !may_be_torn(&cut) => {
@@ -363,13 +364,17 @@ mod tests {
 
     /// The same while one is open again.
     fn taken_while(ripe: &[&str], found: &[(&str, bool)], open: &str) -> Vec<bool> {
+        taken_as(ripe, &found.iter().map(|(path, fresh)| (seen(path), *fresh)).collect::<Vec<_>>(), open)
+    }
+
+    fn taken_as(ripe: &[&str], found: &[(Seen, bool)], open: &str) -> Vec<bool> {
         let mut local = Local::default();
         for path in ripe {
             local.look(Scope::name(RelPath::parse(path.as_bytes()).unwrap()));
         }
         local.rescan(Scope::everything());
         assert!(matches!(local.poll(true, true), Some(LocalWant::Scan(_))));
-        local.handle_seen(found.iter().map(|(path, _)| seen(path)).collect());
+        local.handle_seen(found.iter().map(|(seen, _)| seen.clone()).collect());
         local.handle_scan_done();
         let Some(LocalWant::Cut(files)) = local.poll(true, true) else { panic!("there are files to read") };
         let cut = |fresh| {
@@ -384,14 +389,27 @@ mod tests {
             return vec![false; found.len()];
         };
         assert_eq!(observed.len() + unread.len(), found.len());
-        let is_taken = |path: &str| observed.iter().any(|one| one.seen.path().to_string() == path);
-        found.iter().map(|(path, _)| is_taken(path)).collect()
+        let is_taken = |path: &RelPath| observed.iter().any(|one| one.seen.path() == path);
+        found.iter().map(|(seen, _)| is_taken(seen.path())).collect()
     }
 
     #[test]
     fn what_somebody_may_still_write_waits_unless_he_has_been_waited_for() {
         assert_eq!(taken(&[], &[("old", false), ("new", true)]), [true, false]);
         assert_eq!(taken(&["new"], &[("new", true), ("other", true)]), [true, false]);
+    }
+
+    /// A file whose row is not sure is read after its move: by then somebody may write it.
+    #[test]
+    fn what_was_moved_is_taken_in_unless_it_is_written_by_the_time_it_is_read() {
+        let Seen::Appeared { stat, .. } = seen("b") else { panic!("it appeared") };
+        let Seen::MovedTo { from, path, row, .. } = moved(Kind::File, Body::Symlink(Vec::new())) else {
+            panic!("it was moved")
+        };
+        let row = DiskRow { racy: true, ..row };
+        let found = |stat| Seen::MovedTo { from: from.clone(), path: path.clone(), row: row.clone(), stat };
+        assert_eq!(taken_as(&[], &[(found(stat), true)], ""), [true]);
+        assert_eq!(taken_as(&[], &[(found(StatSig { size: 9, ..stat }), true)], ""), [false]);
     }
 
     /// Between the end of one writer and the look the next one had emptied the file (black box, a day, seed 51).

@@ -28,6 +28,8 @@ const RACY_FINE_NANOS: i128 = 20_000_000;
 const RACY_COARSE_NANOS: i128 = 2_000_000_000;
 /// Whoever writes pauses for less than this: the time for which the engine wants an open file to be quiet.
 const FRESH_NANOS: i128 = 250_000_000;
+/// From the moment in which somebody asks for the time to that in which he reads.
+const HELD_UP_NANOS: i128 = 10_000_000_000;
 
 /// A file that held still.
 #[derive(Clone, Debug)]
@@ -70,8 +72,9 @@ impl CutError {
 /// True if somebody has just written a file with this stat, or made it. The change time says so: nobody can set
 /// it, and whoever copies a file sets the other one.
 fn is_fresh(stat: &StatSig, now: Timestamp) -> bool {
-    // A clock that was set back says nothing.
-    (nanos(now) - nanos(stat.ctime)).abs() < FRESH_NANOS
+    // Who reads may have been held up, and the file been written since he asked for the time. A time that is further
+    // away comes from before a clock was set back, and says nothing.
+    (-HELD_UP_NANOS..FRESH_NANOS).contains(&(nanos(now) - nanos(stat.ctime)))
 }
 
 fn nanos(t: Timestamp) -> i128 {
@@ -206,4 +209,27 @@ fn digest_fixed(
         }
     }
     Ok(Some(Digest::of_fixed(chunk_size, size, &chunks)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reader that is held up has asked for the time before the file was emptied, and would take it as it stands.
+    #[test]
+    fn a_file_is_fresh_by_its_change_time_also_if_the_reader_was_held_up() {
+        let is_fresh_after = |millis: i64| {
+            let time = |millis: i64| Timestamp {
+                secs: millis.div_euclid(1000),
+                nanos: millis.rem_euclid(1000) as u32 * 1_000_000,
+            };
+            let (mtime, ctime, kind) = (time(0), time(100_000), Kind::File);
+            let stat = StatSig { dev: 1, ino: 1, size: 0, mode: 0o644, mtime, ctime, kind };
+            is_fresh(&stat, time(100_000 + millis))
+        };
+        assert!(is_fresh_after(0) && is_fresh_after(249));
+        assert!(!is_fresh_after(250));
+        assert!(is_fresh_after(-5000), "it was changed since the time was asked for");
+        assert!(!is_fresh_after(-60_000), "a clock was set back");
+    }
 }
