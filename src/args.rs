@@ -1,6 +1,10 @@
 //! The command line: what the user types. Switches that every command takes (`--home`, `--json`,
 //! `--quiet`, `--version`) may stand anywhere; `--option=value` is the same as `--option value`.
 
+mod members;
+
+pub use members::{Device, DeviceAction, Invite, InviteAction};
+
 use crate::error::CommandError;
 use argh::FromArgs;
 use std::net::SocketAddr;
@@ -27,6 +31,7 @@ pub enum Command {
     Log(Log),
     Conflicts(Conflicts),
     Invite(Invite),
+    Device(Device),
     Held(Held),
     Ignore(Ignore),
     Events(Events),
@@ -320,42 +325,6 @@ pub struct IgnoreAdd {
     /// on this device alone: in .dunlinignore.local, which is not synchronised
     #[argh(switch)]
     pub here: bool,
-}
-
-/// list the invites of folders that may still be used, and take one back
-#[derive(FromArgs)]
-#[argh(subcommand, name = "invite")]
-pub struct Invite {
-    #[argh(subcommand)]
-    pub action: InviteAction,
-}
-
-#[derive(FromArgs)]
-#[argh(subcommand)]
-pub enum InviteAction {
-    List(InviteList),
-    Revoke(InviteRevoke),
-}
-
-/// list the invites that are neither used up nor expired
-#[derive(FromArgs)]
-#[argh(subcommand, name = "list")]
-pub struct InviteList {
-    /// only of these folders
-    #[argh(positional)]
-    pub dirs: Vec<PathBuf>,
-}
-
-/// take an invite back that this device has made; who has used it stays a member
-#[derive(FromArgs)]
-#[argh(subcommand, name = "revoke")]
-pub struct InviteRevoke {
-    /// the folder
-    #[argh(positional)]
-    pub dir: PathBuf,
-    /// the invite's name, as list shows it, or its beginning
-    #[argh(positional)]
-    pub name: String,
 }
 
 /// list mass changes that are held, and say what is to become of them

@@ -2,6 +2,7 @@
 
 pub mod conflicts;
 pub mod debug;
+pub mod device;
 pub mod doctor;
 pub mod events;
 pub mod folder;
@@ -58,6 +59,8 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::ConflictsResolve { path, keep } => conflicts::resolve_all(desk, path, *keep, answer),
         Request::InviteList { dirs } => invite::list(desk, dirs, answer),
         Request::InviteRevoke { dir, name } => invite::revoke(desk, dir, name, answer),
+        Request::DeviceList { dirs } => device::list(desk, dirs, answer),
+        Request::DeviceRole { dir, device, role } => device::change_role_of(desk, dir, device, role, answer),
         Request::HeldList { dirs } => held::list(desk, dirs, answer),
         Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),
         Request::Scan { dir } => scan::answer(desk, dir, answer),

@@ -7,11 +7,13 @@ use crate::pause::Pause;
 use crate::replica::Replica;
 use crossbeam_channel::Sender;
 use dunlin_core::id::PeerId;
+use dunlin_core::ledger::event::Role;
 use dunlin_core::path::RelPath;
 use dunlin_pipeline::Running;
 use dunlin_pipeline::ask::{Answer, Ask, Offer, ScrubState, State};
 use dunlin_pipeline::jobs::invites::CloseInviteError;
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError};
+use dunlin_pipeline::jobs::roles::ChangeRoleError;
 use dunlin_pipeline::rooms::asks::{Asker, Pending};
 use dunlin_pipeline::service::{Feed, Problem, Progress};
 use std::collections::BTreeMap;
@@ -234,6 +236,19 @@ impl Host {
     ) -> Result<Result<(), CloseInviteError>, CommandError> {
         match self.asker(root).and_then(|asker| asker.ask(Ask::CloseInvite { key }, PATIENCE)) {
             Some(Answer::InviteClosed(result)) => Ok(result),
+            _ => Err(no_answer()),
+        }
+    }
+
+    /// Has the run of the folder at a root change what a member may do.
+    pub fn change_role(
+        &self,
+        root: &Path,
+        peer: PeerId,
+        role: Role,
+    ) -> Result<Result<(), ChangeRoleError>, CommandError> {
+        match self.asker(root).and_then(|asker| asker.ask(Ask::ChangeRole { peer, role }, PATIENCE)) {
+            Some(Answer::RoleChanged(result)) => Ok(result),
             _ => Err(no_answer()),
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::jobs::invites::CloseInviteError;
 use crate::jobs::resolve::{Keep, ResolveError};
+use crate::jobs::roles::ChangeRoleError;
 use crate::service::{Problem, Progress};
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::event::Role;
@@ -46,6 +47,13 @@ pub enum Ask {
     CloseInvite {
         /// Its public key.
         key: PeerId,
+    },
+    /// Change what a member may do; answered once that is signed.
+    ChangeRole {
+        /// Who.
+        peer: PeerId,
+        /// What it may do from now on.
+        role: Role,
     },
     /// Look at the whole folder now, and come in sync with a member; answered once that is so.
     Sync {
@@ -101,6 +109,8 @@ pub enum Answer {
     Invited,
     /// To `CloseInvite`.
     InviteClosed(Result<(), CloseInviteError>),
+    /// To `ChangeRole`.
+    RoleChanged(Result<(), ChangeRoleError>),
     /// To `Sync`: what the run did since it was asked.
     Synced {
         /// False: nobody could be reached.

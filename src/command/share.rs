@@ -177,11 +177,12 @@ fn may_invite(replica: &Replica) -> Result<(), CommandError> {
     Err(CommandError { hint, ..CommandError::new(Exit::Refused, text) })
 }
 
-fn role_of(text: &str) -> Result<Role, CommandError> {
+/// A role by its word on the command line.
+pub fn role_of(text: &str) -> Result<Role, CommandError> {
     match text {
         "admin" => Ok(Role::Admin),
         "writer" => Ok(Role::Writer),
         "reader" => Ok(Role::Reader),
-        other => Err(CommandError::usage(format!("--role {other}: a role is writer, reader or admin"))),
+        other => Err(CommandError::usage(format!("{other}: a role is writer, reader or admin"))),
     }
 }

@@ -1,5 +1,6 @@
 //! `status`: this device and its folders, as their stores have them, and how those that are served are doing.
 
+use super::device::describe_member;
 use super::folder::pause_text;
 use super::id::describe;
 use super::{absolutes, ask, held};
@@ -290,28 +291,9 @@ fn describe_corrupt(sheet: &mut Sheet, view: &View<'_>) -> Result<(), CommandErr
 fn describe_members(sheet: &mut Sheet, membership: &Membership, own: &PeerId, state: Option<&State>) {
     let mut members = Vec::new();
     for (peer, member) in &membership.members {
-        let is_self = peer == own;
-        let role = format!("{:?}", member.role).to_lowercase();
-        let session = state.and_then(|state| state.peers.iter().find(|session| session.peer == *peer));
-        let mark = match (is_self, session) {
-            (true, _) => " (this device)".to_owned(),
-            (false, None) => String::new(),
-            (false, Some(session)) => {
-                let how = match (session.is_in_sync, session.needed) {
-                    (true, _) => "in sync".to_owned(),
-                    (false, Some(needed)) if needed > 0 => format!("needs {needed}"),
-                    (false, _) => "busy".to_owned(),
-                };
-                format!(", connected at {}, {how}", session.addr)
-            }
-        };
-        sheet.line(&format!("{role:7} {} {}{mark}", peer.short(), clean(&member.label)));
-        members.push(json!({
-            "peer": peer.to_string(), "label": member.label, "role": role, "self": is_self,
-            "connected": session.is_some(), "addr": session.map(|session| session.addr.to_string()),
-            "needed": session.and_then(|session| session.needed),
-            "in_sync": session.is_some_and(|session| session.is_in_sync),
-        }));
+        let (text, value) = describe_member(peer, member, own, state);
+        sheet.line(&text);
+        members.push(value);
     }
     sheet.fact("members", members);
 }

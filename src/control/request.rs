@@ -25,6 +25,10 @@ pub enum Request {
     InviteList { dirs: Vec<PathBuf> },
     /// Take back the invite of a folder whose name begins like this.
     InviteRevoke { dir: PathBuf, name: String },
+    /// The members of these folders; none: of all.
+    DeviceList { dirs: Vec<PathBuf> },
+    /// What the member of a folder with this label, or an id that begins like this, may do from now on.
+    DeviceRole { dir: PathBuf, device: String, role: String },
     /// The mass changes that are held in these folders; none: in all.
     HeldList { dirs: Vec<PathBuf> },
     /// What is to become of all that is held in a folder.
@@ -115,6 +119,10 @@ impl Request {
             Request::InviteRevoke { dir, name } => {
                 json!({ "ask": "invite revoke", "dir": text(dir), "name": name })
             }
+            Request::DeviceList { dirs } => json!({ "ask": "device list", "dirs": texts(dirs) }),
+            Request::DeviceRole { dir, device, role } => {
+                json!({ "ask": "device role", "dir": text(dir), "device": device, "role": role })
+            }
             Request::HeldList { dirs } => json!({ "ask": "held list", "dirs": texts(dirs) }),
             Request::HeldDecide { dir, is_meant: true } => json!({ "ask": "held accept", "dir": text(dir) }),
             Request::HeldDecide { dir, .. } => json!({ "ask": "held reject", "dir": text(dir) }),
@@ -180,6 +188,12 @@ impl Request {
             "invite revoke" => {
                 Request::InviteRevoke { dir: fields.path("dir")?, name: fields.text("name")?.to_owned() }
             }
+            "device list" => Request::DeviceList { dirs: fields.paths("dirs")? },
+            "device role" => Request::DeviceRole {
+                dir: fields.path("dir")?,
+                device: fields.text("device")?.to_owned(),
+                role: fields.text("role")?.to_owned(),
+            },
             "held list" => Request::HeldList { dirs: fields.paths("dirs")? },
             "held accept" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: true },
             "held reject" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: false },
@@ -291,6 +305,8 @@ mod tests {
             Request::ConflictsList { dirs: dirs.clone() },
             Request::InviteList { dirs: dirs.clone() },
             Request::InviteRevoke { dir: path.clone(), name: "1a\"".to_owned() },
+            Request::DeviceList { dirs: dirs.clone() },
+            Request::DeviceRole { dir: path.clone(), device: "ü \"".to_owned(), role: "reader".to_owned() },
             Request::HeldList { dirs: dirs.clone() },
             Request::HeldDecide { dir: path.clone(), is_meant: true },
             Request::HeldDecide { dir: path.clone(), is_meant: false },

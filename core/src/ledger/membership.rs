@@ -55,6 +55,16 @@ pub struct Member {
     pub label: String,
     /// Distance from the founder in the tree of grants: the smaller, the more senior.
     pub rank: u32,
+    /// The grant that this distance comes from; among equals the earlier is the more senior.
+    pub grant: Option<Dot>,
+}
+
+impl Member {
+    /// True if this admin may change the other's role, or remove it.
+    pub fn may_act_on(&self, other: &Member) -> bool {
+        let is_junior = (self.rank, self.grant) < (other.rank, other.grant);
+        self.role == Role::Admin && (other.role != Role::Admin || is_junior)
+    }
 }
 
 /// An invite.

@@ -110,8 +110,8 @@ impl<'a> Resolution<'a> {
     pub fn members(&self) -> BTreeMap<PeerId, Member> {
         let member = |peer: &PeerId| {
             let (role, label) = self.fold(peer, |_| true)?;
-            let rank = self.seniority.get(peer).map_or(u32::MAX, |(rank, _)| *rank);
-            Some((*peer, Member { role, label: label.to_owned(), rank }))
+            let (rank, grant) = self.rank(peer).map_or((u32::MAX, None), |(rank, dot)| (rank, Some(dot)));
+            Some((*peer, Member { role, label: label.to_owned(), rank, grant }))
         };
         self.about.keys().filter_map(member).collect()
     }

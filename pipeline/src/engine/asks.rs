@@ -10,6 +10,7 @@ use super::wake::Wake;
 use crate::ask::{Answer, Ask, PeerState, Phase, State};
 use crate::jobs::invites::CloseInviteError;
 use crate::jobs::resolve::ResolveError;
+use crate::jobs::roles::ChangeRoleError;
 use crate::service::{Problem, Progress};
 use dunlin_core::limits::PROBLEMS_TOLD;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +49,9 @@ impl Engine {
             Ask::CloseInvite { key } => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::CloseInvite { ticket, key }));
             }
+            Ask::ChangeRole { peer, role } => {
+                self.effects.push_back(Effect::Ledger(LedgerOrder::ChangeRole { ticket, peer, role }));
+            }
             Ask::Sync { alone_max, dial } => self.begin_sync(now, ticket, alone_max, dial),
             Ask::Scrub => self.scrub_now(now, ticket),
             Ask::Accept { path } => {
@@ -76,6 +80,17 @@ impl Engine {
     ) {
         self.set_ledger(state);
         self.effects.push_back(Effect::Reply { ticket, answer: Answer::InviteClosed(result) });
+    }
+
+    /// A member may do something else, or why not.
+    pub(super) fn handle_role_changed(
+        &mut self,
+        ticket: u64,
+        result: Result<(), ChangeRoleError>,
+        state: LedgerState,
+    ) {
+        self.set_ledger(state);
+        self.effects.push_back(Effect::Reply { ticket, answer: Answer::RoleChanged(result) });
     }
 
     /// The conflict is resolved, or why not.

@@ -14,6 +14,7 @@ use dunlin_core::content::Content;
 use dunlin_core::id::{ChainId, ContentHash, PeerId};
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
+use dunlin_core::ledger::event::Role;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::message::{JoinRequest, WantItem};
 use dunlin_core::path::RelPath;
@@ -104,6 +105,15 @@ pub enum LedgerOrder {
         /// The invite's public key.
         key: PeerId,
     },
+    /// Change what a member may do. Answered by `RoleChanged`.
+    ChangeRole {
+        /// Of the question.
+        ticket: u64,
+        /// Who.
+        peer: PeerId,
+        /// What it may do from now on.
+        role: Role,
+    },
     /// Write again, as it stands here, what the held changes of these members would take away. Answered by
     /// `Reasserted`.
     Reassert(BTreeSet<PeerId>),
@@ -182,6 +192,7 @@ impl LedgerOrder {
                 | LedgerOrder::Resolve { .. }
                 | LedgerOrder::Invite { .. }
                 | LedgerOrder::CloseInvite { .. }
+                | LedgerOrder::ChangeRole { .. }
                 | LedgerOrder::Reassert(_)
                 | LedgerOrder::AddMember { .. }
         )

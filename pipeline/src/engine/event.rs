@@ -10,6 +10,7 @@ use crate::jobs::merge::Merged;
 use crate::jobs::plan::Plan;
 use crate::jobs::record::Recorded;
 use crate::jobs::resolve::ResolveError;
+use crate::jobs::roles::ChangeRoleError;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::PeerId;
@@ -59,6 +60,15 @@ pub enum Event {
         ticket: u64,
         /// Whether it is signed, or why not.
         result: Result<(), CloseInviteError>,
+        /// The ledger's state after it.
+        state: LedgerState,
+    },
+    /// The answer to `ChangeRole`.
+    RoleChanged {
+        /// Of the question.
+        ticket: u64,
+        /// Whether it is signed, or why not.
+        result: Result<(), ChangeRoleError>,
         /// The ledger's state after it.
         state: LedgerState,
     },

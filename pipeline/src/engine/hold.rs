@@ -8,8 +8,8 @@ use super::guard::Turn;
 use super::wake::Wake;
 use crate::ask::Answer;
 use crate::jobs::plan::Plan;
-use crate::jobs::record::Observed;
-use crate::service::Notice;
+use crate::jobs::record::{Observed, Recorded};
+use crate::service::{Happening, Notice};
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::look::Look;
@@ -30,6 +30,22 @@ impl Engine {
             true => self.local.handle_recorded(),
             false => self.effects.push_back(Effect::Ledger(LedgerOrder::Record(batch))),
         }
+    }
+
+    /// It is recorded.
+    pub(super) fn handle_recorded(&mut self, recorded: Recorded, state: LedgerState) {
+        self.local.handle_recorded();
+        self.progress.entries_signed += recorded.entries.len() as u64;
+        self.note_corrupt(recorded.corrupt);
+        for path in recorded.withheld {
+            let what = "changed here and not shared: this device may only read";
+            self.looked_up.insert(path.to_string());
+            self.note_problem(path.to_string(), what.to_owned());
+        }
+        self.tell_all(recorded.changes.into_iter().map(Happening::Changed));
+        self.set_ledger(state);
+        self.remote.want_plan();
+        self.merging.want();
     }
 
     /// Once nothing is left to look at, it is known what is held here; once nothing more comes of deletions of others,

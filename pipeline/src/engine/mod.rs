@@ -45,13 +45,14 @@ mod wake;
 mod watch;
 
 use crate::failure::Failure;
-use crate::service::{Ended, Goal, Happening, HoldLimits, Notice, Problem, Progress, Report};
+use crate::service::{Ended, Goal, HoldLimits, Notice, Problem, Progress, Report};
 use asks::Asks;
 use background::Background;
 use doubt::Doubts;
 use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
+use dunlin_core::ledger::event::Role;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::Scope;
@@ -280,21 +281,10 @@ impl Engine {
             Event::Seen(batch) => self.handle_seen(now, batch),
             Event::ScanDone(result) => self.handle_scan_done(now, result),
             Event::Cut(results) => self.handle_cut(now, results),
-            Event::Recorded(recorded, state) => {
-                self.local.handle_recorded();
-                self.progress.entries_signed += recorded.entries.len() as u64;
-                self.note_corrupt(recorded.corrupt);
-                for path in recorded.withheld {
-                    let what = "changed here and not shared: this device may only read";
-                    self.note_problem(path.to_string(), what.to_owned());
-                }
-                self.tell_all(recorded.changes.into_iter().map(Happening::Changed));
-                self.set_ledger(state);
-                self.remote.want_plan();
-                self.merging.want();
-            }
+            Event::Recorded(recorded, state) => self.handle_recorded(recorded, state),
             Event::Invited { ticket, state } => self.handle_invited(ticket, state),
             Event::InviteClosed { ticket, result, state } => self.handle_invite_closed(ticket, result, state),
+            Event::RoleChanged { ticket, result, state } => self.handle_role_changed(ticket, result, state),
             Event::Resolved { ticket, result, state } => self.handle_resolved(ticket, result, state),
             Event::Merged(merged, state) => self.handle_merged(now, merged, state),
             Event::Reasserted { authors, written, state } => self.handle_reasserted(&authors, written, state),
@@ -432,6 +422,12 @@ impl Engine {
         self.set_keys(&state);
         if state.dirty > 0 {
             self.remote.want_plan();
+        }
+        let role =
+            |state: &LedgerState| state.members.get(&self.config.identity.peer_id()).map(|(role, _)| *role);
+        if role(&self.ledger) == Some(Role::Reader) && role(&state) > Some(Role::Reader) {
+            // What was changed here meanwhile may be shared now.
+            self.local.rescan_all();
         }
         self.ledger = state;
     }

@@ -13,6 +13,7 @@ pub mod merge;
 pub mod plan;
 pub mod record;
 pub mod resolve;
+pub mod roles;
 pub mod serve;
 mod shown;
 mod signer;

@@ -11,7 +11,6 @@ pub mod fs;
 mod history;
 pub mod ignore;
 pub mod intent;
-pub mod known;
 pub mod left_over;
 pub mod lookout;
 mod place;

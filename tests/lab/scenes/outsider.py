@@ -6,10 +6,11 @@ import random
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 from kit import program, quic_initial, trees
-from kit.network import PORT, Cable, Capture, within
+from kit.network import PORT, Cable, Capture, tool, within
 from kit.program import Device
 from kit.scenes import check, scene
 
@@ -21,6 +22,7 @@ RESERVED_VERSION = 0x1a2a3a4a
 # The sharer seeks its members at their last addresses; what it says to those is no answer to this port.
 STRANGER_PORT = 40404
 LISTENING_S = 2.0
+FLOOD_PER_S = 20_000
 
 
 @scene('outsider: strangers get no datagram back', root=True, tools=('ip',))
@@ -90,6 +92,84 @@ def anonymity(stage):
         found = [secret for secret in sorted(secrets) if secret in wire]
         check(not found, f'in clear on the wire: {found}')
         stage.note(f'{len(capture.frames)} frames, {len(wire)} bytes, {len(secrets)} spellings looked for')
+
+
+@scene('outsider: a flood of spoofed first packets, and replays', root=True, tools=('ip', 'sysctl'))
+def flood(stage):
+    """20 000 datagrams a second under ever other addresses: made-up ones that look like first packets, bent ones, and the
+    same true one over and over. No answer, no state; a member comes in as ever."""
+    seconds, replays = stage.size(6, 60), stage.size(10_000, 100_000)
+    with Cable() as cable:
+        sharer, share, _ = serve(stage, cable, 'flooded')
+        invites = [sharer.run('--json', 'share', stage.path('flooded')).records[-1]['invite'] for _ in range(3)]
+        opening = first_datagram(stage, cable, invites[0])
+        allow_spoofing(cable)
+        before, heard = resident(share.process.pid), datagrams_heard(cable)
+        with Capture(cable.left) as capture:
+            within(cable.right, lambda: throw_spoofed(cable, [opening], replays, FLOOD_PER_S))
+            time.sleep(LISTENING_S)
+        answers = capture.datagrams(True, source=PORT)
+        check(not answers, f'{len(answers)} datagrams came back for {replays} replays of a first message')
+        kinds = [d for name, d in strange_datagrams(opening) if 'first datagram' in name or 'of ours' in name]
+        for name, invite in (('while it lasts', invites[1]), ('after it', invites[2])):
+            flooding = threading.Thread(target=within, args=(cable.right, lambda: rates.append(throw_spoofed(cable, kinds, int(seconds * FLOOD_PER_S), FLOOD_PER_S))))
+            rates = []
+            if name == 'while it lasts':
+                flooding.start()
+                time.sleep(seconds / 3)
+            member, root = Device(stage.binary, stage.path(f'home {name}'), cable.right), stage.fresh(f'joined {name}')
+            began = time.monotonic()
+            ended = member.run('--json', 'join', invite, root, '--once', '--wait', '30')
+            took = time.monotonic() - began
+            check(ended.code == program.IN_SYNC, f'a member comes in {name}: {ended.describe()}')
+            if flooding.ident:
+                flooding.join()
+                stage.note(f'{rates[0]:.0f} datagrams a second came out')
+            check(took < 5, f'a member comes in {name} within 5 s: {took:.2f}')
+            stage.note(f'joined {name}: {took:.2f} s')
+        heard, thrown = datagrams_heard(cable) - heard, replays + seconds * FLOOD_PER_S
+        check(heard > thrown / 2, f'most of the {thrown} datagrams came as far as the sharer: {heard}')
+        grown = resident(share.process.pid) - before
+        check(grown < 8 << 20, f'its memory has grown by {grown} bytes')
+        check(share.alive, 'the sharer is unmoved')
+        stage.note(f'{replays} replays, {seconds} s of flood, {heard} datagrams heard: {grown / 2 ** 20:.1f} MiB more')
+        share.interrupt()
+
+
+def allow_spoofing(cable):
+    """The flooded machine takes datagrams from addresses that nothing leads back to."""
+    for name in ('all', 'eth0'):
+        tool('ip', 'netns', 'exec', cable.left, 'sysctl', '-qw', f'net.ipv4.conf.{name}.rp_filter=0')
+    tool('ip', '-n', cable.left, 'route', 'add', 'default', 'via', cable.addresses[cable.right])
+
+
+def throw_spoofed(cable, payloads, count, per_second):
+    """Sends datagrams from random addresses, so many a second at most; gives how many a second it were."""
+    rng, began = random.Random(47), time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as thrower:
+        target = (cable.addresses[cable.left], 0)
+        for number in range(count):
+            payload = payloads[number % len(payloads)]
+            source = struct.pack('!BBBB', 11, rng.randrange(256), rng.randrange(256), rng.randrange(1, 255))
+            head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 28 + len(payload), 0, 0, 64, socket.IPPROTO_UDP, 0, source, socket.inet_aton(target[0]))
+            udp = struct.pack('!HHHH', rng.randrange(1024, 65536), PORT, 8 + len(payload), 0)
+            thrower.sendto(head + udp + payload, target)
+            ahead = began + number / per_second - time.monotonic()
+            if ahead > 0.002:
+                time.sleep(ahead)
+    return count / (time.monotonic() - began)
+
+
+def datagrams_heard(cable):
+    """What the sockets of the flooded machine were given so far."""
+    names, values = [line.split() for line in tool('ip', 'netns', 'exec', cable.left, 'cat', '/proc/net/snmp').splitlines() if line.startswith('Udp:')]
+    return int(values[names.index('InDatagrams')])
+
+
+def resident(process):
+    """Bytes of a process in memory."""
+    with open(f'/proc/{process}/smaps_rollup') as handle:
+        return next(int(line.split()[1]) * 1024 for line in handle if line.startswith('Rss:'))
 
 
 def serve(stage, cable, name):

@@ -1,0 +1,79 @@
+//! The command line of `invite` and `device`: who may come into a folder, and who is in it.
+
+use argh::FromArgs;
+use std::path::PathBuf;
+
+/// list the invites of folders that may still be used, and take one back
+#[derive(FromArgs)]
+#[argh(subcommand, name = "invite")]
+pub struct Invite {
+    #[argh(subcommand)]
+    pub action: InviteAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum InviteAction {
+    List(InviteList),
+    Revoke(InviteRevoke),
+}
+
+/// list the invites that are neither used up nor expired
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct InviteList {
+    /// only of these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// take an invite back that this device has made; who has used it stays a member
+#[derive(FromArgs)]
+#[argh(subcommand, name = "revoke")]
+pub struct InviteRevoke {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// the invite's name, as list shows it, or its beginning
+    #[argh(positional)]
+    pub name: String,
+}
+
+/// list the devices that take part in a folder, and say what each may do
+#[derive(FromArgs)]
+#[argh(subcommand, name = "device")]
+pub struct Device {
+    #[argh(subcommand)]
+    pub action: DeviceAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum DeviceAction {
+    List(DeviceList),
+    Role(DeviceRole),
+}
+
+/// list the members of folders, what each may do, and who is connected
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct DeviceList {
+    /// only of these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// change what a device may do; an admin can, but not with an admin that was admitted before it
+#[derive(FromArgs)]
+#[argh(subcommand, name = "role")]
+pub struct DeviceRole {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// the device's label, or its id as list shows it, or the beginning of that
+    #[argh(positional)]
+    pub device: String,
+    /// writer, reader or admin
+    #[argh(positional)]
+    pub role: String,
+}

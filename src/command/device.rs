@@ -1,0 +1,152 @@
+//! `device list|role`: who takes part in a folder, and what each may do.
+
+use super::log::find_folder;
+use super::share::role_of;
+use super::{absolute, absolutes, ask};
+use crate::answer::Answer;
+use crate::args::{Device, DeviceAction};
+use crate::control::request::Request;
+use crate::desk::Desk;
+use crate::error::{CommandError, Exit};
+use crate::home::Home;
+use crate::host::Live;
+use crate::replica::{find_replicas, shown};
+use crate::show::{Screen, clean};
+use dunlin_core::id::PeerId;
+use dunlin_core::ledger::event::Role;
+use dunlin_core::ledger::membership::{Member, Membership};
+use dunlin_pipeline::ask::State;
+use dunlin_pipeline::jobs::roles::{ChangeRoleError, change_role};
+use dunlin_pipeline::rooms::clock::now_ms;
+use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::view::View;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Runs the command.
+pub fn run(home: &Home, args: &Device, screen: &Screen) -> Result<Exit, CommandError> {
+    let request = match &args.action {
+        DeviceAction::List(args) => Request::DeviceList { dirs: absolutes(&args.dirs)? },
+        DeviceAction::Role(args) => {
+            role_of(&args.role)?;
+            let (device, role) = (args.device.clone(), args.role.clone());
+            Request::DeviceRole { dir: absolute(&args.dir)?, device, role }
+        }
+    };
+    ask(home, &request, screen)
+}
+
+/// Lists the members of these folders.
+pub fn list(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit, CommandError> {
+    for dir in find_replicas(&desk.home, dirs)? {
+        let replica = desk.replica(dir)?;
+        let membership = View(&*replica.store.read()?).members()?;
+        let live = desk.host.live(&replica.root);
+        let state = match &live {
+            Some(Live::Going(state)) => Some(&**state),
+            _ => None,
+        };
+        let mut text = shown(&replica.root);
+        let mut members = Vec::new();
+        for (peer, member) in &membership.members {
+            let (line, value) = describe_member(peer, member, &replica.identity.peer_id(), state);
+            text += &format!("\n  {line}");
+            members.push(value);
+        }
+        let value = json!({ "event": "devices", "root": shown(&replica.root), "members": members });
+        answer.say(&text, &value)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// One member, and how its session is doing if there is one.
+pub fn describe_member(
+    peer: &PeerId,
+    member: &Member,
+    own: &PeerId,
+    state: Option<&State>,
+) -> (String, Value) {
+    let is_self = peer == own;
+    let role = word(member.role);
+    let session = state.and_then(|state| state.peers.iter().find(|session| session.peer == *peer));
+    let mark = match (is_self, session) {
+        (true, _) => " (this device)".to_owned(),
+        (false, None) => String::new(),
+        (false, Some(session)) => {
+            let how = match (session.is_in_sync, session.needed) {
+                (true, _) => "in sync".to_owned(),
+                (false, Some(needed)) if needed > 0 => format!("needs {needed}"),
+                (false, _) => "busy".to_owned(),
+            };
+            format!(", connected at {}, {how}", session.addr)
+        }
+    };
+    let text = format!("{role:7} {} {}{mark}", peer.short(), clean(&member.label));
+    let value = json!({
+        "peer": peer.to_string(), "label": member.label, "role": role, "self": is_self,
+        "connected": session.is_some(), "addr": session.map(|session| session.addr.to_string()),
+        "needed": session.and_then(|session| session.needed),
+        "in_sync": session.is_some_and(|session| session.is_in_sync),
+    });
+    (text, value)
+}
+
+/// Says what a member of a folder may do from now on.
+pub fn change_role_of(
+    desk: &Desk,
+    dir: &Path,
+    device: &str,
+    role: &str,
+    answer: &mut Answer,
+) -> Result<Exit, CommandError> {
+    let role = role_of(role)?;
+    let (dir, _) = find_folder(&desk.home, dir)?;
+    let replica = desk.replica(dir)?;
+    let root = shown(&replica.root);
+    let peer = find_member(&View(&*replica.store.read()?).members()?, device)?;
+    let result = if desk.host.is_served(&replica.root) {
+        desk.host.change_role(&replica.root, peer, role)?
+    } else {
+        replica.take_up()?;
+        change_role(&*replica.store, &replica.identity, peer, role, now_ms())
+    };
+    result.map_err(|error| refused(&root, error))?;
+    let value = json!({ "event": "role", "root": root, "peer": peer.to_string(), "role": word(role) });
+    answer.say(&format!("{root}: {} is a {} from now on", clean(device), word(role)), &value)?;
+    Ok(Exit::Done)
+}
+
+fn refused(root: &str, error: ChangeRoleError) -> CommandError {
+    let text = format!("{root}: {error}");
+    match error {
+        ChangeRoleError::Job(error) => error.into(),
+        ChangeRoleError::Unknown | ChangeRoleError::Same(_) => CommandError::usage(text),
+        ChangeRoleError::NotAdmin | ChangeRoleError::Senior(_) => {
+            CommandError { exit: Exit::Refused, ..CommandError::usage(text) }
+        }
+    }
+}
+
+/// The member with this label, or with an id that begins like this.
+fn find_member(membership: &Membership, device: &str) -> Result<PeerId, CommandError> {
+    let is_meant = |(peer, member): &(&PeerId, &Member)| {
+        let is_id = device.len() >= 4 && peer.to_string().starts_with(&device.to_ascii_lowercase());
+        member.label == device || is_id
+    };
+    let found: Vec<&PeerId> = membership.members.iter().filter(is_meant).map(|(peer, _)| peer).collect();
+    match found[..] {
+        [peer] => Ok(*peer),
+        [] => Err(CommandError::usage(format!("no member is called {}", clean(device)))
+            .hint("dunlin device list shows who there is, by label and by the beginning of its id")),
+        _ => Err(CommandError::usage(format!("several members are called {}", clean(device)))
+            .hint("type the beginning of its id instead")),
+    }
+}
+
+fn word(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "admin",
+        Role::Writer => "writer",
+        Role::Reader => "reader",
+    }
+}
