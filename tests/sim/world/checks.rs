@@ -13,6 +13,7 @@ use dunlin_core::tree::view::{Role, group, slot};
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::jobs::admit::{admit, prepare};
 use dunlin_pipeline::jobs::record::Observed;
+use dunlin_storage::disk::ShownAs;
 use dunlin_storage::folder::apply::{Operation, Outcome};
 use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::folder::seen::Seen;
@@ -35,7 +36,7 @@ pub struct Read {
 #[derive(Default)]
 pub struct Looked {
     read: Vec<Read>,
-    /// Where things are seen to be missing, by node.
+    /// Where things are seen to be missing, or touched as copies, by node.
     gone: BTreeMap<NodeId, RelPath>,
 }
 
@@ -67,6 +68,10 @@ impl World {
         };
         let gone = |one: &Observed| match &one.seen {
             Seen::Gone { path, row, .. } => Some((row.node, path.clone())),
+            // A copy that somebody touches becomes a file of its own, and what it showed goes from its node.
+            Seen::Changed { path, row, .. } if row.shown_as != ShownAs::Main => {
+                Some((row.node, path.clone()))
+            }
             _ => None,
         };
         let gone = observed.iter().filter_map(gone).collect();

@@ -36,6 +36,30 @@ fn who_is_who() {
     assert_eq!(Membership::at(&founder.book.events, Some(past)).members.len(), 2, "as of then");
 }
 
+/// What a command says beforehand is what the ledger says of the entry.
+#[test]
+fn who_may_act_on_whom_is_known_beforehand() {
+    let mut company = company(&[Role::Admin, Role::Admin, Role::Writer, Role::Reader]);
+    let late = Device::new(20);
+    company[2].admit(&late, Role::Admin);
+    let book = company[2].book.clone();
+    company.push(late);
+    company.iter_mut().for_each(|device| device.book = book.clone());
+    let members = book.membership().members;
+    let mut may = 0;
+    for one in &company {
+        for other in &company {
+            let is_foreseen = members[&one.peer()].may_act_on(&members[&other.peer()]);
+            let event = Event::RoleChanged { peer: other.peer(), role: Role::Reader };
+            let is_taken = matches!(check(&one.book, one.draft(vec![event])).unwrap(), Admission::Accept(_));
+            assert_eq!(is_foreseen, is_taken, "{:?} on {:?}", members[&one.peer()], members[&other.peer()]);
+            may += u32::from(is_taken);
+        }
+    }
+    // Each of four admins on two members, and on those admins that are junior to it.
+    assert_eq!(may, 4 * 2 + 3 + 2 + 1);
+}
+
 /// H5: the senior's removal stands; the junior's is not even admissible.
 #[test]
 fn of_two_admins_the_senior_stays() {
