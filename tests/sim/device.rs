@@ -59,6 +59,8 @@ pub struct Device {
     pub epoch: u64,
     /// Its store is not where the last process left it.
     pub is_elsewhere: bool,
+    /// A process was killed while it merged texts: its chain, and what place is the next one if it did not sign.
+    pub merged_from: Option<(ChainId, u64)>,
     pub life: Option<Life>,
 }
 

@@ -125,6 +125,7 @@ impl World {
             clock_offset: offset * 1_000_000_000,
             epoch: 0,
             is_elsewhere: false,
+            merged_from: None,
             scrubs: self.plan.hardships.rots > 0,
             life: None,
         }
@@ -193,6 +194,7 @@ impl World {
         }
         let epoch = self.devices[device].epoch;
         self.say(device, &format!("starts, process {epoch}"));
+        self.hear_of_merges(device)?;
         self.drain(device, epoch)
     }
 }

@@ -4,7 +4,7 @@
 use super::{Failure, World, twin};
 use crate::disk::Bytes;
 use dunlin_core::content::{Body, Content};
-use dunlin_core::id::{EntryId, NodeId, VersionId};
+use dunlin_core::id::{ChainId, EntryId, NodeId, VersionId};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Event as Fact;
 use dunlin_core::tree::node::{TreeRead, Version};
@@ -40,6 +40,25 @@ impl World {
                 .map_err(|what| Failure { device: Some(device), what })?;
         }
         Ok(())
+    }
+
+    /// The place in its own chain that it signs next.
+    pub(super) fn next_of_own(&self, device: usize) -> Option<(ChainId, u64)> {
+        let tx = self.devices[device].store.read().ok()?;
+        let view = View(&*tx);
+        let chain = view.chain().ok()?;
+        Some((chain, view.head(&chain).ok()?.map_or(0, |head| head.seq + 1)))
+    }
+
+    /// A process that was killed may have signed merges and told nobody.
+    pub(super) fn hear_of_merges(&mut self, device: usize) -> Result<(), Failure> {
+        let Some((chain, from)) = self.devices[device].merged_from.take() else { return Ok(()) };
+        let entries: Vec<EntryId> = {
+            let Ok(tx) = self.devices[device].store.read() else { return Ok(()) };
+            let view = View(&*tx);
+            (from..).map_while(|seq| view.id_at_seq(&chain, seq).ok().flatten()).collect()
+        };
+        self.check_merged(device, &entries)
     }
 
     fn told_merges(&self, device: usize, entries: &[EntryId]) -> Result<Vec<Told>, String> {

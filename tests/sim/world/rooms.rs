@@ -191,7 +191,12 @@ impl World {
         let wall_ms = self.wall_ms(device);
         let (plant, store) = (self.plant, self.devices[device].store.clone());
         self.devices[device].durable.before_order(plant, &store);
+        let merges_from = match order {
+            LedgerOrder::Merge { .. } => self.next_of_own(device),
+            _ => None,
+        };
         let Some(result) = self.work_on(device, |life| life.ledger.obey(order, wall_ms))? else {
+            self.devices[device].merged_from = merges_from;
             return Ok(());
         };
         let event = match result {
