@@ -24,4 +24,5 @@ pub mod seen;
 pub mod stage;
 pub mod step;
 pub mod survey;
+mod torn;
 pub mod witness;

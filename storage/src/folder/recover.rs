@@ -9,6 +9,7 @@ use super::fs::{self, DirHandle, Folder, FsError, Standing};
 use super::history::{hash_of, history_name, keep_unknown};
 use super::intent::{Intent, IntentStep, RowAfter};
 use super::place::unlike_any;
+use super::torn::{LostFile, is_torn, set_aside, set_aside_moved};
 use crate::disk::{DiskRow, Spot, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::decode;
@@ -21,7 +22,7 @@ use dunlin_core::tree::node::{TreeRead, TreeWrite};
 /// Deals with every open intent; gives their number.
 pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64, ApplyFailed> {
     let intents = View(&*store.read()?).intents()?;
-    let mut lost_dirs = Vec::new();
+    let mut lost = Lost::default();
     let decoded: Result<Vec<Intent>, _> =
         intents.iter().map(|(_, bytes)| decode(Table::Intents, bytes)).collect();
     let (decoded, epoch) = (decoded?, folder.epoch());
@@ -33,16 +34,17 @@ pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64
             let is_own = all_steps().filter(|other| other.staged == step.staged).count() == 1;
             let (has_run_on, was_placed) = (has_run_on, has_run_on && is_own && was_placed(folder, step));
             let since = Since { has_run_on, was_placed };
-            lost_dirs.extend(recover_step(folder, store, step, since, now)?);
+            recover_step(folder, store, step, since, now, &mut lost)?;
         }
     }
+    set_aside_moved(folder, &lost.files).map_err(ApplyFailed::Sync)?;
     // What was set aside here must not come back with the next power cut, when no intent tells of it any more.
     if !intents.is_empty() {
         folder.sync_all().map_err(ApplyFailed::Sync)?;
     }
     let mut edit = Edit::new(store.write()?)?;
     // A directory was made before what is in it.
-    for path in lost_dirs.iter().rev() {
+    for path in lost.dirs.iter().rev() {
         forget_dir(&mut edit, path)?;
     }
     for (number, _) in &intents {
@@ -52,6 +54,13 @@ pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64
     sweep(folder).map_err(ApplyFailed::Sync)?;
     folder.sync_all().map_err(ApplyFailed::Sync)?;
     Ok(intents.len() as u64)
+}
+
+/// What was placed new and does not stand there after a power loss.
+#[derive(Default)]
+struct Lost {
+    dirs: Vec<RelPath>,
+    files: Vec<LostFile>,
 }
 
 /// What is known of the time since a step began.
@@ -97,18 +106,23 @@ fn note_placed(
 }
 
 /// Takes back the row of what was placed and lost, if the step wrote it; that of a directory stays until what was
-/// in it has been dealt with, and then true is given.
+/// in it has been dealt with.
 fn forget_lost(
     edit: &mut Edit<'_>,
-    spot: &Spot,
+    (path, spot): (&RelPath, &Spot),
     row: Option<DiskRow>,
     after: &RowAfter,
-) -> Result<bool, StoreError> {
+    lost: &mut Lost,
+) -> Result<(), StoreError> {
     match row.filter(|row| is_written(row, after)) {
-        Some(DiskRow { dir: Some(_), .. }) => Ok(true),
-        Some(_) => edit.remove_disk_row(spot).map(|()| false),
-        None => Ok(false),
+        Some(DiskRow { dir: Some(_), .. }) => lost.dirs.push(path.clone()),
+        Some(row) => {
+            lost.files.push(LostFile { ino: row.stat.ino, after: after.clone() });
+            edit.remove_disk_row(spot)?;
+        }
+        None => {}
     }
+    Ok(())
 }
 
 /// A directory was made and lost again with the power, and what dunlin put into it as well. If there are rows
@@ -122,15 +136,15 @@ fn forget_dir(edit: &mut Edit<'_>, path: &RelPath) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives the path of a directory that was lost.
 fn recover_step(
     folder: &Folder,
     store: &dyn Store,
     step: &IntentStep,
     since: Since,
     now: Timestamp,
-) -> Result<Option<RelPath>, ApplyFailed> {
-    let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(None) };
+    lost: &mut Lost,
+) -> Result<(), ApplyFailed> {
+    let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(()) };
     give_back(folder, &path, step).map_err(ApplyFailed::Sync)?;
     let found = find(folder, &path, since).map_err(ApplyFailed::Sync)?;
     if let Some(staged) = &step.staged {
@@ -142,8 +156,7 @@ fn recover_step(
         edit.mark_dirty(place).map_err(|fault| StoreError::Failed(fault.to_string()))?;
     }
     let Some(spot) = edit.view().spot_of(&path)? else {
-        edit.commit()?;
-        return Ok(None);
+        return Ok(edit.commit()?);
     };
     let row = edit.view().disk_row(&spot)?;
     if let Some(after) = &step.after
@@ -153,10 +166,8 @@ fn recover_step(
         if since.was_placed {
             note_placed(&mut edit, &spot, row, step, after)?;
         }
-        edit.commit()?;
-        return Ok(None);
+        return Ok(edit.commit()?);
     }
-    let mut lost_dir = None;
     match (&step.after, found) {
         (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, step, stat) {
             Ok(true) => note_found(&mut edit, &spot, step, after, stat, now)?,
@@ -174,23 +185,22 @@ fn recover_step(
             // Something else stands where ours was lost: the user's, and nobody deleted ours.
             Ok(false) if step.before.is_none() => {
                 let row = row.filter(|row| row.stat.ino != stat.ino);
-                lost_dir = forget_lost(&mut edit, &spot, row, after)?.then_some(path);
+                forget_lost(&mut edit, (&path, &spot), row, after, lost)?;
             }
             // What cannot be read now is the scan's.
             Ok(false) | Err(_) => {}
         },
         // What was made there since has a step of its own.
-        (None, Err(FsError::NotFound)) if is_the_one_before(row.as_ref(), step) => {
+        (None, Err(FsError::NotFound | FsError::InTheWay)) if is_the_one_before(row.as_ref(), step) => {
             edit.remove_disk_row(&spot)?;
         }
         // New, placed and lost again with the power: it was never here, so nobody has deleted it.
-        (Some(after), Err(FsError::NotFound)) if step.before.is_none() => {
-            lost_dir = forget_lost(&mut edit, &spot, row, after)?.then_some(path);
+        (Some(after), Err(FsError::NotFound | FsError::InTheWay)) if step.before.is_none() => {
+            forget_lost(&mut edit, (&path, &spot), row, after, lost)?;
         }
         _ => {}
     }
-    edit.commit()?;
-    Ok(lost_dir)
+    Ok(edit.commit()?)
 }
 
 /// What stands at a path; an error if that cannot be said.
@@ -244,7 +254,7 @@ fn is_elsewise(folder: &Folder, path: &RelPath, step: &IntentStep, found: Result
     match found {
         Ok(Standing::Node(stat)) => holds(folder, path, step, stat) == Ok(false),
         Ok(Standing::Special) => true,
-        Err(error) => error == FsError::NotFound,
+        Err(error) => matches!(error, FsError::NotFound | FsError::InTheWay),
     }
 }
 
@@ -357,24 +367,6 @@ fn as_found(after: &RowAfter, step: &IntentStep, stat: &StatSig) -> RowAfter {
 
 fn meta_of(stat: &StatSig) -> Meta {
     Meta { mode: stat.mode & 0o777, mtime: stat.mtime }
-}
-
-/// A file of ours that lost its bytes is shorter than it should be, or as long and full of zeros, and has the
-/// time that it was given before it was placed. A user who wrote into it since then has changed that.
-fn is_torn(after: &RowAfter, stat: &StatSig) -> bool {
-    let is_short = matches!(&after.body, Body::File(content) if stat.size <= content.size);
-    is_short && stat.kind == Kind::File && stat.mtime == after.meta.mtime
-}
-
-/// Each torn thing under a name of its own.
-fn set_aside(folder: &Folder, path: &RelPath, stat: &StatSig) -> Result<(), FsError> {
-    let (dir, name) = folder.parent(path)?;
-    let of_path = blake3::hash(&path.to_bytes()).to_hex();
-    let kept = format!("torn-{of_path}-{}-{}.{:09}", stat.ino, stat.ctime.secs, stat.ctime.nanos);
-    match dir.rename_new(name.as_bytes(), folder.history(), kept.as_bytes()) {
-        Err(FsError::NotFound) => Ok(()),
-        other => other,
-    }
 }
 
 /// Removes temporary files; staged downloads (`.part`) stay, their chunks are verified when needed.
