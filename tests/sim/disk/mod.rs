@@ -368,7 +368,11 @@ impl State {
     fn sync_inode(&mut self, ino: u64) {
         let Some(new) = self.now.get(&ino) else { return };
         match self.durable.get_mut(&ino) {
-            Some(old) => *old = Inode { names: std::mem::take(&mut old.names), ..new.clone() },
+            // Whether it has a name there is a matter of the names.
+            Some(old) => {
+                let (names, is_gone) = (std::mem::take(&mut old.names), old.is_gone);
+                *old = Inode { names, is_gone, ..new.clone() };
+            }
             // What has no name any more must not be there when its number is used again.
             None if new.is_gone => {}
             None => {
