@@ -6,14 +6,11 @@ use crate::error::CommandError;
 use crate::pause::Pause;
 use crate::replica::Replica;
 use crossbeam_channel::Sender;
-use dunlin_core::id::PeerId;
-use dunlin_core::ledger::event::Role;
 use dunlin_core::path::RelPath;
 use dunlin_pipeline::Running;
 use dunlin_pipeline::ask::{Answer, Ask, Offer, ScrubState, State};
-use dunlin_pipeline::jobs::invites::CloseInviteError;
+use dunlin_pipeline::jobs::membership::{ChangeError, MembershipChange};
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError};
-use dunlin_pipeline::jobs::roles::ChangeRoleError;
 use dunlin_pipeline::rooms::asks::{Asker, Pending};
 use dunlin_pipeline::service::{Feed, Problem, Progress};
 use std::collections::BTreeMap;
@@ -228,27 +225,14 @@ impl Host {
         }
     }
 
-    /// Has the run of the folder at a root take an invite back.
-    pub fn close_invite(
+    /// Has the run of the folder at a root change who may come in, or do what.
+    pub fn change_membership(
         &self,
         root: &Path,
-        key: PeerId,
-    ) -> Result<Result<(), CloseInviteError>, CommandError> {
-        match self.asker(root).and_then(|asker| asker.ask(Ask::CloseInvite { key }, PATIENCE)) {
-            Some(Answer::InviteClosed(result)) => Ok(result),
-            _ => Err(no_answer()),
-        }
-    }
-
-    /// Has the run of the folder at a root change what a member may do.
-    pub fn change_role(
-        &self,
-        root: &Path,
-        peer: PeerId,
-        role: Role,
-    ) -> Result<Result<(), ChangeRoleError>, CommandError> {
-        match self.asker(root).and_then(|asker| asker.ask(Ask::ChangeRole { peer, role }, PATIENCE)) {
-            Some(Answer::RoleChanged(result)) => Ok(result),
+        change: MembershipChange,
+    ) -> Result<Result<(), ChangeError>, CommandError> {
+        match self.asker(root).and_then(|asker| asker.ask(Ask::ChangeMembership(change), PATIENCE)) {
+            Some(Answer::MembershipChanged(result)) => Ok(result),
             _ => Err(no_answer()),
         }
     }

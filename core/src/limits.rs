@@ -252,6 +252,13 @@ const _: () = assert!(ENTRY_BYTES_MAX + ENTRIES_MESSAGE_BYTES <= MESSAGE_BYTES_M
 const _: () = assert!(LOOSE_BYTES_OF_NEW < LOOSE_BYTES_MAX && MERGE_BYTES_MAX < LOOSE_BYTES_MAX);
 const _: () = assert!(SEGMENT_CHUNKS_MAX * 40 < MANIFEST_PART_BYTES_MAX);
 
+/// Large files of which it is known what they consist of.
+pub const KNOWN_FILES_MAX: usize = 4;
+/// Chunks of such a file: 1.1 MB at 68 bytes each; a file of 64 GiB has so many.
+pub const KNOWN_CHUNKS_MAX: usize = 16 * 1024;
+/// A file of fewer chunks is hashed in a moment, and others are better known.
+pub const KNOWN_CHUNKS_MIN: usize = 16;
+
 /// The largest average of content-defined chunks; the smallest is [`CDC_AVG`].
 pub const CDC_AVERAGE_MAX: usize = 1024 * 1024;
 /// Bytes of a content that a manifest can list: 4 TiB.

@@ -2,9 +2,8 @@
 //!
 //! A question changes nothing unless it says so. Each is answered once, or never if the run ends first.
 
-use crate::jobs::invites::CloseInviteError;
+use crate::jobs::membership::{ChangeError, MembershipChange};
 use crate::jobs::resolve::{Keep, ResolveError};
-use crate::jobs::roles::ChangeRoleError;
 use crate::service::{Problem, Progress};
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::event::Role;
@@ -43,18 +42,8 @@ pub enum Ask {
     },
     /// Make an invite; answered once that is signed, and the invite can be used.
     Invite(Offer),
-    /// Take an invite back; answered once that is signed.
-    CloseInvite {
-        /// Its public key.
-        key: PeerId,
-    },
-    /// Change what a member may do; answered once that is signed.
-    ChangeRole {
-        /// Who.
-        peer: PeerId,
-        /// What it may do from now on.
-        role: Role,
-    },
+    /// Change who may come in, or do what; answered once that is signed.
+    ChangeMembership(MembershipChange),
     /// Look at the whole folder now, and come in sync with a member; answered once that is so.
     Sync {
         /// How long it may be connected to nobody.
@@ -107,10 +96,8 @@ pub enum Answer {
     Resolved(Result<(), ResolveError>),
     /// To `Invite`.
     Invited,
-    /// To `CloseInvite`.
-    InviteClosed(Result<(), CloseInviteError>),
-    /// To `ChangeRole`.
-    RoleChanged(Result<(), ChangeRoleError>),
+    /// To `ChangeMembership`.
+    MembershipChanged(Result<(), ChangeError>),
     /// To `Sync`: what the run did since it was asked.
     Synced {
         /// False: nobody could be reached.

@@ -10,13 +10,12 @@ use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
 use crate::host::Live;
-use crate::replica::{find_replicas, shown};
+use crate::replica::{Replica, find_replicas, shown};
 use crate::show::{Screen, clean};
 use dunlin_core::id::PeerId;
-use dunlin_core::ledger::event::Role;
 use dunlin_core::ledger::membership::{Member, Membership};
 use dunlin_pipeline::ask::State;
-use dunlin_pipeline::jobs::roles::{ChangeRoleError, change_role};
+use dunlin_pipeline::jobs::membership::{self as job, ChangeError, MembershipChange};
 use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -67,7 +66,7 @@ pub fn describe_member(
     state: Option<&State>,
 ) -> (String, Value) {
     let is_self = peer == own;
-    let role = word(member.role);
+    let role = member.role.word();
     let session = state.and_then(|state| state.peers.iter().find(|session| session.peer == *peer));
     let mark = match (is_self, session) {
         (true, _) => " (this device)".to_owned(),
@@ -104,27 +103,35 @@ pub fn change_role_of(
     let replica = desk.replica(dir)?;
     let root = shown(&replica.root);
     let peer = find_member(&View(&*replica.store.read()?).members()?, device)?;
-    let result = if desk.host.is_served(&replica.root) {
-        desk.host.change_role(&replica.root, peer, role)?
-    } else {
-        replica.take_up()?;
-        change_role(&*replica.store, &replica.identity, peer, role, now_ms())
-    };
-    result.map_err(|error| refused(&root, error))?;
-    let value = json!({ "event": "role", "root": root, "peer": peer.to_string(), "role": word(role) });
-    answer.say(&format!("{root}: {} is a {} from now on", clean(device), word(role)), &value)?;
+    change_membership(desk, &replica, MembershipChange::SetRole { peer, role })?;
+    let value = json!({ "event": "role", "root": root, "peer": peer.to_string(), "role": role.word() });
+    answer.say(&format!("{root}: {} is a {} from now on", clean(device), role.word()), &value)?;
     Ok(Exit::Done)
 }
 
-fn refused(root: &str, error: ChangeRoleError) -> CommandError {
-    let text = format!("{root}: {error}");
-    match error {
-        ChangeRoleError::Job(error) => error.into(),
-        ChangeRoleError::Unknown | ChangeRoleError::Same(_) => CommandError::usage(text),
-        ChangeRoleError::NotAdmin | ChangeRoleError::Senior(_) => {
+/// Signs a change of a folder's membership: its run does, or this command if there is none.
+pub fn change_membership(
+    desk: &Desk,
+    replica: &Replica,
+    change: MembershipChange,
+) -> Result<(), CommandError> {
+    let result = if desk.host.is_served(&replica.root) {
+        desk.host.change_membership(&replica.root, change)?
+    } else {
+        replica.take_up()?;
+        job::change_membership(&*replica.store, &replica.identity, change, now_ms())
+    };
+    let Err(error) = result else { return Ok(()) };
+    let text = format!("{}: {error}", shown(&replica.root));
+    Err(match error {
+        ChangeError::Job(error) => error.into(),
+        ChangeError::NotAdmin | ChangeError::Senior(_) | ChangeError::OfAnother(_) => {
             CommandError { exit: Exit::Refused, ..CommandError::usage(text) }
         }
-    }
+        ChangeError::NoInvite | ChangeError::Closed | ChangeError::NoMember | ChangeError::Same(_) => {
+            CommandError::usage(text)
+        }
+    })
 }
 
 /// The member with this label, or with an id that begins like this.
@@ -140,13 +147,5 @@ fn find_member(membership: &Membership, device: &str) -> Result<PeerId, CommandE
             .hint("dunlin device list shows who there is, by label and by the beginning of its id")),
         _ => Err(CommandError::usage(format!("several members are called {}", clean(device)))
             .hint("type the beginning of its id instead")),
-    }
-}
-
-fn word(role: Role) -> &'static str {
-    match role {
-        Role::Admin => "admin",
-        Role::Writer => "writer",
-        Role::Reader => "reader",
     }
 }

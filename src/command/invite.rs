@@ -1,5 +1,6 @@
 //! `invite list|revoke`: the invites of a folder that somebody may still use, and taking one back.
 
+use super::device::change_membership;
 use super::log::{find_folder, moment};
 use super::{absolute, absolutes, ask};
 use crate::answer::Answer;
@@ -12,7 +13,7 @@ use crate::replica::{Replica, find_replicas, shown};
 use crate::show::{Screen, clean};
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::membership::{InviteState, Membership};
-use dunlin_pipeline::jobs::invites::{CloseInviteError, close_invite};
+use dunlin_pipeline::jobs::membership::MembershipChange;
 use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -63,26 +64,11 @@ pub fn revoke(desk: &Desk, dir: &Path, name: &str, answer: &mut Answer) -> Resul
                 .hint("type more of its name"));
         }
     };
-    let result = if desk.host.is_served(&replica.root) {
-        desk.host.close_invite(&replica.root, key)?
-    } else {
-        replica.take_up()?;
-        close_invite(&*replica.store, &replica.identity, key, now_ms())
-    };
-    result.map_err(|error| refused(&root, error))?;
+    change_membership(desk, &replica, MembershipChange::CloseInvite { key })?;
     let value =
         json!({ "event": "invite_revoked", "root": root, "name": key.short(), "key": key.to_string() });
     answer.say(&format!("{root}: nobody can use the invite {} any more", key.short()), &value)?;
     Ok(Exit::Done)
-}
-
-fn refused(root: &str, error: CloseInviteError) -> CommandError {
-    let text = format!("{root}: {error}");
-    match error {
-        CloseInviteError::Job(error) => error.into(),
-        CloseInviteError::OfAnother(_) => CommandError { exit: Exit::Refused, ..CommandError::usage(text) },
-        CloseInviteError::Unknown | CloseInviteError::Closed => CommandError::usage(text),
-    }
 }
 
 /// Those that are neither used up nor expired, by their names.
@@ -101,7 +87,7 @@ fn describe(
     let is_own = maker == replica.identity.peer_id();
     let label = membership.label_of(&maker).unwrap_or_default();
     let by = if is_own { "this device".to_owned() } else { clean(label) };
-    let role = format!("{:?}", invite.role).to_lowercase();
+    let role = invite.role.word();
     let devices = if invite.uses_left == 1 { "device" } else { "devices" };
     let text = format!(
         "{}\n  {}  for {} more {devices} as {role}, until {} UTC, made by {by}",

@@ -131,13 +131,13 @@ fn lines_of(view: &View<'_>, entry: &Entry, wanted: Option<&NodeId>) -> Result<V
             Event::Moved { node, name: new, .. } => format!("moved {} to {new}", name(node)?),
             Event::Deleted { node, .. } => format!("deleted {}", name(node)?),
             Event::MemberAdded { label, role, .. } => {
-                format!("admitted {} as {role:?}", clean(label)).to_lowercase()
+                format!("admitted {} as {}", clean(label), role.word())
             }
-            Event::RoleChanged { peer, role } => format!("made {} a {role:?}", peer.short()).to_lowercase(),
+            Event::RoleChanged { peer, role } => format!("made {} a {}", peer.short(), role.word()),
             Event::Revoked { peer, .. } => format!("removed {}", peer.short()),
             Event::InviteCreated { key, uses: 0, .. } => format!("took back the invite {}", key.short()),
             Event::InviteCreated { role, uses, .. } => {
-                format!("made an invite for {uses} {role:?}").to_lowercase()
+                format!("made an invite for {uses} {}", role.word())
             }
             Event::Unknown { kind, .. } => format!("something of a newer version ({kind})"),
         };

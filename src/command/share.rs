@@ -20,7 +20,7 @@ use crate::supervisor::Wants;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::ask::Offer;
-use dunlin_pipeline::jobs::invites::{forget_stale_invites, invite};
+use dunlin_pipeline::jobs::membership::{forget_stale_invites, invite};
 use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_pipeline::service::Goal;
 use dunlin_storage::store::tables::Store;
@@ -179,10 +179,5 @@ fn may_invite(replica: &Replica) -> Result<(), CommandError> {
 
 /// A role by its word on the command line.
 pub fn role_of(text: &str) -> Result<Role, CommandError> {
-    match text {
-        "admin" => Ok(Role::Admin),
-        "writer" => Ok(Role::Writer),
-        "reader" => Ok(Role::Reader),
-        other => Err(CommandError::usage(format!("{other}: a role is writer, reader or admin"))),
-    }
+    Role::parse(text).ok_or_else(|| CommandError::usage(format!("{text}: a role is writer, reader or admin")))
 }

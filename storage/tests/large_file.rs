@@ -8,6 +8,7 @@ use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::cut;
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::stage::{Stage, StageError, stage_name};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,6 +35,34 @@ fn threads_say_of_a_binary_what_one_reader_says() {
 }
 
 #[test]
+fn what_is_known_of_a_file_does_not_hide_a_change() {
+    let (dir, folder) = folder();
+    let path = RelPath::parse(b"f").unwrap();
+    let now = Timestamp { secs: i64::MAX, nanos: 0 };
+    let mut bytes = noise(5 * 1024 * KIB);
+    std::fs::write(dir.path().join("f"), &bytes).unwrap();
+    type Edit = fn(&mut Vec<u8>);
+    let edits: [Edit; 5] = [
+        |_| {},
+        |bytes| bytes.extend(noise(777)),
+        |bytes| bytes[3 * 1024 * KIB + 5] ^= 1,
+        |bytes| bytes.extend(noise(256 * KIB)),
+        |bytes| bytes.truncate(4 * 1024 * KIB + 1),
+    ];
+    for (number, edit) in edits.iter().enumerate() {
+        edit(&mut bytes);
+        let file = std::fs::OpenOptions::new().write(true).open(dir.path().join("f")).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+        let cut = cut(&folder, &path, None, now, &by_two_threads).unwrap();
+        let alone = digest(FIXED, &bytes);
+        assert_eq!((cut.digest.content, cut.digest.manifest), (alone.content, alone.manifest), "{number}");
+        assert!(folder.known().of(&cut.stat, 256 * 1024).is_some());
+        assert!(folder.known().of(&cut.stat, 512 * 1024).is_none());
+    }
+}
+
+#[test]
 fn a_staged_file_goes_on_after_a_cut_and_is_checked_as_a_whole() {
     let bytes = noise(3 * 256 * KIB + 99);
     for strategy in [FIXED, TEXT] {
@@ -56,7 +85,7 @@ fn a_staged_file_goes_on_after_a_cut_and_is_checked_as_a_whole() {
         let left: Vec<u32> = all.iter().rev().skip(1).step_by(2).rev().copied().collect();
         assert_eq!(missing, left);
         left.iter().for_each(|index| put(&stage, *index));
-        assert_eq!(stage.finish(), Ok(()));
+        assert_eq!(stage.finish(folder.known()), Ok(()));
         let staged = dir.path().join(".dunlin/stage").join(stage_name(&digest.content.hash));
         assert!(std::fs::read(staged).unwrap() == bytes);
 
@@ -64,7 +93,7 @@ fn a_staged_file_goes_on_after_a_cut_and_is_checked_as_a_whole() {
         lying.hash = ContentHash::of(b"another whole");
         let (stage, missing) = Stage::open(&folder, lying, manifest.clone(), &by_two_threads).unwrap();
         missing.iter().for_each(|index| put(&stage, *index));
-        assert_eq!(stage.finish(), Err(StageError::WrongWhole), "{strategy:?}");
+        assert_eq!(stage.finish(folder.known()), Err(StageError::WrongWhole), "{strategy:?}");
     }
 }
 
@@ -86,7 +115,7 @@ fn zeros_become_holes_and_are_read_as_zeros() {
             let at = offsets[index as usize] as usize;
             stage.write(index, &bytes[at..at + stage.chunk(index).len as usize]).unwrap();
         }
-        assert_eq!(stage.finish(), Ok(()));
+        assert_eq!(stage.finish(folder.known()), Ok(()));
         let staged = dir.path().join(".dunlin/stage").join(stage_name(&digest.content.hash));
         assert!(std::fs::read(&staged).unwrap() == bytes);
         let on_disk = std::fs::metadata(staged).unwrap().blocks() * 512;
@@ -106,7 +135,7 @@ fn zeros_are_written_over_what_was_there() {
     let (stage, missing) = Stage::open(&folder, digest.content, manifest, &by_two_threads).unwrap();
     assert_eq!(missing.len(), 3);
     missing.into_iter().for_each(|index| stage.write(index, &bytes[..256 * KIB]).unwrap());
-    assert_eq!(stage.finish(), Ok(()));
+    assert_eq!(stage.finish(folder.known()), Ok(()));
     assert!(std::fs::read(&staged).unwrap() == bytes);
 }
 

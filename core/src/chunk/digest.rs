@@ -32,6 +32,31 @@ impl FixedChunk {
     pub fn of(bytes: &[u8], offset: u64, size: u64) -> Self {
         Self { chunk: Chunk::of(bytes), block: BlockHash::of(bytes, offset, size) }
     }
+
+    /// The same, where something is known of what stood at `offset` before: bytes with the same part in the whole's
+    /// hash are the same, and need not be hashed as a chunk again.
+    pub fn of_like(bytes: &[u8], offset: u64, size: u64, before: Option<&FixedChunk>) -> Self {
+        let block = BlockHash::of(bytes, offset, size);
+        match before {
+            Some(before) if before.block == block && before.chunk.len as usize == bytes.len() => *before,
+            _ => Self { chunk: Chunk::of(bytes), block },
+        }
+    }
+
+    /// The chunk.
+    pub fn chunk(&self) -> Chunk {
+        self.chunk
+    }
+
+    /// Its part in the whole's hash.
+    pub fn block(&self) -> BlockHash {
+        self.block
+    }
+
+    /// A chunk and its part in the whole's hash, both of the same bytes.
+    pub fn of_parts(chunk: Chunk, block: BlockHash) -> Self {
+        Self { chunk, block }
+    }
 }
 
 impl Digest {

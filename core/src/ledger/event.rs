@@ -15,6 +15,22 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// By its word, as people type it.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Role::Reader, Role::Writer, Role::Admin].into_iter().find(|role| role.word() == word)
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Reader => "reader",
+            Role::Writer => "writer",
+            Role::Admin => "admin",
+        }
+    }
+}
+
 /// One fact. The event's own dot is (the entry's chain, its seq, its index in the entry).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {

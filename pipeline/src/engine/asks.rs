@@ -8,9 +8,8 @@ use super::effect::{Effect, LedgerOrder};
 use super::event::LedgerState;
 use super::wake::Wake;
 use crate::ask::{Answer, Ask, PeerState, Phase, State};
-use crate::jobs::invites::CloseInviteError;
+use crate::jobs::membership::ChangeError;
 use crate::jobs::resolve::ResolveError;
-use crate::jobs::roles::ChangeRoleError;
 use crate::service::{Problem, Progress};
 use dunlin_core::limits::PROBLEMS_TOLD;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,11 +45,8 @@ impl Engine {
             Ask::Invite(offer) => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Invite { ticket, offer }));
             }
-            Ask::CloseInvite { key } => {
-                self.effects.push_back(Effect::Ledger(LedgerOrder::CloseInvite { ticket, key }));
-            }
-            Ask::ChangeRole { peer, role } => {
-                self.effects.push_back(Effect::Ledger(LedgerOrder::ChangeRole { ticket, peer, role }));
+            Ask::ChangeMembership(change) => {
+                self.effects.push_back(Effect::Ledger(LedgerOrder::ChangeMembership { ticket, change }));
             }
             Ask::Sync { alone_max, dial } => self.begin_sync(now, ticket, alone_max, dial),
             Ask::Scrub => self.scrub_now(now, ticket),
@@ -71,26 +67,15 @@ impl Engine {
         self.effects.push_back(Effect::Reply { ticket, answer: Answer::Invited });
     }
 
-    /// The invite is taken back, or why not.
-    pub(super) fn handle_invite_closed(
+    /// The membership is changed, or why not.
+    pub(super) fn handle_membership_changed(
         &mut self,
         ticket: u64,
-        result: Result<(), CloseInviteError>,
+        result: Result<(), ChangeError>,
         state: LedgerState,
     ) {
         self.set_ledger(state);
-        self.effects.push_back(Effect::Reply { ticket, answer: Answer::InviteClosed(result) });
-    }
-
-    /// A member may do something else, or why not.
-    pub(super) fn handle_role_changed(
-        &mut self,
-        ticket: u64,
-        result: Result<(), ChangeRoleError>,
-        state: LedgerState,
-    ) {
-        self.set_ledger(state);
-        self.effects.push_back(Effect::Reply { ticket, answer: Answer::RoleChanged(result) });
+        self.effects.push_back(Effect::Reply { ticket, answer: Answer::MembershipChanged(result) });
     }
 
     /// The conflict is resolved, or why not.

@@ -4,6 +4,7 @@
 //! answered by exactly one [`Event`](super::event::Event) unless its doc says otherwise.
 
 use crate::ask::{Answer, Offer};
+use crate::jobs::membership::MembershipChange;
 use crate::jobs::plan::withhold::Leave;
 use crate::jobs::record::Observed;
 use crate::jobs::resolve::Keep;
@@ -14,7 +15,6 @@ use dunlin_core::content::Content;
 use dunlin_core::id::{ChainId, ContentHash, PeerId};
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
-use dunlin_core::ledger::event::Role;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::message::{JoinRequest, WantItem};
 use dunlin_core::path::RelPath;
@@ -98,21 +98,12 @@ pub enum LedgerOrder {
         /// What it offers.
         offer: Offer,
     },
-    /// Take an invite back. Answered by `InviteClosed`.
-    CloseInvite {
+    /// Change who may come in, or do what. Answered by `MembershipChanged`.
+    ChangeMembership {
         /// Of the question.
         ticket: u64,
-        /// The invite's public key.
-        key: PeerId,
-    },
-    /// Change what a member may do. Answered by `RoleChanged`.
-    ChangeRole {
-        /// Of the question.
-        ticket: u64,
-        /// Who.
-        peer: PeerId,
-        /// What it may do from now on.
-        role: Role,
+        /// How.
+        change: MembershipChange,
     },
     /// Write again, as it stands here, what the held changes of these members would take away. Answered by
     /// `Reasserted`.
@@ -191,8 +182,7 @@ impl LedgerOrder {
                 | LedgerOrder::Merge { .. }
                 | LedgerOrder::Resolve { .. }
                 | LedgerOrder::Invite { .. }
-                | LedgerOrder::CloseInvite { .. }
-                | LedgerOrder::ChangeRole { .. }
+                | LedgerOrder::ChangeMembership { .. }
                 | LedgerOrder::Reassert(_)
                 | LedgerOrder::AddMember { .. }
         )

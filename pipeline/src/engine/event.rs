@@ -4,13 +4,12 @@ use super::hint::Hint;
 use crate::ask::Ask;
 use crate::failure::Failure;
 use crate::jobs::admit::Admitted;
-use crate::jobs::invites::CloseInviteError;
 use crate::jobs::ledger_state::Loaded;
+use crate::jobs::membership::ChangeError;
 use crate::jobs::merge::Merged;
 use crate::jobs::plan::Plan;
 use crate::jobs::record::Recorded;
 use crate::jobs::resolve::ResolveError;
-use crate::jobs::roles::ChangeRoleError;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::PeerId;
@@ -54,21 +53,12 @@ pub enum Event {
         /// The ledger's state after it.
         state: LedgerState,
     },
-    /// The answer to `CloseInvite`.
-    InviteClosed {
+    /// The answer to `ChangeMembership`.
+    MembershipChanged {
         /// Of the question.
         ticket: u64,
         /// Whether it is signed, or why not.
-        result: Result<(), CloseInviteError>,
-        /// The ledger's state after it.
-        state: LedgerState,
-    },
-    /// The answer to `ChangeRole`.
-    RoleChanged {
-        /// Of the question.
-        ticket: u64,
-        /// Whether it is signed, or why not.
-        result: Result<(), ChangeRoleError>,
+        result: Result<(), ChangeError>,
         /// The ledger's state after it.
         state: LedgerState,
     },

@@ -283,8 +283,9 @@ impl Engine {
             Event::Cut(results) => self.handle_cut(now, results),
             Event::Recorded(recorded, state) => self.handle_recorded(recorded, state),
             Event::Invited { ticket, state } => self.handle_invited(ticket, state),
-            Event::InviteClosed { ticket, result, state } => self.handle_invite_closed(ticket, result, state),
-            Event::RoleChanged { ticket, result, state } => self.handle_role_changed(ticket, result, state),
+            Event::MembershipChanged { ticket, result, state } => {
+                self.handle_membership_changed(ticket, result, state)
+            }
             Event::Resolved { ticket, result, state } => self.handle_resolved(ticket, result, state),
             Event::Merged(merged, state) => self.handle_merged(now, merged, state),
             Event::Reasserted { authors, written, state } => self.handle_reasserted(&authors, written, state),

@@ -98,7 +98,7 @@ impl FolderHand {
                 let stage = self.stages.lock().unwrap_or_else(|e| e.into_inner()).remove(&ticket);
                 let result = match stage {
                     Some(stage) => stage
-                        .finish()
+                        .finish(folder.known())
                         .map(|()| staged_look(folder, &stage.content().hash))
                         .map_err(|e| e.to_string()),
                     None => Err("the staged file is gone".to_owned()),

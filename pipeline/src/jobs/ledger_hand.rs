@@ -4,13 +4,12 @@
 
 use super::JobError;
 use super::admit::{add_member, admit};
-use super::invites::{CloseInviteError, close_invite, forget_stale_invites, invite};
 use super::ledger_state::{ledger_state, load};
+use super::membership::{ChangeError, MembershipChange, change_membership, forget_stale_invites, invite};
 use super::merge::merge_texts;
 use super::plan::plan;
 use super::record::{Observed, record};
 use super::resolve::{ResolveError, resolve};
-use super::roles::{ChangeRoleError, change_role};
 use super::take_back::reassert;
 use super::take_up::{foresee, note_astray, note_signed};
 use super::texts::read_texts;
@@ -21,7 +20,6 @@ use crate::failure::Failure;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::{ContentHash, PeerId};
 use dunlin_core::identity::Identity;
-use dunlin_core::ledger::event::Role;
 use dunlin_storage::folder::durable::{Few, is_unsettled};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::rules::InForce;
@@ -104,9 +102,8 @@ impl LedgerHand {
                 note_astray(store, chain, from)?.then(|| Event::Failed(Failure::other(TWO_HISTORIES)))
             }
             LedgerOrder::Invite { ticket, offer } => Some(self.invite(ticket, offer, wall_ms)?),
-            LedgerOrder::CloseInvite { ticket, key } => Some(self.close_invite(ticket, key, wall_ms)?),
-            LedgerOrder::ChangeRole { ticket, peer, role } => {
-                Some(self.change_role(ticket, peer, role, wall_ms)?)
+            LedgerOrder::ChangeMembership { ticket, change } => {
+                Some(self.change_membership(ticket, change, wall_ms)?)
             }
             LedgerOrder::Load { conn, known, budget } => {
                 Some(Event::Loaded { conn, loaded: load(store, known, budget)? })
@@ -154,19 +151,16 @@ impl LedgerHand {
         Ok(Event::Invited { ticket, state: ledger_state(store)? })
     }
 
-    fn close_invite(&self, ticket: u64, key: PeerId, wall_ms: i64) -> Result<Event, JobError> {
+    fn change_membership(
+        &self,
+        ticket: u64,
+        change: MembershipChange,
+        wall_ms: i64,
+    ) -> Result<Event, JobError> {
         let store = &*self.store;
-        match close_invite(store, &self.identity, key, wall_ms) {
-            Err(CloseInviteError::Job(error)) => Err(error),
-            result => Ok(Event::InviteClosed { ticket, result, state: ledger_state(store)? }),
-        }
-    }
-
-    fn change_role(&self, ticket: u64, peer: PeerId, role: Role, wall_ms: i64) -> Result<Event, JobError> {
-        let store = &*self.store;
-        match change_role(store, &self.identity, peer, role, wall_ms) {
-            Err(ChangeRoleError::Job(error)) => Err(error),
-            result => Ok(Event::RoleChanged { ticket, result, state: ledger_state(store)? }),
+        match change_membership(store, &self.identity, change, wall_ms) {
+            Err(ChangeError::Job(error)) => Err(error),
+            result => Ok(Event::MembershipChanged { ticket, result, state: ledger_state(store)? }),
         }
     }
 

@@ -11,7 +11,8 @@ use dunlin_core::content::Content;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::buffers::Buffers;
 use dunlin_storage::folder::cut::ForEach;
-use dunlin_storage::folder::fs::{FileHandle, Folder, FsError};
+use dunlin_storage::folder::fs::{FileHandle, Folder, FsError, Standing};
+use dunlin_storage::folder::known::Chunks;
 use dunlin_storage::folder::stage::{Stage, stage_name};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -65,7 +66,14 @@ struct Copier<'a> {
     stage: &'a Stage,
     buffers: Buffers,
     /// The file that was opened last: neighbouring chunks mostly stand in the same one.
-    last: Mutex<Option<(RelPath, Arc<dyn FileHandle>)>>,
+    last: Mutex<Option<Base>>,
+}
+
+#[derive(Clone)]
+struct Base {
+    path: RelPath,
+    file: Arc<dyn FileHandle>,
+    known: Option<Chunks>,
 }
 
 impl Copier<'_> {
@@ -75,14 +83,22 @@ impl Copier<'_> {
             Held::Loose(bytes) => return self.stage.write(index, bytes).map(|()| true),
             Held::File { path, place, .. } => (path, place),
         };
-        let Ok(file) = self.open(path) else { return Ok(false) };
+        let Ok(Base { file, known, .. }) = self.open(path) else { return Ok(false) };
         let chunk = self.stage.chunk(index);
+        let is_in_place = place.offset == self.stage.offset(index);
+        let before = known.as_ref().and_then(|chunks| chunks.get(index as usize)).filter(|_| is_in_place);
         self.buffers.lend(chunk.len as usize, |bytes| {
-            let is_here = read_right(&*file, place.offset, &chunk, bytes);
-            if is_here {
-                self.stage.write(index, bytes)?;
-            }
-            if is_here && place.offset == self.stage.offset(index) {
+            let is_here = match before {
+                Some(before) => {
+                    file.read_at(bytes, place.offset) == Ok(bytes.len())
+                        && self.stage.write_same(index, bytes, before)?
+                }
+                None if read_right(&*file, place.offset, &chunk, bytes) => {
+                    self.stage.write(index, bytes).map(|()| true)?
+                }
+                None => false,
+            };
+            if is_here && is_in_place {
                 // That is the version before, which gives way: the memory that holds it is of use to the new one.
                 file.write_back(place.offset, u64::from(chunk.len));
             }
@@ -90,17 +106,22 @@ impl Copier<'_> {
         })
     }
 
-    fn open(&self, path: &RelPath) -> Result<Arc<dyn FileHandle>, FsError> {
+    fn open(&self, path: &RelPath) -> Result<Base, FsError> {
         let mut last = self.last.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some((at, file)) = &*last
-            && at == path
+        if let Some(base) = &*last
+            && base.path == *path
         {
-            return Ok(file.clone());
+            return Ok(base.clone());
         }
         let (dir, name) = self.folder.parent(path)?;
         let file: Arc<dyn FileHandle> = dir.open_read(name.as_bytes())?.into();
-        *last = Some((path.clone(), file.clone()));
-        Ok(file)
+        let known = match (file.stat()?, self.stage.chunk_size()) {
+            (Standing::Node(stat), Some(chunk_size)) => self.folder.known().of(&stat, chunk_size),
+            _ => None,
+        };
+        let base = Base { path: path.clone(), file, known };
+        *last = Some(base.clone());
+        Ok(base)
     }
 }
 
@@ -125,4 +146,101 @@ fn base_of(store: &dyn Store, content: &Content, manifest: &Manifest) -> Result<
 fn clone_base(folder: &Folder, content: &Content, base: &RelPath) -> Result<(), FsError> {
     let (dir, name) = folder.parent(base)?;
     folder.stage().clone_file(&stage_name(&content.hash), &*dir, name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Copier, Held};
+    use dunlin_core::chunk::digest::{Digest, Digester};
+    use dunlin_core::chunk::strategy::Strategy;
+    use dunlin_core::content::Timestamp;
+    use dunlin_core::id::{ChainId, NodeId, PeerId};
+    use dunlin_core::path::{Name, RelPath};
+    use dunlin_storage::disk::{DirId, ShownAs, Spot};
+    use dunlin_storage::folder::buffers::Buffers;
+    use dunlin_storage::folder::cut::cut;
+    use dunlin_storage::folder::fs::Folder;
+    use dunlin_storage::folder::stage::{Stage, stage_name};
+    use dunlin_storage::store::rows::ChunkPlace;
+    use std::os::unix::fs::FileExt;
+    use std::sync::{Arc, Mutex};
+
+    const CHUNK: usize = 256 * 1024;
+    const CHUNKS: usize = 20;
+
+    #[test]
+    fn only_right_chunks_are_copied_whatever_is_known_of_their_file() {
+        for is_known in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = Folder::open(dir.path()).unwrap();
+            let old = noise(CHUNKS * CHUNK);
+            std::fs::write(dir.path().join("f"), &old).unwrap();
+            let path = RelPath::parse(b"f").unwrap();
+            if is_known {
+                let now = Timestamp { secs: i64::MAX, nanos: 0 };
+                let stat = cut(&folder, &path, None, now, &one_by_one).unwrap().stat;
+                assert!(folder.known().of(&stat, CHUNK as u32).is_some());
+            }
+            // The second chunk goes bad, of the fourth the version has other bytes, and there is a fifth of a chunk more.
+            let file = std::fs::OpenOptions::new().write(true).open(dir.path().join("f")).unwrap();
+            file.write_all_at(b"bad", CHUNK as u64 + 9).unwrap();
+            let mut new = old.clone();
+            new[3 * CHUNK] ^= 1;
+            new.extend(&old[..CHUNK / 5]);
+            let Digest { content, manifest } = digest(&new);
+            let (stage, missing) =
+                Stage::open(&folder, content, Arc::new(manifest.unwrap()), &one_by_one).unwrap();
+            let copier = Copier {
+                folder: &folder,
+                stage: &stage,
+                buffers: Buffers::default(),
+                last: Mutex::new(None),
+            };
+            let lacking: Vec<u32> = missing
+                .into_iter()
+                .filter(|index| !copier.copy(*index, &held(&path, *index)).unwrap())
+                .collect();
+            assert_eq!(lacking, [1, 3, CHUNKS as u32], "known: {is_known}");
+            for index in lacking {
+                let at = stage.offset(index) as usize;
+                stage.write(index, &new[at..at + stage.chunk(index).len as usize]).unwrap();
+            }
+            assert_eq!(stage.finish(folder.known()), Ok(()));
+            let staged = dir.path().join(".dunlin/stage").join(stage_name(&content.hash));
+            assert!(std::fs::read(staged).unwrap() == new, "known: {is_known}");
+        }
+    }
+
+    fn held(path: &RelPath, index: u32) -> Held {
+        let spot = Spot { dir: DirId::ROOT, name: Name::parse(b"f").unwrap() };
+        let offset = u64::from(index) * CHUNK as u64;
+        let place = ChunkPlace {
+            node: NodeId { chain: ChainId { author: PeerId([1; 32]), incarnation: 1 }, seq: 0, index: 0 },
+            shown_as: ShownAs::Main,
+            offset,
+            len: CHUNK as u32,
+        };
+        Held::File { path: path.clone(), spot, place }
+    }
+
+    fn digest(bytes: &[u8]) -> Digest {
+        let mut digester = Digester::new(Strategy::Fixed { size: CHUNK as u32 });
+        digester.push(bytes);
+        digester.finish()
+    }
+
+    fn one_by_one(count: usize, job: &(dyn Fn(usize) + Sync)) {
+        (0..count).for_each(job);
+    }
+
+    /// Bytes that no text has, always the same.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        let mut state = 1_u64;
+        for piece in bytes.chunks_mut(8) {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            piece.copy_from_slice(&state.to_be_bytes()[..piece.len()]);
+        }
+        bytes
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::buffers::Buffers;
 use super::fs::{self, Folder, FsError, Standing};
+use super::known::Known;
 use crate::disk::StatSig;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::chunk::digest::{Digest, Digester, FixedChunk};
@@ -117,7 +118,7 @@ pub fn cut(
         let file = dir.open_read(name.as_bytes()).map_err(fs_error)?;
         let before = file.stat().map_err(fs_error)?;
         buffer.resize(READ_SIZE.min(seen.size as usize + 1), 0);
-        let digest = match digest(&*file, &mut buffer, seen.size, previous, for_each) {
+        let digest = match digest(&*file, &mut buffer, &seen, previous, folder.known(), for_each) {
             Err(_) if canary::is(Bug::UnreadableIsEmpty) => {
                 Some((Digester::new(Strategy::choose(0, &[], None)).finish(), None))
             }
@@ -150,18 +151,24 @@ fn is_mergeable(digest: &Digest, buffer: &[u8]) -> bool {
 fn digest(
     file: &dyn fs::FileHandle,
     buffer: &mut [u8],
-    size: u64,
+    stat: &StatSig,
     previous: Option<Strategy>,
+    known: &Known,
     for_each: ForEach<'_>,
 ) -> Result<Option<(Digest, Option<Look>)>, FsError> {
+    let size = stat.size;
     let mut read = file.read_at(buffer, 0)?;
     let look = Look::of(&buffer[..read]);
     let strategy = Strategy::choose(size, &buffer[..read], previous);
     if let Strategy::Fixed { size: chunk_size } = strategy
         && size >= PARALLEL_FROM
     {
-        let digest = digest_fixed(file, size, chunk_size, for_each)?;
-        return Ok(digest.map(|digest| (digest, look)));
+        let before = known.of(stat, chunk_size);
+        let before = before.as_ref().map_or(&[][..], |chunks| chunks);
+        let Some(chunks) = digest_fixed(file, size, chunk_size, before, for_each)? else { return Ok(None) };
+        let digest = Digest::of_fixed(chunk_size, size, &chunks);
+        known.note(&Standing::Node(*stat), chunks);
+        return Ok(Some((digest, look)));
     }
     let mut digester = Digester::new(strategy);
     let mut offset = 0;
@@ -183,8 +190,9 @@ fn digest_fixed(
     file: &dyn fs::FileHandle,
     size: u64,
     chunk_size: u32,
+    before: &[FixedChunk],
     for_each: ForEach<'_>,
-) -> Result<Option<Digest>, FsError> {
+) -> Result<Option<Vec<FixedChunk>>, FsError> {
     let step = u64::from(chunk_size);
     let mut chunks = Vec::with_capacity(size.div_ceil(step) as usize);
     let buffers = Buffers::default();
@@ -197,7 +205,8 @@ fn digest_fixed(
             // Each number comes once, so the place is free.
             let _ = results[number].set(buffers.lend(step.min(size - offset) as usize, |bytes| {
                 let read = file.read_at(bytes, offset)?;
-                Ok((read == bytes.len()).then(|| FixedChunk::of(bytes, offset, size)))
+                let before = before.get((offset / step) as usize);
+                Ok((read == bytes.len()).then(|| FixedChunk::of_like(bytes, offset, size, before)))
             }));
         });
         for result in results {
@@ -208,7 +217,7 @@ fn digest_fixed(
             }
         }
     }
-    Ok(Some(Digest::of_fixed(chunk_size, size, &chunks)))
+    Ok(Some(chunks))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod fs;
 mod history;
 pub mod ignore;
 pub mod intent;
+pub mod known;
 pub mod left_over;
 pub mod lookout;
 mod place;

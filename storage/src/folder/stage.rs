@@ -6,7 +6,9 @@
 use super::buffers::Buffers;
 use super::cut::ForEach;
 use super::fs::{self, Folder, FsError};
+use super::known::Known;
 use dunlin_core::chunk::block::BlockHash;
+use dunlin_core::chunk::digest::FixedChunk;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::Content;
@@ -122,7 +124,11 @@ impl Stage {
 
     /// Writes a chunk whose hash was verified.
     pub fn write(&self, index: u32, bytes: &[u8]) -> Result<(), FsError> {
-        let block = self.block(index, bytes);
+        self.write_block(index, bytes, self.block(index, bytes))
+    }
+
+    /// Writes a chunk whose hash was verified, and of which it is known what it is in the whole.
+    fn write_block(&self, index: u32, bytes: &[u8], block: Option<BlockHash>) -> Result<(), FsError> {
         let start = self.offsets[index as usize];
         let mut writer = self.writer();
         match self.is_new {
@@ -137,6 +143,17 @@ impl Stage {
             self.file.write_back(span.start, span.end - span.start);
         }
         Ok(())
+    }
+
+    /// Writes what stood at the same place in another file, if it is this chunk; false if not. What is known of that file's
+    /// chunk saves a hash.
+    pub fn write_same(&self, index: u32, bytes: &[u8], before: &FixedChunk) -> Result<bool, FsError> {
+        let chunk = self.chunk(index);
+        let found = FixedChunk::of_like(bytes, self.offset(index), self.content.size, Some(before));
+        if found.chunk() != chunk {
+            return Ok(false);
+        }
+        self.write_block(index, bytes, Some(found.block())).map(|()| true)
     }
 
     fn block(&self, index: u32, bytes: &[u8]) -> Option<BlockHash> {
@@ -159,20 +176,36 @@ impl Stage {
         self.manifest.chunks[index as usize]
     }
 
+    /// The length of all chunks but the last, if they are fixed.
+    pub fn chunk_size(&self) -> Option<u32> {
+        match self.manifest.strategy {
+            Strategy::Fixed { size } => Some(size),
+            _ => None,
+        }
+    }
+
     /// Where the chunk is.
     pub fn offset(&self, index: u32) -> u64 {
         self.offsets[index as usize]
     }
 
     /// Checks the whole, once all chunks are written. Contents that are cut by content are read again.
-    pub fn finish(&self) -> Result<(), StageError> {
+    pub fn finish(&self, known: &Known) -> Result<(), StageError> {
         self.file.set_len(self.content.size)?;
         let blocks: Option<Vec<BlockHash>> = self.writer().blocks.iter().copied().collect();
-        let hash = match blocks {
-            Some(blocks) => BlockHash::join(&blocks),
+        let hash = match &blocks {
+            Some(blocks) => BlockHash::join(blocks),
             None => fs::hash(&*self.file)?,
         };
-        if hash == self.content.hash { Ok(()) } else { Err(StageError::WrongWhole) }
+        if hash != self.content.hash {
+            return Err(StageError::WrongWhole);
+        }
+        if let Some(blocks) = blocks {
+            let chunks = self.manifest.chunks.iter().zip(blocks);
+            let chunks = chunks.map(|(chunk, block)| FixedChunk::of_parts(*chunk, block)).collect();
+            known.note(&self.file.stat()?, chunks);
+        }
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::jobs::admit::{Founding, found, prepare};
-use dunlin_pipeline::jobs::invites::invite;
+use dunlin_pipeline::jobs::membership::invite;
 use dunlin_pipeline::service::HoldLimits;
 use dunlin_storage::store::memory::MemoryStore;
 use std::collections::{BTreeSet, BinaryHeap};

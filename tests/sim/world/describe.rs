@@ -66,8 +66,9 @@ pub fn describe_event(event: &Event) -> String {
         Event::Net(event) => describe_net(event),
         Event::Ask { ticket, ask } => format!("question {ticket}: {ask:?}"),
         Event::Invited { ticket, .. } => format!("an invite is made, {ticket}"),
-        Event::InviteClosed { ticket, result, .. } => format!("closed the invite {ticket}: {result:?}"),
-        Event::RoleChanged { ticket, result, .. } => format!("changed the role {ticket}: {result:?}"),
+        Event::MembershipChanged { ticket, result, .. } => {
+            format!("changed the membership {ticket}: {result:?}")
+        }
         Event::Resolved { ticket, result, .. } => format!("resolved {ticket}: {result:?}"),
         Event::Stop => "stop".into(),
         Event::Failed(failure) => format!("failed: {failure}"),
@@ -143,8 +144,7 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::Merge { by_all } => format!("merges, by all {by_all}"),
         LedgerOrder::Reassert(authors) => format!("writes again what {} others changed", authors.len()),
         LedgerOrder::KeepHeld(held) => format!("keeps {held:?}"),
-        LedgerOrder::CloseInvite { key, .. } => format!("takes back the invite {}", key.short()),
-        LedgerOrder::ChangeRole { peer, role, .. } => format!("makes {} a {role:?}", peer.short()),
+        LedgerOrder::ChangeMembership { change, .. } => format!("changes the membership: {change:?}"),
         LedgerOrder::Resolve { copy, keep, .. } => format!("resolves {copy}, keeps {keep:?}"),
         LedgerOrder::NoteAstray { from, .. } => format!("gives up a chain from {from} on"),
         LedgerOrder::Invite { offer, .. } => format!("makes an invite: {offer:?}"),

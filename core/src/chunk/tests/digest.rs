@@ -82,6 +82,24 @@ fn fixed_chunks_in_any_order_say_the_same() {
 }
 
 #[test]
+fn what_was_there_before_saves_a_hash_and_changes_none() {
+    let (chunk, size) = (256 * KIB, MIB as u64);
+    let content = noise(MIB, 11);
+    let at = |index: usize| &content[index * chunk..][..chunk];
+    let of = |index: usize, bytes: &[u8]| FixedChunk::of(bytes, (index * chunk) as u64, size);
+    let like =
+        |index: usize, before| FixedChunk::of_like(at(index), (index * chunk) as u64, size, Some(&before));
+    assert_eq!(like(1, of(1, at(1))), of(1, at(1)));
+    // Other bytes, the same bytes at another place, and only a part of them.
+    for before in [of(1, at(2)), of(2, at(1)), of(1, &at(1)[..chunk - 1])] {
+        assert_eq!(like(1, before), of(1, at(1)));
+    }
+    // The chunk's hash is not made again.
+    let noted = FixedChunk::of_parts(of(2, at(2)).chunk(), of(1, at(1)).block());
+    assert_eq!(like(1, noted), noted);
+}
+
+#[test]
 fn a_shifted_binary_is_cut_by_content_and_no_other() {
     let old = noise(4 * MIB, 4);
     let insert_at = |at: usize| [&old[..at], b"new", &old[at..]].concat();

@@ -7,6 +7,7 @@
 pub mod kernel;
 
 use super::durable::SideBySide;
+use super::known::Known;
 use crate::disk::StatSig;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Meta, Timestamp};
@@ -203,6 +204,7 @@ pub struct Folder {
     /// The id that the marker should have, once the store was asked.
     wanted_marker: Mutex<Option<[u8; 16]>>,
     side_by_side: SideBySide,
+    known: Known,
 }
 
 const MARKER: &str = "marker";
@@ -231,6 +233,7 @@ impl Folder {
             last_dir,
             wanted_marker,
             side_by_side,
+            known: Known::default(),
         })
     }
 
@@ -257,6 +260,11 @@ impl Folder {
     /// The directory of staged files.
     pub fn stage(&self) -> &dyn DirHandle {
         &*self.stage
+    }
+
+    /// What large files consist of.
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// The directory of displaced files.

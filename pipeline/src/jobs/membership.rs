@@ -1,0 +1,145 @@
+//! What an admin says of a folder's members: makes invites, takes them back, changes roles; and forgets the seeds of
+//! invites that are long over.
+
+use super::JobError;
+use super::signer::Signer;
+use dunlin_core::id::PeerId;
+use dunlin_core::identity::Identity;
+use dunlin_core::ledger::event::{Event, Role};
+use dunlin_core::ledger::membership::Membership;
+use dunlin_storage::store::edit::Edit;
+use dunlin_storage::store::rows::InviteRow;
+use dunlin_storage::store::tables::{Store, StoreError};
+use thiserror::Error;
+
+/// A change that an admin asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MembershipChange {
+    /// Take an invite back. Its seed is kept for as long as it would have been, so that whoever comes with it is told.
+    CloseInvite {
+        /// Its public key.
+        key: PeerId,
+    },
+    /// Change what a member may do. What it signed before it knows stays valid.
+    SetRole {
+        /// Who.
+        peer: PeerId,
+        /// What it may do from now on.
+        role: Role,
+    },
+}
+
+/// Why a change cannot be made.
+#[derive(Debug, Error)]
+pub enum ChangeError {
+    /// There is no invite with that key, or who made it is no admin any more.
+    #[error("there is no such invite")]
+    NoInvite,
+    /// Only its maker can redeem an invite, and only he can close it.
+    #[error("{0} made the invite, and only that device can take it back")]
+    OfAnother(String),
+    /// The invite leads nowhere.
+    #[error("the invite has been used or taken back")]
+    Closed,
+    /// Only admins say who may do what.
+    #[error("only an admin of the folder can change what a device may do")]
+    NotAdmin,
+    /// It is no member.
+    #[error("that device is no member of the folder")]
+    NoMember,
+    /// An admin acts on its juniors only, and not on itself: so there is always one.
+    #[error("{0} is an admin, and only one that was admitted earlier can change that")]
+    Senior(String),
+    /// It has that role.
+    #[error("{0} has that role")]
+    Same(String),
+    /// A job failed.
+    #[error(transparent)]
+    Job(#[from] JobError),
+}
+
+impl From<StoreError> for ChangeError {
+    fn from(error: StoreError) -> Self {
+        Self::Job(error.into())
+    }
+}
+
+/// Signs a change.
+pub fn change_membership(
+    store: &dyn Store,
+    identity: &Identity,
+    change: MembershipChange,
+    wall_ms: i64,
+) -> Result<(), ChangeError> {
+    let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
+    let membership = signer.edit.view().members()?;
+    signer.push(event_of(&membership, &identity.peer_id(), change)?)?;
+    signer.commit()?;
+    Ok(())
+}
+
+/// What `own` has to sign for a change.
+fn event_of(membership: &Membership, own: &PeerId, change: MembershipChange) -> Result<Event, ChangeError> {
+    match change {
+        MembershipChange::CloseInvite { key } => {
+            let invite = membership.invites.get(&key).ok_or(ChangeError::NoInvite)?;
+            let maker = invite.dot.chain.author;
+            if maker != *own {
+                let label = membership.label_of(&maker).map_or_else(|| maker.short(), ToOwned::to_owned);
+                return Err(ChangeError::OfAnother(label));
+            }
+            if invite.uses_left == 0 {
+                return Err(ChangeError::Closed);
+            }
+            // Its maker says again how often it may be used, and that is never.
+            let (role, not_after_ms) = (invite.role, invite.not_after_ms);
+            Ok(Event::InviteCreated { key, role, not_after_ms, uses: 0 })
+        }
+        MembershipChange::SetRole { peer, role } => {
+            let members = &membership.members;
+            let own = members.get(own).filter(|own| own.role == Role::Admin).ok_or(ChangeError::NotAdmin)?;
+            let other = members.get(&peer).ok_or(ChangeError::NoMember)?;
+            if other.role == role {
+                return Err(ChangeError::Same(other.label.clone()));
+            }
+            if !own.may_act_on(other) {
+                return Err(ChangeError::Senior(other.label.clone()));
+            }
+            Ok(Event::RoleChanged { peer, role })
+        }
+    }
+}
+
+/// Makes an invite: its entry, and its seed for the handshake.
+pub fn invite(
+    store: &dyn Store,
+    identity: &Identity,
+    seed: [u8; 32],
+    role: Role,
+    not_after_ms: i64,
+    uses: u32,
+    wall_ms: i64,
+) -> Result<(), JobError> {
+    let key = dunlin_core::invite::invite_key(&seed).peer_id();
+    let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
+    signer.push(Event::InviteCreated { key, role, not_after_ms, uses })?;
+    let number = signer.edit.view().invites()?.iter().map(|i| i.number + 1).max().unwrap_or_default();
+    signer.edit.put_invite(&InviteRow { number, seed, key })?;
+    signer.commit()?;
+    Ok(())
+}
+
+/// Forgets the seeds of invites that expired more than a day ago. Until then, whoever comes late can shake
+/// hands and is told why the invite is no good.
+pub fn forget_stale_invites(store: &dyn Store, wall_ms: i64) -> Result<(), JobError> {
+    const TOLD_FOR_MS: i64 = 86_400_000;
+    let mut edit = Edit::new(store.write()?)?;
+    let membership = edit.view().members()?;
+    for row in edit.view().invites()? {
+        let not_after_ms = membership.invites.get(&row.key).map(|invite| invite.not_after_ms);
+        if not_after_ms.is_none_or(|at| at.saturating_add(TOLD_FOR_MS) < wall_ms) {
+            edit.remove_invite(&row.key)?;
+        }
+    }
+    Ok(edit.commit()?)
+}
