@@ -106,6 +106,32 @@ impl<'a> Resolution<'a> {
         Ok(())
     }
 
+    /// All whom an effective event is about.
+    pub fn peers(&self) -> impl Iterator<Item = &PeerId> {
+        self.about.keys()
+    }
+
+    /// The effective events about a peer that `counts` lets through, with the seniority of their authors where it decides
+    /// between two.
+    pub fn about(&self, peer: &PeerId, counts: impl Fn(&Dot) -> bool) -> Vec<(Dot, Option<(u32, Dot)>)> {
+        let events = self.about.get(peer).into_iter().flatten().filter(|event| counts(&event.dot));
+        let rank = |event: &MembershipEvent| match event.event {
+            Event::RoleChanged { .. } => self.rank(event.author()),
+            _ => None,
+        };
+        events.map(|event| (event.dot, rank(event))).collect()
+    }
+
+    /// The removals that cut.
+    pub fn cutting(&self) -> BTreeSet<Dot> {
+        self.cutting.iter().map(|removal| removal.dot).collect()
+    }
+
+    /// One of the removals that cut.
+    pub fn removal(&self, dot: &Dot) -> Option<&'a MembershipEvent> {
+        self.cutting.iter().copied().find(|removal| removal.dot == *dot)
+    }
+
     /// The members after all events.
     pub fn members(&self) -> BTreeMap<PeerId, Member> {
         let member = |peer: &PeerId| {

@@ -8,6 +8,7 @@ use super::ledger_state::{ledger_state, load};
 use super::membership::{ChangeError, MembershipChange, change_membership, forget_stale_invites, invite};
 use super::merge::merge_texts;
 use super::plan::plan;
+use super::quarantine::{AdoptError, adopt};
 use super::record::{Observed, record};
 use super::resolve::{ResolveError, resolve};
 use super::take_back::reassert;
@@ -96,6 +97,12 @@ impl LedgerHand {
                 match result {
                     Err(ResolveError::Job(error)) => return Err(error),
                     result => Some(Event::Resolved { ticket, result, state: ledger_state(store)? }),
+                }
+            }
+            LedgerOrder::Adopt { ticket, authors } => {
+                match adopt(&self.folder, store, &self.identity, &authors, wall_ms) {
+                    Err(AdoptError::Job(error)) => return Err(error),
+                    result => Some(Event::Adopted { ticket, result, state: ledger_state(store)? }),
                 }
             }
             LedgerOrder::NoteAstray { chain, from } => {
