@@ -3,7 +3,7 @@
 
 mod members;
 
-pub use members::{Device, DeviceAction, Invite, InviteAction};
+pub use members::{Device, DeviceAction, Invite, InviteAction, Quarantine, QuarantineAction};
 
 use crate::error::CommandError;
 use argh::FromArgs;
@@ -32,6 +32,7 @@ pub enum Command {
     Conflicts(Conflicts),
     Invite(Invite),
     Device(Device),
+    Quarantine(Quarantine),
     Held(Held),
     Ignore(Ignore),
     Events(Events),

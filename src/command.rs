@@ -12,6 +12,7 @@ pub mod ignore;
 pub mod invite;
 pub mod join;
 pub mod log;
+pub mod quarantine;
 pub mod scan;
 pub mod scrub;
 pub mod serve;
@@ -60,6 +61,9 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::InviteList { dirs } => invite::list(desk, dirs, answer),
         Request::InviteRevoke { dir, name } => invite::revoke(desk, dir, name, answer),
         Request::DeviceList { dirs } => device::list(desk, dirs, answer),
+        Request::QuarantineList { dirs } => quarantine::list(desk, dirs, answer),
+        Request::QuarantineAdopt { dir, device } => quarantine::take_over(desk, dir, device, answer),
+        Request::DeviceRevoke { dir, device } => device::revoke(desk, dir, device, answer),
         Request::DeviceRole { dir, device, role } => device::change_role_of(desk, dir, device, role, answer),
         Request::HeldList { dirs } => held::list(desk, dirs, answer),
         Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),

@@ -29,6 +29,12 @@ pub enum Request {
     DeviceList { dirs: Vec<PathBuf> },
     /// What the member of a folder with this label, or an id that begins like this, may do from now on.
     DeviceRole { dir: PathBuf, device: String, role: String },
+    /// What removed members did in these folders that does not count; none: all.
+    QuarantineList { dirs: Vec<PathBuf> },
+    /// Take over what a removed member did.
+    QuarantineAdopt { dir: PathBuf, device: String },
+    /// Remove a member of a folder.
+    DeviceRevoke { dir: PathBuf, device: String },
     /// The mass changes that are held in these folders; none: in all.
     HeldList { dirs: Vec<PathBuf> },
     /// What is to become of all that is held in a folder.
@@ -120,6 +126,13 @@ impl Request {
                 json!({ "ask": "invite revoke", "dir": text(dir), "name": name })
             }
             Request::DeviceList { dirs } => json!({ "ask": "device list", "dirs": texts(dirs) }),
+            Request::QuarantineList { dirs } => json!({ "ask": "quarantine list", "dirs": texts(dirs) }),
+            Request::QuarantineAdopt { dir, device } => {
+                json!({ "ask": "quarantine adopt", "dir": text(dir), "device": device })
+            }
+            Request::DeviceRevoke { dir, device } => {
+                json!({ "ask": "device revoke", "dir": text(dir), "device": device })
+            }
             Request::DeviceRole { dir, device, role } => {
                 json!({ "ask": "device role", "dir": text(dir), "device": device, "role": role })
             }
@@ -189,6 +202,14 @@ impl Request {
                 Request::InviteRevoke { dir: fields.path("dir")?, name: fields.text("name")?.to_owned() }
             }
             "device list" => Request::DeviceList { dirs: fields.paths("dirs")? },
+            "quarantine list" => Request::QuarantineList { dirs: fields.paths("dirs")? },
+            "quarantine adopt" => Request::QuarantineAdopt {
+                dir: fields.path("dir")?,
+                device: fields.text("device")?.to_owned(),
+            },
+            "device revoke" => {
+                Request::DeviceRevoke { dir: fields.path("dir")?, device: fields.text("device")?.to_owned() }
+            }
             "device role" => Request::DeviceRole {
                 dir: fields.path("dir")?,
                 device: fields.text("device")?.to_owned(),
@@ -306,6 +327,9 @@ mod tests {
             Request::InviteList { dirs: dirs.clone() },
             Request::InviteRevoke { dir: path.clone(), name: "1a\"".to_owned() },
             Request::DeviceList { dirs: dirs.clone() },
+            Request::QuarantineList { dirs: vec![path.clone()] },
+            Request::QuarantineAdopt { dir: path.clone(), device: "b".to_owned() },
+            Request::DeviceRevoke { dir: path.clone(), device: "b \"".to_owned() },
             Request::DeviceRole { dir: path.clone(), device: "ü \"".to_owned(), role: "reader".to_owned() },
             Request::HeldList { dirs: dirs.clone() },
             Request::HeldDecide { dir: path.clone(), is_meant: true },

@@ -24,6 +24,9 @@ pub struct Oracle {
     rotten: BTreeMap<Hash, Hash>,
     /// Contents of which a flipped bit was in the only copy.
     lost: BTreeSet<Hash>,
+    /// Devices of whose contents nobody has to see anything, and what their users saved.
+    exempt: BTreeSet<usize>,
+    saved_by: BTreeSet<(usize, Hash)>,
     /// The texts among all bytes that ever stood under a name, of which some may stand nowhere any more.
     texts: BTreeMap<Hash, Arc<Vec<u8>>>,
 }
@@ -39,7 +42,10 @@ impl Oracle {
                     let hash = content.hash;
                     self.must.insert(hash);
                     self.allow(content);
-                    self.wanted.insert(hash, said.last().cloned().unwrap_or_default());
+                    self.saved_by.insert((device, hash));
+                    if !self.exempt.contains(&device) {
+                        self.wanted.insert(hash, said.last().cloned().unwrap_or_default());
+                    }
                     said.push(format!("has saved {}", short(&hash)));
                 }
                 Deed::Passing(content) => self.allow(content),
@@ -70,6 +76,16 @@ impl Oracle {
             }
         }
         said
+    }
+
+    /// What that device's users saved need not be seen elsewhere, nor what they will save.
+    pub fn exempt(&mut self, device: usize) {
+        self.exempt.insert(device);
+        for (by, hash) in &self.saved_by {
+            if *by == device {
+                self.wanted.remove(hash);
+            }
+        }
     }
 
     /// A bit flipped: where `old` stood, `new` stands. What stood nowhere else is lost, and what stands there now must

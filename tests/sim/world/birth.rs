@@ -60,6 +60,7 @@ impl World {
             oracle: Oracle::default(),
             trace: Trace::new(prints),
             is_calm: false,
+            removed: BTreeSet::new(),
             alone: BTreeSet::new(),
             inside_left,
             garbled_left,

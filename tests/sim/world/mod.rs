@@ -9,6 +9,7 @@ mod hardships;
 mod hopeless;
 mod masses;
 mod merges;
+mod removals;
 mod rooms;
 mod rots;
 pub mod scenarios;
@@ -124,6 +125,8 @@ pub struct World {
     oracle: Oracle,
     trace: Trace,
     is_calm: bool,
+    /// Devices that were removed from the folder.
+    removed: BTreeSet<usize>,
     /// Devices that nobody hears of until the calm.
     alone: BTreeSet<usize>,
     /// Deeds that may still happen in the middle of a call; each makes more work, in which more could happen.
