@@ -187,7 +187,11 @@ impl Request {
         if value["dunlin"] != json!(PROTOCOL) {
             return Err(format!("a request begins with {{\"dunlin\":{PROTOCOL}, …}}"));
         }
-        Ok(match fields.text("ask")? {
+        let ask = fields.text("ask")?;
+        if let Some(request) = about_members(ask, &fields)? {
+            return Ok(request);
+        }
+        Ok(match ask {
             "status" => Request::Status { dirs: fields.paths("dirs")? },
             "log" => Request::Log { path: fields.path("path")?, limit: fields.number("limit")? },
             "conflicts list" => Request::ConflictsList { dirs: fields.paths("dirs")? },
@@ -197,24 +201,6 @@ impl Request {
                 let keep = Keep::parse(keep).ok_or_else(|| format!("keep: {keep} is none of {KEEPS}"))?;
                 Request::ConflictsResolve { path: fields.path("path")?, keep }
             }
-            "invite list" => Request::InviteList { dirs: fields.paths("dirs")? },
-            "invite revoke" => {
-                Request::InviteRevoke { dir: fields.path("dir")?, name: fields.text("name")?.to_owned() }
-            }
-            "device list" => Request::DeviceList { dirs: fields.paths("dirs")? },
-            "quarantine list" => Request::QuarantineList { dirs: fields.paths("dirs")? },
-            "quarantine adopt" => Request::QuarantineAdopt {
-                dir: fields.path("dir")?,
-                device: fields.text("device")?.to_owned(),
-            },
-            "device revoke" => {
-                Request::DeviceRevoke { dir: fields.path("dir")?, device: fields.text("device")?.to_owned() }
-            }
-            "device role" => Request::DeviceRole {
-                dir: fields.path("dir")?,
-                device: fields.text("device")?.to_owned(),
-                role: fields.text("role")?.to_owned(),
-            },
             "held list" => Request::HeldList { dirs: fields.paths("dirs")? },
             "held accept" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: true },
             "held reject" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: false },
@@ -253,6 +239,30 @@ impl Request {
             other => return Err(format!("nobody knows how to {other}; is this program an older one?")),
         })
     }
+}
+
+/// What is asked about who takes part in a folder; `None`: it is about something else.
+fn about_members(ask: &str, fields: &Fields<'_>) -> Result<Option<Request>, String> {
+    Ok(Some(match ask {
+        "invite list" => Request::InviteList { dirs: fields.paths("dirs")? },
+        "invite revoke" => {
+            Request::InviteRevoke { dir: fields.path("dir")?, name: fields.text("name")?.to_owned() }
+        }
+        "device list" => Request::DeviceList { dirs: fields.paths("dirs")? },
+        "quarantine list" => Request::QuarantineList { dirs: fields.paths("dirs")? },
+        "quarantine adopt" => {
+            Request::QuarantineAdopt { dir: fields.path("dir")?, device: fields.text("device")?.to_owned() }
+        }
+        "device revoke" => {
+            Request::DeviceRevoke { dir: fields.path("dir")?, device: fields.text("device")?.to_owned() }
+        }
+        "device role" => Request::DeviceRole {
+            dir: fields.path("dir")?,
+            device: fields.text("device")?.to_owned(),
+            role: fields.text("role")?.to_owned(),
+        },
+        _ => return Ok(None),
+    }))
 }
 
 /// The words that [`Keep::parse`] knows.

@@ -50,8 +50,8 @@ pub fn assert_recount(story: &Story, tree: &MemoryTree) {
 /// Reads the events; those that do not fit are left out.
 fn collect(story: &Story) -> BTreeMap<NodeId, Whole> {
     let mut wholes: BTreeMap<NodeId, Whole> = BTreeMap::new();
-    for (position, entry) in story.entries.iter().enumerate() {
-        let void = story.void.contains(&position);
+    for (entry, void) in story.entries.iter().enumerate().map(|(at, entry)| (entry, story.void.contains(&at)))
+    {
         for (index, event) in entry.events.iter().enumerate() {
             let dot = entry.dot(index);
             let is_past = |d: &Dot| story.is_past(entry, dot, d);
@@ -70,9 +70,8 @@ fn collect(story: &Story) -> BTreeMap<NodeId, Whole> {
             match event {
                 Event::Founded { .. } => {
                     let content = vec![content(&Body::Directory, &Meta::default(), Vec::new())];
-                    let whole =
-                        Whole { kind: Kind::Directory, created_lamport: lamport, content, place: vec![] };
-                    wholes.insert(dot, whole);
+                    let (kind, place) = (Kind::Directory, Vec::new());
+                    wholes.insert(dot, Whole { kind, created_lamport: lamport, content, place });
                 }
                 Event::Created { parent, name, body, meta } if is_dir(&wholes, parent) => {
                     let kind = match body {
