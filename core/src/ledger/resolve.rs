@@ -23,6 +23,7 @@ use super::chain::Quarantine;
 use super::clock::Clock;
 use super::event::{Event, Role};
 use super::membership::{InviteState, Member, Membership, MembershipEvent};
+use crate::canary::{self, Bug};
 use crate::id::{ChainId, Dot, EntryId, PeerId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -314,7 +315,7 @@ impl<'a> Resolution<'a> {
     fn is_beyond_cut(&self, at: &EntryAt<'_>, is_known: impl Fn(&MembershipEvent) -> bool) -> bool {
         self.cutting.iter().any(|removal| {
             let Event::Revoked { peer, cuts } = &removal.event else { return false };
-            if *peer != at.chain.author || is_known(removal) {
+            if *peer != at.chain.author || is_known(removal) || canary::is(Bug::CutIgnored) {
                 return false;
             }
             let cut = cuts.iter().find(|(chain, ..)| chain == at.chain);

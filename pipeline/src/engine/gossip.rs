@@ -399,6 +399,8 @@ impl Engine {
         session.left_in_sync = code == BYE_IN_SYNC;
         let (was_joining, label) = (session.stage == Stage::Joining, session.label.clone());
         if code == BYE_REFUSED && !was_joining {
+            // It will not be otherwise in a moment.
+            self.dial_failures = u32::MAX;
             self.note_problem(format!("device {label}"), text.to_owned());
         }
         self.heed_refusal(now, was_joining, code, text);
@@ -474,7 +476,7 @@ impl Engine {
             return;
         }
         let pause = DIAL_PAUSE_MIN.saturating_mul(1 << self.dial_failures.min(10)).min(DIAL_PAUSE_MAX);
-        self.dial_failures += 1;
+        self.dial_failures = self.dial_failures.saturating_add(1);
         self.wakes.arm(Wake::Dial, now, pause);
     }
 

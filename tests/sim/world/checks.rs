@@ -270,7 +270,7 @@ impl World {
     }
 
     /// The devices that take part in the folder.
-    fn members(&self) -> impl Iterator<Item = (usize, &Device)> {
+    pub(super) fn members(&self) -> impl Iterator<Item = (usize, &Device)> {
         self.devices.iter().enumerate().filter(|(index, _)| !self.removed.contains(index))
     }
 
@@ -346,10 +346,12 @@ impl World {
     /// At the end: INV-2, INV-10, INV-14.
     pub(super) fn check_end(&mut self) -> Result<(), Failure> {
         self.concede_signed()?;
+        let quarantined = self.quarantined();
         for (index, device) in self.members() {
-            let result = self.oracle.check_visible(&device.disk.state());
+            let result = self.oracle.check_visible(&device.disk.state(), &quarantined);
             result.map_err(|what| Failure { device: Some(index), what })?;
         }
+        self.check_backdated()?;
         self.check_reach()?;
         self.check_winners().map_err(|what| Failure { device: None, what })?;
         self.check_lamports().map_err(|what| Failure { device: None, what })?;

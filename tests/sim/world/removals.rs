@@ -5,9 +5,6 @@
 use super::{Failure, MS, World};
 use crate::disk::{Deed, ROOT, State};
 use dunlin_core::content::Kind;
-use dunlin_pipeline::ask::Ask;
-use dunlin_pipeline::engine::event::Event;
-use dunlin_pipeline::jobs::membership::MembershipChange;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
@@ -76,7 +73,7 @@ pub(super) fn removed(world: &mut World, time: u32) -> Result<(), Failure> {
         world.cut(HONEST, REMOVED, true);
         world.cut(ADMIN, REMOVED, true);
     }
-    remove(world)?;
+    world.remove(REMOVED)?;
     world.go_on_until(world.now + 2_000 * MS)?;
     if told.is_killed {
         world.kill(HONEST, time >> 4 & 2 == 2)?;
@@ -109,16 +106,6 @@ fn work(disk: &mut State, is_rough: bool) {
     let _ = disk.rename((ROOT, name(1).as_bytes()), (ROOT, b"moved"));
     let last = if is_rough { 5 } else { 3 };
     (2..last).for_each(|n| take_away(disk, &name(n)));
-}
-
-fn remove(world: &mut World) -> Result<(), Failure> {
-    let peer = world.devices[REMOVED].identity.peer_id();
-    let change = MembershipChange::Remove { peer };
-    world.say(ADMIN, "the user removes d2");
-    world.removed.insert(REMOVED);
-    world.oracle.exempt(REMOVED);
-    let epoch = world.devices[ADMIN].epoch;
-    world.tell(ADMIN, epoch, Event::Ask { ticket: 1, ask: Ask::ChangeMembership(change) })
 }
 
 /// What admin and member show once they know all, and that the removed one is alone with what it has.
@@ -159,10 +146,7 @@ fn check(world: &mut World, told: Telling) -> Result<(), Failure> {
 
 /// The member that has the bytes takes them over.
 fn adopt(world: &mut World, told: Telling) -> Result<(), Failure> {
-    let authors = BTreeSet::from([world.devices[REMOVED].identity.peer_id()]);
-    let epoch = world.devices[HONEST].epoch;
-    world.say(HONEST, "the user adopts what d2 did");
-    world.tell(HONEST, epoch, Event::Ask { ticket: 2, ask: Ask::Adopt(authors) })?;
+    world.adopt(HONEST)?;
     world.go_on_until(world.now + 20_000 * MS)?;
     world.await_convergence()?;
     for device in [ADMIN, HONEST] {
