@@ -183,6 +183,9 @@ pub struct Log {
     /// show at most so many events, the latest (100)
     #[argh(option, default = "100")]
     pub limit: usize,
+    /// only what was deleted
+    #[argh(switch)]
+    pub deleted: bool,
 }
 
 /// list the folders of this device; have one rest, and go on

@@ -54,7 +54,7 @@ pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Exit, Comm
 pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exit, CommandError> {
     match request {
         Request::Status { dirs } => status::answer(desk, dirs, answer),
-        Request::Log { path, limit } => log::answer(desk, path, *limit, answer),
+        Request::Log { path, limit, deleted } => log::answer(desk, path, *limit, *deleted, answer),
         Request::ConflictsList { dirs } => conflicts::list(desk, dirs, answer),
         Request::ConflictsDiff { path } => conflicts::diff(desk, path, answer),
         Request::ConflictsResolve { path, keep } => conflicts::resolve_all(desk, path, *keep, answer),

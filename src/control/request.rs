@@ -14,7 +14,7 @@ pub enum Request {
     /// The device and these folders; none: all.
     Status { dirs: Vec<PathBuf> },
     /// What happened in a folder or to a path in it, the latest `limit` events.
-    Log { path: PathBuf, limit: usize },
+    Log { path: PathBuf, limit: usize, deleted: bool },
     /// The conflict copies of these folders; none: of all.
     ConflictsList { dirs: Vec<PathBuf> },
     /// How a file and its copies differ.
@@ -115,7 +115,9 @@ impl Request {
     pub fn encode(&self) -> String {
         let mut value = match self {
             Request::Status { dirs } => json!({ "ask": "status", "dirs": texts(dirs) }),
-            Request::Log { path, limit } => json!({ "ask": "log", "path": text(path), "limit": limit }),
+            Request::Log { path, limit, deleted } => {
+                json!({ "ask": "log", "path": text(path), "limit": limit, "deleted": deleted })
+            }
             Request::ConflictsList { dirs } => json!({ "ask": "conflicts list", "dirs": texts(dirs) }),
             Request::ConflictsDiff { path } => json!({ "ask": "conflicts diff", "path": text(path) }),
             Request::ConflictsResolve { path, keep } => {
@@ -193,7 +195,10 @@ impl Request {
         }
         Ok(match ask {
             "status" => Request::Status { dirs: fields.paths("dirs")? },
-            "log" => Request::Log { path: fields.path("path")?, limit: fields.number("limit")? },
+            "log" => {
+                let deleted = value["deleted"].as_bool().unwrap_or(false);
+                Request::Log { path: fields.path("path")?, limit: fields.number("limit")?, deleted }
+            }
             "conflicts list" => Request::ConflictsList { dirs: fields.paths("dirs")? },
             "conflicts diff" => Request::ConflictsDiff { path: fields.path("path")? },
             "conflicts resolve" => {
@@ -332,7 +337,8 @@ mod tests {
         let listen = vec![SocketAddr::from(([127, 0, 0, 1], 7)), SocketAddr::from(([0; 16], 8))];
         for request in [
             Request::Status { dirs: dirs.clone() },
-            Request::Log { path: path.clone(), limit: 100 },
+            Request::Log { path: path.clone(), limit: 100, deleted: false },
+            Request::Log { path: path.clone(), limit: 1, deleted: true },
             Request::ConflictsList { dirs: dirs.clone() },
             Request::InviteList { dirs: dirs.clone() },
             Request::InviteRevoke { dir: path.clone(), name: "1a\"".to_owned() },

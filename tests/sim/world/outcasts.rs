@@ -59,13 +59,15 @@ impl World {
             return Ok(());
         }
         self.remove(device)?;
-        for _ in 0..self.random_of_hardships.between(1, 3) {
-            let delay = self.random_of_hardships.between(1, 8_000) * MS;
-            self.schedule(delay, What::Fault(Fault::Backdate(device)));
-        }
-        if self.random_of_hardships.percent(40) {
-            let (others, delay) =
-                (self.devices.len() as u64, self.random_of_hardships.between(500, 9_000) * MS);
+        // Who adopts what a liar did has asked for it.
+        if self.random_of_hardships.percent(60) {
+            for _ in 0..self.random_of_hardships.between(1, 3) {
+                let delay = self.random_of_hardships.between(1, 8_000) * MS;
+                self.schedule(delay, What::Fault(Fault::Backdate(device)));
+            }
+        } else {
+            let others = self.devices.len() as u64;
+            let delay = self.random_of_hardships.between(500, 9_000) * MS;
             let other = self.random_of_hardships.below(others) as usize;
             self.schedule(delay, What::Fault(Fault::Adopt(other)));
         }
