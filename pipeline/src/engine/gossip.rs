@@ -422,6 +422,10 @@ impl Engine {
             let was_joining = session.stage == Stage::Joining;
             self.heed_refusal(now, was_joining, u32::try_from(*code).unwrap_or(u32::MAX), reason);
         }
+        if session.replica.is_some() {
+            let (peer, label, addr) = (session.peer, session.label.clone(), session.addr);
+            self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPeer { peer, label, addr }));
+        }
         for expected in self.fetch.take_all_expected(conn) {
             self.fetch.give_back(expected, None);
         }
