@@ -94,7 +94,10 @@ impl Oracle {
         self.allow(new.clone());
         let new = new.hash;
         self.must.insert(new);
-        self.rotten.insert(new, old);
+        // The same bit may flip back (seed 2034).
+        if !self.is_rotten(&old, &new) {
+            self.rotten.insert(new, old);
+        }
         if !disks.iter().any(|disk| disk.reachable(true).contains(&old)) {
             self.must.remove(&old);
             self.wanted.remove(&old);
