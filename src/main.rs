@@ -11,6 +11,8 @@ mod fleet;
 mod happening;
 mod home;
 mod host;
+#[cfg(test)]
+mod hostile;
 mod keys;
 mod logging;
 mod pause;
