@@ -3,7 +3,7 @@
 
 mod members;
 
-pub use members::{Device, DeviceAction, Invite, InviteAction};
+pub use members::{Device, DeviceAction, Invite, InviteAction, Quarantine, QuarantineAction};
 
 use crate::error::CommandError;
 use argh::FromArgs;
@@ -32,6 +32,7 @@ pub enum Command {
     Conflicts(Conflicts),
     Invite(Invite),
     Device(Device),
+    Quarantine(Quarantine),
     Held(Held),
     Ignore(Ignore),
     Events(Events),
@@ -182,6 +183,9 @@ pub struct Log {
     /// show at most so many events, the latest (100)
     #[argh(option, default = "100")]
     pub limit: usize,
+    /// only what was deleted
+    #[argh(switch)]
+    pub deleted: bool,
 }
 
 /// list the folders of this device; have one rest, and go on
