@@ -12,6 +12,7 @@ mod happening;
 mod home;
 mod host;
 #[cfg(test)]
+#[path = "tests/hostile.rs"]
 mod hostile;
 mod keys;
 mod logging;

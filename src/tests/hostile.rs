@@ -1,7 +1,7 @@
 //! Hostile bytes at what this program reads itself: requests and replies of the control socket, the configuration, the
 //! identity's file. Played as `tests/fuzz` plays (docs/testing.md), here, since nobody outside of a program can call it.
 
-#[path = "../tests/fuzz/play.rs"]
+#[path = "../../tests/fuzz/play.rs"]
 mod play;
 
 use crate::config::Config;
