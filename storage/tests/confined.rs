@@ -6,12 +6,14 @@ use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Body, Content, Meta, Timestamp};
 use dunlin_core::id::{ChainId, ContentHash, Dot, NodeId};
 use dunlin_core::identity::Identity;
-use dunlin_core::path::RelPath;
-use dunlin_storage::disk::ShownAs;
-use dunlin_storage::folder::apply::{Operation, RowAfter, Source, Step, apply};
+use dunlin_core::path::{Name, RelPath};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
+use dunlin_storage::folder::apply::{Operation, Outcome, RowAfter, Source, Step, apply};
 use dunlin_storage::folder::cut::cut;
-use dunlin_storage::folder::fs::{Folder, FsError};
+use dunlin_storage::folder::fs::{Folder, FsError, Standing};
+use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
+use dunlin_storage::store::tables::Store;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -28,13 +30,14 @@ fn what_is_put_into_a_directory_that_becomes_a_link_never_lands_outside() {
     fs::create_dir(place.root.join("d")).unwrap();
     symlink(&place.outside, place.root.join("link")).unwrap();
     let (folder, store) = (Folder::open(&place.root).unwrap(), MemoryStore::default());
+    know_directory(&folder, &store, "d");
     let mut outcomes = [0; 2];
     place.while_swapping("d", "link", || {
         for number in 0..RACES {
             folder.forget_dir();
             let step = put(&format!("d/f{number}"), b"theirs", 0o644);
             let done = apply(&folder, &store, vec![step], NOW).unwrap();
-            outcomes[usize::from(done[0].1 == dunlin_storage::folder::apply::Outcome::Done)] += 1;
+            outcomes[usize::from(done[0].1 == Outcome::Done)] += 1;
         }
     });
     assert!(outcomes.iter().all(|count| *count > 0), "the race was never won and lost: {outcomes:?}");
@@ -127,6 +130,32 @@ impl Place {
 
 fn swap(one: &Path, other: &Path) {
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
+}
+
+/// The row of a directory that stands there.
+fn know_directory(folder: &Folder, store: &MemoryStore, at: &str) {
+    let Ok(Standing::Node(stat)) = folder.dir(&RelPath::root()).unwrap().stat(at.as_bytes()) else {
+        panic!("nothing is there")
+    };
+    let mut edit = Edit::new(store.write().unwrap()).unwrap();
+    let chain = ChainId { author: Identity::from_seed(&[7; 32]).peer_id(), incarnation: 2 };
+    let node = Dot { chain, seq: 1, index: 0 };
+    let row = DiskRow {
+        node,
+        shown_as: ShownAs::Main,
+        dir: Some(edit.new_dir_id().unwrap()),
+        body: Body::Directory,
+        meta: Meta { mode: stat.mode & 0o777, mtime: NOW },
+        versions: vec![node],
+        places: vec![node],
+        stat,
+        racy: false,
+        twins: Vec::new(),
+        look: None,
+    };
+    let name = Name::parse(at.as_bytes()).unwrap();
+    edit.put_disk_row(&Spot { dir: DirId::ROOT, name }, &row).unwrap();
+    edit.commit().unwrap();
 }
 
 fn put(at: &str, bytes: &[u8], mode: u32) -> Step {

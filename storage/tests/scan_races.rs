@@ -98,7 +98,11 @@ fn a_tree_deeper_than_a_path_may_be_is_told() {
     std::fs::write(device.dir.path().join("g"), b"new").unwrap();
     let (seen, report) = device.scan(&Nobody);
     assert_eq!(seen.len(), PATH_DEPTH_MAX + 1, "all levels that a path can have, and the file");
-    assert!(matches!(&report.problems[..], [one] if one.kind == ScanTrouble::Name), "{:?}", report.problems);
+    assert!(
+        matches!(&report.problems[..], [one] if one.kind == ScanTrouble::TooDeep),
+        "{:?}",
+        report.problems
+    );
 }
 
 /// The lab's scene `watch: edits` on a loaded machine: the look at the new parent came before the hint about the old name,

@@ -7,7 +7,7 @@ use crate::jobs::serve::serve;
 use dunlin_core::id::{ChainId, Dot, FolderId, PeerId};
 use dunlin_core::invite::{Invite, JoinProof, invite_key};
 use dunlin_core::ledger::build::EntryBuilder;
-use dunlin_core::ledger::chain::Verified;
+use dunlin_core::ledger::chain::{LedgerRead, Verified};
 use dunlin_core::ledger::event::Role;
 use dunlin_core::message::{Bulk, JoinRequest, Part, WantItem};
 use dunlin_storage::store::tables::Table;
