@@ -7,7 +7,7 @@ use super::*;
 fn a_path_leads_down_or_is_none() {
     use PathError::*;
     let long = vec![b'n'; NAME_BYTES_MAX + 1];
-    let deep = vec![b'd'; 1].repeat(PATH_DEPTH_MAX + 1).chunks(1).collect::<Vec<_>>().join(&b'/');
+    let deep = vec![&b"d"[..]; PATH_DEPTH_MAX + 1].join(&b'/');
     let rows: [(&[u8], PathError); 14] = [
         (b"..", Dots),
         (b"../etc", Dots),
