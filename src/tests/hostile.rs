@@ -94,7 +94,7 @@ fn config(data: &[u8]) {
 fn identity(data: &[u8]) {
     let Ok(document) = Document::parse(data) else { return };
     let text = document.to_text();
-    let again = Document::parse(text.as_bytes()).ok().expect("what we write is read");
+    let again = Document::parse(text.as_bytes()).expect("what we write is read");
     assert!(*again.to_text() == *text && again.peer() == document.peer());
     if let Ok(seed) = document.open(Some(&[9; 32])) {
         assert_eq!(dunlin_core::identity::Identity::from_seed(&seed).peer_id(), document.peer());
