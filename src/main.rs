@@ -11,6 +11,9 @@ mod fleet;
 mod happening;
 mod home;
 mod host;
+#[cfg(test)]
+#[path = "tests/hostile.rs"]
+mod hostile;
 mod keys;
 mod logging;
 mod pause;

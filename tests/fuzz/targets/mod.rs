@@ -4,6 +4,8 @@
 mod bytes;
 mod member;
 mod outsider;
+mod rules;
+mod session;
 
 /// One function of bytes.
 pub struct Target {
@@ -27,6 +29,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sealed_chunk", run: bytes::sealed_chunk, seeds: bytes::chunk_seeds },
     Target { name: "cutter", run: bytes::cutter, seeds: bytes::chunk_seeds },
     Target { name: "text_merge", run: bytes::text_merge, seeds: bytes::text_seeds },
+    Target { name: "ignore_rules", run: rules::ignore_rules, seeds: rules::ignore_seeds },
+    Target { name: "session_script", run: session::session_script, seeds: session::session_seeds },
     Target { name: "store_rows", run: bytes::store_rows, seeds: bytes::row_seeds },
     Target { name: "datagrams", run: outsider::datagrams, seeds: outsider::seeds },
     Target { name: "member_entries", run: member::entries, seeds: member::script_seeds },
