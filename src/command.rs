@@ -12,6 +12,7 @@ pub mod ignore;
 pub mod invite;
 pub mod join;
 pub mod log;
+pub mod rendezvous;
 pub mod scan;
 pub mod scrub;
 pub mod serve;
