@@ -50,7 +50,7 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     if rendezvous.is_some() && !code {
         return Err(CommandError::usage("--rendezvous is where a code meets its device; add --code"));
     }
-    let place = if code { Some(Place::find(home, rendezvous.as_deref())?) } else { None };
+    let place = code.then(|| Place::find(home, rendezvous.as_deref())).transpose()?;
     let sharing = Sharing { dir: absolute(&dir)?, role, expires_s, uses, listen };
     let request = Request::Share(sharing.clone());
     let exit = match &place {

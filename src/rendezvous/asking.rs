@@ -1,6 +1,7 @@
 //! The joiner's side for people: a code goes in, an invite comes out, or words that say what to do.
 
 use super::joiner::{Told, ask};
+use super::lan::find;
 use super::line::drive;
 use super::place::Place;
 use crate::error::{CommandError, Exit};
@@ -18,7 +19,11 @@ const ANOTHER: &str = "the other device shows a new one, or gives one by dunlin 
 
 /// Exchanges the code for the invite that it stands for.
 pub fn exchange(place: &Place, code: Code) -> Result<Invite, CommandError> {
-    for server in &place.addrs {
+    let addrs = match place {
+        Place::Server { addrs, .. } => addrs.clone(),
+        Place::Lan => find(code.nameplate())?,
+    };
+    for server in &addrs {
         let seed = Zeroizing::new(random::<32>()?);
         let mut session = ask(Instant::now(), code, random()?, seed);
         let mut last = None;
@@ -35,7 +40,7 @@ pub fn exchange(place: &Place, code: Code) -> Result<Invite, CommandError> {
 
 fn failure(told: &Told, nameplate: u32, place: &Place) -> CommandError {
     let refused = |text: String| CommandError::new(Exit::Refused, text).hint(ANOTHER);
-    let name = &place.name;
+    let name = place.name();
     match told {
         Told::Burned(ExchangeError::WrongWords) => refused(format!(
             "these are not the words of the code {nameplate}-…; it is burned now, and the other device was told"
@@ -50,7 +55,7 @@ fn failure(told: &Told, nameplate: u32, place: &Place) -> CommandError {
             "somebody else is using the code {nameplate}-…; if that is not you, take it back with Ctrl-C on the other device"
         )),
         Told::Refused(State::Busy) => {
-            let text = format!("the rendezvous server {name} was asked for too many codes from this network");
+            let text = format!("too many codes were asked for at {name} of late");
             CommandError::new(Exit::NoPeer, text).hint("try again in a minute")
         }
         Told::Refused(_) => refused(format!(

@@ -1,6 +1,7 @@
 //! The sharer's side for people: gives out a code, says what became of it, and gives out another one in place of one that
 //! was burned.
 
+use super::lan::{ELSEWHERE, Lan};
 use super::line::drive;
 use super::place::Place;
 use super::sharer::{Told, offer};
@@ -31,6 +32,27 @@ pub struct Offering {
     pub screen: Screen,
     /// What is said below a code.
     pub end: String,
+}
+
+/// Where an offering takes place, while it goes on.
+struct Meeting {
+    addrs: Vec<SocketAddr>,
+    lan: Option<Lan>,
+}
+
+impl Meeting {
+    fn open(offering: &Offering) -> Result<Self, CommandError> {
+        if let Place::Server { addrs, .. } = &offering.place {
+            return Ok(Self { addrs: addrs.clone(), lan: None });
+        }
+        if offering.invite.addrs.iter().all(|addr| addr.ip().is_loopback()) {
+            let text =
+                "a code needs a network, or a rendezvous server, and this folder is reached by neither";
+            return Err(CommandError::new(Exit::NoPeer, text).hint(ELSEWHERE));
+        }
+        let lan = Lan::open()?;
+        Ok(Self { addrs: vec![lan.address()], lan: Some(lan) })
+    }
 }
 
 /// An offering that goes on beside a run.
@@ -69,10 +91,11 @@ impl Offering {
     /// Offers the invite until somebody has it, `stop` is set (both are `Exit::Done`), or nobody can get it by a code any
     /// more, which is told. An error: no code was given out at all.
     pub fn run(&self, stop: &AtomicBool) -> Result<Exit, CommandError> {
+        let meeting = Meeting::open(self)?;
         let mut given = CodesGiven::default();
         let mut is_first = true;
         while given.take(Instant::now()) {
-            let (code, told) = match self.give_one(stop) {
+            let (code, told) = match self.give_one(&meeting, stop) {
                 Err(error) if !is_first => return Ok(self.tell_end(error)),
                 result => result?,
             };
@@ -125,10 +148,10 @@ impl Offering {
     }
 
     /// Gives out a code; what became of it, or nothing if it was taken back.
-    fn give_one(&self, stop: &AtomicBool) -> Result<(Code, Option<Told>), CommandError> {
+    fn give_one(&self, meeting: &Meeting, stop: &AtomicBool) -> Result<(Code, Option<Told>), CommandError> {
         for attempt in 0..NAMEPLATE_RANGES.len() {
             let code = Code::draw(attempt, &*Zeroizing::new(random::<8>()?));
-            let told = self.offer_somewhere(&code, stop)?;
+            let told = self.offer_somewhere(&code, meeting, stop)?;
             if told != Some(Told::Taken) {
                 return Ok((code, told));
             }
@@ -137,9 +160,28 @@ impl Offering {
     }
 
     /// Offers it at the first of the server's addresses that answers.
-    fn offer_somewhere(&self, code: &Code, stop: &AtomicBool) -> Result<Option<Told>, CommandError> {
-        for server in &self.place.addrs {
-            match self.offer_at(code, *server, stop)? {
+    fn offer_somewhere(
+        &self,
+        code: &Code,
+        meeting: &Meeting,
+        stop: &AtomicBool,
+    ) -> Result<Option<Told>, CommandError> {
+        for server in &meeting.addrs {
+            let seed = Zeroizing::new(random::<32>()?);
+            let mut session = offer(Instant::now(), code, self.invite.clone(), random()?, &seed);
+            let mut last = None;
+            let mut announced = Ok(());
+            let tell = |told| match told {
+                Told::Ready => {
+                    announced = meeting.lan.iter().try_for_each(|lan| lan.announce(code.nameplate()));
+                    self.tell_ready(code);
+                }
+                told => last = Some(told),
+            };
+            drive(&mut session, *server, stop, tell).map_err(|error| self.place.no_way(&error))?;
+            meeting.lan.iter().for_each(|lan| lan.withdraw(code.nameplate()));
+            announced?;
+            match last {
                 Some(Told::NoServer) => {}
                 Some(Told::Busy) => return Err(self.no_room()),
                 told => return Ok(told),
@@ -148,39 +190,24 @@ impl Offering {
         Err(self.place.no_server())
     }
 
-    fn offer_at(
-        &self,
-        code: &Code,
-        server: SocketAddr,
-        stop: &AtomicBool,
-    ) -> Result<Option<Told>, CommandError> {
-        let seed = Zeroizing::new(random::<32>()?);
-        let mut session = offer(Instant::now(), code, self.invite.clone(), random()?, &seed);
-        let mut last = None;
-        let tell = |told| match told {
-            Told::Ready => self.tell_ready(code),
-            told => last = Some(told),
-        };
-        drive(&mut session, server, stop, tell).map_err(|error| self.place.no_way(&error))?;
-        Ok(last)
-    }
-
     fn tell_ready(&self, code: &Code) {
-        let more = if self.place.is_asked_for {
-            format!(" --rendezvous {}", self.place.name)
-        } else {
-            String::new()
+        let (more, device) = match &self.place {
+            Place::Server { name, is_asked_for: true, .. } => {
+                (format!(" --rendezvous {name}"), "on the other device")
+            }
+            Place::Server { .. } => (String::new(), "on the other device"),
+            Place::Lan => (String::new(), "on a device in this network"),
         };
         let minutes = CODE_LIFETIME.as_secs() / 60;
         let text = format!(
-            "{} is shared. Within {minutes} minutes type on the other device:\n\n  dunlin join {code} DIR{more}\n\n\
+            "{} is shared. Within {minutes} minutes type {device}:\n\n  dunlin join {code} DIR{more}\n\n\
              The code is good for one device and one try: a guess is right once in 4 194 304 times (2^-22), \
              and burns it if it is not. {}",
             self.root, self.end
         );
         let value = json!({
             "event": "code", "folder": self.root, "state": "ready", "code": code.to_string(),
-            "rendezvous": self.place.name, "expires_s": CODE_LIFETIME.as_secs(),
+            "rendezvous": self.place.name(), "expires_s": CODE_LIFETIME.as_secs(),
         });
         self.screen.say(&text, &value);
     }
@@ -202,7 +229,7 @@ impl Offering {
     }
 
     fn no_room(&self) -> CommandError {
-        let text = format!("the rendezvous server {} has no room for a code now", self.place.name);
+        let text = format!("there is no room for a code at {} now", self.place.name());
         CommandError::new(Exit::NoPeer, text).hint("try again in a minute, or send the link")
     }
 }

@@ -1,4 +1,4 @@
-//! Where the rendezvous is: as the command line says, or else the configuration.
+//! Where the rendezvous is: as the command line says, or the configuration, or else on the local network.
 
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
@@ -10,46 +10,62 @@ pub const PORT: u16 = 27274;
 
 /// A rendezvous.
 #[derive(Clone, Debug)]
-pub struct Place {
-    /// As people write it.
-    pub name: String,
-    /// Whether the command line names it, so that the other device has to be told as well.
-    pub is_asked_for: bool,
-    /// Its addresses; one at least.
-    pub addrs: Vec<SocketAddr>,
+pub enum Place {
+    /// A server.
+    Server {
+        /// As people write it.
+        name: String,
+        /// Whether the command line names it, so that the other device has to be told as well.
+        is_asked_for: bool,
+        /// Its addresses; one at least.
+        addrs: Vec<SocketAddr>,
+    },
+    /// The local network, where the sharer serves.
+    Lan,
 }
 
 impl Place {
-    /// That of a command.
+    /// That of a command: what it says, or the configuration, or else the local network.
     pub fn find(home: &Home, asked: Option<&str>) -> Result<Self, CommandError> {
         let is_asked_for = asked.is_some();
         let name = match asked {
-            Some(name) => name.to_owned(),
-            None => rendezvous_of(home)?.ok_or_else(none)?,
+            Some(name) => Some(name.to_owned()),
+            None => rendezvous_of(home)?,
         };
-        let addrs = resolve(&name)?;
-        Ok(Self { name, is_asked_for, addrs })
+        Ok(match name {
+            Some(name) => Place::Server { addrs: resolve(&name)?, name, is_asked_for },
+            None => Place::Lan,
+        })
+    }
+
+    /// As people say it.
+    pub fn name(&self) -> &str {
+        match self {
+            Place::Server { name, .. } => name,
+            Place::Lan => "this network",
+        }
     }
 
     /// Nobody is there.
     pub fn no_server(&self) -> CommandError {
-        let text = format!("the rendezvous server {} does not answer", self.name);
-        CommandError::new(Exit::NoPeer, text)
-            .hint("does dunlin rendezvous serve run there, and do UDP datagrams come through?")
+        match self {
+            Place::Server { name, .. } => {
+                let text = format!("the rendezvous server {name} does not answer");
+                CommandError::new(Exit::NoPeer, text)
+                    .hint("does dunlin rendezvous serve run there, and do UDP datagrams come through?")
+            }
+            Place::Lan => {
+                let text = "who offers the code on this network does not answer";
+                CommandError::new(Exit::NoPeer, text).hint("is a firewall in between? the link may do")
+            }
+        }
     }
 
     /// There is no way to it from here.
     pub fn no_way(&self, error: &std::io::Error) -> CommandError {
-        let text = format!("the rendezvous server {} cannot be reached: {error}", self.name);
+        let text = format!("there is no way to {}: {error}", self.name());
         CommandError::new(Exit::NoPeer, text).hint("is this machine on a network?")
     }
-}
-
-fn none() -> CommandError {
-    CommandError::usage("a code needs a rendezvous server at which both devices meet, and none is named").hint(
-        "give both devices --rendezvous HOST, or [rendezvous] server = \"HOST\" in config.toml; \
-         dunlin rendezvous serve is one, on any machine that both can reach; or use the link, which needs none",
-    )
 }
 
 fn resolve(name: &str) -> Result<Vec<SocketAddr>, CommandError> {

@@ -1,5 +1,5 @@
-"""Short codes: two devices in networks of their own meet at a rendezvous server in a third. Two commands; a wrong word burns
-the code; a flood from one address keeps nobody else out; and what goes through the server names nobody.
+"""Short codes: two devices in networks of their own meet at a rendezvous server in a third, or find each other on one. Two
+commands; a wrong word burns the code; a flood from one address keeps nobody else out; and what goes over names nobody.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from kit.network import Capture, within
 from kit.program import Device
 from kit.routed import Routed
 from kit.scenes import check, scene
+from kit.switch import Switch
 
 from .control import wait_for
 from .outsider import FOLDER_NAME, resident, spoken_ids, spoken_names
@@ -230,13 +231,7 @@ def blind(stage):
         wire = b''.join(frame for _, frame in capture.frames)
         numbers = {struct.pack('!I', int(code.split('-')[0])) for code in (first, second)}
         check(all(number in wire for number in numbers), 'the capture would show what is there: the nameplates are')
-        secrets = spoken_names(stage) | spoken_ids(here.sharer) | spoken_ids(here.joiner)
-        secrets |= spoken_ids(here.sharer, 'debug', 'ledger', here.shared)
-        check(len(secrets) >= 10, f'ids were found to look for: {len(secrets)}')
-        for code in (first, second):
-            _, *words = code.split('-')
-            secrets |= {'-'.join(words).encode(), *(word.encode() for word in words), *(word.upper().encode() for word in words)}
-        secrets.add(b'dunlin://')
+        secrets = secrets_of(stage, here.sharer, here.joiner, here.shared, first, second)
         found = [secret for secret in sorted(secrets) if secret in wire]
         check(not found, f'in clear at the server: {found}')
         unproven = [len(datagram) for datagram in went if datagram[4:5] == b'\x03']
@@ -244,13 +239,54 @@ def blind(stage):
         stage.note(f'{len(came)} datagrams came, {len(went)} went, {len(secrets)} spellings looked for')
 
 
+def secrets_of(stage, sharer, joiner, shared, *codes):
+    """What nobody may see, in all its spellings: names, ids, words, links."""
+    secrets = spoken_names(stage) | spoken_ids(sharer) | spoken_ids(joiner) | spoken_ids(sharer, 'debug', 'ledger', shared)
+    check(len(secrets) >= 10, f'ids were found to look for: {len(secrets)}')
+    for code in codes:
+        _, *words = code.split('-')
+        secrets |= {'-'.join(words).encode(), *(word.encode() for word in words), *(word.upper().encode() for word in words)}
+    return secrets | {b'dunlin://'}
+
+
+@scene('codes: on one network no server is needed', root=True, tools=('ip',))
+def one_network(stage):
+    """Both find each other by mDNS, which names nobody; a wrong word burns the code there too."""
+    with Switch(2) as switch:
+        sharer, joiner = (Device(stage.binary, stage.path(f'home-{number}'), switch.namespaces[number]) for number in range(2))
+        shared, joined = stage.fresh(FOLDER_NAME), stage.fresh('joined')
+        trees.small_files(shared, 40, seed=61)
+        with Capture(switch.namespaces[1]) as capture:
+            running = sharer.start('--json', 'share', shared, '--code', '--listen', switch.listen(0))
+            first = running.record_with('code')['code']
+            given = time.monotonic()
+            wrong = joiner.run('--json', 'join', with_other_words(first), joined, '--once')
+            check(wrong.code == program.REFUSED and 'burned' in wrong.complaint, f'who typed it is told: {wrong.describe()}')
+            tried = time.monotonic() - given
+            second = wait_for(lambda: [c for c in codes_of(running) if c != first], 'another code is given out')[0]
+            ended = joiner.run('--json', 'join', second, joined, '--once', '--listen', switch.listen(1))
+            check(ended.code == program.IN_SYNC, f'join ends in sync: {ended.describe()}')
+            running.interrupt()
+        unlike = trees.difference(trees.picture(shared), trees.picture(joined))
+        check(not unlike, f'the trees are equal: {unlike}')
+        check(ended.seconds <= FIRST_FILE_S, f'all is there within {FIRST_FILE_S} s: {ended.seconds:.2f}')
+        check(states(running) == ['ready', 'burned', 'ready', 'used'], f'the sharer knows: {states(running)}')
+        wire = b''.join(frame for _, frame in capture.frames)
+        check(b'dunlin-code' in wire, 'the capture holds what is said by mDNS')
+        found = [secret for secret in sorted(secrets_of(stage, sharer, joiner, shared, first, second)) if secret in wire]
+        check(not found, f'in clear on the network: {found}')
+        stage.note(f'found and burned in {tried:.2f} s; the next one: all there in {ended.seconds:.2f} s; {len(capture.frames)} frames')
+
+
 @scene('codes: while serve runs, as the configuration says, and typed in', root=True, tools=NEEDS)
 def with_daemons(stage):
     """Both devices serve already; the code comes by standard input; share returns once it is used; no server, no code."""
     with meeting(stage) as here:
+        apart = here.joiner.run('--json', 'join', '7-eagle-candy', here.joined)
+        check(apart.code == program.REFUSED and 'config.toml' in apart.complaint, f'without a server it is said what to do: {apart.describe()}')
+        alone = here.sharer.run('--json', 'share', here.shared, '--code', '--listen', '127.0.0.1:0')
+        check(alone.code == program.NO_PEER and 'config.toml' in alone.complaint, f'without a network too: {alone.describe()}')
         for device in (here.sharer, here.joiner):
-            none = device.run('--json', 'share' if device is here.sharer else 'join', *((here.shared, '--code') if device is here.sharer else ('7-eagle-candy', here.joined)))
-            check(none.code == program.USAGE and 'config.toml' in none.complaint, f'without a server it is said what to do: {none.describe()}')
             with open(os.path.join(device.home, 'config.toml'), 'w') as config:
                 config.write(f'[rendezvous]\nserver = "{here.at}"\n')
         serving = [device.start('--json', 'serve') for device in (here.sharer, here.joiner)]
