@@ -119,10 +119,11 @@ def burned(stage):
         check(wrong.code == program.REFUSED and 'burned' in wrong.complaint, f'who typed it is told: {wrong.describe()}')
         check('--code' in wrong.complaint, f'and what to do: {wrong.describe()}')
         wait_for(lambda: 'burned' in states(running), 'the sharer is told')
+        wait_for(lambda: states(running).count('ready') == 2, 'another code is given out')
         right = here.join(code).wait(60)
         check(right.code == program.REFUSED and 'nobody offers' in right.complaint, f'the right words come too late: {right.describe()}')
         check(not files_of(here.joined), 'nothing came')
-        following = wait_for(lambda: [c for c in codes_of(running) if c != code], 'another code is given out')[0]
+        following = codes_of(running)[-1]
         slip = here.join(following.rsplit('-', 1)[0] + '-zebrra').wait(60)
         check(slip.code == program.USAGE and 'zebrra' in slip.complaint, f'a word that is none is not tried: {slip.describe()}')
         ended = here.join(following).wait(60)
