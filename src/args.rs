@@ -84,7 +84,7 @@ pub struct Share {
     /// print a short code in place of the link, good for ten minutes and one try
     #[argh(switch)]
     pub code: bool,
-    /// the rendezvous server at which code and device meet, HOST or HOST:PORT (as config.toml says)
+    /// the rendezvous server of the code, HOST or HOST:PORT (as config.toml says, or the local network)
     #[argh(option)]
     pub rendezvous: Option<String>,
     /// end as soon as one member is in sync
@@ -106,7 +106,7 @@ pub struct Join {
     /// the directory that becomes the folder here; files in it are kept and shared
     #[argh(positional)]
     pub dir: Option<PathBuf>,
-    /// the rendezvous server of a code, HOST or HOST:PORT (as config.toml says)
+    /// the rendezvous server of a code, HOST or HOST:PORT (as config.toml says, or the local network)
     #[argh(option)]
     pub rendezvous: Option<String>,
     /// end as soon as it is in sync

@@ -15,7 +15,7 @@
 //! rate = "16M"            # bytes a second at most; "off": no bound
 //!
 //! [rendezvous]
-//! server = "HOST:PORT"    # where devices with a short code meet; nobody's unless it is said
+//! server = "HOST:PORT"    # where devices with a short code meet that are on different networks
 //!
 //! [hold]                  # docs/guards.md; what is set here holds from the next start on
 //! on = true
