@@ -176,7 +176,20 @@ proptest! {
         prop_assert_eq!(Reply::parse(&bytes), Some(reply));
     }
 
-    /// Whatever comes from addresses that were not proven: nothing is kept, and no more goes back than came.
+    /// Of addresses that were not proven nothing is kept, and less goes back to them than came.
+    #[test]
+    fn a_turn_with_a_made_up_cookie_leaves_nothing(cookie: Cookie, message in prop::collection::vec(any::<u8>(), 1..99)) {
+        let now = Instant::now();
+        let mut server = Server::new(now, &[9; 32]);
+        for message in [None, Some((1, message.as_slice()))] {
+            let bytes = Turn { cookie, message, ..turn(Role::Sharer, 7, 1) }.encode();
+            server.handle_datagram(now, address("10.0.0.1:1"), &bytes);
+            let sent = server.poll_transmit().map(|transmit| transmit.bytes.len());
+            prop_assert!(sent.is_some_and(|sent| sent < bytes.len()) && server.poll_transmit().is_none());
+            prop_assert_eq!((server.nameplates(), server.next_wake()), (0, None));
+        }
+    }
+
     #[test]
     fn strange_datagrams_leave_nothing(bytes in prop::collection::vec(any::<u8>(), 0..1200), has_magic: bool, kind in 0u8..6) {
         let bytes = if has_magic { [b"dnr\x01", &[kind][..], &bytes].concat() } else { bytes };
