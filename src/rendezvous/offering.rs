@@ -150,7 +150,7 @@ impl Offering {
     /// Gives out a code; what became of it, or nothing if it was taken back.
     fn give_one(&self, meeting: &Meeting, stop: &AtomicBool) -> Result<(Code, Option<Told>), CommandError> {
         for attempt in 0..NAMEPLATE_RANGES.len() {
-            let code = Code::draw(attempt, &*Zeroizing::new(random::<8>()?));
+            let code = Code::draw(attempt, &Zeroizing::new(random::<8>()?));
             let told = self.offer_somewhere(&code, meeting, stop)?;
             if told != Some(Told::Taken) {
                 return Ok((code, told));
@@ -170,17 +170,13 @@ impl Offering {
             let seed = Zeroizing::new(random::<32>()?);
             let mut session = offer(Instant::now(), code, self.invite.clone(), random()?, &seed);
             let mut last = None;
-            let mut announced = Ok(());
             let tell = |told| match told {
-                Told::Ready => {
-                    announced = meeting.lan.iter().try_for_each(|lan| lan.announce(code.nameplate()));
-                    self.tell_ready(code);
-                }
+                Told::Ready => self.tell_ready(code),
                 told => last = Some(told),
             };
+            meeting.lan.iter().try_for_each(|lan| lan.announce(code.nameplate()))?;
             drive(&mut session, *server, stop, tell).map_err(|error| self.place.no_way(&error))?;
             meeting.lan.iter().for_each(|lan| lan.withdraw(code.nameplate()));
-            announced?;
             match last {
                 Some(Told::NoServer) => {}
                 Some(Told::Busy) => return Err(self.no_room()),

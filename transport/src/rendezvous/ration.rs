@@ -83,7 +83,9 @@ impl Rations {
             let idle = self.of.iter().filter(|(_, ration)| ration.nameplates == 0);
             let quietest = idle.min_by_key(|(_, ration)| ration.turns.max(ration.claims));
             let quietest = quietest.map(|(network, _)| *network);
-            quietest.into_iter().for_each(|network| drop(self.of.remove(&network)));
+            if let Some(network) = quietest {
+                self.of.remove(&network);
+            }
         }
         self.of.entry(network).or_insert(Ration { turns: now, claims: now, nameplates: 0 })
     }
