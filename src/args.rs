@@ -4,7 +4,7 @@
 mod members;
 mod rendezvous;
 
-pub use members::{Device, DeviceAction, Invite, InviteAction};
+pub use members::{Device, DeviceAction, Invite, InviteAction, Quarantine, QuarantineAction};
 pub use rendezvous::{Rendezvous, RendezvousAction};
 
 use crate::error::CommandError;
@@ -34,6 +34,7 @@ pub enum Command {
     Conflicts(Conflicts),
     Invite(Invite),
     Device(Device),
+    Quarantine(Quarantine),
     Held(Held),
     Ignore(Ignore),
     Events(Events),
@@ -195,6 +196,9 @@ pub struct Log {
     /// show at most so many events, the latest (100)
     #[argh(option, default = "100")]
     pub limit: usize,
+    /// only what was deleted
+    #[argh(switch)]
+    pub deleted: bool,
 }
 
 /// list the folders of this device; have one rest, and go on

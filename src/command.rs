@@ -12,6 +12,7 @@ pub mod ignore;
 pub mod invite;
 pub mod join;
 pub mod log;
+pub mod quarantine;
 pub mod rendezvous;
 pub mod scan;
 pub mod scrub;
@@ -54,13 +55,16 @@ pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Exit, Comm
 pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exit, CommandError> {
     match request {
         Request::Status { dirs } => status::answer(desk, dirs, answer),
-        Request::Log { path, limit } => log::answer(desk, path, *limit, answer),
+        Request::Log { path, limit, deleted } => log::answer(desk, path, *limit, *deleted, answer),
         Request::ConflictsList { dirs } => conflicts::list(desk, dirs, answer),
         Request::ConflictsDiff { path } => conflicts::diff(desk, path, answer),
         Request::ConflictsResolve { path, keep } => conflicts::resolve_all(desk, path, *keep, answer),
         Request::InviteList { dirs } => invite::list(desk, dirs, answer),
         Request::InviteRevoke { dir, name } => invite::revoke(desk, dir, name, answer),
         Request::DeviceList { dirs } => device::list(desk, dirs, answer),
+        Request::QuarantineList { dirs } => quarantine::list(desk, dirs, answer),
+        Request::QuarantineAdopt { dir, device } => quarantine::take_over(desk, dir, device, answer),
+        Request::DeviceRevoke { dir, device } => device::revoke(desk, dir, device, answer),
         Request::DeviceRole { dir, device, role } => device::change_role_of(desk, dir, device, role, answer),
         Request::HeldList { dirs } => held::list(desk, dirs, answer),
         Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),

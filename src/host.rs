@@ -6,14 +6,16 @@ use crate::error::CommandError;
 use crate::pause::Pause;
 use crate::replica::Replica;
 use crossbeam_channel::Sender;
+use dunlin_core::id::PeerId;
 use dunlin_core::path::RelPath;
 use dunlin_pipeline::Running;
 use dunlin_pipeline::ask::{Answer, Ask, Offer, ScrubState, State};
 use dunlin_pipeline::jobs::membership::{ChangeError, MembershipChange};
+use dunlin_pipeline::jobs::quarantine::{AdoptError, Adopted};
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError};
 use dunlin_pipeline::rooms::asks::{Asker, Pending};
 use dunlin_pipeline::service::{Feed, Problem, Progress};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -211,6 +213,18 @@ impl Host {
         let ask = Ask::Resolve { copy: copy.clone(), keep };
         match self.asker(root).and_then(|asker| asker.ask(ask, PATIENCE)) {
             Some(Answer::Resolved(result)) => Ok(result),
+            _ => Err(no_answer()),
+        }
+    }
+
+    /// Has the run of the folder at a root take over what these removed members did.
+    pub fn adopt(
+        &self,
+        root: &Path,
+        authors: BTreeSet<PeerId>,
+    ) -> Result<Result<Adopted, AdoptError>, CommandError> {
+        match self.asker(root).and_then(|asker| asker.ask(Ask::Adopt(authors), PATIENCE)) {
+            Some(Answer::Adopted(result)) => Ok(result),
             _ => Err(no_answer()),
         }
     }

@@ -84,7 +84,7 @@ fn fill(tree: &mut MemoryTree, count: usize) {
 }
 
 fn step(tree: &mut MemoryTree, event: &Event, dot: Dot, lamport: u64) {
-    let context = EventContext { lamport, wall_ms: 0, in_past: &|_| true };
+    let context = EventContext { lamport, wall_ms: 0, in_past: &|_| true, void: false };
     apply(tree, event, dot, &context).expect("memory");
 }
 

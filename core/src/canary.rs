@@ -42,6 +42,8 @@ pub enum Bug {
     ChunkUnchecked = 26,
     /// Lamport times are not checked.
     LamportUnchecked = 29,
+    /// What was signed beyond the cut of a removal counts.
+    CutIgnored = 31,
     /// What the watcher missed is never looked for.
     MissedNotSought = 41,
     /// Where two sides of a merge changed the same lines, one of them counts.

@@ -100,6 +100,10 @@ pub struct Dot {
 }
 
 impl Dot {
+    /// No dot is less.
+    pub const LEAST: Dot =
+        Dot { chain: ChainId { author: PeerId([0; 32]), incarnation: 0 }, seq: 0, index: 0 };
+
     /// Bytes of [`Dot::to_key`].
     pub const KEY_LEN: usize = 32 + 8 + 8 + 2;
 

@@ -3,11 +3,13 @@
 //! A question changes nothing unless it says so. Each is answered once, or never if the run ends first.
 
 use crate::jobs::membership::{ChangeError, MembershipChange};
+use crate::jobs::quarantine::{AdoptError, Adopted};
 use crate::jobs::resolve::{Keep, ResolveError};
 use crate::service::{Problem, Progress};
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::path::RelPath;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -42,6 +44,8 @@ pub enum Ask {
     },
     /// Make an invite; answered once that is signed, and the invite can be used.
     Invite(Offer),
+    /// Take over what these removed members did; answered once that is signed.
+    Adopt(BTreeSet<PeerId>),
     /// Change who may come in, or do what; answered once that is signed.
     ChangeMembership(MembershipChange),
     /// Look at the whole folder now, and come in sync with a member; answered once that is so.
@@ -96,6 +100,8 @@ pub enum Answer {
     Resolved(Result<(), ResolveError>),
     /// To `Invite`.
     Invited,
+    /// To `Adopt`.
+    Adopted(Result<Adopted, AdoptError>),
     /// To `ChangeMembership`.
     MembershipChanged(Result<(), ChangeError>),
     /// To `Sync`: what the run did since it was asked.

@@ -39,7 +39,43 @@ pub struct InviteRevoke {
     pub name: String,
 }
 
-/// list the devices that take part in a folder, and say what each may do
+/// list what removed devices did that does not count, and take it over
+#[derive(FromArgs)]
+#[argh(subcommand, name = "quarantine")]
+pub struct Quarantine {
+    #[argh(subcommand)]
+    pub action: QuarantineAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum QuarantineAction {
+    List(QuarantineList),
+    Adopt(QuarantineAdopt),
+}
+
+/// list what removed devices did that does not count
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct QuarantineList {
+    /// only of these folders
+    #[argh(positional)]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// make the work of a removed device part of the folder; what others changed meanwhile stays, and becomes a conflict at most
+#[derive(FromArgs)]
+#[argh(subcommand, name = "adopt")]
+pub struct QuarantineAdopt {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// the removed device's label, or its id as list shows it, or the beginning of that
+    #[argh(positional)]
+    pub device: String,
+}
+
+/// list the devices that take part in a folder, say what each may do, and remove one
 #[derive(FromArgs)]
 #[argh(subcommand, name = "device")]
 pub struct Device {
@@ -52,6 +88,7 @@ pub struct Device {
 pub enum DeviceAction {
     List(DeviceList),
     Role(DeviceRole),
+    Revoke(DeviceRevoke),
 }
 
 /// list the members of folders, what each may do, and who is connected
@@ -76,4 +113,16 @@ pub struct DeviceRole {
     /// writer, reader or admin
     #[argh(positional)]
     pub role: String,
+}
+
+/// remove a device from a folder: the others end its sessions and take nothing from it any more; it keeps the files that it has
+#[derive(FromArgs)]
+#[argh(subcommand, name = "revoke")]
+pub struct DeviceRevoke {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// the device's label, or its id as list shows it, or the beginning of that
+    #[argh(positional)]
+    pub device: String,
 }

@@ -1,4 +1,4 @@
-//! `device list|role`: who takes part in a folder, and what each may do.
+//! `device list|role|revoke`: who takes part in a folder, what each may do, and who does not any more.
 
 use super::log::find_folder;
 use super::share::role_of;
@@ -30,6 +30,9 @@ pub fn run(home: &Home, args: &Device, screen: &Screen) -> Result<Exit, CommandE
             role_of(&args.role)?;
             let (device, role) = (args.device.clone(), args.role.clone());
             Request::DeviceRole { dir: absolute(&args.dir)?, device, role }
+        }
+        DeviceAction::Revoke(args) => {
+            Request::DeviceRevoke { dir: absolute(&args.dir)?, device: args.device.clone() }
         }
     };
     ask(home, &request, screen)
@@ -106,6 +109,31 @@ pub fn change_role_of(
     change_membership(desk, &replica, MembershipChange::SetRole { peer, role })?;
     let value = json!({ "event": "role", "root": root, "peer": peer.to_string(), "role": role.word() });
     answer.say(&format!("{root}: {} is a {} from now on", clean(device), role.word()), &value)?;
+    Ok(Exit::Done)
+}
+
+/// Removes a member of a folder.
+pub fn revoke(desk: &Desk, dir: &Path, device: &str, answer: &mut Answer) -> Result<Exit, CommandError> {
+    let (dir, _) = find_folder(&desk.home, dir)?;
+    let replica = desk.replica(dir)?;
+    let root = shown(&replica.root);
+    let membership = View(&*replica.store.read()?).members()?;
+    let peer = find_member(&membership, device)?;
+    change_membership(desk, &replica, MembershipChange::Remove { peer })?;
+    let now = now_ms();
+    let open = membership.invites.values().filter(|i| i.uses_left > 0 && i.not_after_ms > now).count();
+    let text = format!(
+        "{root}: {} is removed; whoever hears of it ends its sessions and takes nothing from it any more\n  it keeps the files that it has{}",
+        clean(device),
+        match open {
+            0 => String::new(),
+            1 => "; an invite is still open, and whoever knows it can use it (dunlin invite list)".to_owned(),
+            n =>
+                format!("; {n} invites are still open, and whoever knows one can use it (dunlin invite list)"),
+        }
+    );
+    let value = json!({ "event": "revoked", "root": root, "peer": peer.to_string(), "open_invites": open });
+    answer.say(&text, &value)?;
     Ok(Exit::Done)
 }
 

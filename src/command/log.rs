@@ -28,15 +28,23 @@ struct Line {
     wall_ms: i64,
     author: PeerId,
     text: String,
+    is_deletion: bool,
 }
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Log, screen: &Screen) -> Result<Exit, CommandError> {
-    super::ask(home, &Request::Log { path: super::absolute(&args.path)?, limit: args.limit }, screen)
+    let (path, limit, deleted) = (super::absolute(&args.path)?, args.limit, args.deleted);
+    super::ask(home, &Request::Log { path, limit, deleted }, screen)
 }
 
 /// Makes its answer.
-pub fn answer(desk: &Desk, path: &Path, limit: usize, answer: &mut Answer) -> Result<Exit, CommandError> {
+pub fn answer(
+    desk: &Desk,
+    path: &Path,
+    limit: usize,
+    deleted: bool,
+    answer: &mut Answer,
+) -> Result<Exit, CommandError> {
     let (dir, inside) = find_folder(&desk.home, path)?;
     let replica = desk.replica(dir)?;
     let tx = replica.store.read()?;
@@ -57,6 +65,7 @@ pub fn answer(desk: &Desk, path: &Path, limit: usize, answer: &mut Answer) -> Re
             signed.decode().map_err(|e| CommandError::attention(format!("an entry is damaged: {e}")))?;
         lines.extend(lines_of(&view, &entry, wanted.as_ref())?);
     }
+    lines.retain(|line| line.is_deletion || !deleted);
     lines.sort_by_key(|line| (line.lamport, line.author));
     for line in lines.iter().skip(lines.len().saturating_sub(limit)) {
         let label = labels.get(&line.author).map_or_else(|| line.author.short(), |label| clean(label));
@@ -141,7 +150,9 @@ fn lines_of(view: &View<'_>, entry: &Entry, wanted: Option<&NodeId>) -> Result<V
             }
             Event::Unknown { kind, .. } => format!("something of a newer version ({kind})"),
         };
-        lines.push(Line { lamport: entry.lamport, wall_ms: entry.wall_ms, author: entry.chain.author, text });
+        let is_deletion = matches!(event, Event::Deleted { .. });
+        let (lamport, wall_ms, author) = (entry.lamport, entry.wall_ms, entry.chain.author);
+        lines.push(Line { lamport, wall_ms, author, text, is_deletion });
     }
     Ok(lines)
 }

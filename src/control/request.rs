@@ -14,7 +14,7 @@ pub enum Request {
     /// The device and these folders; none: all.
     Status { dirs: Vec<PathBuf> },
     /// What happened in a folder or to a path in it, the latest `limit` events.
-    Log { path: PathBuf, limit: usize },
+    Log { path: PathBuf, limit: usize, deleted: bool },
     /// The conflict copies of these folders; none: of all.
     ConflictsList { dirs: Vec<PathBuf> },
     /// How a file and its copies differ.
@@ -29,6 +29,12 @@ pub enum Request {
     DeviceList { dirs: Vec<PathBuf> },
     /// What the member of a folder with this label, or an id that begins like this, may do from now on.
     DeviceRole { dir: PathBuf, device: String, role: String },
+    /// What removed members did in these folders that does not count; none: all.
+    QuarantineList { dirs: Vec<PathBuf> },
+    /// Take over what a removed member did.
+    QuarantineAdopt { dir: PathBuf, device: String },
+    /// Remove a member of a folder.
+    DeviceRevoke { dir: PathBuf, device: String },
     /// The mass changes that are held in these folders; none: in all.
     HeldList { dirs: Vec<PathBuf> },
     /// What is to become of all that is held in a folder.
@@ -109,7 +115,9 @@ impl Request {
     pub fn encode(&self) -> String {
         let mut value = match self {
             Request::Status { dirs } => json!({ "ask": "status", "dirs": texts(dirs) }),
-            Request::Log { path, limit } => json!({ "ask": "log", "path": text(path), "limit": limit }),
+            Request::Log { path, limit, deleted } => {
+                json!({ "ask": "log", "path": text(path), "limit": limit, "deleted": deleted })
+            }
             Request::ConflictsList { dirs } => json!({ "ask": "conflicts list", "dirs": texts(dirs) }),
             Request::ConflictsDiff { path } => json!({ "ask": "conflicts diff", "path": text(path) }),
             Request::ConflictsResolve { path, keep } => {
@@ -120,6 +128,13 @@ impl Request {
                 json!({ "ask": "invite revoke", "dir": text(dir), "name": name })
             }
             Request::DeviceList { dirs } => json!({ "ask": "device list", "dirs": texts(dirs) }),
+            Request::QuarantineList { dirs } => json!({ "ask": "quarantine list", "dirs": texts(dirs) }),
+            Request::QuarantineAdopt { dir, device } => {
+                json!({ "ask": "quarantine adopt", "dir": text(dir), "device": device })
+            }
+            Request::DeviceRevoke { dir, device } => {
+                json!({ "ask": "device revoke", "dir": text(dir), "device": device })
+            }
             Request::DeviceRole { dir, device, role } => {
                 json!({ "ask": "device role", "dir": text(dir), "device": device, "role": role })
             }
@@ -174,9 +189,16 @@ impl Request {
         if value["dunlin"] != json!(PROTOCOL) {
             return Err(format!("a request begins with {{\"dunlin\":{PROTOCOL}, …}}"));
         }
-        Ok(match fields.text("ask")? {
+        let ask = fields.text("ask")?;
+        if let Some(request) = about_members(ask, &fields)? {
+            return Ok(request);
+        }
+        Ok(match ask {
             "status" => Request::Status { dirs: fields.paths("dirs")? },
-            "log" => Request::Log { path: fields.path("path")?, limit: fields.number("limit")? },
+            "log" => {
+                let deleted = value["deleted"].as_bool().unwrap_or(false);
+                Request::Log { path: fields.path("path")?, limit: fields.number("limit")?, deleted }
+            }
             "conflicts list" => Request::ConflictsList { dirs: fields.paths("dirs")? },
             "conflicts diff" => Request::ConflictsDiff { path: fields.path("path")? },
             "conflicts resolve" => {
@@ -184,16 +206,6 @@ impl Request {
                 let keep = Keep::parse(keep).ok_or_else(|| format!("keep: {keep} is none of {KEEPS}"))?;
                 Request::ConflictsResolve { path: fields.path("path")?, keep }
             }
-            "invite list" => Request::InviteList { dirs: fields.paths("dirs")? },
-            "invite revoke" => {
-                Request::InviteRevoke { dir: fields.path("dir")?, name: fields.text("name")?.to_owned() }
-            }
-            "device list" => Request::DeviceList { dirs: fields.paths("dirs")? },
-            "device role" => Request::DeviceRole {
-                dir: fields.path("dir")?,
-                device: fields.text("device")?.to_owned(),
-                role: fields.text("role")?.to_owned(),
-            },
             "held list" => Request::HeldList { dirs: fields.paths("dirs")? },
             "held accept" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: true },
             "held reject" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: false },
@@ -232,6 +244,30 @@ impl Request {
             other => return Err(format!("nobody knows how to {other}; is this program an older one?")),
         })
     }
+}
+
+/// What is asked about who takes part in a folder; `None`: it is about something else.
+fn about_members(ask: &str, fields: &Fields<'_>) -> Result<Option<Request>, String> {
+    Ok(Some(match ask {
+        "invite list" => Request::InviteList { dirs: fields.paths("dirs")? },
+        "invite revoke" => {
+            Request::InviteRevoke { dir: fields.path("dir")?, name: fields.text("name")?.to_owned() }
+        }
+        "device list" => Request::DeviceList { dirs: fields.paths("dirs")? },
+        "quarantine list" => Request::QuarantineList { dirs: fields.paths("dirs")? },
+        "quarantine adopt" => {
+            Request::QuarantineAdopt { dir: fields.path("dir")?, device: fields.text("device")?.to_owned() }
+        }
+        "device revoke" => {
+            Request::DeviceRevoke { dir: fields.path("dir")?, device: fields.text("device")?.to_owned() }
+        }
+        "device role" => Request::DeviceRole {
+            dir: fields.path("dir")?,
+            device: fields.text("device")?.to_owned(),
+            role: fields.text("role")?.to_owned(),
+        },
+        _ => return Ok(None),
+    }))
 }
 
 /// The words that [`Keep::parse`] knows.
@@ -301,11 +337,15 @@ mod tests {
         let listen = vec![SocketAddr::from(([127, 0, 0, 1], 7)), SocketAddr::from(([0; 16], 8))];
         for request in [
             Request::Status { dirs: dirs.clone() },
-            Request::Log { path: path.clone(), limit: 100 },
+            Request::Log { path: path.clone(), limit: 100, deleted: false },
+            Request::Log { path: path.clone(), limit: 1, deleted: true },
             Request::ConflictsList { dirs: dirs.clone() },
             Request::InviteList { dirs: dirs.clone() },
             Request::InviteRevoke { dir: path.clone(), name: "1a\"".to_owned() },
             Request::DeviceList { dirs: dirs.clone() },
+            Request::QuarantineList { dirs: vec![path.clone()] },
+            Request::QuarantineAdopt { dir: path.clone(), device: "b".to_owned() },
+            Request::DeviceRevoke { dir: path.clone(), device: "b \"".to_owned() },
             Request::DeviceRole { dir: path.clone(), device: "ü \"".to_owned(), role: "reader".to_owned() },
             Request::HeldList { dirs: dirs.clone() },
             Request::HeldDecide { dir: path.clone(), is_meant: true },

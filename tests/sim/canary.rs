@@ -33,7 +33,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 31] = [
+    pub const ALL: [(u8, Plant, &'static str); 32] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (3, Plant::Product(Bug::FinalStatSkipped), "skip the final stat"),
@@ -56,6 +56,7 @@ impl Plant {
         (22, Plant::Product(Bug::SyncErrorIgnored), "a sync that fails is ignored"),
         (26, Plant::Product(Bug::ChunkUnchecked), "a chunk is written before its hash is checked"),
         (29, Plant::Product(Bug::LamportUnchecked), "Lamport times unchecked"),
+        (31, Plant::Product(Bug::CutIgnored), "a cut is ignored"),
         (41, Plant::Product(Bug::MissedNotSought), "what the watcher missed is ignored"),
         (42, Plant::Product(Bug::MergeKeepsOneSide), "a merge keeps one side where two meet"),
         (46, Plant::Product(Bug::HintBelieved), "a hint counts as a look"),
@@ -84,6 +85,7 @@ impl Plant {
     pub fn adjust(self, plan: &mut Plan) {
         match self {
             Plant::Product(Bug::LamportUnchecked) => plan.liars = 2,
+            Plant::Product(Bug::CutIgnored) => plan.hardships.is_one_removed = true,
             Plant::Product(Bug::IgnoringDeletes) => plan.rules = 20,
             Plant::Product(Bug::MergeKeepsOneSide) => plan.texts = 60,
             Plant::Product(Bug::CyclesUnchecked) => plan.shuffles = 70,

@@ -24,6 +24,8 @@ pub struct Hardships {
     pub focus: u64,
     /// Bits that flip in files whose stat stays.
     pub rots: u64,
+    /// A member is removed in the middle of it all.
+    pub is_one_removed: bool,
     /// Frames with a piece of a file that are not what they say.
     pub garbled: u64,
 }
@@ -53,7 +55,13 @@ impl Hardships {
             focus: some(30, 90),
             garbled: some(15, 2),
             rots: 0,
+            is_one_removed: false,
         }
+    }
+
+    /// True if a member is removed in this seed.
+    pub fn removes_one(seed: u64) -> bool {
+        seed % 11 == 5
     }
 
     /// The number of bits that flip in this seed.

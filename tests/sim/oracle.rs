@@ -24,6 +24,9 @@ pub struct Oracle {
     rotten: BTreeMap<Hash, Hash>,
     /// Contents of which a flipped bit was in the only copy.
     lost: BTreeSet<Hash>,
+    /// Devices of whose contents nobody has to see anything, and what their users saved.
+    exempt: BTreeSet<usize>,
+    saved_by: BTreeSet<(usize, Hash)>,
     /// The texts among all bytes that ever stood under a name, of which some may stand nowhere any more.
     texts: BTreeMap<Hash, Arc<Vec<u8>>>,
 }
@@ -39,7 +42,10 @@ impl Oracle {
                     let hash = content.hash;
                     self.must.insert(hash);
                     self.allow(content);
-                    self.wanted.insert(hash, said.last().cloned().unwrap_or_default());
+                    self.saved_by.insert((device, hash));
+                    if !self.exempt.contains(&device) {
+                        self.wanted.insert(hash, said.last().cloned().unwrap_or_default());
+                    }
                     said.push(format!("has saved {}", short(&hash)));
                 }
                 Deed::Passing(content) => self.allow(content),
@@ -70,6 +76,16 @@ impl Oracle {
             }
         }
         said
+    }
+
+    /// What that device's users saved need not be seen elsewhere, nor what they will save.
+    pub fn exempt(&mut self, device: usize) {
+        self.exempt.insert(device);
+        for (by, hash) in &self.saved_by {
+            if *by == device {
+                self.wanted.remove(hash);
+            }
+        }
     }
 
     /// A bit flipped: where `old` stood, `new` stands. What stood nowhere else is lost, and what stands there now must
@@ -131,14 +147,17 @@ impl Oracle {
     }
 
     /// Contents became one text that holds what was done to each of them; they need not be seen any more, but it.
-    pub fn merge(&mut self, sides: &[Hash], merged: Bytes) {
+    pub fn merge(&mut self, device: usize, sides: &[Hash], merged: Bytes) {
         let hash = merged.hash;
+        self.saved_by.insert((device, hash));
         for side in sides.iter().filter(|side| **side != hash) {
             self.wanted.remove(side);
             self.superseded.insert(*side);
         }
         self.allow(merged);
-        self.wanted.insert(hash, "a merge".to_owned());
+        if !self.exempt.contains(&device) {
+            self.wanted.insert(hash, "a merge".to_owned());
+        }
     }
 
     /// The power went on a disk that had shown the contents `showed`: bytes that a user had been writing are torn,
@@ -179,10 +198,11 @@ impl Oracle {
         }
     }
 
-    /// INV-2 at the end: what no user took away is seen on this disk.
-    pub fn check_visible(&self, disk: &State) -> Result<(), String> {
+    /// INV-2 at the end: what no user took away is seen on this disk, or in quarantine: who was removed may have
+    /// moved it, the first half of which counts and the second does not.
+    pub fn check_visible(&self, disk: &State, quarantined: &BTreeSet<Hash>) -> Result<(), String> {
         let seen: BTreeSet<Hash> = disk.shown().into_iter().collect();
-        match self.wanted.keys().find(|hash| !seen.contains(*hash)) {
+        match self.wanted.keys().find(|hash| !seen.contains(*hash) && !quarantined.contains(*hash)) {
             Some(hash) => Err(format!("INV-2: the content {} is not visible", self.name(hash))),
             None => Ok(()),
         }

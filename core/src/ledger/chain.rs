@@ -335,7 +335,7 @@ fn check_rights(
 }
 
 /// The role that an entry asks for. A reader signs nothing.
-fn needs(entry: &Entry) -> Role {
+pub(super) fn needs(entry: &Entry) -> Role {
     if entry.events.iter().any(is_membership) { Role::Admin } else { Role::Writer }
 }
 
@@ -364,16 +364,4 @@ pub fn parents_of(own: &ChainId, prev: &Known, heads: &[(EntryId, Known)]) -> Ve
     parents.sort();
     parents.truncate(ENTRY_PARENTS_MAX);
     parents
-}
-
-/// Whether a stored entry counts now: to be asked again for a removed member's entries, and for those of
-/// whom it admitted, when a removal was stored.
-pub fn standing(
-    events: &[MembershipEvent],
-    id: EntryId,
-    entry: &Entry,
-    past: &Clock,
-) -> Result<(), Quarantine> {
-    let place = EntryAt { chain: &entry.chain, seq: entry.seq, id: Some(id), past };
-    Resolution::of(events.iter()).standing(&place, needs(entry))
 }

@@ -13,5 +13,6 @@ pub mod fork;
 pub mod frontier;
 pub mod membership;
 mod resolve;
+pub mod standing;
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,7 @@ use super::chain::Quarantine;
 use super::clock::Clock;
 use super::event::{Event, Role};
 use super::membership::{InviteState, Member, Membership, MembershipEvent};
+use crate::canary::{self, Bug};
 use crate::id::{ChainId, Dot, EntryId, PeerId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,6 +105,32 @@ impl<'a> Resolution<'a> {
             return Err(Quarantine::RoleUndone);
         }
         Ok(())
+    }
+
+    /// All whom an effective event is about.
+    pub fn peers(&self) -> impl Iterator<Item = &PeerId> {
+        self.about.keys()
+    }
+
+    /// The effective events about a peer that `counts` lets through, with the seniority of their authors where it decides
+    /// between two.
+    pub fn about(&self, peer: &PeerId, counts: impl Fn(&Dot) -> bool) -> Vec<(Dot, Option<(u32, Dot)>)> {
+        let events = self.about.get(peer).into_iter().flatten().filter(|event| counts(&event.dot));
+        let rank = |event: &MembershipEvent| match event.event {
+            Event::RoleChanged { .. } => self.rank(event.author()),
+            _ => None,
+        };
+        events.map(|event| (event.dot, rank(event))).collect()
+    }
+
+    /// The removals that cut.
+    pub fn cutting(&self) -> BTreeSet<Dot> {
+        self.cutting.iter().map(|removal| removal.dot).collect()
+    }
+
+    /// One of the removals that cut.
+    pub fn removal(&self, dot: &Dot) -> Option<&'a MembershipEvent> {
+        self.cutting.iter().copied().find(|removal| removal.dot == *dot)
     }
 
     /// The members after all events.
@@ -288,7 +315,7 @@ impl<'a> Resolution<'a> {
     fn is_beyond_cut(&self, at: &EntryAt<'_>, is_known: impl Fn(&MembershipEvent) -> bool) -> bool {
         self.cutting.iter().any(|removal| {
             let Event::Revoked { peer, cuts } = &removal.event else { return false };
-            if *peer != at.chain.author || is_known(removal) {
+            if *peer != at.chain.author || is_known(removal) || canary::is(Bug::CutIgnored) {
                 return false;
             }
             let cut = cuts.iter().find(|(chain, ..)| chain == at.chain);

@@ -14,6 +14,7 @@ use super::entry::Entry;
 use super::event::{Event, Role};
 use super::frontier::Frontier;
 use super::membership::{Membership, MembershipEvent};
+use super::standing::Judge;
 use crate::content::{Body, Meta};
 use crate::id::{ChainId, Dot, EntryId, FolderId, PeerId};
 use crate::identity::Identity;
@@ -62,8 +63,18 @@ impl Book {
     fn store(&mut self, accepted: &Accepted, quarantine: Option<Quarantine>) {
         let (chain, seq, id) = (accepted.entry.chain, accepted.entry.seq, accepted.id);
         self.frontier.set(chain, seq, id);
-        self.events.extend(accepted.membership_events());
         self.entries.insert(id, (accepted.clone(), quarantine));
+        let before = self.events.clone();
+        self.events.extend(accepted.membership_events());
+        let judge = Judge::of(&self.events);
+        let doubts = judge.doubts(&Judge::of(&before));
+        let authors: Vec<&PeerId> = doubts.authors().collect();
+        for (accepted, quarantine) in self.entries.values_mut() {
+            let Entry { chain, seq, .. } = &accepted.entry;
+            if authors.contains(&&chain.author) && *seq >= doubts.first(chain) {
+                *quarantine = judge.standing(accepted.id, &accepted.entry, &accepted.past).err();
+            }
+        }
     }
 
     fn take(&mut self, entry: &Verified) {
@@ -200,6 +211,11 @@ fn company(roles: &[Role]) -> Vec<Device> {
     others.iter_mut().for_each(|device| device.book = founder.book.clone());
     others.insert(0, founder);
     others
+}
+
+/// Whether an entry counts by these events.
+fn standing(events: &[MembershipEvent], accepted: &Accepted) -> Result<(), Quarantine> {
+    Judge::of(events).standing(accepted.id, &accepted.entry, &accepted.past)
 }
 
 /// The entry that a replica signs, changed by a hand that does not keep the rules, and signed again.

@@ -7,8 +7,8 @@
 
 use super::cycle::{resolve, winning_place};
 use super::node::{Node, Place, TreeFault, TreeWrite, Version};
+use super::register::{Verdict, countable, judge, take};
 use super::settle::settle;
-use crate::canary::{self, Bug};
 use crate::content::{Body, Kind, Meta, State};
 use crate::id::{Dot, NodeId, VersionId};
 use crate::ledger::event::Event;
@@ -21,6 +21,8 @@ pub struct EventContext<'a> {
     pub wall_ms: i64,
     /// True for dots in the entry's causal past, or earlier in the entry itself.
     pub in_past: &'a dyn Fn(&Dot) -> bool,
+    /// The entry does not count, as far as the ledger goes now ([`rejudge`]).
+    pub void: bool,
 }
 
 /// Applies one event, after all events of its causal past. Events that do not fit the tree of their own
@@ -114,12 +116,8 @@ fn write(
     if kind_of(&state.body).is_some_and(|kind| kind != node.kind) {
         return Ok(());
     }
-    let base = countable(base, context, |v| {
-        Ok(node.content.iter().any(|h| h.id == *v) || tree.old_content(id, v)?.is_some())
-    })?;
-    for old in supersede(&mut node.content, version(state, base, dot, context)) {
-        tree.put_old_content(id, &old)?;
-    }
+    let base = countable::<State>(tree, &node, base, context.in_past)?;
+    take(tree, &mut node, version(state, base, dot, context))?;
     settle(tree, vec![(node, at)])
 }
 
@@ -135,12 +133,23 @@ fn relocate(
     if node.at.is_none() || !is_past_directory(tree, &place.parent, context)? {
         return Ok(());
     }
-    let base = countable(base, context, |v| {
-        Ok(node.place.iter().any(|h| h.id == *v) || tree.old_place(id, v)?.is_some())
-    })?;
-    for old in supersede(&mut node.place, version(place, base, dot, context)) {
-        tree.put_old_place(id, &old)?;
-    }
+    let base = countable::<Place>(tree, &node, base, context.in_past)?;
+    take(tree, &mut node, version(place, base, dot, context))?;
+    stand(tree, node)
+}
+
+/// Some entries do not count any more, or count again: brings a node that they say something of in line. `verdict` says
+/// of a version whether it is void from now on, `None` that it is what it was.
+pub fn rejudge(tree: &mut dyn TreeWrite, id: &NodeId, verdict: &Verdict<'_>) -> Result<(), TreeFault> {
+    let Some(mut node) = tree.node(id)? else { return Ok(()) };
+    judge::<State>(tree, &mut node, verdict)?;
+    judge::<Place>(tree, &mut node, verdict)?;
+    // The root's creation always counts, and it stands nowhere.
+    if node.at.is_none() { tree.put_node(&node) } else { stand(tree, node) }
+}
+
+/// The place register of a node changed: finds where it stands, and writes it back.
+fn stand(tree: &mut dyn TreeWrite, node: Node) -> Result<(), TreeFault> {
     let changes = if node.kind == Kind::Directory {
         resolve(tree, node)?
     } else {
@@ -167,35 +176,7 @@ fn is_past_directory(
     Ok(past_node(tree, id, context)?.is_some_and(|n| n.kind == Kind::Directory))
 }
 
-/// Rule 2: what is not in the past, or no version of this register, does not count. Sorted.
-fn countable(
-    base: &[VersionId],
-    context: &EventContext<'_>,
-    is_version: impl Fn(&VersionId) -> Result<bool, TreeFault>,
-) -> Result<Vec<VersionId>, TreeFault> {
-    let mut counted = Vec::new();
-    for id in base {
-        if (context.in_past)(id) && is_version(id)? {
-            counted.push(*id);
-        }
-    }
-    counted.sort();
-    counted.dedup();
-    Ok(counted)
-}
-
-/// Makes `new` a head; gives the heads that it supersedes. Events come in causal order, so nothing
-/// that supersedes `new` can be there already, and what was superseded before stays superseded.
-fn supersede<T>(heads: &mut Vec<Version<T>>, new: Version<T>) -> Vec<Version<T>> {
-    let is_older = |h: &Version<T>| canary::is(Bug::LamportForBase) && h.lamport < new.lamport;
-    let (gone, mut kept): (Vec<_>, Vec<_>) =
-        heads.drain(..).partition(|h| new.base.contains(&h.id) || is_older(h));
-    kept.push(new);
-    kept.sort_by_key(|h| h.id);
-    *heads = kept;
-    gone
-}
-
 fn version<T>(value: T, base: Vec<VersionId>, dot: Dot, context: &EventContext<'_>) -> Version<T> {
-    Version { id: dot, lamport: context.lamport, wall_ms: context.wall_ms, base, value }
+    let EventContext { lamport, wall_ms, void, .. } = *context;
+    Version { id: dot, lamport, wall_ms, base, value, void }
 }

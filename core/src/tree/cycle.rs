@@ -78,6 +78,9 @@ impl Standing {
         let mut candidates: Vec<Version<Place>> =
             register.ranked()?.into_iter().map(|i| node.place[i].clone()).collect();
         candidates.extend(register.superseded()?);
+        if !candidates.iter().any(|version| version.id == node.id) {
+            candidates.extend(tree.old_place(&node.id, &node.id)?);
+        }
         Ok(Self { node, candidates, current: 0 })
     }
 }

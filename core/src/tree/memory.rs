@@ -2,7 +2,7 @@
 
 use super::node::{Node, Place, TreeFault, TreeRead, TreeWrite, Version};
 use crate::content::State;
-use crate::id::{NodeId, VersionId};
+use crate::id::{Dot, NodeId, VersionId};
 use crate::path::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -41,6 +41,14 @@ impl TreeRead for MemoryTree {
 
     fn old_place(&self, node: &NodeId, id: &VersionId) -> Result<Option<Version<Place>>, TreeFault> {
         Ok(self.places.get(&(*node, *id)).cloned())
+    }
+
+    fn old_contents(&self, node: &NodeId) -> Result<Vec<Version<State>>, TreeFault> {
+        Ok(of_node(&self.contents, node))
+    }
+
+    fn old_places(&self, node: &NodeId) -> Result<Vec<Version<Place>>, TreeFault> {
+        Ok(of_node(&self.places, node))
     }
 
     fn children_named(&self, parent: &NodeId, name: &Name) -> Result<Vec<NodeId>, TreeFault> {
@@ -83,6 +91,16 @@ impl TreeWrite for MemoryTree {
         Ok(())
     }
 
+    fn remove_old_content(&mut self, node: &NodeId, id: &VersionId) -> Result<(), TreeFault> {
+        self.contents.remove(&(*node, *id));
+        Ok(())
+    }
+
+    fn remove_old_place(&mut self, node: &NodeId, id: &VersionId) -> Result<(), TreeFault> {
+        self.places.remove(&(*node, *id));
+        Ok(())
+    }
+
     fn add_child(&mut self, place: &Place, node: &NodeId) -> Result<(), TreeFault> {
         let names = self.children.entry(place.parent).or_default();
         names.entry(place.name.clone()).or_default().insert(*node);
@@ -113,4 +131,9 @@ impl TreeWrite for MemoryTree {
         self.dirty.insert(place.clone());
         Ok(())
     }
+}
+
+fn of_node<T: Clone>(rows: &BTreeMap<(NodeId, VersionId), Version<T>>, node: &NodeId) -> Vec<Version<T>> {
+    let all = rows.range((*node, Dot::LEAST)..);
+    all.take_while(|((of, _), _)| of == node).map(|(_, version)| version.clone()).collect()
 }

@@ -102,7 +102,8 @@ fn common_ancestors(
     let mut found = Vec::new();
     while open.values().any(|one| !one.is_covered) {
         let Some((_, Reached { version, from, is_covered })) = open.pop_last() else { break };
-        let is_common = from.iter().all(|reached| *reached);
+        // What does not count is no text to merge upon; what it has grown from may be.
+        let is_common = from.iter().all(|reached| *reached) && !version.void;
         for id in &version.base {
             let Some(older) = old(id)? else { continue };
             let reached = open.entry((older.lamport, older.id)).or_insert_with(|| Reached {

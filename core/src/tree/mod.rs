@@ -1,8 +1,9 @@
 //! The tree rule: from accepted events to one tree, the same on all devices whatever the order.
 //!
-//! `apply` turns events into versions of registers; `order` says which head of a register wins; `cycle`
-//! says where directories stand; `settle` keeps index, liveness and marks in line; `view` says what is shown
-//! at a place; `name` names conflict copies; `merge` says what of a node's texts may become one. `node` has the rows and asks for a keeper; `memory` is one.
+//! `apply` turns events into versions of registers; `register` says which of them are heads; `order` says which head
+//! wins; `cycle` says where directories stand; `settle` keeps index, liveness and marks in line; `view` says what is
+//! shown at a place; `name` names conflict copies; `merge` says what of a node's texts may become one. `node` has the
+//! rows and asks for a keeper; `memory` is one.
 //! DESIGN §4 has the rules.
 
 pub mod apply;
@@ -12,6 +13,7 @@ pub mod merge;
 pub mod name;
 pub mod node;
 pub mod order;
+mod register;
 mod settle;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,18 @@ pub struct Version<T> {
     /// What it says.
     #[n(4)]
     pub value: T,
+    /// Its entry does not count, as far as the ledger goes now: beyond the cut of its author's removal, or by whom
+    /// such an entry admitted. It stays a link between those before and after it, and says nothing itself.
+    #[n(5)]
+    #[cbor(default)]
+    pub void: bool,
+}
+
+impl Version<State> {
+    /// True if it keeps nothing alive: a deletion, or what does not count.
+    pub fn is_gone(&self) -> bool {
+        self.void || self.value.is_deleted()
+    }
 }
 
 /// A directory and a name in it.
@@ -37,7 +49,8 @@ pub struct Place {
     pub name: Name,
 }
 
-/// A node: its kind and the heads (undominated versions, sorted by id) of its two registers.
+/// A node: its kind and the heads of its two registers, sorted by id: the versions that count and that no other
+/// that counts supersedes. Where none counts, the creation stands alone, void.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Node {
     /// Its name: the dot of its creation.
@@ -76,6 +89,10 @@ pub trait TreeRead {
     fn old_content(&self, node: &NodeId, id: &VersionId) -> Result<Option<Version<State>>, TreeFault>;
     /// A superseded place version of a node.
     fn old_place(&self, node: &NodeId, id: &VersionId) -> Result<Option<Version<Place>>, TreeFault>;
+    /// All superseded and all void content versions of a node.
+    fn old_contents(&self, node: &NodeId) -> Result<Vec<Version<State>>, TreeFault>;
+    /// All superseded and all void place versions of a node.
+    fn old_places(&self, node: &NodeId) -> Result<Vec<Version<Place>>, TreeFault>;
     /// The live nodes that stand at `parent` under `name`, sorted by id.
     fn children_named(&self, parent: &NodeId, name: &Name) -> Result<Vec<NodeId>, TreeFault>;
     /// At most `limit` live nodes that stand at `parent`, sorted by (name, id), after `after`.
@@ -97,6 +114,10 @@ pub trait TreeWrite: TreeRead {
     fn put_old_content(&mut self, node: &NodeId, version: &Version<State>) -> Result<(), TreeFault>;
     /// Keeps a place version that was superseded.
     fn put_old_place(&mut self, node: &NodeId, version: &Version<Place>) -> Result<(), TreeFault>;
+    /// Takes out a content version that is a head again.
+    fn remove_old_content(&mut self, node: &NodeId, id: &VersionId) -> Result<(), TreeFault>;
+    /// Takes out a place version that is a head again.
+    fn remove_old_place(&mut self, node: &NodeId, id: &VersionId) -> Result<(), TreeFault>;
     /// Adds a live node to the index of children.
     fn add_child(&mut self, place: &Place, node: &NodeId) -> Result<(), TreeFault>;
     /// Takes a node out of the index of children.

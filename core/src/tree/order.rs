@@ -43,7 +43,7 @@ impl<T: Clone> Register<'_, T> {
         Ok(keyed.into_iter().map(|(_, i)| i).collect())
     }
 
-    /// All superseded versions that led to the heads, the latest first.
+    /// All superseded versions that led to the heads and count, the latest first; the creation in any case.
     pub fn superseded(&self) -> Result<Vec<Version<T>>, TreeFault> {
         let mut seen = BTreeSet::new();
         let mut found = Vec::new();
@@ -53,7 +53,9 @@ impl<T: Clone> Register<'_, T> {
                 && let Some(version) = (self.old)(&id)?
             {
                 open.extend(version.base.clone());
-                found.push(version);
+                if !version.void || version.id == *self.node {
+                    found.push(version);
+                }
             }
         }
         found.sort_by_key(|v| std::cmp::Reverse((v.lamport, v.id)));
@@ -65,7 +67,7 @@ impl<T: Clone> Register<'_, T> {
         ((self.is_weak)(&head.value), lamport, tie_break(self.node, &first), first, head.id)
     }
 
-    /// For each head the earliest version of its branch that is not an ancestor of all other heads.
+    /// For each head the earliest version of its branch that counts and is not an ancestor of all other heads.
     ///
     /// Walks back from all heads at once, the latest version first, so that whoever supersedes a version
     /// has been seen before it. Ends where all that is left belongs to every branch: the cost is the
@@ -74,13 +76,13 @@ impl<T: Clone> Register<'_, T> {
         let mut firsts: Vec<Moment> = self.heads.iter().map(|h| (h.lamport, h.id)).collect();
         let mut open: BTreeMap<Moment, Step> = BTreeMap::new();
         for (i, head) in self.heads.iter().enumerate() {
-            let step = Step { branches: BTreeSet::from([i]), base: head.base.clone() };
+            let step = Step { branches: BTreeSet::from([i]), base: head.base.clone(), void: head.void };
             open.insert((head.lamport, head.id), step);
         }
         let mut lamports: BTreeMap<VersionId, u64> = BTreeMap::new();
         while open.values().any(|step| step.branches.len() < self.heads.len()) {
             let Some((moment, step)) = open.pop_last() else { break };
-            if step.branches.len() < self.heads.len() {
+            if step.branches.len() < self.heads.len() && !step.void {
                 step.branches.iter().for_each(|branch| firsts[*branch] = moment);
             }
             for id in &step.base {
@@ -89,9 +91,9 @@ impl<T: Clone> Register<'_, T> {
                 {
                     known.branches.extend(&step.branches);
                 } else if let Some(version) = (self.old)(id)? {
-                    lamports.insert(*id, version.lamport);
-                    let step = Step { branches: step.branches.clone(), base: version.base };
-                    open.insert((version.lamport, *id), step);
+                    let Version { lamport, base, void, .. } = version;
+                    lamports.insert(*id, lamport);
+                    open.insert((lamport, *id), Step { branches: step.branches.clone(), base, void });
                 }
             }
         }
@@ -103,6 +105,7 @@ impl<T: Clone> Register<'_, T> {
 struct Step {
     branches: BTreeSet<usize>,
     base: Vec<VersionId>,
+    void: bool,
 }
 
 /// A pseudo-random order of devices, another one for each node.

@@ -9,7 +9,7 @@ use super::name::origins;
 use super::node::{Node, Place, TreeFault, TreeWrite};
 use super::view::group;
 use crate::content::Kind;
-use crate::id::{ChainId, Dot, NodeId, PeerId};
+use crate::id::{Dot, NodeId};
 use crate::path::Name;
 use std::collections::BTreeSet;
 
@@ -52,7 +52,7 @@ pub(super) fn settle(tree: &mut dyn TreeWrite, changes: Vec<(Node, Place)>) -> R
 
 /// Any edit beats a concurrent delete; a directory lives as long as something below it does.
 fn is_live(tree: &dyn TreeWrite, node: &Node) -> Result<bool, TreeFault> {
-    let is_own = node.content.iter().any(|head| !head.value.is_deleted());
+    let is_own = node.content.iter().any(|head| !head.is_gone());
     Ok(is_own || node.kind == Kind::Directory && !tree.children(&node.id, None, 1)?.is_empty())
 }
 
@@ -96,9 +96,7 @@ fn mark(tree: &mut dyn TreeWrite, place: &Place) -> Result<(), TreeFault> {
 }
 
 fn mark_all_with_prefix(tree: &mut dyn TreeWrite, parent: NodeId, stem: &Name) -> Result<(), TreeFault> {
-    // No dot is less, so this is where names that begin with the stem begin.
-    let least = Dot { chain: ChainId { author: PeerId([0; 32]), incarnation: 0 }, seq: 0, index: 0 };
-    let mut after = (stem.clone(), least);
+    let mut after = (stem.clone(), Dot::LEAST);
     loop {
         let page = tree.children(&parent, Some(&after), PAGE)?;
         for (name, _) in &page {

@@ -11,6 +11,7 @@ mod picture;
 mod recount;
 mod registers;
 mod small;
+mod void;
 
 use super::apply::{EventContext, apply};
 use super::memory::MemoryTree;
@@ -42,6 +43,8 @@ impl Entry {
 #[derive(Clone, Debug)]
 struct Story {
     entries: Vec<Entry>,
+    /// Those that do not count.
+    void: BTreeSet<usize>,
 }
 
 impl Story {
@@ -50,7 +53,8 @@ impl Story {
         for (index, event) in entry.events.iter().enumerate() {
             let dot = entry.dot(index);
             let in_past = |d: &Dot| self.is_past(entry, dot, d);
-            let context = EventContext { lamport: entry.lamport, wall_ms: entry.wall_ms, in_past: &in_past };
+            let (lamport, wall_ms, void) = (entry.lamport, entry.wall_ms, self.void.contains(&position));
+            let context = EventContext { lamport, wall_ms, in_past: &in_past, void };
             apply(tree, event, dot, &context).unwrap();
         }
     }
@@ -139,7 +143,7 @@ impl World {
             past: BTreeSet::new(),
             events: vec![founding],
         };
-        let story = Story { entries: vec![first] };
+        let story = Story { entries: vec![first], void: BTreeSet::new() };
         let tree = story.tree(&[0]);
         let replica = |i| Replica { chain: chain(i), seen: BTreeSet::from([0]), tree: tree.clone() };
         World { replicas: (0..replicas).map(replica).collect(), story, texts: Vec::new() }

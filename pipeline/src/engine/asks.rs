@@ -9,6 +9,7 @@ use super::event::LedgerState;
 use super::wake::Wake;
 use crate::ask::{Answer, Ask, PeerState, Phase, State};
 use crate::jobs::membership::ChangeError;
+use crate::jobs::quarantine::{AdoptError, Adopted};
 use crate::jobs::resolve::ResolveError;
 use crate::service::{Problem, Progress};
 use dunlin_core::limits::PROBLEMS_TOLD;
@@ -45,6 +46,9 @@ impl Engine {
             Ask::Invite(offer) => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Invite { ticket, offer }));
             }
+            Ask::Adopt(authors) => {
+                self.effects.push_back(Effect::Ledger(LedgerOrder::Adopt { ticket, authors }));
+            }
             Ask::ChangeMembership(change) => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::ChangeMembership { ticket, change }));
             }
@@ -76,6 +80,17 @@ impl Engine {
     ) {
         self.set_ledger(state);
         self.effects.push_back(Effect::Reply { ticket, answer: Answer::MembershipChanged(result) });
+    }
+
+    /// The work of removed members is signed again, or why not.
+    pub(super) fn handle_adopted(
+        &mut self,
+        ticket: u64,
+        result: Result<Adopted, AdoptError>,
+        state: LedgerState,
+    ) {
+        self.set_ledger(state);
+        self.effects.push_back(Effect::Reply { ticket, answer: Answer::Adopted(result) });
     }
 
     /// The conflict is resolved, or why not.

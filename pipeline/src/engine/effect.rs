@@ -83,6 +83,13 @@ pub enum LedgerOrder {
         /// What shall stay.
         keep: Keep,
     },
+    /// Sign again what these removed members did. Answered by `Adopted`.
+    Adopt {
+        /// Of the question.
+        ticket: u64,
+        /// Who.
+        authors: BTreeSet<PeerId>,
+    },
     /// Note that the author of a chain has given up what this ledger has of it from a place on. Answered by `Failed`, unless
     /// this replica gave way about that chain before.
     NoteAstray {
@@ -181,6 +188,7 @@ impl LedgerOrder {
             LedgerOrder::Record(_)
                 | LedgerOrder::Merge { .. }
                 | LedgerOrder::Resolve { .. }
+                | LedgerOrder::Adopt { .. }
                 | LedgerOrder::Invite { .. }
                 | LedgerOrder::ChangeMembership { .. }
                 | LedgerOrder::Reassert(_)

@@ -8,6 +8,7 @@ use crate::jobs::ledger_state::Loaded;
 use crate::jobs::membership::ChangeError;
 use crate::jobs::merge::Merged;
 use crate::jobs::plan::Plan;
+use crate::jobs::quarantine::{AdoptError, Adopted};
 use crate::jobs::record::Recorded;
 use crate::jobs::resolve::ResolveError;
 use bytes::Bytes;
@@ -50,6 +51,15 @@ pub enum Event {
     Invited {
         /// Of the question.
         ticket: u64,
+        /// The ledger's state after it.
+        state: LedgerState,
+    },
+    /// The answer to `Adopt`.
+    Adopted {
+        /// Of the question.
+        ticket: u64,
+        /// What is signed, or why nothing.
+        result: Result<Adopted, AdoptError>,
         /// The ledger's state after it.
         state: LedgerState,
     },
@@ -240,6 +250,8 @@ pub struct LedgerState {
     pub frontier: Frontier,
     /// The members and what they may do.
     pub members: BTreeMap<PeerId, (Role, String)>,
+    /// Those who were members once and are none now.
+    pub removed: BTreeSet<PeerId>,
     /// Slots whose plan may have changed.
     pub dirty: u64,
     /// Files, links and directories on this disk.

@@ -30,6 +30,10 @@ pub const INVITE_PSK_FIRST: u64 = 16;
 const DIAL_PAUSE_MIN: Duration = Duration::from_millis(200);
 const DIAL_PAUSE_MAX: Duration = Duration::from_secs(15);
 
+/// What is said to who was removed, and by who was.
+const REMOVED: &str =
+    "this device was removed from the folder; its files stay as they are, and are not synced any more";
+
 /// Goodbye: everything is in sync.
 pub const BYE_IN_SYNC: u32 = 0;
 /// Goodbye: the program ends.
@@ -202,6 +206,9 @@ impl Engine {
             (Stage::Greeting, None, None) => {
                 // A device that holds no entry yet cannot know the members; its first peer can.
                 let is_member = self.ledger.members.is_empty() || self.ledger.members.contains_key(&peer);
+                if self.ledger.removed.contains(&peer) {
+                    return self.close(conn, BYE_REFUSED, REMOVED);
+                }
                 if !is_member {
                     return self.close(conn, BYE_REFUSED, "this device is not a member of the folder");
                 }
@@ -369,10 +376,33 @@ impl Engine {
         }
     }
 
+    /// This device was a member and is none any more: its files stay as they are.
+    pub(super) fn is_removed(&self) -> bool {
+        self.ledger.removed.contains(&self.config.identity.peer_id())
+    }
+
+    /// Ends the sessions with those who are members no longer.
+    pub(super) fn part_with_removed(&mut self) {
+        if self.is_removed() {
+            self.note_problem("this device".to_owned(), REMOVED.to_owned());
+        }
+        let is_at_end = |s: &&Session| matches!(s.stage, Stage::Joining | Stage::Closing);
+        let removed =
+            self.sessions.values().filter(|s| self.ledger.removed.contains(&s.peer) && !is_at_end(s));
+        for conn in removed.map(|s| s.conn).collect::<Vec<_>>() {
+            self.close(conn, BYE_REFUSED, REMOVED);
+        }
+    }
+
     fn handle_goodbye(&mut self, now: Instant, conn: ConnId, code: u32, text: &str) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.left_in_sync = code == BYE_IN_SYNC;
-        let was_joining = session.stage == Stage::Joining;
+        let (was_joining, label) = (session.stage == Stage::Joining, session.label.clone());
+        if code == BYE_REFUSED && !was_joining {
+            // It will not be otherwise in a moment.
+            self.dial_failures = u32::MAX;
+            self.note_problem(format!("device {label}"), text.to_owned());
+        }
         self.heed_refusal(now, was_joining, code, text);
     }
 
@@ -446,7 +476,7 @@ impl Engine {
             return;
         }
         let pause = DIAL_PAUSE_MIN.saturating_mul(1 << self.dial_failures.min(10)).min(DIAL_PAUSE_MAX);
-        self.dial_failures += 1;
+        self.dial_failures = self.dial_failures.saturating_add(1);
         self.wakes.arm(Wake::Dial, now, pause);
     }
 

@@ -286,6 +286,7 @@ impl Engine {
             Event::MembershipChanged { ticket, result, state } => {
                 self.handle_membership_changed(ticket, result, state)
             }
+            Event::Adopted { ticket, result, state } => self.handle_adopted(ticket, result, state),
             Event::Resolved { ticket, result, state } => self.handle_resolved(ticket, result, state),
             Event::Merged(merged, state) => self.handle_merged(now, merged, state),
             Event::Reasserted { authors, written, state } => self.handle_reasserted(&authors, written, state),
@@ -362,7 +363,8 @@ impl Engine {
     }
 
     fn advance_remote(&mut self) -> bool {
-        let may_apply = self.local.first_scan_done() && !self.local.is_wanted() && !self.root.is_short();
+        let is_calm = self.local.first_scan_done() && !self.local.is_wanted();
+        let may_apply = is_calm && !self.root.is_short() && !self.is_removed();
         let starved = self.fetch.is_idle();
         let Some(want) = self.remote.poll(may_apply, starved) else { return false };
         self.effects.push_back(match want {
@@ -431,6 +433,7 @@ impl Engine {
             self.local.rescan_all();
         }
         self.ledger = state;
+        self.part_with_removed();
     }
 
     fn handle_seen(&mut self, now: Instant, batch: Vec<dunlin_storage::folder::seen::Seen>) {

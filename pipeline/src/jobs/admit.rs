@@ -2,16 +2,16 @@
 
 use super::JobError;
 use super::signer::Signer;
-use dunlin_core::id::{ChainId, EntryId, FolderId, PeerId};
+use super::take::take;
+use dunlin_core::id::{ChainId, Dot, EntryId, FolderId, PeerId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::JoinProof;
 use dunlin_core::ledger::chain::{Accepted, Admission, LedgerRead, Reason, Verified, check_with};
 use dunlin_core::ledger::clock::Clock;
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::Event;
+use dunlin_core::ledger::membership::MembershipEvent;
 use dunlin_core::message::JoinRequest;
-use dunlin_core::tree::apply::{EventContext, apply};
-use dunlin_core::tree::node::{Place, TreeWrite};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
 
@@ -56,14 +56,12 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
             };
             match check_with(&edit.view(), &membership, candidate.clone())? {
                 Admission::Accept(accepted) => {
-                    take(&mut edit, &accepted)?;
-                    membership.extend(accepted.membership_events());
+                    take(&mut edit, &mut membership, &accepted, None)?;
                     admitted.accepted.push(place);
                 }
-                // Stored and linked like any other, so that all devices hold one set; the tree does not see it.
-                Admission::Quarantine(accepted, _) => {
-                    edit.append(&accepted)?;
-                    membership.extend(accepted.membership_events());
+                // Stored and linked like any other, so that all devices hold one set.
+                Admission::Quarantine(accepted, why) => {
+                    take(&mut edit, &mut membership, &accepted, Some(why))?;
                     admitted.accepted.push(place);
                 }
                 Admission::Fork { .. } => admitted.forked.push((place.chain, place.seq)),
@@ -82,39 +80,6 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
     }
     edit.commit()?;
     Ok(admitted)
-}
-
-/// Takes an entry into ledger and tree.
-pub(super) fn take(edit: &mut Edit<'_>, accepted: &Accepted) -> Result<(), JobError> {
-    let entry = &accepted.entry;
-    edit.append(accepted)?;
-    for (index, event) in entry.events.iter().enumerate() {
-        let dot = entry.dot(index);
-        let own = |d: &dunlin_core::id::Dot| d.chain == dot.chain && d.seq == dot.seq && d.index < dot.index;
-        let in_past = |d: &dunlin_core::id::Dot| accepted.past.covers(d) || own(d);
-        let context = EventContext { lamport: entry.lamport, wall_ms: entry.wall_ms, in_past: &in_past };
-        apply(edit, event, dot, &context)?;
-        mark_where_it_stands(edit, event)?;
-    }
-    Ok(())
-}
-
-/// The tree marks the places of a node that changed. Its file can stand elsewhere still, in a directory that
-/// is another node's by now; that spot has to be looked at as well.
-fn mark_where_it_stands(edit: &mut Edit<'_>, event: &Event) -> Result<(), JobError> {
-    let (Event::Written { node, .. }
-    | Event::Merged { node, .. }
-    | Event::Moved { node, .. }
-    | Event::Deleted { node, .. }) = event
-    else {
-        return Ok(());
-    };
-    for spot in edit.view().located_all(node)? {
-        if let Some(parent) = edit.view().node_of_dir(spot.dir)? {
-            edit.mark_dirty(&Place { parent, name: spot.name })?;
-        }
-    }
-    Ok(())
 }
 
 /// What a new folder is made of; all random values come from outside.
@@ -154,7 +119,8 @@ pub fn found(store: &dyn Store, identity: &Identity, founding: Founding) -> Resu
     let mut edit = Edit::new(store.write()?)?;
     edit.set_up(FolderId(id.0), chain, founding.marker)?;
     edit.set_secret(founding.secret)?;
-    take(&mut edit, &Accepted { entry, id, signed, past: Clock::default() })?;
+    let accepted = Accepted { entry, id, signed, past: Clock::default() };
+    take(&mut edit, &mut Vec::new(), &accepted, None)?;
     edit.commit()?;
     Ok(FolderId(id.0))
 }
@@ -196,6 +162,11 @@ pub fn add_member(
     let Some(invite) = membership.invites.get(&request.key) else {
         return Ok(Err("the invite is unknown here".to_owned()));
     };
+    if was_removed_since(&signer.edit.view().membership_events()?, peer, &invite.dot) {
+        return Ok(Err(
+            "this device was removed from the folder; only an invite made since lets it in".to_owned()
+        ));
+    }
     if invite.uses_left == 0 {
         return Ok(Err("the invite has been used or taken back; ask for a new one".to_owned()));
     }
@@ -211,4 +182,12 @@ pub fn add_member(
     signer.push(event)?;
     signer.commit()?;
     Ok(Ok(secret))
+}
+
+/// True if a removal of the peer did not know of an invite yet, or came after it: that invite does not let it in again.
+fn was_removed_since(events: &[MembershipEvent], peer: &PeerId, invite: &Dot) -> bool {
+    let made = events.iter().find(|event| event.dot == *invite);
+    let is_removal =
+        |event: &&MembershipEvent| matches!(&event.event, Event::Revoked { peer: one, .. } if one == peer);
+    events.iter().filter(is_removal).any(|removal| made.is_none_or(|made| !removal.precedes(made)))
 }

@@ -8,8 +8,9 @@ use super::ledger_state::{ledger_state, load};
 use super::membership::{ChangeError, MembershipChange, change_membership, forget_stale_invites, invite};
 use super::merge::merge_texts;
 use super::plan::plan;
+use super::quarantine::{AdoptError, adopt};
 use super::record::{Observed, record};
-use super::resolve::{ResolveError, resolve};
+use super::resolve::{Keep, ResolveError, resolve};
 use super::take_back::reassert;
 use super::take_up::{foresee, note_astray, note_signed};
 use super::texts::read_texts;
@@ -20,6 +21,7 @@ use crate::failure::Failure;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::{ContentHash, PeerId};
 use dunlin_core::identity::Identity;
+use dunlin_core::path::RelPath;
 use dunlin_storage::folder::durable::{Few, is_unsettled};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::rules::InForce;
@@ -28,6 +30,7 @@ use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::rows::{PeerRow, ScrubCursor, ScrubRow};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Addresses that are remembered of a peer.
@@ -91,13 +94,8 @@ impl LedgerHand {
                 let merged = merge_texts(&self.folder, store, &self.identity, by_all, wall_ms)?;
                 Some(Event::Merged(merged, ledger_state(store)?))
             }
-            LedgerOrder::Resolve { ticket, copy, keep } => {
-                let result = resolve(&self.folder, store, &self.identity, &copy, keep, wall_ms);
-                match result {
-                    Err(ResolveError::Job(error)) => return Err(error),
-                    result => Some(Event::Resolved { ticket, result, state: ledger_state(store)? }),
-                }
-            }
+            LedgerOrder::Resolve { ticket, copy, keep } => Some(self.resolve(ticket, &copy, keep, wall_ms)?),
+            LedgerOrder::Adopt { ticket, authors } => Some(self.adopt(ticket, &authors, wall_ms)?),
             LedgerOrder::NoteAstray { chain, from } => {
                 note_astray(store, chain, from)?.then(|| Event::Failed(Failure::other(TWO_HISTORIES)))
             }
@@ -141,6 +139,22 @@ impl LedgerHand {
         let is_plain = !observed.iter().any(|one| one.is_taken_back) && !is_unsettled(&*self.store.read()?)?;
         let few = || Few::of_seen(&self.folder, observed.iter().map(|one| &one.seen));
         Ok(self.folder.sync_few(if is_plain { few() } else { None })?)
+    }
+
+    fn resolve(&self, ticket: u64, copy: &RelPath, keep: Keep, wall_ms: i64) -> Result<Event, JobError> {
+        let store = &*self.store;
+        match resolve(&self.folder, store, &self.identity, copy, keep, wall_ms) {
+            Err(ResolveError::Job(error)) => Err(error),
+            result => Ok(Event::Resolved { ticket, result, state: ledger_state(store)? }),
+        }
+    }
+
+    fn adopt(&self, ticket: u64, authors: &BTreeSet<PeerId>, wall_ms: i64) -> Result<Event, JobError> {
+        let store = &*self.store;
+        match adopt(&self.folder, store, &self.identity, authors, wall_ms) {
+            Err(AdoptError::Job(error)) => Err(error),
+            result => Ok(Event::Adopted { ticket, result, state: ledger_state(store)? }),
+        }
     }
 
     fn invite(&self, ticket: u64, offer: Offer, wall_ms: i64) -> Result<Event, JobError> {

@@ -23,8 +23,11 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
     let invites =
         view.invites()?.into_iter().map(|row| (INVITE_PSK_FIRST + row.number, invite_psk(&row.seed)));
     let invites = invites.collect();
+    let is_gone = |peer: &&PeerId| !membership.members.contains_key(*peer);
+    let removed = membership.labels.keys().filter(is_gone).copied().collect();
     Ok(LedgerState {
         frontier: view.frontier()?,
+        removed,
         members: membership.members.into_iter().map(|(peer, m)| (peer, (m.role, m.label))).collect(),
         dirty: view.dirty_len()?,
         on_disk: view.disk_len()?,

@@ -1,12 +1,12 @@
-//! What an admin says of a folder's members: makes invites, takes them back, changes roles; and forgets the seeds of
-//! invites that are long over.
+//! What an admin says of a folder's members: makes invites, takes them back, changes roles, removes devices; and forgets
+//! the seeds of invites that are long over.
 
 use super::JobError;
 use super::signer::Signer;
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{Event, Role};
-use dunlin_core::ledger::membership::Membership;
+use dunlin_core::ledger::membership::{Member, Membership};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::rows::InviteRow;
 use dunlin_storage::store::tables::{Store, StoreError};
@@ -27,6 +27,11 @@ pub enum MembershipChange {
         /// What it may do from now on.
         role: Role,
     },
+    /// Remove a member. Of its chains what this device knows counts, and nothing that it signs without knowing of this.
+    Remove {
+        /// Who.
+        peer: PeerId,
+    },
 }
 
 /// Why a change cannot be made.
@@ -42,7 +47,7 @@ pub enum ChangeError {
     #[error("the invite has been used or taken back")]
     Closed,
     /// Only admins say who may do what.
-    #[error("only an admin of the folder can change what a device may do")]
+    #[error("only an admin of the folder can say who is in it and may do what")]
     NotAdmin,
     /// It is no member.
     #[error("that device is no member of the folder")]
@@ -73,41 +78,47 @@ pub fn change_membership(
 ) -> Result<(), ChangeError> {
     let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
     let membership = signer.edit.view().members()?;
-    signer.push(event_of(&membership, &identity.peer_id(), change)?)?;
+    let own = identity.peer_id();
+    let event = match change {
+        MembershipChange::CloseInvite { key } => closing(&membership, &own, key)?,
+        MembershipChange::SetRole { peer, role } => {
+            let other = junior(&membership, &own, &peer)?;
+            if other.role == role {
+                return Err(ChangeError::Same(other.label.clone()));
+            }
+            Event::RoleChanged { peer, role }
+        }
+        MembershipChange::Remove { peer } => {
+            junior(&membership, &own, &peer)?;
+            Event::Revoked { peer, cuts: signer.known_heads_of(&peer)? }
+        }
+    };
+    signer.push(event)?;
     signer.commit()?;
     Ok(())
 }
 
-/// What `own` has to sign for a change.
-fn event_of(membership: &Membership, own: &PeerId, change: MembershipChange) -> Result<Event, ChangeError> {
-    match change {
-        MembershipChange::CloseInvite { key } => {
-            let invite = membership.invites.get(&key).ok_or(ChangeError::NoInvite)?;
-            let maker = invite.dot.chain.author;
-            if maker != *own {
-                let label = membership.label_of(&maker).map_or_else(|| maker.short(), ToOwned::to_owned);
-                return Err(ChangeError::OfAnother(label));
-            }
-            if invite.uses_left == 0 {
-                return Err(ChangeError::Closed);
-            }
-            // Its maker says again how often it may be used, and that is never.
-            let (role, not_after_ms) = (invite.role, invite.not_after_ms);
-            Ok(Event::InviteCreated { key, role, not_after_ms, uses: 0 })
-        }
-        MembershipChange::SetRole { peer, role } => {
-            let members = &membership.members;
-            let own = members.get(own).filter(|own| own.role == Role::Admin).ok_or(ChangeError::NotAdmin)?;
-            let other = members.get(&peer).ok_or(ChangeError::NoMember)?;
-            if other.role == role {
-                return Err(ChangeError::Same(other.label.clone()));
-            }
-            if !own.may_act_on(other) {
-                return Err(ChangeError::Senior(other.label.clone()));
-            }
-            Ok(Event::RoleChanged { peer, role })
-        }
+/// Its maker says again how often an invite may be used, and that is never.
+fn closing(membership: &Membership, own: &PeerId, key: PeerId) -> Result<Event, ChangeError> {
+    let invite = membership.invites.get(&key).ok_or(ChangeError::NoInvite)?;
+    let maker = invite.dot.chain.author;
+    if maker != *own {
+        let label = membership.label_of(&maker).map_or_else(|| maker.short(), ToOwned::to_owned);
+        return Err(ChangeError::OfAnother(label));
     }
+    if invite.uses_left == 0 {
+        return Err(ChangeError::Closed);
+    }
+    let (role, not_after_ms) = (invite.role, invite.not_after_ms);
+    Ok(Event::InviteCreated { key, role, not_after_ms, uses: 0 })
+}
+
+/// The member, if `own` may act on it.
+fn junior<'m>(membership: &'m Membership, own: &PeerId, peer: &PeerId) -> Result<&'m Member, ChangeError> {
+    let members = &membership.members;
+    let own = members.get(own).filter(|own| own.role == Role::Admin).ok_or(ChangeError::NotAdmin)?;
+    let other = members.get(peer).ok_or(ChangeError::NoMember)?;
+    if own.may_act_on(other) { Ok(other) } else { Err(ChangeError::Senior(other.label.clone())) }
 }
 
 /// Makes an invite: its entry, and its seed for the handshake.

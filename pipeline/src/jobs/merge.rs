@@ -139,7 +139,7 @@ fn read_all(
 
 /// True if one of the heads is this device's own.
 fn has_written(node: &Node, peer: &PeerId) -> bool {
-    node.content.iter().any(|head| head.id.chain.author == *peer && !head.value.is_deleted())
+    node.content.iter().any(|head| head.id.chain.author == *peer && !head.is_gone())
 }
 
 /// True if a merged text is in its file, or is no head any more.

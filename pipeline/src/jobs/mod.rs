@@ -11,12 +11,14 @@ pub mod membership;
 pub mod mend;
 pub mod merge;
 pub mod plan;
+pub mod quarantine;
 pub mod record;
 pub mod resolve;
 pub mod serve;
 mod shown;
 mod signer;
 mod staging;
+mod take;
 pub mod take_back;
 pub mod take_up;
 #[cfg(test)]

@@ -109,6 +109,7 @@ pub(super) fn plan_and_list(
     let edit = Edit::new(store.write()?)?;
     let labels = labels(&edit.view())?;
     let rules = in_force.of(&edit.view())?;
+    let has_history = edit.view().has_quarantine()?;
     let mut planner = Planner {
         edit,
         rules,
@@ -122,6 +123,7 @@ pub(super) fn plan_and_list(
         freed: BTreeSet::new(),
         taken: BTreeSet::new(),
         again: false,
+        has_history,
         leave,
         left: Left::new(lists),
     };
@@ -192,6 +194,8 @@ struct Planner<'a, 'b> {
     /// Paths whose things the plan so far changes, or gives to another node.
     taken: BTreeSet<RelPath>,
     again: bool,
+    /// Something that was taken back comes again; what was displaced by it is in history.
+    has_history: bool,
     leave: &'b Leave,
     left: Left,
 }

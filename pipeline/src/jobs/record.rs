@@ -450,8 +450,7 @@ impl Recorder<'_, '_> {
         if let ShownAs::Copy(version) = row.shown_as {
             return self.resolve(&row.node, version);
         }
-        if self.signer.edit.node(&row.node)?.is_some_and(|n| n.content.iter().any(|h| !h.value.is_deleted()))
-        {
+        if self.signer.edit.node(&row.node)?.is_some_and(|n| n.content.iter().any(|h| !h.is_gone())) {
             self.signer.push(Event::Deleted { node: row.node, base: row.versions.clone() })?;
         }
         shown::delete_all(&mut self.signer, &twins, &row.body)?;

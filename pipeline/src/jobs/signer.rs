@@ -2,13 +2,15 @@
 //! tree, all in the caller's transaction.
 
 use super::JobError;
-use dunlin_core::id::{ChainId, Dot, EntryId};
+use super::take::append;
+use dunlin_core::id::{ChainId, Dot, EntryId, PeerId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::chain::{Accepted, Known, LedgerRead, parents_of};
 use dunlin_core::ledger::clock::Clock;
 use dunlin_core::ledger::codec::size_bound;
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::Event;
+use dunlin_core::ledger::membership::is_membership;
 use dunlin_core::limits::{ENTRY_BYTES_MAX, ENTRY_EVENTS_MAX};
 use dunlin_core::tree::apply::{EventContext, apply};
 use dunlin_storage::store::edit::Edit;
@@ -60,12 +62,28 @@ impl<'a, 'i> Signer<'a, 'i> {
         let (past, seq) = (&open.past, open.entry.seq);
         let own = |d: &Dot| d.chain == dot.chain && d.seq == seq && d.index < dot.index;
         let in_past = |d: &Dot| past.covers(d) || own(d);
-        let context = EventContext { lamport: open.entry.lamport, wall_ms: self.wall_ms, in_past: &in_past };
+        let (lamport, wall_ms) = (open.entry.lamport, self.wall_ms);
+        let context = EventContext { lamport, wall_ms, in_past: &in_past, void: false };
         apply(&mut self.edit, &event, dot, &context)?;
         open.bytes += bytes;
         open.entry.events.push(event);
         self.pushed += 1;
         Ok(dot)
+    }
+
+    /// The last entries of a device's chains that the next entry has in its past: only those can be a removal's cuts. Of
+    /// more chains than an entry can name as parents some may be cut earlier.
+    pub fn known_heads_of(&mut self, peer: &PeerId) -> Result<Vec<(ChainId, u64, EntryId)>, JobError> {
+        if self.open.is_none() {
+            self.open = Some(self.begin()?);
+        }
+        let past = self.open.as_ref().map(|open| open.past.clone()).unwrap_or_default();
+        let mut heads = Vec::new();
+        for (chain, _) in self.edit.view().chains_of(peer)? {
+            let Some(seq) = past.count(&chain).checked_sub(1) else { continue };
+            heads.extend(self.edit.view().id_at_seq(&chain, seq)?.map(|id| (chain, seq, id)));
+        }
+        Ok(heads)
     }
 
     fn begin(&self) -> Result<Open, JobError> {
@@ -100,7 +118,11 @@ impl<'a, 'i> Signer<'a, 'i> {
         let Some(Open { entry, past, .. }) = self.open.take() else { return Ok(()) };
         let signed = SignedEntry::sign(&entry, self.identity);
         let id = signed.id();
-        self.edit.append(&Accepted { entry, id, signed, past })?;
+        let mut membership = match entry.events.iter().any(is_membership) {
+            true => self.edit.view().membership_events()?,
+            false => Vec::new(),
+        };
+        append(&mut self.edit, &mut membership, &Accepted { entry, id, signed, past })?;
         self.signed.push(id);
         Ok(())
     }

@@ -11,7 +11,7 @@ use dunlin_core::content::Content;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::buffers::Buffers;
 use dunlin_storage::folder::cut::ForEach;
-use dunlin_storage::folder::fs::{FileHandle, Folder, FsError, Standing};
+use dunlin_storage::folder::fs::{File, FileHandle, Folder, FsError, Standing};
 use dunlin_storage::folder::known::Chunks;
 use dunlin_storage::folder::stage::{Stage, stage_name};
 use dunlin_storage::store::tables::Store;
@@ -37,7 +37,7 @@ pub(super) fn open_staged(
     let (stage, missing) = Stage::open(folder, content, manifest, for_each)?;
     let missing_bytes = |missing: &[u32]| missing.iter().map(|i| u64::from(stage.chunk(*i).len)).sum::<u64>();
     let mut lacking = Vec::new();
-    let copier = Copier { folder, stage: &stage, buffers: Buffers::default(), last: Mutex::new(None) };
+    let copier = Copier::new(folder, &stage, &content);
     for window in missing.chunks(WINDOW) {
         let held = {
             let tx = store.read()?;
@@ -47,6 +47,7 @@ pub(super) fn open_staged(
         let copied: Vec<OnceLock<Result<bool, FsError>>> = window.iter().map(|_| OnceLock::new()).collect();
         for_each(window.len(), &|number| {
             let copy = held[number].as_ref().map_or(Ok(false), |held| copier.copy(window[number], held));
+            let copy = copy.and_then(|is_here| Ok(is_here || copier.copy_kept(window[number])?));
             // Each number comes once, so the place is free.
             let _ = copied[number].set(copy);
         });
@@ -65,6 +66,8 @@ struct Copier<'a> {
     folder: &'a Folder,
     stage: &'a Stage,
     buffers: Buffers,
+    /// The content itself, if it was displaced here at some time and stands in history.
+    kept: Option<File>,
     /// The file that was opened last: neighbouring chunks mostly stand in the same one.
     last: Mutex<Option<Base>>,
 }
@@ -76,7 +79,24 @@ struct Base {
     known: Option<Chunks>,
 }
 
-impl Copier<'_> {
+impl<'a> Copier<'a> {
+    fn new(folder: &'a Folder, stage: &'a Stage, content: &Content) -> Self {
+        let kept = folder.history().open_read(content.hash.to_string().as_bytes()).ok();
+        Self { folder, stage, buffers: Buffers::default(), kept, last: Mutex::new(None) }
+    }
+
+    /// Brings a chunk from the content's own file in history; false if it is not there.
+    fn copy_kept(&self, index: u32) -> Result<bool, FsError> {
+        let Some(file) = &self.kept else { return Ok(false) };
+        let chunk = self.stage.chunk(index);
+        self.buffers.lend(chunk.len as usize, |bytes| {
+            match read_right(&**file, self.stage.offset(index), &chunk, bytes) {
+                true => self.stage.write(index, bytes).map(|()| true),
+                false => Ok(false),
+            }
+        })
+    }
+
     /// False if the chunk is not there. A file that lies about its chunks is found by the scan.
     fn copy(&self, index: u32, held: &Held) -> Result<bool, FsError> {
         let (path, place) = match held {
@@ -157,13 +177,12 @@ mod tests {
     use dunlin_core::id::{ChainId, NodeId, PeerId};
     use dunlin_core::path::{Name, RelPath};
     use dunlin_storage::disk::{DirId, ShownAs, Spot};
-    use dunlin_storage::folder::buffers::Buffers;
     use dunlin_storage::folder::cut::cut;
     use dunlin_storage::folder::fs::Folder;
     use dunlin_storage::folder::stage::{Stage, stage_name};
     use dunlin_storage::store::rows::ChunkPlace;
     use std::os::unix::fs::FileExt;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     const CHUNK: usize = 256 * 1024;
     const CHUNKS: usize = 20;
@@ -190,12 +209,7 @@ mod tests {
             let Digest { content, manifest } = digest(&new);
             let (stage, missing) =
                 Stage::open(&folder, content, Arc::new(manifest.unwrap()), &one_by_one).unwrap();
-            let copier = Copier {
-                folder: &folder,
-                stage: &stage,
-                buffers: Buffers::default(),
-                last: Mutex::new(None),
-            };
+            let copier = Copier::new(&folder, &stage, &content);
             let lacking: Vec<u32> = missing
                 .into_iter()
                 .filter(|index| !copier.copy(*index, &held(&path, *index)).unwrap())
@@ -209,6 +223,26 @@ mod tests {
             let staged = dir.path().join(".dunlin/stage").join(stage_name(&content.hash));
             assert!(std::fs::read(staged).unwrap() == new, "known: {is_known}");
         }
+    }
+
+    #[test]
+    fn what_was_displaced_comes_from_history_chunk_by_chunk() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let bytes = noise(3 * CHUNK + 7);
+        let Digest { content, manifest } = digest(&bytes);
+        let mut kept = bytes.clone();
+        kept[CHUNK + 5] ^= 1;
+        std::fs::write(dir.path().join(".dunlin/history").join(content.hash.to_string()), kept).unwrap();
+        let (stage, missing) =
+            Stage::open(&folder, content, Arc::new(manifest.unwrap()), &one_by_one).unwrap();
+        let copier = Copier::new(&folder, &stage, &content);
+        let is_lacking = |index: &u32| !copier.copy_kept(*index).unwrap();
+        assert_eq!(
+            missing.into_iter().filter(is_lacking).collect::<Vec<_>>(),
+            [1],
+            "the one with a bad byte"
+        );
     }
 
     fn held(path: &RelPath, index: u32) -> Held {

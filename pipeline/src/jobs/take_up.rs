@@ -3,10 +3,12 @@
 //! machine that was set back would do just that (P-3).
 
 use super::JobError;
-use super::admit::take;
+use super::take::take;
 use dunlin_core::id::{ChainId, EntryId};
-use dunlin_core::ledger::chain::{Accepted, LedgerRead, standing};
+use dunlin_core::ledger::chain::{Accepted, LedgerRead};
 use dunlin_core::ledger::entry::SignedEntry;
+use dunlin_core::ledger::membership::MembershipEvent;
+use dunlin_core::ledger::standing::Judge;
 use dunlin_storage::folder::fs::{Folder, FsError};
 use dunlin_storage::folder::witness::Witness;
 use dunlin_storage::store::edit::Edit;
@@ -118,13 +120,10 @@ fn take_back(store: &dyn Store, fresh: u64) -> Result<bool, JobError> {
         let signed = SignedEntry { bytes: row.bytes, signature: row.signature };
         let entry = signed.decode().map_err(|_| malformed())?;
         let accepted = Accepted { entry, id, signed, past: row.past };
-        membership.extend(accepted.membership_events());
-        // Who founds a folder is a member by that and not before.
-        let is_founding = accepted.entry.folder.is_none();
-        match standing(&membership, id, &accepted.entry, &accepted.past) {
-            Err(_) if !is_founding => edit.append(&accepted)?,
-            _ => take(&mut edit, &accepted)?,
-        }
+        let known: Vec<MembershipEvent> =
+            membership.iter().cloned().chain(accepted.membership_events()).collect();
+        let verdict = Judge::of(&known).standing(id, &accepted.entry, &accepted.past).err();
+        take(&mut edit, &mut membership, &accepted, verdict)?;
     }
     let own = edit.view().chain()?;
     edit.set_chain(ChainId { incarnation: fresh, ..own })?;

@@ -11,7 +11,7 @@ use dunlin_core::id::{ChainId, EntryId};
 const PAGE: usize = 1024;
 
 /// What follows from the ledger, or from looking at the disk.
-const DERIVED: [Table; 13] = [
+const DERIVED: [Table; 14] = [
     Table::Heads,
     Table::Membership,
     Table::Nodes,
@@ -25,6 +25,7 @@ const DERIVED: [Table; 13] = [
     Table::Intents,
     Table::Conflicts,
     Table::Corrupt,
+    Table::Quarantine,
 ];
 
 impl View<'_> {

@@ -324,6 +324,14 @@ impl TreeRead for Edit<'_> {
         self.view().old_place(node, id)
     }
 
+    fn old_contents(&self, node: &NodeId) -> Result<Vec<Version<State>>, TreeFault> {
+        self.view().old_contents(node)
+    }
+
+    fn old_places(&self, node: &NodeId) -> Result<Vec<Version<Place>>, TreeFault> {
+        self.view().old_places(node)
+    }
+
     fn children_named(&self, parent: &NodeId, name: &Name) -> Result<Vec<NodeId>, TreeFault> {
         self.view().children_named(parent, name)
     }
@@ -356,6 +364,14 @@ impl TreeWrite for Edit<'_> {
     fn put_old_place(&mut self, node: &NodeId, version: &Version<Place>) -> Result<(), TreeFault> {
         self.put(Table::OldVersions, &old_key(node, RegisterKind::Place, &version.id), version)
             .map_err(tree_fault)
+    }
+
+    fn remove_old_content(&mut self, node: &NodeId, id: &VersionId) -> Result<(), TreeFault> {
+        self.tx.delete(Table::OldVersions, &old_key(node, RegisterKind::Content, id)).map_err(tree_fault)
+    }
+
+    fn remove_old_place(&mut self, node: &NodeId, id: &VersionId) -> Result<(), TreeFault> {
+        self.tx.delete(Table::OldVersions, &old_key(node, RegisterKind::Place, id)).map_err(tree_fault)
     }
 
     fn add_child(&mut self, place: &Place, node: &NodeId) -> Result<(), TreeFault> {

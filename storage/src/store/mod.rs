@@ -8,6 +8,7 @@ pub mod edit;
 pub mod lifeline;
 pub mod lmdb;
 pub mod memory;
+mod quarantine;
 mod resident;
 pub mod room;
 pub mod rows;

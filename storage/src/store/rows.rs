@@ -101,6 +101,14 @@ pub struct HeadRow {
     pub id: EntryId,
 }
 
+/// Why an entry does not count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct QuarantineRow {
+    /// It lies beyond the cut of its author's removal; else its author's role was undone.
+    #[n(0)]
+    pub is_cut: bool,
+}
+
 /// Where a chunk's bytes are: in a file that shows this node, at this offset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct ChunkPlace {
@@ -292,6 +300,11 @@ pub fn chain_from_key(key: &[u8]) -> Option<ChainId> {
     Some(ChainId { author, incarnation: u64::from_be_bytes(key.get(32..40)?.try_into().ok()?) })
 }
 
+/// The seq from a key of [`chain_seq_key`].
+pub fn seq_from_key(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(40..48)?.try_into().ok()?))
+}
+
 /// Key of a place in a chain.
 pub fn chain_seq_key(chain: &ChainId, seq: u64) -> Vec<u8> {
     [&chain_key(chain)[..], &seq.to_be_bytes()].concat()
@@ -308,7 +321,12 @@ pub enum RegisterKind {
 
 /// Key of a superseded version.
 pub fn old_key(node: &NodeId, register: RegisterKind, id: &VersionId) -> Vec<u8> {
-    [&node.to_key()[..], &[register as u8], &id.to_key()].concat()
+    [&old_prefix(node, register)[..], &id.to_key()].concat()
+}
+
+/// Prefix of the superseded versions of one register.
+pub fn old_prefix(node: &NodeId, register: RegisterKind) -> Vec<u8> {
+    [&node.to_key()[..], &[register as u8]].concat()
 }
 
 /// Prefix of a directory's children of one name. No name holds NUL, so names sort before longer ones.

@@ -46,11 +46,13 @@ pub enum Table {
     Loose,
     /// `NodeId` ‖ role → a file on disk whose bytes changed without its stat.
     Corrupt,
+    /// `ChainId` ‖ seq → why that entry does not count.
+    Quarantine,
 }
 
 impl Table {
     /// All tables, in the order in which they are created.
-    pub const ALL: [Table; 19] = [
+    pub const ALL: [Table; 20] = [
         Table::Meta,
         Table::Entries,
         Table::Chains,
@@ -70,6 +72,7 @@ impl Table {
         Table::Conflicts,
         Table::Loose,
         Table::Corrupt,
+        Table::Quarantine,
     ];
 }
 

@@ -76,6 +76,16 @@ impl<'a> View<'a> {
         self.row(Table::Heads, &chain_key(chain))
     }
 
+    /// All rows of superseded versions of one register.
+    fn olds<T: for<'b> minicbor::Decode<'b, ()>>(
+        &self,
+        node: &NodeId,
+        register: RegisterKind,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = self.all(Table::OldVersions, &old_prefix(node, register))?;
+        rows.iter().map(|(_, value)| decode(Table::OldVersions, value)).collect()
+    }
+
     /// The heads of all chains.
     pub fn frontier(&self) -> Result<Frontier, StoreError> {
         let mut frontier = Frontier::default();
@@ -462,6 +472,14 @@ impl TreeRead for View<'_> {
 
     fn old_place(&self, node: &NodeId, id: &VersionId) -> Result<Option<Version<Place>>, TreeFault> {
         self.row(Table::OldVersions, &old_key(node, RegisterKind::Place, id)).map_err(tree_fault)
+    }
+
+    fn old_contents(&self, node: &NodeId) -> Result<Vec<Version<State>>, TreeFault> {
+        self.olds(node, RegisterKind::Content).map_err(tree_fault)
+    }
+
+    fn old_places(&self, node: &NodeId) -> Result<Vec<Version<Place>>, TreeFault> {
+        self.olds(node, RegisterKind::Place).map_err(tree_fault)
     }
 
     fn children_named(&self, parent: &NodeId, name: &Name) -> Result<Vec<NodeId>, TreeFault> {

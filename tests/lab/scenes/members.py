@@ -15,7 +15,7 @@ QUIET_S = 3.0
 
 
 class Folder:
-    """A founder, a writer and a reader on loopback, who all serve; the founder's address stays the same."""
+    """A founder, a writer and a reader on loopback, who all serve and are connected; the founder's address stays the same."""
 
     def __init__(self, stage):
         names = ('founder', 'writer', 'reader')
@@ -28,9 +28,14 @@ class Folder:
         self.address = first['addrs'][0]
         reader = self.ask('founder', 'share', self.roots['founder'], '--role', 'reader').records[-1]
         for name, invite in (('writer', first['invite']), ('reader', reader['invite'])):
-            self.serving[name] = self.devices[name].start('--json', 'join', invite, self.roots[name], '--listen', '127.0.0.1:0')
+            others = ['--peer', self.address_of('writer')] if name == 'reader' else []
+            self.serving[name] = self.devices[name].start('--json', 'join', invite, self.roots[name], '--listen', '127.0.0.1:0', *others)
             self.await_file(name, 'first', 'text')
         self.ids = {name: device.run('--json', 'id').records[0]['peer'] for name, device in self.devices.items()}
+
+    def address_of(self, name):
+        """Where a device listens."""
+        return self.ask(name, 'status', self.roots[name]).records[-1]['listening'][0]
 
     def ask(self, name, *argv):
         """Runs a command on a device."""
@@ -135,3 +140,112 @@ def by_hand(one):
     put(one.roots['writer'], 'later', 'from the writer')
     one.check_absent('later', 'founder', 'reader')
     check(os.path.exists(os.path.join(one.roots['writer'], 'later')), 'nothing is taken from who may only read')
+
+
+def sessions_with(one, name, other):
+    """True if a device is connected with another one, as it tells."""
+    members = one.ask(name, 'device', 'list', one.roots[name]).records[0]['members']
+    return any(member['connected'] for member in members if member['peer'] == one.ids[other])
+
+
+def restart(one, name):
+    """Serves again."""
+    one.serving[name].interrupt()
+    one.serving[name] = one.devices[name].start('--json', 'serve')
+
+
+@scene('members: a removed device is cut off at once and stays out')
+def revoked(stage):
+    """All three are connected with each other; within two seconds of the removal nobody is with the removed one, and
+    neither a restart nor an invite from before its removal brings it back; one from after it does."""
+    with folder(stage) as one:
+        check(one.change_role('founder', 'reader', 'writer').code == program.IN_SYNC, 'both write')
+        old = one.ask('founder', 'share', one.roots['founder'], '--uses', '3').records[-1]['invite']
+        for name in ('founder', 'writer'):
+            wait_for(lambda name=name: sessions_with(one, name, 'reader'), f'the {name} is connected with it')
+        put(one.roots['reader'], 'before', 'counts')
+        for name in ('founder', 'writer'):
+            one.await_file(name, 'before', 'counts')
+        ended = one.ask('writer', 'device', 'revoke', one.roots['writer'], one.ids['reader'][:10])
+        check(ended.code == program.REFUSED, f'a writer removes nobody: {ended.describe()}')
+        began = time.monotonic()
+        ended = one.ask('founder', 'device', 'revoke', one.roots['founder'], one.ids['reader'][:10])
+        check(ended.code == program.IN_SYNC and ended.records[-1]['open_invites'] == 1, f'removed: {ended.describe()}')
+        for name in ('founder', 'writer'):
+            wait_for(lambda name=name: not sessions_with(one, name, 'reader'), f'the {name} has cut it off')
+        stage.note(f'cut off by both after {time.monotonic() - began:.2f} s')
+        check(time.monotonic() - began <= 2, 'within two seconds')
+        put(one.roots['reader'], 'after', 'does not count')
+        put(one.roots['founder'], 'news', 'for members')
+        one.await_file('writer', 'news', 'for members')
+        restart(one, 'reader')
+        one.check_absent('after', 'founder', 'writer')
+        one.check_absent('news', 'reader')
+        told = one.ask('reader', 'status', one.roots['reader'])
+        check('removed' in told.output, f'it is told: {told.output}')
+        for name in ('founder', 'writer'):
+            check(read(one.roots[name], 'before') == 'counts', 'what it did before stays')
+            check(not sessions_with(one, name, 'reader'), 'and it is not back')
+        come_back(stage, one, old)
+
+
+def come_back(stage, one, old):
+    """The same device with a new directory: by an invite from before its removal, and by one from after it."""
+    one.serving['reader'].interrupt()
+    one.roots['again'] = stage.fresh('again')
+    home = Device(stage.binary, stage.path('home-again'))
+    with open(stage.path('words'), 'w') as file:
+        file.write('a long passphrase\n')
+    words = {'DUNLIN_PASSPHRASE_FILE': stage.path('words')}
+    key = one.devices['reader'].run('id', 'export', stage.path('key'), environment=words)
+    check(key.code == program.IN_SYNC, f'its key: {key.describe()}')
+    key = home.run('id', 'import', stage.path('key'), '--keep', 'file', environment=words)
+    check(key.code == program.IN_SYNC, f'the same device: {key.describe()}')
+    ended = home.run('--json', 'join', old, one.roots['again'], '--once')
+    check(ended.code == program.REFUSED and 'removed' in ended.output + ended.complaint, f'not by that: {ended.describe()}')
+    new = one.ask('founder', 'share', one.roots['founder']).records[-1]['invite']
+    ended = home.run('--json', 'join', new, one.roots['again'], '--once')
+    check(ended.code == program.IN_SYNC and read(one.roots['again'], 'news') == 'for members', f'by a new one: {ended.describe()}')
+
+
+@scene('members: what a removed device did offline is listed, and adopted by one command')
+def adopted(stage):
+    """The writer has taken it before it hears of the removal: the old content comes back, what was made goes to history,
+    and what the writer built upon it stays. Then it is adopted."""
+    with folder(stage) as one:
+        check(one.change_role('founder', 'reader', 'writer').code == program.IN_SYNC, 'both write')
+        put(one.roots['founder'], 'report', 'first')
+        put(one.roots['founder'], 'plan', 'first')
+        for name in ('writer', 'reader'):
+            one.await_file(name, 'report', 'first')
+            one.await_file(name, 'plan', 'first')
+        wait_for(lambda: sessions_with(one, 'writer', 'reader'), 'the two are connected')
+        one.serving['founder'].interrupt()
+        put(one.roots['reader'], 'report', 'by the removed one')
+        put(one.roots['reader'], 'plan', 'by the removed one')
+        put(one.roots['reader'], 'made', 'offline')
+        one.await_file('writer', 'report', 'by the removed one')
+        one.await_file('writer', 'plan', 'by the removed one')
+        one.await_file('writer', 'made', 'offline')
+        put(one.roots['writer'], 'plan', 'built upon it')
+        one.await_file('reader', 'plan', 'built upon it')
+        ended = one.ask('founder', 'device', 'revoke', one.roots['founder'], one.ids['reader'][:10])
+        check(ended.code == program.IN_SYNC, f'removed while nobody serves: {ended.describe()}')
+        one.serving['founder'] = one.devices['founder'].start('--json', 'serve', '--listen', one.address)
+        for name in ('founder', 'writer'):
+            one.await_file(name, 'plan', 'built upon it')
+            one.await_file(name, 'report', 'first')
+            wait_for(lambda name=name: read(one.roots[name], 'made') is None, f'what was made offline goes at the {name}')
+        listed = {os.path.basename(item['path']): item for item in one.ask('writer', 'quarantine', 'list', one.roots['writer']).records}
+        check(set(listed) == {'report', 'made'} and all(item['here'] for item in listed.values()), f'listed: {listed}')
+        far = one.ask('founder', 'quarantine', 'list', one.roots['founder']).records
+        check(len(far) == 2 and not any(item['here'] for item in far), f'the founder never had the bytes: {far}')
+        ended = one.ask('founder', 'quarantine', 'adopt', one.roots['founder'], one.ids['reader'][:10])
+        check(ended.records[-1]['taken'] == 0 and ended.records[-1]['elsewhere'] == 2, f'not there: {ended.describe()}')
+        ended = one.ask('writer', 'quarantine', 'adopt', one.roots['writer'], one.ids['reader'][:10])
+        check(ended.code == program.IN_SYNC and ended.records[-1]['taken'] == 2, f'adopted: {ended.describe()}')
+        for name in ('founder', 'writer'):
+            one.await_file(name, 'report', 'by the removed one')
+            one.await_file(name, 'made', 'offline')
+            one.await_file(name, 'plan', 'built upon it')
+        check(not one.ask('writer', 'quarantine', 'list', one.roots['writer']).records, 'nothing is left to adopt')

@@ -34,7 +34,8 @@ impl World {
         plan.texts = if seed % 3 == 1 { 60 } else { 0 };
         plan.veils = if seed % 5 == 2 { 4 } else { 0 };
         plan.rules = if seed % 5 == 4 { 12 } else { 0 };
-        plan.hardships = Hardships { rots: Hardships::rots(seed), ..Hardships::draw(seed) };
+        let (rots, is_one_removed) = (Hardships::rots(seed), Hardships::removes_one(seed));
+        plan.hardships = Hardships { rots, is_one_removed, ..Hardships::draw(seed) };
         if let Some(devices) = Hardships::crowd(seed) {
             plan.gather(devices);
         }
@@ -60,6 +61,7 @@ impl World {
             oracle: Oracle::default(),
             trace: Trace::new(prints),
             is_calm: false,
+            removed: BTreeSet::new(),
             alone: BTreeSet::new(),
             inside_left,
             garbled_left,

@@ -1,6 +1,7 @@
 //! The invariants (reliability.md §3), each at the moment where it can break.
 
 use super::{Failure, MS, What, World, twin};
+use crate::device::Device;
 use crate::users::rules;
 use dunlin_core::content::{Body, Kind};
 use dunlin_core::id::{EntryId, NodeId};
@@ -229,7 +230,7 @@ impl World {
         let mut first: Option<(Vec<String>, Vec<String>)> = None;
         let hopeless = self.hopeless();
         let waits = |path: &Vec<Vec<u8>>| hopeless.iter().any(|one| one.paths.contains(path));
-        for (index, device) in self.devices.iter().enumerate() {
+        for (index, device) in self.members() {
             if device.life.is_none() {
                 return Some((Some(index), "it does not run".to_owned()));
             }
@@ -266,6 +267,11 @@ impl World {
             }
         }
         None
+    }
+
+    /// The devices that take part in the folder.
+    pub(super) fn members(&self) -> impl Iterator<Item = (usize, &Device)> {
+        self.devices.iter().enumerate().filter(|(index, _)| !self.removed.contains(index))
     }
 
     /// What a user sees, a line for each thing.
@@ -340,10 +346,12 @@ impl World {
     /// At the end: INV-2, INV-10, INV-14.
     pub(super) fn check_end(&mut self) -> Result<(), Failure> {
         self.concede_signed()?;
-        for (index, device) in self.devices.iter().enumerate() {
-            let result = self.oracle.check_visible(&device.disk.state());
+        let quarantined = self.quarantined();
+        for (index, device) in self.members() {
+            let result = self.oracle.check_visible(&device.disk.state(), &quarantined);
             result.map_err(|what| Failure { device: Some(index), what })?;
         }
+        self.check_backdated()?;
         self.check_reach()?;
         self.check_winners().map_err(|what| Failure { device: None, what })?;
         self.check_lamports().map_err(|what| Failure { device: None, what })?;

@@ -69,6 +69,7 @@ pub fn describe_event(event: &Event) -> String {
         Event::MembershipChanged { ticket, result, .. } => {
             format!("changed the membership {ticket}: {result:?}")
         }
+        Event::Adopted { ticket, result, .. } => format!("adopted {ticket}: {result:?}"),
         Event::Resolved { ticket, result, .. } => format!("resolved {ticket}: {result:?}"),
         Event::Stop => "stop".into(),
         Event::Failed(failure) => format!("failed: {failure}"),
@@ -146,6 +147,7 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::KeepHeld(held) => format!("keeps {held:?}"),
         LedgerOrder::ChangeMembership { change, .. } => format!("changes the membership: {change:?}"),
         LedgerOrder::Resolve { copy, keep, .. } => format!("resolves {copy}, keeps {keep:?}"),
+        LedgerOrder::Adopt { authors, .. } => format!("adopts what {} removed members did", authors.len()),
         LedgerOrder::NoteAstray { from, .. } => format!("gives up a chain from {from} on"),
         LedgerOrder::Invite { offer, .. } => format!("makes an invite: {offer:?}"),
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),

@@ -2,7 +2,7 @@
 //! into, calls that fail, devices that nobody hears of for long. All of it ends with the storm.
 
 use super::storm::Fault;
-use super::{MS, What, World};
+use super::{Failure, MS, What, World};
 use crate::disk::faults::{Failing, Fuse, Reach};
 use crate::hardships::JUMP_YEARS_MAX;
 use dunlin_core::content::Kind;
@@ -39,6 +39,11 @@ impl World {
             let device = self.random_of_hardships.below(self.devices.len() as u64) as usize;
             self.schedule(ends / 5, What::Fault(Fault::Alone(Some(device))));
         }
+        if hardships.is_one_removed && self.devices.len() > 2 {
+            let device = 1 + self.random_of_hardships.below(self.devices.len() as u64 - 1) as usize;
+            let at = self.random_of_hardships.between(ends / 5, ends);
+            self.schedule(at, What::Fault(Fault::Remove(device)));
+        }
         if hardships.is_each_alone {
             self.schedule(ends / 2, What::Fault(Fault::Alone(None)));
         }
@@ -48,7 +53,7 @@ impl World {
         self.alone.contains(&device)
     }
 
-    pub(super) fn hardship(&mut self, fault: Fault) {
+    pub(super) fn hardship(&mut self, fault: Fault) -> Result<(), Failure> {
         match fault {
             Fault::Jump(device) => self.jump(device),
             Fault::Rot(device) => self.rot(device),
@@ -66,6 +71,9 @@ impl World {
                 self.devices[device].disk.state().locked.clear();
             }
             Fault::CallsFail(device) => self.let_calls_fail(device),
+            Fault::Remove(device) => return self.remove_in_storm(device),
+            Fault::Backdate(device) => self.backdate(device),
+            Fault::Adopt(device) => return self.adopt_in_storm(device),
             Fault::Alone(whom) => {
                 self.say(whom, "nobody hears of it from now on");
                 let all = 0..self.devices.len();
@@ -86,6 +94,7 @@ impl World {
             | Fault::Veil(_)
             | Fault::Unveil(_) => {}
         }
+        Ok(())
     }
 
     /// By years, forth or back, or to what it was at first.

@@ -1,5 +1,5 @@
-//! Contents that no device has any more: a bit flipped in the only copy, or somebody ignored a file and then took it
-//! away, which tells nobody. Nobody can bring in line what waits for them; all else has to be.
+//! Contents that no member has any more: a bit flipped in the only copy, somebody ignored a file and then took it
+//! away, which tells nobody, or who had it was removed. Nobody can bring in line what waits for them; all else has to be.
 
 use super::World;
 use dunlin_core::content::Body;
@@ -25,13 +25,13 @@ pub(super) struct Hopeless {
 impl World {
     /// By device.
     pub(super) fn hopeless(&self) -> Vec<Hopeless> {
-        if self.plan.rules == 0 && self.rots.is_empty() {
+        if self.plan.rules == 0 && self.rots.is_empty() && self.removed.is_empty() {
             return self.devices.iter().map(|_| Hopeless::default()).collect();
         }
         let kept: BTreeSet<[u8; 32]> =
-            self.devices.iter().flat_map(|d| d.disk.state().reachable(true)).collect();
+            self.members().flat_map(|(_, d)| d.disk.state().reachable(true)).collect();
         let is_lost = |hash: &[u8; 32]| {
-            let is_gone = self.plan.rules > 0 && !kept.contains(hash);
+            let is_gone = (self.plan.rules > 0 || !self.removed.is_empty()) && !kept.contains(hash);
             is_gone || self.oracle.is_lost(hash)
         };
         let of = |device: usize| self.hopeless_on(device, &is_lost).unwrap_or_default();

@@ -33,7 +33,7 @@ impl World {
             let sides: Vec<[u8; 32]> = told.sides.iter().map(hash).collect();
             self.say(device, &format!("merges {} texts", sides.len()));
             let merged = Bytes { hash: hash(&told.merged), bytes: Arc::new(told.merged.clone()) };
-            self.oracle.merge(&sides, merged);
+            self.oracle.merge(device, &sides, merged);
             told.bases
                 .iter()
                 .try_for_each(|base| check_lines(base, &told.sides, &told.merged))

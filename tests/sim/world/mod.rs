@@ -9,6 +9,8 @@ mod hardships;
 mod hopeless;
 mod masses;
 mod merges;
+mod outcasts;
+mod removals;
 mod rooms;
 mod rots;
 pub mod scenarios;
@@ -124,6 +126,8 @@ pub struct World {
     oracle: Oracle,
     trace: Trace,
     is_calm: bool,
+    /// Devices that were removed from the folder.
+    removed: BTreeSet<usize>,
     /// Devices that nobody hears of until the calm.
     alone: BTreeSet<usize>,
     /// Deeds that may still happen in the middle of a call; each makes more work, in which more could happen.
@@ -178,6 +182,12 @@ impl World {
         if self.given_up_at > self.now {
             // Who has not given up yet does so before silence is asked for.
             self.go_on_until(self.given_up_at)?;
+            self.await_convergence()?;
+        }
+        if !self.removed.is_empty() {
+            // What stands where something is waited for in vain was not compared, and nobody may have told of it.
+            self.notice_all();
+            self.go_on_until(self.now + 10_000 * MS)?;
             self.await_convergence()?;
         }
         self.check_silence()?;

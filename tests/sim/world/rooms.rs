@@ -115,6 +115,8 @@ impl World {
                 self.schedule(delay, What::Start(device));
                 Ok(())
             }
+            // It was admitted and did not hear of it before it was removed.
+            Ended::Refused(_) if self.removed.contains(&device) => self.kill(device, false),
             other => self.fail(device, format!("a run that should serve for ever ended: {other:?}")),
         }
     }

@@ -2,7 +2,7 @@
 //! next change of the program; a script stays what it is. Each ends like a run: calm, silence, and all that is
 //! checked there.
 
-use super::{Failure, MS, Outcome, What, World, masses, rots, setbacks, sources};
+use super::{Failure, MS, Outcome, What, World, masses, removals, rots, setbacks, sources};
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
 use crate::disk::{Deed, ROOT, State};
@@ -22,7 +22,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 12] = [
+pub const ALL: [Scenario; 13] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -38,6 +38,8 @@ pub const ALL: [Scenario; 12] = [
     Scenario { name: "a-home-is-restored", devices: 3, times: 24, script: setbacks::restored },
     Scenario { name: "a-disk-is-copied", devices: 3, times: 24, script: setbacks::copied },
     Scenario { name: "a-machine-is-set-back", devices: 3, times: 36, script: setbacks::set_back },
+    // INV-11: a cut that comes late, and what was built upon what lies beyond it (P-9).
+    Scenario { name: "a-member-is-removed", devices: 3, times: 64, script: removals::removed },
     // INV-20 where what belongs at a place is lost.
     Scenario {
         name: "what-a-corrupt-file-is-to-get-is-lost",

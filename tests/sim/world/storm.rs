@@ -37,6 +37,12 @@ pub enum Fault {
     Rot(usize),
     /// A row of calls will fail.
     CallsFail(usize),
+    /// The founder removes a member...
+    Remove(usize),
+    /// ...which signs what it says it has signed before that, and somebody passes it on...
+    Backdate(usize),
+    /// ...or takes over what it did.
+    Adopt(usize),
     /// Nobody hears of that device until the calm; of any device, if it is none.
     Alone(Option<usize>),
 }
@@ -119,7 +125,7 @@ impl World {
                     self.schedule(delay, What::Start(device));
                 }
             }
-            other => self.hardship(other),
+            other => self.hardship(other)?,
         }
         Ok(())
     }
@@ -230,6 +236,7 @@ impl World {
             self.after_deeds(device)?;
             self.start(device)?;
         }
+        self.remove_again()?;
         self.read_all_again();
         // Where no hint comes the background scanner finds what is left.
         if self.random.percent(60) {

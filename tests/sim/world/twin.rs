@@ -31,19 +31,23 @@ pub fn winner(tree: &dyn TreeRead, node: &Node) -> Result<Option<Body>, String> 
     Ok(node.content.iter().zip(&branches).min_by_key(key).map(|(head, _)| head.value.body.clone()))
 }
 
-/// A head and everything that led to it, with Lamport times.
+/// A head and everything that led to it and counts, with Lamport times.
 pub fn ancestors(
     tree: &dyn TreeRead,
     node: &Node,
     head: &Version<State>,
 ) -> Result<BTreeMap<VersionId, u64>, String> {
     let mut found = BTreeMap::from([(head.id, head.lamport)]);
+    let mut seen = BTreeSet::new();
     let mut open: BTreeSet<VersionId> = head.base.iter().copied().collect();
     while let Some(id) = open.pop_first() {
         if let Some(version) = tree.old_content(&node.id, &id).map_err(|e| e.to_string())?
-            && found.insert(id, version.lamport).is_none()
+            && seen.insert(id)
         {
             open.extend(version.base);
+            if !version.void {
+                found.insert(id, version.lamport);
+            }
         }
     }
     Ok(found)

@@ -244,7 +244,7 @@ impl World {
         Ok(())
     }
 
-    fn carry(&mut self, pipe: u64, side: usize, lane: Lane, frame: Bytes) {
+    pub(super) fn carry(&mut self, pipe: u64, side: usize, lane: Lane, frame: Bytes) {
         let latency = self.latency();
         let now = self.now;
         let Some(ends) = self.net.pipes.get(&pipe).map(|p| p.ends) else { return };

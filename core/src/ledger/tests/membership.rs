@@ -1,7 +1,6 @@
 //! Tests of membership: admins who act at the same time, cuts, and that no order matters.
 
 use super::*;
-use crate::ledger::chain::standing;
 use proptest::prelude::*;
 
 fn four(roles: [Role; 3]) -> [Device; 4] {
@@ -139,7 +138,7 @@ fn entries_beyond_the_cut_do_not_count() {
     c.book.take_all(&b.book);
     c.book.take(&removal);
     let entry = &c.book.entries[&beyond.id()].0;
-    let ask = |accepted: &Accepted| standing(&c.book.events, accepted.id, &accepted.entry, &accepted.past);
+    let ask = |accepted: &Accepted| standing(&c.book.events, accepted);
     assert_eq!(ask(entry), Err(Quarantine::BeyondCut));
     assert_eq!(ask(&c.book.entries[&before.id()].0), Ok(()));
     // An honest entry that was built on it counts.
@@ -159,7 +158,7 @@ fn another_entry_at_the_cut_is_beyond_it() {
     c.book.take(&forked.say(forked.file_event("other")));
     let accepted = c.book.entries.values().map(|(a, _)| a).find(|a| a.entry.chain == b.chain).unwrap();
     let events: Vec<MembershipEvent> = removal_events(&founder, &removal);
-    assert_eq!(standing(&events, accepted.id, &accepted.entry, &accepted.past), Err(Quarantine::BeyondCut));
+    assert_eq!(standing(&events, accepted), Err(Quarantine::BeyondCut));
 }
 
 fn removal_events(device: &Device, removal: &Verified) -> Vec<MembershipEvent> {
@@ -201,7 +200,7 @@ fn of_two_cuts_the_seniors_stands() {
     junior.say(junior.removal_of(&b));
     let counts = |book: &Book, entry: &Verified| {
         let accepted = &book.entries[&entry.id()].0;
-        standing(&book.events, accepted.id, &accepted.entry, &accepted.past)
+        standing(&book.events, accepted)
     };
     meet(&mut senior, &mut junior);
     assert_eq!(counts(&senior.book, &two), Ok(()));
@@ -229,7 +228,7 @@ fn the_removals_of_the_removed_are_void() {
     founder.book.take(&file);
     meet(&mut founder, &mut other);
     let accepted = &other.book.entries[&file.id()].0;
-    let again = standing(&other.book.events, accepted.id, &accepted.entry, &accepted.past);
+    let again = standing(&other.book.events, accepted);
     assert_eq!(again, Ok(()), "the quarantine ends when its reason does");
     c.book.take_all(&founder.book);
 }
@@ -335,8 +334,12 @@ fn take_in_order(start: &Book, order: &[&Verified]) -> Book {
 
 /// All that must be the same whatever the order: members, and which entries count.
 fn picture(book: &Book) -> (Membership, Vec<(EntryId, Option<Quarantine>)>) {
-    let ask = |a: &Accepted| standing(&book.events, a.id, &a.entry, &a.past).err();
-    (book.membership(), book.entries.values().map(|(a, _)| (a.id, ask(a))).collect())
+    let judge = Judge::of(&book.events);
+    let ask = |a: &Accepted| judge.standing(a.id, &a.entry, &a.past).err();
+    let verdicts: Vec<_> = book.entries.values().map(|(a, _)| (a.id, ask(a))).collect();
+    let kept: Vec<_> = book.entries.values().map(|(a, why)| (a.id, *why)).collect();
+    assert_eq!(kept, verdicts, "what was judged again when it was in doubt is what all judged anew are");
+    (book.membership(), verdicts)
 }
 
 fn orders(count: usize) -> Vec<Vec<usize>> {

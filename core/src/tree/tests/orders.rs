@@ -13,7 +13,7 @@ use crate::tree::order::Register;
 use proptest::prelude::*;
 
 /// One thing that somebody does; the numbers are read modulo what there is to choose from.
-type Deed = (u8, u8, u8, u8, u8);
+pub(super) type Deed = (u8, u8, u8, u8, u8);
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(1500), failure_persistence: None, ..Default::default() })]
@@ -72,11 +72,11 @@ proptest! {
 }
 
 /// More on demand: `DUNLIN_CASES=100` runs a hundred times as many.
-fn cases(usual: u32) -> u32 {
+pub(super) fn cases(usual: u32) -> u32 {
     usual * std::env::var("DUNLIN_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
 }
 
-fn play(replicas: usize, deeds: &[Deed]) -> World {
+pub(super) fn play(replicas: usize, deeds: &[Deed]) -> World {
     let mut world = World::of(replicas);
     deeds.iter().enumerate().for_each(|(i, deed)| act(&mut world, i, deed));
     world

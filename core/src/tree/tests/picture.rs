@@ -85,7 +85,7 @@ pub fn assert_sound(tree: &MemoryTree, picture: &Picture) {
     for node in tree.nodes().filter(|n| n.id != root()) {
         let times = seen.get(&node.id).copied().unwrap_or_default();
         assert_eq!(times, usize::from(node.live), "{:?} is shown {times} times", node.id);
-        for head in node.content.iter().filter(|h| !h.value.is_deleted()) {
+        for head in node.content.iter().filter(|h| !h.is_gone()) {
             assert!(node.live, "an undominated content keeps its node alive");
             if node.kind != Kind::Directory {
                 assert!(bodies.contains(&(node.id, head.value.body.clone())), "{:?} is not shown", head.id);

@@ -30,8 +30,8 @@ pub fn assert_recount(story: &Story, tree: &MemoryTree) {
             id: *id,
             kind: whole.kind,
             created_lamport: whole.created_lamport,
-            content: heads(&whole.content),
-            place: heads(&whole.place),
+            content: heads(id, &whole.content),
+            place: heads(id, &whole.place),
             at: at.get(id).cloned(),
             live: live.contains(id),
         })
@@ -47,10 +47,11 @@ pub fn assert_recount(story: &Story, tree: &MemoryTree) {
     }
 }
 
-/// Reads the events; void ones are left out.
+/// Reads the events; those that do not fit are left out.
 fn collect(story: &Story) -> BTreeMap<NodeId, Whole> {
     let mut wholes: BTreeMap<NodeId, Whole> = BTreeMap::new();
-    for entry in &story.entries {
+    for (entry, void) in story.entries.iter().enumerate().map(|(at, entry)| (entry, story.void.contains(&at)))
+    {
         for (index, event) in entry.events.iter().enumerate() {
             let dot = entry.dot(index);
             let is_past = |d: &Dot| story.is_past(entry, dot, d);
@@ -60,18 +61,17 @@ fn collect(story: &Story) -> BTreeMap<NodeId, Whole> {
             let (lamport, wall_ms) = (entry.lamport, entry.wall_ms);
             let content = |body: &Body, meta: &Meta, base| {
                 let value = State { body: body.clone(), meta: *meta };
-                Version { id: dot, lamport, wall_ms, base, value }
+                Version { id: dot, lamport, wall_ms, base, value, void }
             };
             let place = |parent: &NodeId, name: &Name, base| {
                 let value = Place { parent: *parent, name: name.clone() };
-                Version { id: dot, lamport, wall_ms, base, value }
+                Version { id: dot, lamport, wall_ms, base, value, void }
             };
             match event {
                 Event::Founded { .. } => {
                     let content = vec![content(&Body::Directory, &Meta::default(), Vec::new())];
-                    let whole =
-                        Whole { kind: Kind::Directory, created_lamport: lamport, content, place: vec![] };
-                    wholes.insert(dot, whole);
+                    let (kind, place) = (Kind::Directory, Vec::new());
+                    wholes.insert(dot, Whole { kind, created_lamport: lamport, content, place });
                 }
                 Event::Created { parent, name, body, meta } if is_dir(&wholes, parent) => {
                     let kind = match body {
@@ -124,9 +124,14 @@ fn counted<T>(base: &[Dot], known: &[Version<T>], is_past: &dyn Fn(&Dot) -> bool
     set.into_iter().filter(|d| is_past(d) && known.iter().any(|v| v.id == *d)).collect()
 }
 
-fn heads<T: Clone>(all: &[Version<T>]) -> Vec<Version<T>> {
-    let mut heads: Vec<_> =
-        all.iter().filter(|v| !all.iter().any(|w| w.base.contains(&v.id))).cloned().collect();
+/// Those that count and are in the ancestry of no other that counts; the creation if there is none.
+fn heads<T: Clone>(node: &NodeId, all: &[Version<T>]) -> Vec<Version<T>> {
+    let counting = || all.iter().filter(|v| !v.void);
+    let is_passed = |v: &Version<T>| counting().any(|w| w.id != v.id && ancestry(all, w.id).contains(&v.id));
+    let mut heads: Vec<_> = counting().filter(|v| !is_passed(v)).cloned().collect();
+    if heads.is_empty() {
+        heads = all.iter().filter(|v| v.id == *node).cloned().collect();
+    }
     heads.sort_by_key(|v| v.id);
     heads
 }
@@ -146,13 +151,13 @@ fn ancestry<T>(all: &[Version<T>], id: VersionId) -> BTreeSet<VersionId> {
 
 /// The heads, the winner first, by P-6. Only places are ranked here, so nothing is weak.
 fn ranked<T: Clone>(node: &NodeId, all: &[Version<T>]) -> Vec<Version<T>> {
-    let mut heads = heads(all);
+    let mut heads = heads(node, all);
     let pasts: BTreeMap<VersionId, BTreeSet<VersionId>> =
         heads.iter().map(|h| (h.id, ancestry(all, h.id))).collect();
     let key = |head: &Version<T>| {
         let others = || pasts.iter().filter(|(id, _)| **id != head.id);
         let is_divergent = |v: &&Version<T>| {
-            pasts[&head.id].contains(&v.id) && !others().all(|(_, past)| past.contains(&v.id))
+            !v.void && pasts[&head.id].contains(&v.id) && !others().all(|(_, past)| past.contains(&v.id))
         };
         let first = all.iter().filter(is_divergent).map(|v| (v.lamport, v.id)).min();
         let (lamport, first) = first.unwrap_or((head.lamport, head.id));
@@ -170,7 +175,8 @@ fn stand(wholes: &BTreeMap<NodeId, Whole>) -> (BTreeMap<NodeId, Place>, Vec<Node
     let mut lists: BTreeMap<NodeId, Vec<Version<Place>>> = BTreeMap::new();
     for (id, whole) in wholes.iter().filter(|(id, _)| **id != root()) {
         let mut list = ranked(id, &whole.place);
-        let mut rest: Vec<_> = whole.place.iter().filter(|v| !list.contains(v)).cloned().collect();
+        let is_left = |v: &&Version<Place>| !list.contains(v) && (!v.void || v.id == *id);
+        let mut rest: Vec<_> = whole.place.iter().filter(is_left).cloned().collect();
         rest.sort_by_key(|v| (v.lamport, v.id));
         list.extend(rest.into_iter().rev());
         lists.insert(*id, list);
@@ -198,8 +204,9 @@ fn cycle_through(lists: &BTreeMap<NodeId, Vec<Version<Place>>>, start: NodeId) -
 }
 
 fn live(wholes: &BTreeMap<NodeId, Whole>, at: &BTreeMap<NodeId, Place>) -> BTreeSet<NodeId> {
-    let is_own = |whole: &Whole| heads(&whole.content).iter().any(|h| h.value.body != Body::Deleted);
-    let mut live: BTreeSet<NodeId> = wholes.iter().filter(|(_, w)| is_own(w)).map(|(id, _)| *id).collect();
+    let is_alive = |v: &Version<State>| !v.void && v.value.body != Body::Deleted;
+    let is_own = |(id, whole): &(&NodeId, &Whole)| heads(id, &whole.content).iter().any(is_alive);
+    let mut live: BTreeSet<NodeId> = wholes.iter().filter(is_own).map(|(id, _)| *id).collect();
     loop {
         let more: BTreeSet<NodeId> = live.iter().filter_map(|id| at.get(id)).map(|p| p.parent).collect();
         if more.is_subset(&live) {

@@ -24,6 +24,7 @@ fn ranked(rows: &[Row<'_>]) -> (Vec<VersionId>, usize) {
         wall_ms: 0,
         base: base.iter().map(|(a, s)| dot(*a, *s)).collect(),
         value: *value,
+        void: false,
     };
     let all: BTreeMap<VersionId, Version<bool>> = rows.iter().map(|r| (version(r).id, version(r))).collect();
     let is_head = |v: &&Version<bool>| !all.values().any(|w| w.base.contains(&v.id));

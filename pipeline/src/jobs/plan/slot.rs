@@ -346,12 +346,12 @@ impl Planner<'_, '_> {
         Ok(true)
     }
 
-    /// True if a content is small, and a file on this disk is said to hold it.
+    /// True if a content is small, and a file on this disk may hold it.
     pub(super) fn is_here(&self, content: &Content) -> Result<bool, JobError> {
         let view = self.edit.view();
         let is_said =
             view.chunk_place(&content.hash)?.is_some() || view.loose_chunk(&content.hash)?.is_some();
-        Ok(content.manifest.is_none() && (content.size == 0 || is_said))
+        Ok(content.manifest.is_none() && (content.size == 0 || is_said || self.has_history))
     }
 
     fn push_shown(&mut self, place: &Place, operation: Operation, one: &Shown, content: Option<Needed>) {

@@ -53,7 +53,7 @@ fn a_file_with_several_heads_is_noted_until_it_has_one() {
     let head = |seq: u64| {
         let content = Content { size: seq, hash: ContentHash([seq as u8; 32]), manifest: None };
         let value = State { body: Body::File(content), meta: Meta::default() };
-        Version { id: dot(seq), lamport: seq, wall_ms: 0, base: vec![dot(1)], value }
+        Version { id: dot(seq), lamport: seq, wall_ms: 0, base: vec![dot(1)], value, void: false }
     };
     let node = |seqs: &[u64]| Node {
         id: dot(1),

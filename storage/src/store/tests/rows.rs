@@ -119,6 +119,8 @@ proptest! {
             }
             let named = |tree: &dyn TreeRead| tree.children_named(&parent, &from.0).unwrap();
             prop_assert_eq!(named(&view), named(memory));
+            prop_assert_eq!(view.old_contents(&parent).unwrap(), memory.old_contents(&parent).unwrap());
+            prop_assert_eq!(view.old_places(&parent).unwrap(), memory.old_places(&parent).unwrap());
             for other in 0..12 {
                 let old = |tree: &dyn TreeRead| tree.old_content(&parent, &dot(other)).unwrap();
                 prop_assert_eq!(old(&view), old(memory));
@@ -136,6 +138,8 @@ enum TreeWritten {
     Node(Dot),
     OldContent(Dot, Dot),
     OldPlace(Dot, Dot),
+    NoOldContent(Dot, Dot),
+    NoOldPlace(Dot, Dot),
     Child(Place, Dot),
     NoChild(Place, Dot),
     Skipped(Vec<Dot>),
@@ -147,6 +151,8 @@ fn tree_write() -> impl Strategy<Value = TreeWritten> {
         1 => dots().prop_map(TreeWritten::Node),
         1 => (dots(), dots()).prop_map(|(n, v)| TreeWritten::OldContent(n, v)),
         1 => (dots(), dots()).prop_map(|(n, v)| TreeWritten::OldPlace(n, v)),
+        1 => (dots(), dots()).prop_map(|(n, v)| TreeWritten::NoOldContent(n, v)),
+        1 => (dots(), dots()).prop_map(|(n, v)| TreeWritten::NoOldPlace(n, v)),
         6 => (place(), dots()).prop_map(|(p, n)| TreeWritten::Child(p, n)),
         2 => (place(), dots()).prop_map(|(p, n)| TreeWritten::NoChild(p, n)),
         1 => vec(dots(), 0..3).prop_map(TreeWritten::Skipped),
@@ -164,6 +170,8 @@ fn carry_out(tree: &mut dyn TreeWrite, write: &TreeWritten) {
             tree.put_node(&Node { id, kind, created_lamport, content, place: places, at, live })
         }
         TreeWritten::OldContent(node, id) => tree.put_old_content(node, &version(*id, State::deleted())),
+        TreeWritten::NoOldContent(node, id) => tree.remove_old_content(node, id),
+        TreeWritten::NoOldPlace(node, id) => tree.remove_old_place(node, id),
         TreeWritten::OldPlace(node, id) => tree.put_old_place(node, &version(*id, place(node))),
         TreeWritten::Child(place, node) => tree.add_child(place, node),
         TreeWritten::NoChild(place, node) => tree.remove_child(place, node),
@@ -173,7 +181,7 @@ fn carry_out(tree: &mut dyn TreeWrite, write: &TreeWritten) {
 }
 
 fn version<T>(id: Dot, value: T) -> Version<T> {
-    Version { id, lamport: id.seq, wall_ms: -1, base: vec![dot(1)], value }
+    Version { id, lamport: id.seq, wall_ms: -1, base: vec![dot(1)], value, void: false }
 }
 
 #[test]
