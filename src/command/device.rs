@@ -1,6 +1,6 @@
 //! `device list|role|revoke`: who takes part in a folder, what each may do, and who does not any more.
 
-use super::log::find_folder;
+use super::log::{find_folder, moment};
 use super::share::role_of;
 use super::{absolute, absolutes, ask};
 use crate::answer::Answer;
@@ -20,6 +20,7 @@ use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Runs the command.
@@ -42,7 +43,10 @@ pub fn run(home: &Home, args: &Device, screen: &Screen) -> Result<Exit, CommandE
 pub fn list(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit, CommandError> {
     for dir in find_replicas(&desk.home, dirs)? {
         let replica = desk.replica(dir)?;
-        let membership = View(&*replica.store.read()?).members()?;
+        let (membership, met) = {
+            let tx = replica.store.read()?;
+            (View(&*tx).members()?, View(&*tx).peers()?.into_iter().collect::<BTreeMap<_, _>>())
+        };
         let live = desk.host.live(&replica.root);
         let state = match &live {
             Some(Live::Going(state)) => Some(&**state),
@@ -51,7 +55,15 @@ pub fn list(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit, 
         let mut text = shown(&replica.root);
         let mut members = Vec::new();
         for (peer, member) in &membership.members {
-            let (line, value) = describe_member(peer, member, &replica.identity.peer_id(), state);
+            let (mut line, mut value) = describe_member(peer, member, &replica.identity.peer_id(), state);
+            if value["connected"] == false && value["self"] == false {
+                let seen_ms = met.get(peer).map(|row| row.seen_ms).filter(|seen_ms| *seen_ms > 0);
+                line += &match seen_ms {
+                    Some(seen_ms) => format!(", last seen {} UTC", moment(seen_ms)),
+                    None => ", never met".to_owned(),
+                };
+                value["seen_ms"] = json!(seen_ms);
+            }
             text += &format!("\n  {line}");
             members.push(value);
         }

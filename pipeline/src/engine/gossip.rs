@@ -207,7 +207,7 @@ impl Engine {
                 // A device that holds no entry yet cannot know the members; its first peer can.
                 let is_member = self.ledger.members.is_empty() || self.ledger.members.contains_key(&peer);
                 if self.ledger.removed.contains(&peer) {
-                    return self.close(conn, BYE_REFUSED, REMOVED);
+                    return self.refuse_removed(conn);
                 }
                 if !is_member {
                     return self.close(conn, BYE_REFUSED, "this device is not a member of the folder");
@@ -390,8 +390,16 @@ impl Engine {
         let removed =
             self.sessions.values().filter(|s| self.ledger.removed.contains(&s.peer) && !is_at_end(s));
         for conn in removed.map(|s| s.conn).collect::<Vec<_>>() {
-            self.close(conn, BYE_REFUSED, REMOVED);
+            self.refuse_removed(conn);
         }
+    }
+
+    /// Ends a session with one of them, and dials it no more.
+    fn refuse_removed(&mut self, conn: ConnId) {
+        if let Some(session) = self.sessions.get(&conn).filter(|session| session.outbound) {
+            self.config.dial.retain(|addr| *addr != session.addr);
+        }
+        self.close(conn, BYE_REFUSED, REMOVED);
     }
 
     fn handle_goodbye(&mut self, now: Instant, conn: ConnId, code: u32, text: &str) {
@@ -421,6 +429,10 @@ impl Engine {
             session.left_in_sync |= *code == u64::from(BYE_IN_SYNC);
             let was_joining = session.stage == Stage::Joining;
             self.heed_refusal(now, was_joining, u32::try_from(*code).unwrap_or(u32::MAX), reason);
+        }
+        if session.replica.is_some() {
+            let (peer, label, addr) = (session.peer, session.label.clone(), session.addr);
+            self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPeer { peer, label, addr }));
         }
         for expected in self.fetch.take_all_expected(conn) {
             self.fetch.give_back(expected, None);

@@ -129,7 +129,7 @@ impl LedgerHand {
             }
             LedgerOrder::Rest => store.rest().map(|()| None)?,
             LedgerOrder::KeepPeer { peer, label, addr } => {
-                self.keep(|edit| keep_peer(edit, &peer, label, addr.to_string()))?
+                self.keep(|edit| keep_peer(edit, &peer, label, addr.to_string(), wall_ms))?
             }
         })
     }
@@ -228,11 +228,17 @@ fn keep_scrub(edit: &mut Edit<'_>, from: Option<ScrubCursor>, ended_ms: Option<i
 }
 
 /// The address at which a peer was reached goes before those where it was found earlier.
-fn keep_peer(edit: &mut Edit<'_>, peer: &PeerId, label: String, addr: String) -> Result<(), JobError> {
+fn keep_peer(
+    edit: &mut Edit<'_>,
+    peer: &PeerId,
+    label: String,
+    addr: String,
+    seen_ms: i64,
+) -> Result<(), JobError> {
     let known = edit.view().peers()?.into_iter().find(|(p, _)| p == peer);
     let mut addrs = known.map(|(_, row)| row.addrs).unwrap_or_default();
     addrs.retain(|a| *a != addr);
     addrs.insert(0, addr);
     addrs.truncate(ADDRS_KEPT);
-    Ok(edit.put_peer(peer, &PeerRow { label, addrs })?)
+    Ok(edit.put_peer(peer, &PeerRow { label, addrs, seen_ms })?)
 }

@@ -74,7 +74,7 @@ mod tests {
         let mut edit = Edit::new(old.write().unwrap()).unwrap();
         edit.set_up(FolderId([1; 32]), chain(1), [2; 16]).unwrap();
         edit.set_secret([3; 32]).unwrap();
-        let row = PeerRow { label: "other".to_owned(), addrs: vec!["10.0.0.1:27272".to_owned()] };
+        let row = PeerRow { label: "other".to_owned(), addrs: vec!["10.0.0.1:27272".to_owned()], seen_ms: 5 };
         edit.put_peer(&PeerId([4; 32]), &row).unwrap();
         edit.commit().unwrap();
         let kept = Lifeline::of(&old).unwrap().unwrap().encode();

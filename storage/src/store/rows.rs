@@ -135,6 +135,10 @@ pub struct PeerRow {
     /// Where it was reached, the latest first.
     #[n(1)]
     pub addrs: Vec<String>,
+    /// When it was last connected, by this device's clock, milliseconds since 1970; 0: by a version that kept no time.
+    #[n(2)]
+    #[cbor(default)]
+    pub seen_ms: i64,
 }
 
 /// The heads of a file that has several.

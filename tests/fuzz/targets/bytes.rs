@@ -280,7 +280,8 @@ fn row<T: for<'b> Decode<'b, ()> + Encode<()>>(table: Table, bytes: &[u8]) {
 
 pub fn row_seeds() -> Vec<Vec<u8>> {
     let head = encode(&HeadRow { seq: 7, id: EntryId([3; 32]) });
-    let peer = encode(&PeerRow { label: "nas".to_owned(), addrs: vec!["10.0.0.7:27272".to_owned()] });
+    let peer =
+        encode(&PeerRow { label: "nas".to_owned(), addrs: vec!["10.0.0.7:27272".to_owned()], seen_ms: 7 });
     let dot = encode(&Dot { chain: CHAIN, seq: 1, index: 2 });
     vec![[&[1], &head[..]].concat(), [&[3], &peer[..]].concat(), [&[10], &dot[..]].concat()]
 }

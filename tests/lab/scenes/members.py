@@ -175,6 +175,8 @@ def revoked(stage):
             wait_for(lambda name=name: not sessions_with(one, name, 'reader'), f'the {name} has cut it off')
         stage.note(f'cut off by both after {time.monotonic() - began:.2f} s')
         check(time.monotonic() - began <= 2, 'within two seconds')
+        listed = one.ask('writer', 'device', 'list', one.roots['writer']).records[0]['members']
+        check(one.ids['reader'] not in [member['peer'] for member in listed], f'it is listed no more: {listed}')
         put(one.roots['reader'], 'after', 'does not count')
         put(one.roots['founder'], 'news', 'for members')
         one.await_file('writer', 'news', 'for members')
@@ -221,6 +223,10 @@ def adopted(stage):
             one.await_file(name, 'plan', 'first')
         wait_for(lambda: sessions_with(one, 'writer', 'reader'), 'the two are connected')
         one.serving['founder'].interrupt()
+        wait_for(lambda: not sessions_with(one, 'writer', 'founder'), 'the founder is away')
+        listed = one.ask('writer', 'device', 'list', one.roots['writer']).records[0]['members']
+        seen = [member['seen_ms'] for member in listed if member['peer'] == one.ids['founder']]
+        check(len(seen) == 1 and abs(time.time() * 1000 - seen[0]) < 60_000, f'it was seen a moment ago: {listed}')
         put(one.roots['reader'], 'report', 'by the removed one')
         put(one.roots['reader'], 'plan', 'by the removed one')
         put(one.roots['reader'], 'made', 'offline')

@@ -3,7 +3,7 @@
 
 use super::storm::Fault;
 use super::{Failure, MS, What, World};
-use crate::net::Pipe;
+use crate::net::End;
 use dunlin_core::content::{Body, Content, Meta, State};
 use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, NodeId, PeerId};
 use dunlin_core::ledger::chain::{Known, LedgerRead};
@@ -91,20 +91,24 @@ impl World {
         }
     }
 
-    /// The removed device signs in a chain that nobody knows, with old parents, and two members tell each other: who sends
-    /// an entry has it, or would not get it from whom it was sent to.
+    /// The removed device signs in a chain that nobody knows, with old parents, and two members who could have taken that
+    /// in tell each other: who sends an entry has it, or would not get it from whom it was sent to.
     pub(super) fn backdate(&mut self, device: usize) {
         // While its removal is not signed it may sign what it likes.
         if self.is_member(device) {
             return;
         }
-        let is_members =
-            |pipe: &Pipe| pipe.ends.iter().all(|e| e.is_open && !self.removed.contains(&e.device));
-        let pipes: Vec<u64> =
-            self.net.pipes.iter().filter(|(_, pipe)| is_members(pipe)).map(|(number, _)| *number).collect();
-        let Some(pipe) = self.random_of_hardships.pick(&pipes).copied() else { return };
         let number = self.random_of_hardships.next();
         let Some(entry) = self.backdated(device, number) else { return };
+        let has_parents = |device: usize| {
+            let tx = self.devices[device].store.read();
+            tx.is_ok_and(|tx| entry.parents.iter().all(|id| matches!(View(&*tx).known(id), Ok(Some(_)))))
+        };
+        let is_apt =
+            |end: &End| end.is_open && !self.removed.contains(&end.device) && has_parents(end.device);
+        let apt = self.net.pipes.iter().filter(|(_, pipe)| pipe.ends.iter().all(is_apt));
+        let apt: Vec<u64> = apt.map(|(number, _)| *number).collect();
+        let Some(pipe) = self.random_of_hardships.pick(&apt).copied() else { return };
         self.say(device, &format!("signs as if it were still a member: {:?}", entry.events));
         let signed = SignedEntry::sign(&entry, &self.devices[device].identity);
         let frame: bytes::Bytes = Message::Entries(vec![signed]).encode().into();

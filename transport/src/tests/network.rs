@@ -146,8 +146,13 @@ impl Network {
 
     /// A device crashes: it forgets all but who it is.
     pub fn reboot(&mut self, node: usize) {
-        let number = node as u8;
-        self.nodes[node].endpoint = Endpoint::new(self.now, setup(number, !number)).unwrap();
+        self.reboot_with(node, !(node as u8));
+    }
+
+    /// As [`Network::reboot`]; the new process draws from this seed.
+    pub fn reboot_with(&mut self, node: usize, seed: u8) {
+        self.nodes[node].endpoint = Endpoint::new(self.now, setup(node as u8, seed)).unwrap();
+        self.nodes[node].events.clear();
         self.set_key(node, KEY);
     }
 
