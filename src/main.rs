@@ -18,6 +18,7 @@ mod keys;
 mod logging;
 mod pause;
 mod rebuild;
+mod rendezvous;
 mod replica;
 mod run;
 mod seal;
@@ -106,6 +107,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Ignore(args) => command::ignore::run(&home, &args, &screen),
         Command::Id(args) => command::id::run(&home, &args, &screen),
         Command::Doctor(_) => command::doctor::run(&home, &screen),
+        Command::Rendezvous(args) => command::rendezvous::run(&args, &screen),
         Command::Service(args) => command::service::run(&home, &args, &screen),
         Command::Debug(args) => command::debug::run(&home, &args, &screen),
     }

@@ -14,7 +14,8 @@ use tracing::Level;
 /// Problems that are listed one by one; the rest is counted.
 const PROBLEMS_SHOWN: usize = 20;
 
-/// Where output goes, and how.
+/// Where output goes, and how. A clone has the same output.
+#[derive(Clone)]
 pub struct Screen {
     json: bool,
     quiet: bool,
@@ -43,6 +44,13 @@ impl Screen {
             line(&value.to_string());
         } else {
             self.line(text);
+        }
+    }
+
+    /// A value for programs alone.
+    pub fn tell(&self, value: &Value) {
+        if self.json {
+            line(&value.to_string());
         }
     }
 

@@ -2,6 +2,7 @@
 //! says what else must hold. Run by `tests/fuzz` on any toolchain and by cargo-fuzz (`tests/fuzz/libfuzzer`).
 
 mod bytes;
+mod codes;
 mod member;
 mod outsider;
 mod rules;
@@ -22,6 +23,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "path", run: bytes::path, seeds: bytes::path_seeds },
     Target { name: "copy_name", run: bytes::copy_name, seeds: bytes::path_seeds },
     Target { name: "invite", run: bytes::invite, seeds: bytes::invite_seeds },
+    Target { name: "code", run: codes::code, seeds: codes::code_seeds },
+    Target { name: "code_exchange", run: codes::exchange, seeds: codes::exchange_seeds },
+    Target { name: "rendezvous", run: codes::rendezvous, seeds: codes::rendezvous_seeds },
     Target { name: "entry", run: bytes::entry, seeds: member::entry_seeds },
     Target { name: "message", run: bytes::message, seeds: bytes::message_seeds },
     Target { name: "bulk", run: bytes::bulk, seeds: bytes::bulk_seeds },
