@@ -2,8 +2,10 @@
 //! `--quiet`, `--version`) may stand anywhere; `--option=value` is the same as `--option value`.
 
 mod members;
+mod rendezvous;
 
 pub use members::{Device, DeviceAction, Invite, InviteAction, Quarantine, QuarantineAction};
+pub use rendezvous::{Rendezvous, RendezvousAction};
 
 use crate::error::CommandError;
 use argh::FromArgs;
@@ -42,6 +44,7 @@ pub enum Command {
     Scrub(Scrub),
     Doctor(Doctor),
     Service(Service),
+    Rendezvous(Rendezvous),
     Debug(Debug),
 }
 
@@ -79,6 +82,12 @@ pub struct Share {
     /// how many devices may use the invite (1)
     #[argh(option, default = "1")]
     pub uses: u32,
+    /// print a short code in place of the link, good for ten minutes and one try
+    #[argh(switch)]
+    pub code: bool,
+    /// the rendezvous server of the code, HOST or HOST:PORT (as config.toml says, or the local network)
+    #[argh(option)]
+    pub rendezvous: Option<String>,
     /// end as soon as one member is in sync
     #[argh(switch)]
     pub once: bool,
@@ -91,12 +100,16 @@ pub struct Share {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "join")]
 pub struct Join {
-    /// the invite, dunlin://join#…; - reads it from standard input
+    /// the invite, dunlin://join#…, or a code such as 7-eagle-candy; - reads it from standard input, and
+    /// so does leaving it out
     #[argh(positional)]
     pub invite: String,
     /// the directory that becomes the folder here; files in it are kept and shared
     #[argh(positional)]
-    pub dir: PathBuf,
+    pub dir: Option<PathBuf>,
+    /// the rendezvous server of a code, HOST or HOST:PORT (as config.toml says, or the local network)
+    #[argh(option)]
+    pub rendezvous: Option<String>,
     /// end as soon as it is in sync
     #[argh(switch)]
     pub once: bool,

@@ -13,6 +13,7 @@ pub mod invite;
 pub mod join;
 pub mod log;
 pub mod quarantine;
+pub mod rendezvous;
 pub mod scan;
 pub mod scrub;
 pub mod serve;

@@ -14,6 +14,9 @@
 //! every = "30d"           # how often all bytes are read again; "off": never by itself
 //! rate = "16M"            # bytes a second at most; "off": no bound
 //!
+//! [rendezvous]
+//! server = "HOST:PORT"    # where devices with a short code meet that are on different networks
+//!
 //! [hold]                  # docs/guards.md; what is set here holds from the next start on
 //! on = true
 //! share = 25              # percent of a folder's files that are deleted within ten minutes,
@@ -50,6 +53,8 @@ pub struct Config {
     is_for_lan: bool,
     /// When a mass change is held.
     pub hold: HoldLimits,
+    /// Where devices with a short code meet.
+    pub rendezvous: Option<String>,
 }
 
 /// What a line of the log looks like.
@@ -70,6 +75,13 @@ struct Written {
     bandwidth: WrittenBandwidth,
     scrub: WrittenScrub,
     hold: WrittenHold,
+    rendezvous: WrittenRendezvous,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenRendezvous {
+    server: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -161,6 +173,7 @@ impl Config {
             is_for_lan: written.bandwidth.lan,
             scrub: written.scrub.parse()?,
             hold: written.hold.limits()?,
+            rendezvous: written.rendezvous.server,
         })
     }
 
@@ -210,12 +223,15 @@ mod tests {
             [hold]
             share = 50
             noise = 7
+            [rendezvous]
+            server = "meet.example.org"
         "#;
         let config = Config::parse(text).unwrap();
         assert_eq!(config.format, Format::Json);
         let bound = Rates { up: Some(512 << 10), down: None, is_for_lan: true };
         assert_eq!(config.rates(9 * 60), (bound, Some(10 * 60)));
         assert_eq!(config.scrub, ScrubPace { every: Some(Duration::from_secs(7 * 86_400)), rate: 0 });
+        assert_eq!(config.rendezvous.as_deref(), Some("meet.example.org"));
         assert_eq!(config.hold, HoldLimits { share: 50, noise: 7, ..HoldLimits::default() });
         assert!(config.level.would_enable("dunlin_transport", &tracing::Level::DEBUG));
         assert!(!config.level.would_enable("dunlin", &tracing::Level::INFO));
@@ -235,6 +251,7 @@ mod tests {
             ("[hold]\nshare = 0", "hold.share"),
             ("[hold]\nshare = 101", "hold.share"),
             ("[hold]\nshares = 5", "shares"),
+            ("[rendezvous]\nservers = 5", "servers"),
             ("[log", "line 1"),
         ] {
             let error = Config::parse(text).unwrap_err();

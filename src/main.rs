@@ -11,10 +11,14 @@ mod fleet;
 mod happening;
 mod home;
 mod host;
+#[cfg(test)]
+#[path = "tests/hostile.rs"]
+mod hostile;
 mod keys;
 mod logging;
 mod pause;
 mod rebuild;
+mod rendezvous;
 mod replica;
 mod run;
 mod seal;
@@ -103,6 +107,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Ignore(args) => command::ignore::run(&home, &args, &screen),
         Command::Id(args) => command::id::run(&home, &args, &screen),
         Command::Doctor(_) => command::doctor::run(&home, &screen),
+        Command::Rendezvous(args) => command::rendezvous::run(&args, &screen),
         Command::Service(args) => command::service::run(&home, &args, &screen),
         Command::Debug(args) => command::debug::run(&home, &args, &screen),
     }

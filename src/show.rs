@@ -2,6 +2,7 @@
 //! when asked for. Everything that comes from other devices is escaped.
 
 use crate::answer::Line;
+use dunlin_core::path::is_ignorable;
 use dunlin_pipeline::service::{Ended, Notice, Progress, Report};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -13,7 +14,8 @@ use tracing::Level;
 /// Problems that are listed one by one; the rest is counted.
 const PROBLEMS_SHOWN: usize = 20;
 
-/// Where output goes, and how.
+/// Where output goes, and how. A clone has the same output.
+#[derive(Clone)]
 pub struct Screen {
     json: bool,
     quiet: bool,
@@ -42,6 +44,13 @@ impl Screen {
             line(&value.to_string());
         } else {
             self.line(text);
+        }
+    }
+
+    /// A value for programs alone.
+    pub fn tell(&self, value: &Value) {
+        if self.json {
+            line(&value.to_string());
         }
     }
 
@@ -346,7 +355,14 @@ fn report_text(name: &str, report: &Report) -> String {
     text
 }
 
-/// Words of other devices, harmless for a terminal.
+/// Words of other devices, harmless for a terminal: nothing that it obeys, hides or turns round (D12).
 pub fn clean(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    let is_plain = |c: char| !c.is_control() && !is_ignorable(c);
+    text.chars().flat_map(|c| if is_plain(c) { vec![c] } else { c.escape_default().collect() }).collect()
+}
+
+#[test]
+fn words_of_others_are_harmless() {
+    assert_eq!(clean("nas \u{e4}"), "nas \u{e4}");
+    assert_eq!(clean("a\u{1b}[2J\n\u{202e}b\u{200b}"), "a\\u{1b}[2J\\n\\u{202e}b\\u{200b}");
 }

@@ -153,6 +153,11 @@ pub fn hold_limits(home: &Home) -> Result<HoldLimits, CommandError> {
     Ok(read(home.config_path(), false)?.hold)
 }
 
+/// Where devices with a short code meet, as the configuration says.
+pub fn rendezvous_of(home: &Home) -> Result<Option<String>, CommandError> {
+    Ok(read(home.config_path(), false)?.rendezvous)
+}
+
 fn read(path: Option<&Path>, is_asked_for: bool) -> Result<Config, CommandError> {
     match path {
         Some(path) => Config::read(path, is_asked_for),

@@ -4,6 +4,8 @@
 //! instead. Each law is tried on bad snippets beside it, so that none of them can sleep. Nothing here
 //! builds or runs the program.
 
+#[path = "tidy/attacks.rs"]
+mod attacks;
 #[path = "tidy/crates.rs"]
 mod crates;
 #[path = "tidy/house.rs"]
@@ -67,6 +69,13 @@ fn pages_that_are_named_exist() {
     // The snippets beside the laws name pages on purpose that do not exist.
     let sources = texts(root()).into_iter().filter(|source| !source.path.starts_with("tests/tidy/"));
     report(sources.flat_map(|source| house::pages(&source, &exists)).collect());
+}
+
+#[test]
+fn the_table_of_attacks_names_tests_that_exist() {
+    let sources = texts(root());
+    let page = sources.iter().find(|source| source.path == attacks::PAGE).expect("the table of attacks");
+    report(attacks::table(page, &sources));
 }
 
 #[test]

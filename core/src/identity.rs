@@ -107,3 +107,6 @@ fn tagged(domain: Domain, message: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(message);
     bytes
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,8 +189,10 @@ fn join_message(folder: &FolderId, joiner: &PeerId, binding: &[u8; 32]) -> Vec<u
     [&folder.0[..], &joiner.0, binding].concat()
 }
 
-/// Characters of the longest code.
+/// Characters behind the prefix of the longest link.
 const CODE_MAX: usize = (HEAD_LEN + BODY_MAX + CHECK_LEN).div_ceil(5) * 8;
+/// Bytes of the longest link.
+pub const LINK_BYTES_MAX: usize = PREFIX.len() + CODE_MAX;
 
 fn check_of(bytes: &[u8]) -> [u8; CHECK_LEN] {
     let mut check = [0; CHECK_LEN];

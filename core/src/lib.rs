@@ -5,6 +5,7 @@
 
 pub mod canary;
 pub mod chunk;
+pub mod code;
 pub mod content;
 pub mod id;
 pub mod identity;

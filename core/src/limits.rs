@@ -54,6 +54,16 @@ pub const ENTRIES_MESSAGE_BYTES: usize = 512 * 1024;
 pub const TEXT_BYTES_MAX: usize = 256;
 /// Addresses in one invite.
 pub const INVITE_ADDRS_MAX: usize = 32;
+/// The largest nameplate of a short code.
+pub const NAMEPLATE_MAX: u32 = 999_999;
+/// Where nameplates are drawn from: a further attempt, since one was taken, draws from more of them.
+pub const NAMEPLATE_RANGES: [u32; 4] = [999, 9_999, 99_999, NAMEPLATE_MAX];
+/// How long a code is good.
+pub const CODE_LIFETIME: Duration = Duration::from_secs(600);
+/// Codes that one share gives out within [`CODE_LIFETIME`]: so many guesses has whoever burns them (P-12).
+pub const CODES_MAX: usize = 3;
+/// Bytes that either end of a code says at once; the longest is a proof with an invite of [`INVITE_ADDRS_MAX`].
+pub const CODE_PAYLOAD_BYTES_MAX: usize = 4608;
 /// Runs of chunks in one word on what a device holds.
 pub const HAVE_RUNS_MAX: usize = 4096;
 /// Items in one request for contents.

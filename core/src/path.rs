@@ -83,8 +83,8 @@ fn is_control_look_alike(bytes: &[u8]) -> bool {
         || trimmed.strip_prefix("dunlin~").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Code points that HFS+ and others skip when they compare names.
-fn is_ignorable(c: char) -> bool {
+/// Code points that HFS+ and others skip when they compare names, and that turn text round or cannot be seen.
+pub fn is_ignorable(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
 }
 
@@ -203,3 +203,6 @@ impl fmt::Debug for RelPath {
         write!(f, "`{self}`")
     }
 }
+
+#[cfg(test)]
+mod tests;

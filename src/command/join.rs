@@ -1,5 +1,5 @@
-//! `join INVITE DIR`: takes part in a folder. Who serves this home serves it from now on; if nobody does, this command
-//! does until it is stopped. Cut short, the same command goes on where it was.
+//! `join INVITE DIR`: takes part in a folder, by a link or a short code. Who serves this home serves it from now on; if
+//! nobody does, this command does until it is stopped. Cut short, the same command goes on where it was.
 
 use super::folder::refuse_paused;
 use super::sync::wait_with_daemon;
@@ -13,11 +13,14 @@ use crate::error::{CommandError, Exit};
 use crate::home::{Home, ReplicaDir};
 use crate::host::Host;
 use crate::rebuild::open_logged;
+use crate::rendezvous::asking::exchange;
+use crate::rendezvous::place::Place;
 use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
 use crate::show::{Screen, clean};
 use crate::steward::Steward;
 use crate::supervisor::Wants;
+use dunlin_core::code::{Code, CodeError};
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::{Invite, InviteError};
 use dunlin_pipeline::rooms::clock::now_ms;
@@ -26,11 +29,12 @@ use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 /// Bytes of an invite that are read from standard input.
 const INPUT_MAX: u64 = 16 * 1024;
@@ -40,9 +44,18 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Runs the command.
 pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, CommandError> {
-    let invite = read_invite(&args.invite)?;
-    let Join { dir, once, listen, peer, wait, .. } = args;
-    let joining = Joining { invite: invite.to_link(), dir: absolute(&dir)?, listen, peer };
+    let Join { invite, dir, rendezvous, once, listen, peer, wait } = args;
+    let (word, dir) = match dir {
+        Some(dir) => (Zeroizing::new(invite), dir),
+        None if is_word(&invite) => {
+            return Err(CommandError::usage("into which directory?").hint("dunlin join INVITE DIR"));
+        }
+        None => (Zeroizing::new("-".to_owned()), PathBuf::from(invite)),
+    };
+    let dir = absolute(&dir)?;
+    let word = if *word == "-" { read_word()? } else { word };
+    let invite = find_invite(home, &word, &dir, rendezvous.as_deref())?;
+    let joining = Joining { invite: invite.to_link(), dir, listen, peer };
     if let Some(exit) = client::ask(home, &Request::Join(joining.clone()), screen)? {
         return if once { wait_with_daemon(home, &joining.dir, Some(wait), screen) } else { Ok(exit) };
     }
@@ -179,14 +192,53 @@ fn addrs_of(invite: &Invite, joining: &Joining) -> Result<BTreeSet<SocketAddr>, 
     Ok(addrs)
 }
 
-fn read_invite(text: &str) -> Result<Invite, CommandError> {
-    if text != "-" {
-        return Invite::parse(text).map_err(|e| invite_error(&e));
+/// An invite or a code, from a terminal as a line and else as all that comes.
+fn read_word() -> Result<Zeroizing<String>, CommandError> {
+    let mut input = Zeroizing::new(String::new());
+    let stdin = std::io::stdin();
+    let read = match stdin.is_terminal() {
+        true => {
+            // A terminal that is gone shows nothing, and gives nothing to read.
+            let _ = write!(std::io::stderr(), "invite or code: ");
+            BufReader::new(stdin.take(INPUT_MAX)).read_line(&mut input)
+        }
+        false => stdin.take(INPUT_MAX).read_to_string(&mut input),
+    };
+    read.map_err(|e| CommandError::usage(format!("the invite cannot be read: {e}")))?;
+    Ok(input)
+}
+
+/// True for what can only be meant as an invite or a code.
+fn is_word(text: &str) -> bool {
+    !matches!(Invite::parse(text), Err(InviteError::NotAnInvite)) || Code::parse(text).is_ok()
+}
+
+/// The invite of a link, or the one that a code is exchanged for. A code is worth one try, so it is looked first whether
+/// the directory is any good.
+fn find_invite(
+    home: &Home,
+    word: &str,
+    dir: &Path,
+    rendezvous: Option<&str>,
+) -> Result<Invite, CommandError> {
+    match Invite::parse(word) {
+        Err(InviteError::NotAnInvite) => {}
+        Ok(_) if rendezvous.is_some() => {
+            return Err(CommandError::usage("a link needs no rendezvous server; leave --rendezvous out"));
+        }
+        result => return result.map_err(|e| invite_error(&e)),
     }
-    let mut input = zeroize::Zeroizing::new(String::new());
-    let failed = |e| CommandError::usage(format!("the invite cannot be read: {e}"));
-    std::io::stdin().take(INPUT_MAX).read_to_string(&mut input).map_err(failed)?;
-    Invite::parse(&input).map_err(|e| invite_error(&e))
+    let code = Code::parse(word).map_err(|error| match error {
+        CodeError::NotACode => CommandError::usage(
+            "this is neither an invite nor a code; an invite begins with dunlin://join#, a code looks like 7-eagle-candy",
+        ),
+        CodeError::NotAWord(_) => {
+            CommandError::usage(clean(&error.to_string())).hint("nothing was tried, so the code is still good")
+        }
+    })?;
+    let place = Place::find(home, rendezvous)?;
+    refuse_paused(&home.replica(&check_root(home, dir, true)?))?;
+    exchange(&place, code)
 }
 
 fn invite_error(error: &InviteError) -> CommandError {

@@ -1,9 +1,10 @@
 //! `share DIR`: makes a directory a folder, and prints an invite. Who serves this home serves the folder from now on;
-//! if nobody does, this command does until it is stopped.
+//! if nobody does, this command does until it is stopped. With `--code` a short code stands for the invite, and this
+//! command minds it until somebody has used it.
 
 use super::folder::refuse_paused;
 use super::{absolute, keep_port, known_addrs, listen_addrs, open_socket, reachable_addrs};
-use crate::answer::Answer;
+use crate::answer::{Answer, Line};
 use crate::args::{Share, parse_span};
 use crate::control::client;
 use crate::control::request::{Request, Sharing};
@@ -12,6 +13,8 @@ use crate::error::{CommandError, Exit};
 use crate::home::{Home, random};
 use crate::host::Host;
 use crate::rebuild::open_told;
+use crate::rendezvous::offering::{Beside, Offering};
+use crate::rendezvous::place::Place;
 use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
 use crate::show::Screen;
@@ -28,6 +31,7 @@ use dunlin_storage::store::view::View;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use zeroize::Zeroizing;
 
 /// No address: nobody can use the invite.
@@ -35,22 +39,63 @@ const NO_ADDRESS: &str = "this machine has no address that others could reach; i
 
 /// Runs the command.
 pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, CommandError> {
-    let Share { dir, role, expires, uses, once, listen } = args;
+    let Share { dir, role, expires, uses, code, rendezvous, once, listen } = args;
     role_of(&role)?;
     let expires_s = parse_span(&expires)?;
-    if uses == 0 {
-        return Err(CommandError::usage("--uses 0: an invite is for one device at least"));
+    match uses {
+        0 => return Err(CommandError::usage("--uses 0: an invite is for one device at least")),
+        2.. if code => return Err(CommandError::usage("--code is for one device; leave --uses out")),
+        _ => {}
     }
+    if rendezvous.is_some() && !code {
+        return Err(CommandError::usage("--rendezvous is where a code meets its device; add --code"));
+    }
+    let place = code.then(|| Place::find(home, rendezvous.as_deref())).transpose()?;
     let sharing = Sharing { dir: absolute(&dir)?, role, expires_s, uses, listen };
-    if let Some(exit) = client::ask(home, &Request::Share(sharing.clone()), screen)? {
-        return if once { super::sync::wait_with_daemon(home, &sharing.dir, None, screen) } else { Ok(exit) };
+    let request = Request::Share(sharing.clone());
+    let exit = match &place {
+        None => client::ask(home, &request, screen)?,
+        Some(place) => share_by_code(home, &request, place, screen)?,
+    };
+    match exit {
+        Some(Exit::Done) if once => super::sync::wait_with_daemon(home, &sharing.dir, None, screen),
+        Some(exit) => Ok(exit),
+        None => serve_alone(home, &sharing, place, once, screen),
     }
-    serve_alone(home, &sharing, once, screen)
+}
+
+/// Has who serves this home make the invite, and minds the code that stands for it. `None`: nobody serves it.
+fn share_by_code(
+    home: &Home,
+    request: &Request,
+    place: &Place,
+    screen: &Screen,
+) -> Result<Option<Exit>, CommandError> {
+    let mut made = None;
+    let exit = client::ask_with(home, request, |line| match line {
+        Line::Say { value, .. } => {
+            screen.tell(&value);
+            made = Some(value);
+        }
+        warning @ Line::Warn(_) => warning.show(screen),
+    })?;
+    if exit != Some(Exit::Done) {
+        return Ok(exit);
+    }
+    let link = made.as_ref().and_then(|value| Some((value["invite"].as_str()?, value["root"].as_str()?)));
+    let other =
+        || CommandError::attention("the running dunlin made no invite").hint("is it of this version?");
+    let (link, root) = link.ok_or_else(other)?;
+    let invite = Invite::parse(link).map_err(|_| other())?;
+    let (place, screen) = (place.clone(), screen.clone());
+    let end = "This command waits until it is used; Ctrl-C takes it back.".to_owned();
+    Offering { invite, root: root.to_owned(), place, screen, end }.run(&AtomicBool::new(false)).map(Some)
 }
 
 fn serve_alone(
     home: &Home,
     sharing: &Sharing,
+    place: Option<Place>,
     once: bool,
     screen: &mut Screen,
 ) -> Result<Exit, CommandError> {
@@ -79,15 +124,29 @@ fn serve_alone(
     let bound = wait_listening(&running)?;
     keep_port(&state, &bound)?;
     let server = if once { None } else { open_socket(home, host, replica.clone(), &running, screen)? };
-    let addrs = reachable_addrs(&bound);
-    let (text, value) = describe(&replica, sharing, &offer, &addrs, "Ctrl-C ends.")?;
-    screen.say(&text, &value);
-    if addrs.is_empty() {
+    let invite = invite_of(&replica, &offer, reachable_addrs(&bound))?;
+    let (text, value) = describe(&replica, sharing, &offer, &invite, "Ctrl-C ends.");
+    match &place {
+        Some(_) => screen.tell(&value),
+        None => screen.say(&text, &value),
+    }
+    if invite.addrs.is_empty() {
         screen.warn(NO_ADDRESS);
     }
+    let beside = place.map(|place| {
+        let (screen, end) = (screen.clone(), "Ctrl-C ends.".to_owned());
+        let offering = Offering { invite, root: shown(&root), place, screen, end };
+        Beside::start(offering, once, running.stopper())
+    });
+    let beside = beside.transpose()?;
     let reports = watch(vec![(shown(&root), running)], screen, Some(&mut steward));
+    let offered = beside.map_or(Ok(Exit::Done), Beside::end);
     drop(server);
     screen.report("share", &reports);
+    let offered = offered?;
+    if once && offered != Exit::Done {
+        return Ok(offered);
+    }
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came() && once)
 }
 
@@ -110,11 +169,11 @@ pub fn answer(desk: &Desk, sharing: &Sharing, answer: &mut Answer) -> Result<Exi
     may_invite(&replica)?;
     let seed = Zeroizing::new(random::<32>()?);
     let offer = offer(sharing, &seed)?;
-    let addrs = reachable_addrs(&desk.host.invite(&root, offer.clone())?);
+    let invite = invite_of(&replica, &offer, reachable_addrs(&desk.host.invite(&root, offer.clone())?))?;
     let end = format!("The running dunlin (process {}) serves it.", std::process::id());
-    let (text, value) = describe(&replica, sharing, &offer, &addrs, &end)?;
+    let (text, value) = describe(&replica, sharing, &offer, &invite, &end);
     answer.say(&text, &value)?;
-    if addrs.is_empty() {
+    if invite.addrs.is_empty() {
         answer.warn(NO_ADDRESS)?;
     }
     Ok(Exit::Done)
@@ -125,17 +184,21 @@ fn offer(sharing: &Sharing, seed: &[u8; 32]) -> Result<Offer, CommandError> {
     Ok(Offer { seed: *seed, role: role_of(&sharing.role)?, not_after_ms, uses: sharing.uses })
 }
 
+fn invite_of(replica: &Replica, offer: &Offer, addrs: Vec<SocketAddr>) -> Result<Invite, CommandError> {
+    let label = View(&*replica.store.read()?).members()?.folder_label;
+    let (folder, issuer, not_after_ms) = (replica.folder, replica.identity.peer_id(), offer.not_after_ms);
+    let seed = Zeroizing::new(offer.seed);
+    Ok(Invite { folder, issuer, seed, not_after_ms, label, addrs })
+}
+
 fn describe(
     replica: &Replica,
     sharing: &Sharing,
     offer: &Offer,
-    addrs: &[SocketAddr],
+    invite: &Invite,
     end: &str,
-) -> Result<(String, Value), CommandError> {
-    let label = View(&*replica.store.read()?).members()?.folder_label;
-    let (folder, issuer, not_after_ms) = (replica.folder, replica.identity.peer_id(), offer.not_after_ms);
-    let seed = Zeroizing::new(offer.seed);
-    let link = Invite { folder, issuer, seed, not_after_ms, label, addrs: addrs.to_vec() }.to_link();
+) -> (String, Value) {
+    let link = invite.to_link();
     let uses = if offer.uses == 1 { "one device".to_owned() } else { format!("{} devices", offer.uses) };
     let text = format!(
         "{} is shared. On the other device type:\n\n  dunlin join {link} DIR\n\n\
@@ -144,10 +207,10 @@ fn describe(
         span_text(sharing.expires_s),
     );
     let value = json!({
-        "event": "invite", "invite": link, "folder": replica.folder.to_string(), "addrs": addrs,
-        "role": sharing.role, "not_after_ms": not_after_ms, "uses": offer.uses,
+        "event": "invite", "invite": link, "root": shown(&replica.root), "folder": replica.folder.to_string(),
+        "addrs": invite.addrs, "role": sharing.role, "not_after_ms": offer.not_after_ms, "uses": offer.uses,
     });
-    Ok((text, value))
+    (text, value)
 }
 
 fn span_text(seconds: u64) -> String {

@@ -2,6 +2,7 @@
 
 use super::reply::Reply;
 use super::request::Request;
+use crate::answer::Line;
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
 use crate::show::{Screen, is_reader_gone};
@@ -12,6 +13,15 @@ use std::os::unix::net::UnixStream;
 /// Has the program that serves this home answer, and shows what it says. `None`: nobody serves it, or who
 /// serves a folder of it has nothing to do with the request.
 pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Option<Exit>, CommandError> {
+    ask_with(home, request, |line| line.show(screen))
+}
+
+/// The same; `take` gets each line.
+pub fn ask_with(
+    home: &Home,
+    request: &Request,
+    mut take: impl FnMut(Line),
+) -> Result<Option<Exit>, CommandError> {
     let Some(stream) = connect(home)? else { return Ok(None) };
     let line = request.encode() + "\n";
     let mut reader = BufReader::new(&stream);
@@ -31,7 +41,7 @@ pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Option<Exi
             return Err(CommandError::new(Exit::NoDaemon, text));
         }
         match Reply::parse(&line).ok_or_else(other_version)? {
-            Reply::Line(line) => line.show(screen),
+            Reply::Line(line) => take(line),
             Reply::Alive => {}
             // It has nothing to do with that.
             Reply::End(Err(error)) if error.exit == Exit::NoDaemon => return Ok(None),

@@ -3,6 +3,7 @@
 use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
 use dunlin_core::id::{ChainId, ContentHash, Dot, FolderId};
 use dunlin_core::identity::Identity;
+use dunlin_core::limits::PATH_DEPTH_MAX;
 use dunlin_core::path::RelPath;
 use dunlin_storage::disk::{DiskRow, ShownAs};
 use dunlin_storage::folder::fs::{Folder, Standing};
@@ -86,6 +87,22 @@ fn a_name_that_cannot_be_used_is_reported_where_nothing_else_changed() {
     let (seen, report) = device.scan(&Nobody);
     assert!(seen.is_empty(), "{seen:?}");
     assert!(matches!(&report.problems[..], [one] if one.kind == ScanTrouble::Name), "{report:?}");
+}
+
+/// D15: what is too deep is told once, and what is beside it is seen.
+#[test]
+fn a_tree_deeper_than_a_path_may_be_is_told() {
+    let device = Device::with_file();
+    let deep: PathBuf = std::iter::repeat_n("d", 2 * PATH_DEPTH_MAX).collect();
+    std::fs::create_dir_all(device.dir.path().join(deep)).unwrap();
+    std::fs::write(device.dir.path().join("g"), b"new").unwrap();
+    let (seen, report) = device.scan(&Nobody);
+    assert_eq!(seen.len(), PATH_DEPTH_MAX + 1, "all levels that a path can have, and the file");
+    assert!(
+        matches!(&report.problems[..], [one] if one.kind == ScanTrouble::TooDeep),
+        "{:?}",
+        report.problems
+    );
 }
 
 /// The lab's scene `watch: edits` on a loaded machine: the look at the new parent came before the hint about the old name,

@@ -2,7 +2,8 @@
 //!
 //! [`endpoint`] is sans-IO: datagrams, commands and the time go in, datagrams and events come out.
 //! [`driver`] is the one thread that owns the sockets. Nothing here knows what a frame says, and nobody who
-//! lacks a key gets a single datagram back.
+//! lacks a key gets a single datagram back. [`rendezvous`] is apart from all that: a place where two devices that have
+//! no address of each other yet leave a few messages.
 
 pub mod code;
 pub mod command;
@@ -11,6 +12,7 @@ pub mod endpoint;
 pub mod event;
 pub mod limits;
 pub mod noise;
+pub mod rendezvous;
 pub mod shaping;
 pub mod statistics;
 

@@ -4,6 +4,7 @@
 //! what we chose to send through it is [`SEND_MEMORY_MAX`].
 
 use crate::Lane;
+use dunlin_core::limits::{CODE_LIFETIME, CODE_PAYLOAD_BYTES_MAX};
 use std::time::Duration;
 
 const KIB: usize = 1024;
@@ -115,6 +116,41 @@ pub const MTU_LOOPBACK_MAX: u16 = DATAGRAMS_MAX as u16;
 /// After a black hole, larger datagrams are tried again after this time; random loss looks like one.
 pub const MTU_BLACK_HOLE_COOLDOWN: Duration = Duration::from_secs(5);
 
+/// Bytes of one message that a rendezvous keeps for who is to read it; with its head it fits every path's datagram.
+pub const RENDEZVOUS_MESSAGE_MAX: usize = KIB;
+/// Messages of one side of a nameplate: what a short code needs for the longest invite.
+pub const RENDEZVOUS_MESSAGES_MAX: usize = 6;
+/// Nameplates at a time.
+pub const NAMEPLATES_MAX: usize = KIB;
+/// Nameplates that one network, an IPv4 /24 or an IPv6 /64, has taken at a time.
+pub const NAMEPLATES_PER_NETWORK_MAX: usize = 8;
+/// Networks whose use is counted, about 100 bytes each; the one that was quiet for longest is forgotten for a new one.
+pub const NETWORKS_MAX: usize = 4 * KIB;
+/// Turns that a network has at once, and how often it gets one more.
+pub const TURNS_MAX: u32 = 64;
+/// See [`TURNS_MAX`].
+pub const TURN_EVERY: Duration = Duration::from_millis(60);
+/// Nameplates that a network may ask for as the joining side, at once, and how often one more: whoever tries all
+/// nameplates to burn their codes takes long.
+pub const CLAIMS_MAX: u32 = 8;
+/// See [`CLAIMS_MAX`].
+pub const CLAIM_EVERY: Duration = Duration::from_secs(10);
+/// Whoever says nothing for so long has gone.
+pub const RENDEZVOUS_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// An address that was proven to a rendezvous may be used for once to twice this time.
+pub const COOKIE_LIFETIME: Duration = Duration::from_secs(120);
+/// How soon a turn that was not answered is sent again at first, and how rarely at last.
+pub const TURN_PAUSE_MIN: Duration = Duration::from_millis(250);
+/// See [`TURN_PAUSE_MIN`].
+pub const TURN_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// A rendezvous that answers nothing for so long is not there.
+pub const RENDEZVOUS_PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes that a rendezvous can be made to hold: 13 MiB.
+pub const RENDEZVOUS_MEMORY_MAX: usize =
+    NAMEPLATES_MAX * 2 * RENDEZVOUS_MESSAGES_MAX * (RENDEZVOUS_MESSAGE_MAX + 64)
+        + NETWORKS_MAX * 128
+        + NAMEPLATES_MAX * 512;
+
 /// Bytes that one connection can make us hold: its window, an unfinished frame a lane, its state.
 pub const RECEIVE_MEMORY_MAX: usize =
     CONNECTION_WINDOW as usize + CONTROL_FRAME_MAX + BULK_FRAME_MAX + 105 * KIB;
@@ -139,6 +175,11 @@ pub const fn credit(lane: Lane) -> usize {
     }
 }
 
+const _: () = assert!(RENDEZVOUS_MEMORY_MAX <= 16 * MIB);
+// Each message of a side has a byte of its own in front; the first is an offer or an answer.
+const _: () = assert!(CODE_PAYLOAD_BYTES_MAX.div_ceil(RENDEZVOUS_MESSAGE_MAX - 1) < RENDEZVOUS_MESSAGES_MAX);
+const _: () = assert!(RENDEZVOUS_MESSAGES_MAX < 256 && NAMEPLATES_PER_NETWORK_MAX < NAMEPLATES_MAX);
+const _: () = assert!(RENDEZVOUS_SILENCE_MAX.as_secs() < CODE_LIFETIME.as_secs());
 const _: () = assert!(STREAM_WINDOW as usize <= 16 * MIB);
 const _: () = assert!(STREAM_WINDOW as usize + CONTROL_FRAME_MAX <= CONNECTION_WINDOW as usize);
 const _: () = assert!(SEND_WINDOW >= STREAM_WINDOW as u64 + CONTROL_FRAME_MAX as u64);

@@ -30,6 +30,8 @@ use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
 
+mod strangers;
+
 #[test]
 fn what_is_gone_is_signed_though_nothing_points_to_its_row() {
     let device = Device::new();

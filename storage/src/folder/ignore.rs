@@ -200,7 +200,12 @@ impl Rules {
             let is_last = depth + 1 == names.len();
             match file_of_rules(&at) {
                 Some(Source::Local) => return Verdict::Ignored { at, rule: None },
-                Some(_) => return Verdict::Kept,
+                Some(_) if is_last => return Verdict::Kept,
+                // A directory of that name is kept too; what is in it is ignored like anything else.
+                Some(_) => {
+                    above = at;
+                    continue;
+                }
                 None => {}
             }
             match self.find(&at, is_dir || !is_last) {

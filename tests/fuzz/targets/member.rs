@@ -21,12 +21,15 @@ use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
 
-const FOUNDER: [u8; 32] = [1; 32];
-const MEMBER: [u8; 32] = [2; 32];
-const CHAIN_NUMBER: u64 = 5;
+/// The seed of who founds.
+pub const FOUNDER: [u8; 32] = [1; 32];
+/// The seed of the one who signs whatever it likes.
+pub const MEMBER: [u8; 32] = [2; 32];
+/// The incarnation of its chain.
+pub const CHAIN_NUMBER: u64 = 5;
 
 /// A folder of a founder who admitted one admin, as the founder has it; with its id and the member's chain.
-fn folder() -> (MemoryStore, FolderId, ChainId) {
+pub fn folder() -> (MemoryStore, FolderId, ChainId) {
     let (founder, member) = (Identity::from_seed(&FOUNDER), Identity::from_seed(&MEMBER));
     let store = MemoryStore::default();
     let founding = Founding {
@@ -48,7 +51,7 @@ fn folder() -> (MemoryStore, FolderId, ChainId) {
 }
 
 /// The next entry of a chain, by what the store holds.
-fn signed(
+pub fn signed(
     store: &MemoryStore,
     folder: FolderId,
     (chain, author): (ChainId, &Identity),
@@ -150,16 +153,19 @@ fn script() -> Vec<Vec<u8>> {
             Event::RoleChanged { peer: Identity::from_seed(&FOUNDER).peer_id(), role: Role::Reader },
         ],
     ];
-    let entry = |(seq, events)| {
-        let (prev, parents) = (dunlin_core::id::EntryId([6; 32]), Vec::new());
-        let entry =
-            Entry { folder: Some(folder), chain, seq, prev, parents, lamport: seq + 2, wall_ms: 1, events };
-        SignedEntry::sign(&entry, &Identity::from_seed(&MEMBER)).bytes
-    };
-    (0..).zip(script).map(entry).collect()
+    (0..).zip(script).map(|(seq, events)| said(folder, chain, seq, events)).collect()
 }
 
-fn root_of(store: &MemoryStore) -> Dot {
+/// The bytes of an entry that says this, with a made-up place.
+pub fn said(folder: FolderId, chain: ChainId, seq: u64, events: Vec<Event>) -> Vec<u8> {
+    let (prev, parents) = (dunlin_core::id::EntryId([6; 32]), Vec::new());
+    let entry =
+        Entry { folder: Some(folder), chain, seq, prev, parents, lamport: seq + 2, wall_ms: 1, events };
+    SignedEntry::sign(&entry, &Identity::from_seed(&MEMBER)).bytes
+}
+
+/// The root directory's node.
+pub fn root_of(store: &MemoryStore) -> Dot {
     let tx = store.read().expect("a store in memory");
     let events = View(&*tx).membership_events().expect("a store in memory");
     let founded = events.iter().find(|event| matches!(event.event, Event::Founded { .. }));

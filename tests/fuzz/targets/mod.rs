@@ -2,8 +2,11 @@
 //! says what else must hold. Run by `tests/fuzz` on any toolchain and by cargo-fuzz (`tests/fuzz/libfuzzer`).
 
 mod bytes;
+mod codes;
 mod member;
 mod outsider;
+mod rules;
+mod session;
 
 /// One function of bytes.
 pub struct Target {
@@ -20,6 +23,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "path", run: bytes::path, seeds: bytes::path_seeds },
     Target { name: "copy_name", run: bytes::copy_name, seeds: bytes::path_seeds },
     Target { name: "invite", run: bytes::invite, seeds: bytes::invite_seeds },
+    Target { name: "code", run: codes::code, seeds: codes::code_seeds },
+    Target { name: "code_exchange", run: codes::exchange, seeds: codes::exchange_seeds },
+    Target { name: "rendezvous", run: codes::rendezvous, seeds: codes::rendezvous_seeds },
     Target { name: "entry", run: bytes::entry, seeds: member::entry_seeds },
     Target { name: "message", run: bytes::message, seeds: bytes::message_seeds },
     Target { name: "bulk", run: bytes::bulk, seeds: bytes::bulk_seeds },
@@ -27,6 +33,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sealed_chunk", run: bytes::sealed_chunk, seeds: bytes::chunk_seeds },
     Target { name: "cutter", run: bytes::cutter, seeds: bytes::chunk_seeds },
     Target { name: "text_merge", run: bytes::text_merge, seeds: bytes::text_seeds },
+    Target { name: "ignore_rules", run: rules::ignore_rules, seeds: rules::ignore_seeds },
+    Target { name: "session_script", run: session::session_script, seeds: session::session_seeds },
     Target { name: "store_rows", run: bytes::store_rows, seeds: bytes::row_seeds },
     Target { name: "datagrams", run: outsider::datagrams, seeds: outsider::seeds },
     Target { name: "member_entries", run: member::entries, seeds: member::script_seeds },

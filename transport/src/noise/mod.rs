@@ -39,5 +39,5 @@ mod tests;
 /// The low byte counts incompatible changes of handshake or framing.
 pub const QUIC_VERSION: u32 = 0x6475_6e01;
 
-const PATTERN: &str = "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2s";
-const PROLOGUE: &[u8] = b"dunlin-quic/1";
+pub(crate) const PATTERN: &str = "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2s";
+pub(crate) const PROLOGUE: &[u8] = b"dunlin-quic/1";

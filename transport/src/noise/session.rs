@@ -393,7 +393,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 /// What `side` signs.
-pub(super) fn statement(side: Side, hash: &[u8], own_static: &[u8]) -> Vec<u8> {
+pub(crate) fn statement(side: Side, hash: &[u8], own_static: &[u8]) -> Vec<u8> {
     let role = match side {
         Side::Client => b'i',
         Side::Server => b'r',

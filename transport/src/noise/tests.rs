@@ -190,6 +190,29 @@ fn a_proof_is_worth_nothing_in_another_role_session_or_with_another_key() {
     }
 }
 
+/// F13: nothing can be said early, and no key for data is there before the other end has proven who it is.
+#[test]
+fn there_is_no_key_for_data_before_the_proof() {
+    let (a, b) = (Party::new(1, Ciphers::CHACHA), Party::new(2, Ciphers::CHACHA));
+    let (mut ours, mut theirs) = (a.initiate(None), b.respond());
+    let (m1, keys) = write(&mut *ours);
+    assert!(keys.is_none() && ours.early_crypto().is_none());
+    theirs.read_handshake(&m1).unwrap();
+    let (m2, _) = write(&mut *theirs);
+    let (ok, keys) = write(&mut *theirs);
+    assert!(keys.is_none() && theirs.early_crypto().is_none() && theirs.next_1rtt_keys().is_none());
+    assert!(
+        theirs.peer_identity().is_none() && theirs.export_keying_material(&mut [0; 32], b"", b"").is_err()
+    );
+    ours.read_handshake(&m2).unwrap();
+    write(&mut *ours);
+    ours.read_handshake(&ok).unwrap();
+    let (m3, keys) = write(&mut *ours);
+    assert!(keys.is_some() && write(&mut *theirs).1.is_none());
+    theirs.read_handshake(&m3).unwrap();
+    assert!(write(&mut *theirs).1.is_some() && theirs.peer_identity().is_some());
+}
+
 #[test]
 fn messages_come_in_any_slices_and_garbage_is_malformed() {
     let (a, b) = (Party::new(1, Ciphers::CHACHA), Party::new(2, Ciphers::CHACHA));

@@ -152,6 +152,21 @@ fn unfinished_handshakes_are_bounded_and_their_places_come_back() {
     assert_eq!(net.nodes[1].endpoint.handshakes(), 0);
 }
 
+/// F14: a holder of the key names somebody else's address as its own; that one gets no more than three times what was sent.
+#[test]
+fn an_address_that_has_proven_nothing_gets_little() {
+    let mut net = Network::pair(Link::CLEAN);
+    net.capture = Some(Vec::new());
+    begin_handshakes(&mut net, 1);
+    net.run_for(Duration::from_secs(60));
+    let there = net.nodes[1].addr;
+    let answers = net.capture.take().unwrap();
+    let got: usize =
+        answers.iter().filter(|packet| packet.from == there).map(|packet| packet.bytes.len()).sum();
+    // One datagram came, of the least size that a first one has.
+    assert!(got > 0 && got <= 3 * 1200, "{got} bytes");
+}
+
 /// Lets a device with the key begin handshakes from addresses where nobody listens for the answers.
 fn begin_handshakes(net: &mut Network, count: usize) {
     let mut maker = Network::new(Link::CLEAN);

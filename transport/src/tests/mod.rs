@@ -1,5 +1,6 @@
 //! What endpoints promise, told over an in-memory network with a virtual clock.
 
+mod bytes;
 mod capture;
 mod flow;
 mod handshake;

@@ -325,3 +325,41 @@ fn sig(stat: &Stat) -> Standing {
         kind,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// D5: both ways to a directory, that of kernels with openat2 and that of the others, refuse the same.
+    #[test]
+    fn without_openat2_a_link_in_the_way_is_refused_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::create_dir_all(outside.join("b")).unwrap();
+        fs::write(root.join("a/file"), b"").unwrap();
+        symlink(&outside, root.join("absolute")).unwrap();
+        symlink("../../outside", root.join("a/relative")).unwrap();
+        symlink("b", root.join("a/inner")).unwrap();
+        let root = KernelRoot::open(&root).unwrap();
+        for (path, is_there) in [
+            ("a/b", true),
+            ("absolute", false),
+            ("absolute/b", false),
+            ("a/relative/b", false),
+            ("a/inner", false),
+            ("a/file", false),
+        ] {
+            let path = RelPath::parse(path.as_bytes()).unwrap();
+            for (way, found) in [("walk", root.walk(&path)), ("openat2", root.beneath(&path))] {
+                let refusal = found.err();
+                assert_eq!(refusal, (!is_there).then_some(FsError::InTheWay), "{path} by {way}");
+            }
+        }
+        let proc = KernelRoot::open(Path::new("/")).unwrap();
+        let path = RelPath::parse(b"proc/self").unwrap();
+        assert_eq!(proc.walk(&path).err(), Some(FsError::InTheWay), "another file system");
+    }
+}

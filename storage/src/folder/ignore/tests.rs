@@ -53,6 +53,18 @@ fn this_devices_rules_beat_the_shared_ones_and_its_file_is_never_carried() {
     assert_eq!(ignored(&rules, &["a", "a.txt", ".dunlinignore"]), ["a"], "the shared one always");
 }
 
+/// Found by the fuzz target `ignore_rules`: a walk passed over what is in such a directory, while whoever asked for a path
+/// in it (a look at one name, `dunlin ignore explain`) was told that it is kept.
+#[test]
+fn what_is_in_a_directory_with_the_name_of_the_rules_is_ignored_like_anything_else() {
+    let rules = rules("*.o", "");
+    assert_eq!(
+        ignored(&rules, &[".dunlinignore/", ".dunlinignore/a", ".dunlinignore/a.o"]),
+        [".dunlinignore/a.o"]
+    );
+    assert!(rules.ignores_here(&path(".dunlinignore/a.o"), false));
+}
+
 #[test]
 fn it_says_which_rule_it_was() {
     let rules = rules("# a comment\n\n*.o\nbuild/\n!b.o", "");

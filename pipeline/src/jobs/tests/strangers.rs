@@ -1,0 +1,171 @@
+//! What somebody may try who is not one of us yet, or not any more, or sends what does not belong here.
+
+use super::*;
+use crate::jobs::admit::{add_member, admit};
+use crate::jobs::membership::invite;
+use crate::jobs::serve::serve;
+use dunlin_core::id::{ChainId, Dot, FolderId, PeerId};
+use dunlin_core::invite::{Invite, JoinProof, invite_key};
+use dunlin_core::ledger::build::EntryBuilder;
+use dunlin_core::ledger::chain::{LedgerRead, Verified};
+use dunlin_core::ledger::event::Role;
+use dunlin_core::message::{Bulk, JoinRequest, Part, WantItem};
+use dunlin_storage::store::tables::Table;
+
+const SECRET: [u8; 32] = [3; 32];
+const SEED: [u8; 32] = [6; 32];
+const BINDING: [u8; 32] = [5; 32];
+const MADE_MS: i64 = 1_000;
+const LAST_MS: i64 = 9_000;
+
+/// G2, G3, G4: an invite is for one device, until its end by its issuer's clock, in this session and for this folder.
+#[test]
+fn an_invite_admits_who_proves_it_here_in_time_and_first() {
+    let (store, founder, folder) = founded();
+    invite(&store, &founder, SEED, Role::Writer, LAST_MS, 1, MADE_MS).unwrap();
+    let [one, other] = [[8; 32], [9; 32]].map(|seed| Identity::from_seed(&seed).peer_id());
+    let ask = |peer: PeerId, request: JoinRequest, now| {
+        add_member(&store, &founder, &peer, &request, &BINDING, now).unwrap()
+    };
+    let refused: [(&str, PeerId, JoinRequest, i64, &str); 6] = [
+        ("too late", one, request(SEED, folder, one, BINDING), LAST_MS + 1, "expired"),
+        ("of another session", one, request(SEED, folder, one, [4; 32]), MADE_MS, "proof"),
+        ("of another device", one, request(SEED, folder, other, BINDING), MADE_MS, "proof"),
+        ("for another folder", one, request(SEED, FolderId([7; 32]), one, BINDING), MADE_MS, "proof"),
+        ("of another seed", one, request([7; 32], folder, one, BINDING), MADE_MS, "unknown"),
+        (
+            "with another key's name",
+            one,
+            JoinRequest { key: invite_key(&SEED).peer_id(), ..request([7; 32], folder, one, BINDING) },
+            MADE_MS,
+            "proof",
+        ),
+    ];
+    for (what, peer, request, now, word) in refused {
+        let why = ask(peer, request, now).unwrap_err();
+        assert!(why.contains(word), "{what}: {why}");
+    }
+    assert_eq!(ask(one, request(SEED, folder, one, BINDING), LAST_MS), Ok(SECRET));
+    let why = ask(other, request(SEED, folder, other, BINDING), MADE_MS).unwrap_err();
+    assert!(why.contains("used"), "the second: {why}");
+    assert_eq!(ask(one, request(SEED, folder, one, BINDING), MADE_MS), Ok(SECRET), "who is in may ask again");
+    let members = View(&*store.read().unwrap()).members().unwrap().members;
+    assert_eq!(members.len(), 2);
+}
+
+/// G5: what was sent by mail or chat holds nothing that lasts.
+#[test]
+fn an_invite_does_not_hold_the_folders_secret() {
+    let (_, founder, folder) = founded();
+    let link = Invite {
+        folder,
+        issuer: founder.peer_id(),
+        seed: SEED.into(),
+        not_after_ms: LAST_MS,
+        label: "folder".to_owned(),
+        addrs: Vec::new(),
+    };
+    let key = dunlin_core::invite::folder_psk(&SECRET);
+    let bytes = [&link.key().seed()[..], &link.psk(), &*link.seed].concat();
+    for secret in [SECRET, key, *founder.seed()] {
+        assert!(!bytes.windows(32).any(|window| window == secret));
+        assert!(!format!("{link:?} {founder:?}").contains(&data(&secret)));
+    }
+    assert!(!format!("{link:?}").contains(&data(&SEED)), "nor does a log");
+}
+
+/// H7: entries whose past is not here are not kept, however many come; they are asked for again.
+#[test]
+fn what_comes_without_its_past_is_not_kept() {
+    let (store, founder, _) = founded();
+    let (elsewhere, ..) = founded();
+    let sign = |number: usize| {
+        let verified = next(&elsewhere, &founder, vec![created(&elsewhere, &format!("f{number}"))]);
+        admit(&elsewhere, vec![verified.clone()]).unwrap();
+        verified
+    };
+    let entries: Vec<Verified> = (0..200).map(sign).collect();
+    let before = rows(&store);
+    let admitted = admit(&store, entries[1..].to_vec()).unwrap();
+    assert!(admitted.accepted.is_empty() && admitted.refused.is_empty() && !admitted.missing.is_empty());
+    assert_eq!(rows(&store), before, "nothing of it stays");
+    assert_eq!(admit(&store, entries).unwrap().accepted.len(), 200, "with its past it is taken");
+}
+
+/// J5: a content is asked for by a thing and its version in this folder, and by no hash.
+#[test]
+fn what_this_folders_ledger_does_not_name_is_not_given() {
+    let (dir, device) = (tempfile::tempdir().unwrap(), Device::new());
+    let folder = Folder::open(dir.path()).unwrap();
+    let (node, row) = device.file(device.root(), "f", b"bytes");
+    std::fs::write(dir.path().join("f"), b"bytes").unwrap();
+    device.edit(|edit| edit.put_disk_row(&spot(DirId::ROOT, "f"), &row).unwrap());
+    let ask = |node, version, part| {
+        let served = serve(&folder, &device.store, 1, 0, &WantItem { node, version, part }).unwrap();
+        (Bulk::decode(&served.frames[0]).unwrap().0, served.bytes)
+    };
+    let (bulk, bytes) = ask(node, node, Part::Chunks { first: 0, count: 1 });
+    assert!(matches!(bulk, Bulk::Piece { size: 5, .. }) && bytes == 5, "what it names is: {bulk:?}");
+    let foreign = Dot { chain: ChainId { author: PeerId([9; 32]), incarnation: 1 }, seq: 3, index: 0 };
+    for (node, version) in [(foreign, foreign), (node, foreign), (foreign, node)] {
+        for part in [Part::Chunks { first: 0, count: 1 }, Part::Manifest, Part::Segment { index: 0 }] {
+            let (bulk, bytes) = ask(node, version, part);
+            assert!(matches!(bulk, Bulk::Unavailable { .. }) && bytes == 0, "{bulk:?}");
+        }
+    }
+}
+
+fn founded() -> (MemoryStore, Identity, FolderId) {
+    let (store, founder) = (MemoryStore::default(), Identity::from_seed(&[1; 32]));
+    let founding = Founding {
+        label: "folder".to_owned(),
+        device: "founder".to_owned(),
+        incarnation: 4,
+        nonce: [0; 16],
+        secret: SECRET,
+        marker: [4; 16],
+        wall_ms: 0,
+    };
+    let folder = found(&store, &founder, founding).unwrap();
+    (store, founder, folder)
+}
+
+fn request(seed: [u8; 32], folder: FolderId, joiner: PeerId, binding: [u8; 32]) -> JoinRequest {
+    let invite = Invite {
+        folder,
+        issuer: PeerId([0; 32]),
+        seed: seed.into(),
+        not_after_ms: 0,
+        label: String::new(),
+        addrs: Vec::new(),
+    };
+    let proof = JoinProof::sign(&invite, &joiner, &binding);
+    JoinRequest { label: "new".to_owned(), key: invite.key().peer_id(), proof }
+}
+
+/// The founder's next entry, by what a store holds.
+fn next(store: &MemoryStore, founder: &Identity, events: Vec<Event>) -> Verified {
+    let tx = store.read().unwrap();
+    let view = View(&*tx);
+    let chain = ChainId { author: founder.peer_id(), incarnation: 4 };
+    let head = view.head(&chain).unwrap().unwrap().id;
+    let known = view.known(&head).unwrap().unwrap();
+    let builder = EntryBuilder::following(view.folder().unwrap(), chain, (head, &known), &[], 1);
+    builder.sign(founder, events).unwrap()
+}
+
+fn created(store: &MemoryStore, at: &str) -> Event {
+    let events = View(&*store.read().unwrap()).membership_events().unwrap();
+    let root = events.iter().find(|event| matches!(event.event, Event::Founded { .. })).unwrap().dot;
+    Event::Created { parent: root, name: name(at), body: file(b"bytes"), meta: meta() }
+}
+
+fn rows(store: &MemoryStore) -> Vec<usize> {
+    let tx = store.read().unwrap();
+    let tables = [Table::Entries, Table::Nodes, Table::Children, Table::Heads, Table::Dirty];
+    tables.iter().map(|table| View(&*tx).all(*table, &[]).unwrap().len()).collect()
+}
+
+fn data(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
