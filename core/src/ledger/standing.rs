@@ -24,8 +24,8 @@ pub struct Judge<'a> {
 pub struct Doubts {
     /// All entries of these.
     whole: BTreeSet<PeerId>,
-    /// Of these the entries from a place on, in each chain that has one; the other chains whole.
-    cut: BTreeMap<PeerId, Vec<(ChainId, u64)>>,
+    /// Of these, for each removal in doubt, the entries from a place on in each chain that it lists, and all of the others.
+    cut: BTreeMap<PeerId, Vec<BTreeMap<ChainId, u64>>>,
 }
 
 impl<'a> Judge<'a> {
@@ -58,8 +58,8 @@ impl<'a> Judge<'a> {
         for removal in old.cutting().symmetric_difference(&new.cutting()) {
             let known = old.removal(removal).or_else(|| new.removal(removal));
             let Some(Event::Revoked { peer, cuts }) = known.map(|event| &event.event) else { continue };
-            let firsts = cuts.iter().map(|(chain, seq, _)| (*chain, *seq));
-            doubts.cut.entry(*peer).or_default().extend(firsts);
+            let firsts = cuts.iter().map(|(chain, seq, _)| (*chain, *seq)).collect();
+            doubts.cut.entry(*peer).or_default().push(firsts);
         }
         doubts
     }
@@ -74,7 +74,7 @@ impl Doubts {
     /// From which place of a chain on.
     pub fn first(&self, chain: &ChainId) -> u64 {
         let cut = self.cut.get(&chain.author).filter(|_| !self.whole.contains(&chain.author));
-        let of_chain = cut.into_iter().flatten().filter(|(one, _)| one == chain);
-        of_chain.map(|(_, seq)| *seq).min().unwrap_or_default()
+        let firsts = cut.into_iter().flatten().map(|removal| removal.get(chain).copied().unwrap_or_default());
+        firsts.min().unwrap_or_default()
     }
 }

@@ -210,6 +210,26 @@ fn of_two_cuts_the_seniors_stands() {
     assert!(matches!(admission, Admission::Quarantine(..)), "{admission:?}");
 }
 
+/// The senior knew entries that the junior's removal cut off: they count again, from the first on.
+#[test]
+fn what_the_juniors_cut_took_the_seniors_gives_back() {
+    let [_, mut senior, mut junior, mut b] = four([Role::Admin, Role::Admin, Role::Writer]);
+    junior.say(junior.removal_of(&b));
+    let entries = [b.say(b.file_event("one")), b.say(b.file_event("two"))];
+    junior.book.take_all(&b.book);
+    let is_out = |book: &Book, entry: &Verified| book.entries[&entry.id()].1.is_some();
+    assert!(
+        entries.iter().all(|entry| is_out(&junior.book, entry)),
+        "a chain that the removal does not list"
+    );
+    senior.book.take_all(&b.book);
+    senior.say(senior.removal_of(&b));
+    meet(&mut senior, &mut junior);
+    for device in [&senior, &junior] {
+        assert!(!entries.iter().any(|entry| is_out(&device.book, entry)));
+    }
+}
+
 /// A removal by who was cut off before it removes nobody, and cuts nobody.
 #[test]
 fn the_removals_of_the_removed_are_void() {
