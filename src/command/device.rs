@@ -174,12 +174,15 @@ pub fn change_membership(
     })
 }
 
+/// True if a device is meant by its label or by the beginning of its id, four digits at least.
+pub fn is_called(typed: &str, peer: &PeerId, label: &str) -> bool {
+    let is_id = typed.len() >= 4 && peer.to_string().starts_with(&typed.to_ascii_lowercase());
+    typed == label || is_id
+}
+
 /// The member with this label, or with an id that begins like this.
 fn find_member(membership: &Membership, device: &str) -> Result<PeerId, CommandError> {
-    let is_meant = |(peer, member): &(&PeerId, &Member)| {
-        let is_id = device.len() >= 4 && peer.to_string().starts_with(&device.to_ascii_lowercase());
-        member.label == device || is_id
-    };
+    let is_meant = |(peer, member): &(&PeerId, &Member)| is_called(device, peer, &member.label);
     let found: Vec<&PeerId> = membership.members.iter().filter(is_meant).map(|(peer, _)| peer).collect();
     match found[..] {
         [peer] => Ok(*peer),

@@ -1,5 +1,6 @@
 //! `quarantine list|adopt`: what removed devices did that does not count, and taking it over.
 
+use super::device::is_called;
 use super::log::{find_folder, moment};
 use super::{absolute, absolutes, ask};
 use crate::answer::Answer;
@@ -104,8 +105,7 @@ pub fn take_over(desk: &Desk, dir: &Path, device: &str, answer: &mut Answer) -> 
 /// Those who are no members any more and have this label, or an id that begins like this.
 fn find_removed(membership: &Membership, device: &str) -> Result<BTreeSet<PeerId>, CommandError> {
     let is_meant = |(peer, label): &(&PeerId, &String)| {
-        let is_id = device.len() >= 4 && peer.to_string().starts_with(&device.to_ascii_lowercase());
-        membership.role_of(peer).is_none() && (*label == device || is_id)
+        membership.role_of(peer).is_none() && is_called(device, peer, label)
     };
     let found: BTreeSet<PeerId> = membership.labels.iter().filter(is_meant).map(|(peer, _)| *peer).collect();
     if found.is_empty() {

@@ -30,6 +30,8 @@ pub const INVITE_PSK_FIRST: u64 = 16;
 const DIAL_PAUSE_MIN: Duration = Duration::from_millis(200);
 const DIAL_PAUSE_MAX: Duration = Duration::from_secs(15);
 
+/// Stands in the place of a path where there is trouble with the device itself.
+const THIS_DEVICE: &str = "this device";
 /// What is said to who was removed, and by who was.
 const REMOVED: &str =
     "this device was removed from the folder; its files stay as they are, and are not synced any more";
@@ -44,6 +46,8 @@ pub const BYE_REFUSED: u32 = 2;
 pub const BYE_PROTOCOL: u32 = 3;
 /// Goodbye: another session with you is kept.
 pub const BYE_DUPLICATE: u32 = 4;
+/// Goodbye: you were a member and are none any more.
+pub const BYE_REMOVED: u32 = 5;
 
 impl Engine {
     pub(super) fn handle_net(&mut self, now: Instant, event: NetEvent) {
@@ -270,6 +274,8 @@ impl Engine {
     fn handle_frontier(&mut self, conn: ConnId, frontier: Frontier) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.unconfirmed = 0;
+        // Only members tell it: who was removed has been invited again.
+        self.problems.remove(THIS_DEVICE);
         match &mut session.known {
             Some(known) => known.advance_but(&frontier, &session.shown),
             None => session.known = Some(frontier),
@@ -384,7 +390,7 @@ impl Engine {
     /// Ends the sessions with those who are members no longer.
     pub(super) fn part_with_removed(&mut self) {
         if self.is_removed() {
-            self.note_problem("this device".to_owned(), REMOVED.to_owned());
+            self.note_problem(THIS_DEVICE.to_owned(), REMOVED.to_owned());
         }
         let is_at_end = |s: &&Session| matches!(s.stage, Stage::Joining | Stage::Closing);
         let removed =
@@ -399,24 +405,25 @@ impl Engine {
         if let Some(session) = self.sessions.get(&conn).filter(|session| session.outbound) {
             self.config.dial.retain(|addr| *addr != session.addr);
         }
-        self.close(conn, BYE_REFUSED, REMOVED);
+        self.close(conn, BYE_REMOVED, REMOVED);
     }
 
     fn handle_goodbye(&mut self, now: Instant, conn: ConnId, code: u32, text: &str) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.left_in_sync = code == BYE_IN_SYNC;
-        let (was_joining, label) = (session.stage == Stage::Joining, session.label.clone());
-        if code == BYE_REFUSED && !was_joining {
+        let was_joining = session.stage == Stage::Joining;
+        if code == BYE_REMOVED {
             // It will not be otherwise in a moment.
             self.dial_failures = u32::MAX;
-            self.note_problem(format!("device {label}"), text.to_owned());
+            self.note_problem(THIS_DEVICE.to_owned(), text.to_owned());
         }
         self.heed_refusal(now, was_joining, code, text);
     }
 
     /// A refusal ends a run that has come for just that.
     fn heed_refusal(&mut self, now: Instant, was_joining: bool, code: u32, text: &str) {
-        if code == BYE_REFUSED && !self.stopping && (was_joining || self.config.goal.is_in_sync()) {
+        let is_final = matches!(code, BYE_REFUSED | BYE_REMOVED);
+        if is_final && !self.stopping && (was_joining || self.config.goal.is_in_sync()) {
             self.effects.push_back(Effect::Tell(Notice::Refused { text: text.to_owned() }));
             self.stop(now, Ended::Refused(text.to_owned()));
         }

@@ -6,11 +6,11 @@
 use super::JobError;
 use super::serve::{read_chunk, read_history};
 use super::signer::Signer;
+use super::take::{entry_at, nodes_of};
 use dunlin_core::chunk::manifest::Chunk;
 use dunlin_core::content::{Body, Content, State};
 use dunlin_core::id::{NodeId, PeerId, VersionId};
 use dunlin_core::identity::Identity;
-use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::{Event, Role};
 use dunlin_core::limits::PATH_DEPTH_MAX;
 use dunlin_core::path::RelPath;
@@ -147,13 +147,8 @@ fn list(folder: &Folder, view: &View<'_>) -> Result<Vec<Quarantined>, JobError> 
 fn touched(view: &View<'_>) -> Result<BTreeMap<(u64, NodeId), Node>, JobError> {
     let mut nodes = BTreeMap::new();
     for (chain, seq, _) in view.quarantined()? {
-        let Some(row) = view.id_at_seq(&chain, seq)?.map(|id| view.entry(&id)).transpose()?.flatten() else {
-            continue;
-        };
-        let Ok(entry) = (SignedEntry { bytes: row.bytes, signature: row.signature }).decode() else {
-            continue;
-        };
-        for id in super::take::nodes_of(&entry) {
+        let (_, entry, _) = entry_at(view, &chain, seq)?;
+        for id in nodes_of(&entry) {
             if let Some(node) = view.node(&id)? {
                 nodes.insert((node.created_lamport, id), node);
             }

@@ -2,8 +2,9 @@
 //! Judges stored entries again when an event arrives that makes their standing doubtful.
 
 use super::JobError;
-use dunlin_core::id::{ChainId, Dot, NodeId};
+use dunlin_core::id::{ChainId, Dot, EntryId, NodeId};
 use dunlin_core::ledger::chain::{Accepted, Quarantine};
+use dunlin_core::ledger::clock::Clock;
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::Event;
 use dunlin_core::ledger::membership::MembershipEvent;
@@ -12,6 +13,7 @@ use dunlin_core::tree::apply::{EventContext, apply, rejudge};
 use dunlin_core::tree::node::{Place, TreeWrite};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::{StoreError, Table};
+use dunlin_storage::store::view::View;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Takes an entry into ledger and tree; `membership`: all membership events so far, which get those of the entry.
@@ -65,7 +67,8 @@ fn judge_again(
     for author in doubts.authors() {
         for (chain, last) in edit.view().chains_of(author)? {
             for seq in doubts.first(&chain)..=last {
-                let (entry, verdict) = judge_one(edit, &judge, &chain, seq)?;
+                let (id, entry, past) = entry_at(&edit.view(), &chain, seq)?;
+                let verdict = judge.standing(id, &entry, &past).err();
                 let was = edit.view().quarantine(&chain, seq)?;
                 edit.set_quarantine(&chain, seq, verdict)?;
                 if was.is_some() != verdict.is_some() {
@@ -82,19 +85,17 @@ fn judge_again(
     Ok(())
 }
 
-fn judge_one(
-    edit: &Edit<'_>,
-    judge: &Judge<'_>,
+/// The entry at a place of a chain that is known to be stored, and its causal past.
+pub(super) fn entry_at(
+    view: &View<'_>,
     chain: &ChainId,
     seq: u64,
-) -> Result<(Entry, Option<Quarantine>), JobError> {
+) -> Result<(EntryId, Entry, Clock), JobError> {
     let malformed = || JobError::Store(StoreError::Malformed(Table::Entries));
-    let id = edit.view().id_at_seq(chain, seq)?.ok_or_else(malformed)?;
-    let row = edit.view().entry(&id)?.ok_or_else(malformed)?;
+    let id = view.id_at_seq(chain, seq)?.ok_or_else(malformed)?;
+    let row = view.entry(&id)?.ok_or_else(malformed)?;
     let signed = SignedEntry { bytes: row.bytes, signature: row.signature };
-    let entry = signed.decode().map_err(|_| malformed())?;
-    let verdict = judge.standing(id, &entry, &row.past).err();
-    Ok((entry, verdict))
+    Ok((id, signed.decode().map_err(|_| malformed())?, row.past))
 }
 
 /// The nodes that an entry says something of.
