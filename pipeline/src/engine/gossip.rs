@@ -412,9 +412,11 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.left_in_sync = code == BYE_IN_SYNC;
         let was_joining = session.stage == Stage::Joining;
-        if code == BYE_REMOVED {
+        if matches!(code, BYE_REFUSED | BYE_REMOVED) && !was_joining {
             // It will not be otherwise in a moment.
             self.dial_failures = u32::MAX;
+        }
+        if code == BYE_REMOVED {
             self.note_problem(THIS_DEVICE.to_owned(), text.to_owned());
         }
         self.heed_refusal(now, was_joining, code, text);
