@@ -124,6 +124,8 @@ pub const RESTLESS_MAX: usize = 1024;
 pub const IGNORE_BYTES_MAX: usize = 256 * 1024;
 /// Ignore rules that count, of all lists together. About 1 kB each, compiled.
 pub const IGNORE_LINES_MAX: usize = 4096;
+/// From a look that missed something to the next, which is believed.
+pub const SECOND_LOOK_AFTER: Duration = Duration::from_millis(500);
 /// Names that were missing at one look and wait for the second; beyond, everything is looked at again. About 150
 /// bytes each.
 pub const DOUBTS_MAX: usize = 16_384;

@@ -165,7 +165,10 @@ fn by_hand(replica: &Replica, found: &[Conflict], keep: Keep) -> Result<u64, Com
         resolve(&folder, &*replica.store, &replica.identity, &one.copy, keep, now_ms())
             .map_err(|error| refused(&one.copy, error))?;
     }
-    Ok(mend(&folder, &*replica.store, now())?)
+    let pause = |time| {
+        let _ = crossbeam_channel::after(time).recv();
+    };
+    Ok(mend(&folder, &*replica.store, now(), &pause)?)
 }
 
 /// The folder's run signs, and goes on to bring the folder in line; it gets a moment for that.

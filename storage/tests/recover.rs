@@ -8,12 +8,13 @@ use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::{Operation, Outcome, Source, Step, apply};
 use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::folder::intent::{Intent, IntentStep, RowAfter};
-use dunlin_storage::folder::recover::recover;
+use dunlin_storage::folder::recover::{Recovered, recover};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::rows::{decode, encode};
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -33,6 +34,30 @@ fn a_path_that_is_torn_again_is_cleared_again() {
         assert!(!device.path(b"f").exists(), "zeros are shown");
     }
     assert_eq!(device.history().len(), 2, "both are kept");
+}
+
+#[test]
+fn what_does_not_show_for_a_moment_is_no_less_torn() {
+    let device = Device::new();
+    device.put(b"f", b"whole bytes");
+    device.stands(b"f", b"");
+    let hidden = device.own("hidden");
+    std::fs::rename(device.path(b"f"), &hidden).unwrap();
+    let missed = BTreeSet::from([RelPath::parse(b"f").unwrap()]);
+    assert_eq!(device.look(&BTreeSet::new()), Recovered::InDoubt(missed.clone()));
+    std::fs::rename(&hidden, device.path(b"f")).unwrap();
+    assert_eq!(device.look(&missed), Recovered::Whole(1));
+    assert!(!device.path(b"f").exists(), "an empty file is shown");
+    assert_eq!(device.history().len(), 1, "it is kept");
+}
+
+#[test]
+fn what_two_looks_miss_was_lost() {
+    let device = Device::new();
+    device.put(b"f", b"whole bytes");
+    let Recovered::InDoubt(missed) = device.look(&BTreeSet::new()) else { panic!("one look is believed") };
+    assert_eq!(device.look(&missed), Recovered::Whole(1));
+    assert_eq!(device.look(&BTreeSet::new()), Recovered::Whole(0), "an intent is left");
 }
 
 #[test]
@@ -320,10 +345,19 @@ impl Device {
         file.set_modified(UNIX_EPOCH + Duration::from_secs(PUT_AT)).unwrap();
     }
 
+    /// To the end, with as many looks as that takes.
     fn recover(&self) {
+        let mut missed = BTreeSet::new();
+        while let Recovered::InDoubt(more) = self.look(&missed) {
+            assert!(!more.is_subset(&missed), "it does not come to an end");
+            missed.extend(more);
+        }
+    }
+
+    fn look(&self, missed: &BTreeSet<RelPath>) -> Recovered {
         // The next process opens it anew.
         let folder = Folder::open(self.dir.path()).unwrap();
-        recover(&folder, &self.store, Timestamp { secs: PUT_AT as i64 + 60, nanos: 0 }).unwrap();
+        recover(&folder, &self.store, Timestamp { secs: PUT_AT as i64 + 60, nanos: 0 }, missed).unwrap()
     }
 
     fn path(&self, name: &[u8]) -> PathBuf {

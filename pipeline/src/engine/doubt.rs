@@ -9,15 +9,13 @@
 use super::Engine;
 use super::wake::Wake;
 use dunlin_core::canary::{self, Bug};
-use dunlin_core::limits::{DOUBTS_FEW, DOUBTS_MAX};
+use dunlin_core::limits::{DOUBTS_FEW, DOUBTS_MAX, SECOND_LOOK_AFTER};
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::scope::{Reach, Scope};
 use dunlin_storage::folder::seen::{Loss, Seen};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// From the first look that missed something to the second.
-const SECOND_LOOK_AFTER: Duration = Duration::from_millis(500);
 /// The same where much is missing, from the last time that more was.
 const MUCH_AFTER: Duration = Duration::from_secs(2);
 /// The second look never waits longer than this.

@@ -200,7 +200,10 @@ impl LedgerOrder {
 /// Orders that touch the user's folder.
 pub enum FolderOrder {
     /// Finish or undo what a crash interrupted; sweep the staging area.
-    Recover,
+    Recover {
+        /// Where earlier looks missed what was placed before the power went.
+        missed: BTreeSet<RelPath>,
+    },
     /// Look for changes there; an empty list means the whole folder.
     /// Answered by any number of `Seen` and one `ScanDone`.
     Scan(Vec<Scope>),

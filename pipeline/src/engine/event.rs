@@ -21,6 +21,7 @@ use dunlin_core::look::Look;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::apply::{Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
+use dunlin_storage::folder::recover::Recovered;
 use dunlin_storage::folder::root::Room;
 use dunlin_storage::folder::scrub::{Inspected, Scrubbed};
 use dunlin_storage::folder::seen::{ScanReport, Seen};
@@ -115,11 +116,8 @@ pub enum Event {
         /// What the store has of it, or why the bytes given are no manifest.
         found: Result<FoundManifest, String>,
     },
-    /// The folder is ready: what a crash interrupted is finished or undone.
-    Recovered {
-        /// Intents that were finished or undone.
-        intents: u64,
-    },
+    /// The answer to `Recover`. The folder is ready once all that a crash interrupted is finished or undone.
+    Recovered(Recovered),
     /// The watcher's hints, in the order in which things seem to have happened; none: anything may have
     /// changed anywhere.
     Dirty(Vec<Hint>),

@@ -31,6 +31,7 @@ mod merge;
 mod pace;
 mod pieces;
 mod quiet;
+mod recovery;
 mod remote;
 mod rest;
 mod room;
@@ -64,6 +65,7 @@ use guard::Guard;
 use local::{Local, LocalWant, Unread};
 use merge::Merging;
 use quiet::Quiet;
+use recovery::Recovery;
 use remote::{Remote, RemoteWant, Stuck};
 use room::Root;
 use scrub::Scrub;
@@ -107,6 +109,7 @@ const RESCAN_AFTER: Duration = Duration::from_millis(500);
 pub struct Engine {
     config: Config,
     ledger: LedgerState,
+    recovery: Recovery,
     local: Local,
     doubts: Doubts,
     root: Root,
@@ -153,6 +156,7 @@ impl Engine {
         let mut engine = Self {
             config,
             ledger: LedgerState::default(),
+            recovery: Recovery::default(),
             local: Local::default(),
             doubts: Doubts::default(),
             root: Root::default(),
@@ -193,7 +197,7 @@ impl Engine {
             let key = invite.psk();
             engine.effects.push_back(Effect::Net(Command::SetPsk { id: gossip::JOIN_PSK, key }));
         }
-        engine.effects.push_back(Effect::Folder(FolderOrder::Recover));
+        engine.recover();
         engine.wakes.arm(Wake::Dial, now, Duration::ZERO);
         engine.begin_to_scrub(now);
         engine.await_somebody(now);
@@ -239,6 +243,7 @@ impl Engine {
                 }
                 Wake::Retry => self.remote.retry(),
                 Wake::Merge => self.merging.want_by_all(),
+                Wake::Recover => self.recover(),
                 Wake::Rescan => self.local.rescan_now(),
                 Wake::Look => self.look(now),
                 Wake::Survey => self.survey(now),
@@ -267,11 +272,7 @@ impl Engine {
             Event::Ask { ticket, ask } => self.handle_ask(now, ticket, ask),
             Event::Stop => self.stop(now, Ended::Stopped),
             Event::Failed(failure) => self.stop(now, Ended::Failed(failure)),
-            Event::Recovered { .. } => {
-                self.local.rescan_all();
-                self.take_back_rejected();
-                self.look_at_root();
-            }
+            Event::Recovered(recovered) => self.handle_recovered(now, recovered),
             Event::Dirty(hints) => self.handle_dirty(now, hints),
             Event::Surveyed(result) => self.handle_surveyed(now, result),
             Event::Inspected(result) => self.handle_inspected(now, result),
@@ -347,6 +348,9 @@ impl Engine {
     }
 
     fn advance_local(&mut self) -> bool {
+        if !self.recovery.is_over() {
+            return false;
+        }
         // Who is no member yet would sign what nobody accepts, and cannot tell what is new from what is shared.
         let may_record = self.ledger.members.contains_key(&self.config.identity.peer_id());
         let Some(want) = self.local.poll(!self.remote.is_changing_folder(), may_record) else { return false };

@@ -14,6 +14,8 @@ pub enum Wake {
     Retry,
     /// Merge what those who wrote it did not.
     Merge,
+    /// Look again at what the power may have taken.
+    Recover,
     /// Look again at files that were busy.
     Rescan,
     /// Look at what hints are about.

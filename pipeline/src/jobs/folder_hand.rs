@@ -66,8 +66,8 @@ impl FolderHand {
         // Since the last order the user may have moved or removed the directory that was open.
         folder.forget_dir();
         match order {
-            FolderOrder::Recover => match recover(folder, store, now()) {
-                Ok(intents) => Event::Recovered { intents },
+            FolderOrder::Recover { missed } => match recover(folder, store, now(), &missed) {
+                Ok(recovered) => Event::Recovered(recovered),
                 Err(error) => failed(error),
             },
             FolderOrder::Scan(scopes) => {

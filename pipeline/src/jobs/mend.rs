@@ -6,15 +6,18 @@ use super::plan::withhold::Leave;
 use super::plan::{Item, plan};
 use super::texts::read_content;
 use dunlin_core::content::{Content, Timestamp};
-use dunlin_core::limits::{APPLY_BATCH, APPLY_BATCH_BYTES, FREE_LOSSES_MIN, MEND_PLANS_MAX, PLAN_BATCH};
+use dunlin_core::limits::{
+    APPLY_BATCH, APPLY_BATCH_BYTES, FREE_LOSSES_MIN, MEND_PLANS_MAX, PLAN_BATCH, SECOND_LOOK_AFTER,
+};
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::{ApplyFailed, Outcome, Source, Step, apply, settle};
 use dunlin_storage::folder::fs::Folder;
-use dunlin_storage::folder::recover::recover;
+use dunlin_storage::folder::recover::{Recovered, recover};
 use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why the folder could not be brought in line.
@@ -28,9 +31,19 @@ pub enum MendError {
     Apply(#[from] ApplyFailed),
 }
 
-/// Mends what can be mended at the time `now`; gives the number of places that are left.
-pub fn mend(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64, MendError> {
-    recover(folder, store, now)?;
+/// Mends what can be mended at the time `now`; gives the number of places that are left. Calls `pause` between two looks
+/// at what a loss of power may have taken.
+pub fn mend(
+    folder: &Folder,
+    store: &dyn Store,
+    now: Timestamp,
+    pause: &dyn Fn(Duration),
+) -> Result<u64, MendError> {
+    let mut missed = BTreeSet::new();
+    while let Recovered::InDoubt(more) = recover(folder, store, now, &missed)? {
+        missed.extend(more);
+        pause(SECOND_LOOK_AFTER);
+    }
     let mut mender = Mender { folder, store, now, steps: Vec::new(), bytes: 0, left: BTreeSet::new() };
     let leave = leave(store)?;
     let (mut cursor, in_force) = (None, InForce::default());

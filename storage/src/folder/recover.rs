@@ -1,7 +1,8 @@
 //! After a crash: finishes or undoes what apply had begun, by looking at what stands on disk.
 //!
 //! Idempotent: it only looks, renames into history, and writes rows; cut short, it begins again.
-//! Bytes that nobody knows are the user's.
+//! Bytes that nobody knows are the user's. What the power took is believed at the second look, as a deletion is: what
+//! does not show for a moment may be torn, and no intent would tell of that once they are closed.
 
 use super::apply::{ApplyFailed, write_row};
 use super::cut::is_racy;
@@ -18,11 +19,27 @@ use crate::store::view::View;
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{TreeRead, TreeWrite};
+use std::collections::BTreeSet;
 
-/// Deals with every open intent; gives their number.
-pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64, ApplyFailed> {
+/// How far a recovery has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Recovered {
+    /// Every intent is closed: so many were.
+    Whole(u64),
+    /// These paths miss what was placed there, and did not the last time: to be looked at again in a moment.
+    InDoubt(BTreeSet<RelPath>),
+}
+
+/// Deals with every open intent. What is missing after a loss of power is lost if it is in `missed`, which earlier looks
+/// have told of; otherwise all intents stay open.
+pub fn recover(
+    folder: &Folder,
+    store: &dyn Store,
+    now: Timestamp,
+    missed: &BTreeSet<RelPath>,
+) -> Result<Recovered, ApplyFailed> {
     let intents = View(&*store.read()?).intents()?;
-    let mut lost = Lost::default();
+    let mut lost = Lost { missed, doubted: BTreeSet::new(), dirs: Vec::new(), files: Vec::new() };
     let decoded: Result<Vec<Intent>, _> =
         intents.iter().map(|(_, bytes)| decode(Table::Intents, bytes)).collect();
     let (decoded, epoch) = (decoded?, folder.epoch());
@@ -42,6 +59,9 @@ pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64
     if !intents.is_empty() {
         folder.sync_all().map_err(ApplyFailed::Sync)?;
     }
+    if !lost.doubted.is_empty() {
+        return Ok(Recovered::InDoubt(lost.doubted));
+    }
     let mut edit = Edit::new(store.write()?)?;
     // A directory was made before what is in it.
     for path in lost.dirs.iter().rev() {
@@ -53,12 +73,15 @@ pub fn recover(folder: &Folder, store: &dyn Store, now: Timestamp) -> Result<u64
     edit.commit()?;
     sweep(folder).map_err(ApplyFailed::Sync)?;
     folder.sync_all().map_err(ApplyFailed::Sync)?;
-    Ok(intents.len() as u64)
+    Ok(Recovered::Whole(intents.len() as u64))
 }
 
 /// What was placed new and does not stand there after a power loss.
-#[derive(Default)]
-struct Lost {
+struct Lost<'a> {
+    /// Where earlier looks missed something.
+    missed: &'a BTreeSet<RelPath>,
+    /// Where this one is the first.
+    doubted: BTreeSet<RelPath>,
     dirs: Vec<RelPath>,
     files: Vec<LostFile>,
 }
@@ -105,15 +128,19 @@ fn note_placed(
     write_row(edit, spot, after, unlike_any(Some(&after.body)), true)
 }
 
-/// Takes back the row of what was placed and lost, if the step wrote it; that of a directory stays until what was
-/// in it has been dealt with.
+/// Takes back the row of what was placed and lost, if the step wrote it and earlier looks missed it too; that of a
+/// directory stays until what was in it has been dealt with.
 fn forget_lost(
     edit: &mut Edit<'_>,
     (path, spot): (&RelPath, &Spot),
     row: Option<DiskRow>,
     after: &RowAfter,
-    lost: &mut Lost,
+    lost: &mut Lost<'_>,
 ) -> Result<(), StoreError> {
+    if !lost.missed.contains(path) {
+        lost.doubted.insert(path.clone());
+        return Ok(());
+    }
     match row.filter(|row| is_written(row, after)) {
         Some(DiskRow { dir: Some(_), .. }) => lost.dirs.push(path.clone()),
         Some(row) => {
@@ -142,7 +169,7 @@ fn recover_step(
     step: &IntentStep,
     since: Since,
     now: Timestamp,
-    lost: &mut Lost,
+    lost: &mut Lost<'_>,
 ) -> Result<(), ApplyFailed> {
     let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(()) };
     give_back(folder, &path, step).map_err(ApplyFailed::Sync)?;

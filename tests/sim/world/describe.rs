@@ -6,6 +6,7 @@ use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::jobs::merge::Merged;
 use dunlin_storage::folder::apply::{Operation, Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
+use dunlin_storage::folder::recover::Recovered;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_transport::{Event as NetEvent, Lane};
 
@@ -37,7 +38,8 @@ pub fn describe_event(event: &Event) -> String {
         }
         Event::MemberAdded { conn, result, .. } => format!("member by {}: {}", conn.0, result.is_ok()),
         Event::ManifestFound { ticket, found } => format!("manifest of {ticket}: {}", found.is_ok()),
-        Event::Recovered { intents } => format!("recovered {intents} intents"),
+        Event::Recovered(Recovered::Whole(intents)) => format!("recovered {intents} intents"),
+        Event::Recovered(Recovered::InDoubt(missed)) => format!("misses {missed:?}"),
         Event::Seen(batch) => {
             format!("saw {}", batch.iter().map(describe_seen).collect::<Vec<_>>().join(", "))
         }

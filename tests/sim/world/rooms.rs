@@ -328,7 +328,7 @@ pub(super) fn timestamp(nanos: i128) -> Timestamp {
 
 fn describe_folder_order(order: &FolderOrder) -> String {
     match order {
-        FolderOrder::Recover => "recovers".to_owned(),
+        FolderOrder::Recover { .. } => "recovers".to_owned(),
         FolderOrder::Scan(paths) if paths.is_empty() => "scans all".to_owned(),
         FolderOrder::Scan(paths) => format!("scans {paths:?}"),
         FolderOrder::Inspect(paths) => format!("inspects {paths:?}"),
