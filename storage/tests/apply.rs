@@ -71,6 +71,29 @@ fn a_removal_leaves_no_older_intent_open() {
     assert_eq!(View(&*store.read().unwrap()).disk_row(&spot("f")).unwrap(), None);
 }
 
+/// A conflict copy had become a file of its own elsewhere, so that it was to go here; meanwhile it was adopted as that file,
+/// which is to stand in its place. Nobody would have brought it back (simulator, seed 10044).
+#[test]
+fn what_counts_as_another_thing_by_now_is_not_taken_away() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
+    let folder = Folder::open(dir.path()).unwrap();
+    std::fs::write(dir.path().join("f"), b"as it was").unwrap();
+    let Ok(Standing::Node(stat)) = folder.dir(&RelPath::root()).unwrap().stat(b"f") else {
+        panic!("a plain file");
+    };
+    let version = Dot { seq: 7, ..row_of(b"").node };
+    let leftover = DiskRow { stat, racy: true, shown_as: ShownAs::Copy(version), ..row_of(b"as it was") };
+    let own = DiskRow { node: version, shown_as: ShownAs::Main, ..leftover.clone() };
+    let mut edit = Edit::new(store.write().unwrap()).unwrap();
+    edit.put_disk_row(&spot("f"), &own).unwrap();
+    edit.commit().unwrap();
+    let removal = Operation::Remove { at: path("f"), expect: leftover, stays: None, is_left_out: false };
+    let done = apply(&folder, &store, vec![Step::new(removal, None, None)], stat.mtime).unwrap();
+    assert_eq!(done[0].1, Outcome::Refused(Refusal::NotAsExpected));
+    assert!(dir.path().join("f").exists());
+    assert_eq!(View(&*store.read().unwrap()).disk_row(&spot("f")).unwrap(), Some(own));
+}
+
 /// A bit had flipped in a file that was adopted after the clock had been set back: it counted as racy again, and its bytes
 /// were signed as an edit at the next look (simulator, seed 16118).
 #[test]
