@@ -180,7 +180,7 @@ impl<'a> Resolution<'a> {
         let is_told =
             |grant: &&MembershipEvent| event.precedes(grant) && members.contains_key(grant.author());
         let was_admitted = |peer: &PeerId| {
-            self.about[peer].iter().filter(|event| grant(event).is_some()).any(|event| is_told(&event))
+            self.about[peer].iter().filter(|event| grant(event).is_some()).any(|event| is_told(event))
         };
         let knows = |peer: &PeerId| is_sealed_to(peer) || was_admitted(peer);
         members.keys().any(|peer| !knows(peer))
