@@ -260,4 +260,8 @@ pub struct LedgerState {
     pub folder_key: Option<[u8; 32]>,
     /// The invites that can be redeemed here: number and pre-shared key. Only for those made here.
     pub invites: Vec<(u64, [u8; 32])>,
+    /// The folder's former keys that still open a handshake: number and pre-shared key, newest first.
+    pub former_keys: Vec<(u64, [u8; 32])>,
+    /// The folder's secret is to be changed by this device, or was by another and is to be taken up.
+    pub is_key_due: bool,
 }

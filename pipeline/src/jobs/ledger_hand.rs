@@ -4,6 +4,7 @@
 
 use super::JobError;
 use super::admit::{add_member, admit};
+use super::epoch::{forget_former, renew};
 use super::ledger_state::{ledger_state, load};
 use super::membership::{ChangeError, MembershipChange, change_membership, forget_stale_invites, invite};
 use super::merge::merge_texts;
@@ -107,8 +108,14 @@ impl LedgerHand {
                 Some(Event::Loaded { conn, loaded: load(store, known, budget)? })
             }
             LedgerOrder::AddMember { conn, peer, request, binding } => {
+                // What it is told is the last secret that the ledger here speaks of.
+                renew(store, &self.identity, wall_ms)?;
                 let result = add_member(store, &self.identity, &peer, &request, &binding, wall_ms)?;
                 Some(Event::MemberAdded { conn, result, state: ledger_state(store)? })
+            }
+            LedgerOrder::RenewKey => {
+                renew(store, &self.identity, wall_ms)?;
+                Some(Event::Ledger(ledger_state(store)?))
             }
             LedgerOrder::KeepSecret(secret) => {
                 self.edit(|edit| Ok(edit.set_secret(secret)?))?;
@@ -129,7 +136,13 @@ impl LedgerHand {
             }
             LedgerOrder::Rest => store.rest().map(|()| None)?,
             LedgerOrder::KeepPeer { peer, label, addr } => {
-                self.keep(|edit| keep_peer(edit, &peer, label, addr.to_string(), wall_ms))?
+                let mut is_less = false;
+                self.edit(|edit| {
+                    keep_peer(edit, &peer, label, addr.to_string(), wall_ms)?;
+                    is_less = forget_former(edit, wall_ms)?;
+                    Ok(())
+                })?;
+                if is_less { Some(Event::Ledger(ledger_state(store)?)) } else { None }
             }
         })
     }

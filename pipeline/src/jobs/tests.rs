@@ -31,6 +31,7 @@ use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
 
 mod copies;
+mod epochs;
 mod strangers;
 
 #[test]

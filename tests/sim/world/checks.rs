@@ -356,6 +356,7 @@ impl World {
             result.map_err(|what| Failure { device: Some(index), what })?;
         }
         self.check_backdated()?;
+        self.check_secret()?;
         self.check_reach()?;
         self.check_winners().map_err(|what| Failure { device: None, what })?;
         self.check_lamports().map_err(|what| Failure { device: None, what })?;
