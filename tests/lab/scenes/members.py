@@ -312,3 +312,32 @@ def adopted(stage):
             one.await_file(name, 'made', 'offline')
             one.await_file(name, 'plan', 'built upon it')
         check(not one.ask('writer', 'quarantine', 'list', one.roots['writer']).records, 'nothing is left to adopt')
+
+
+@scene('members: who copied an invite and was first is seen, and removed')
+def stolen(stage):
+    """Nothing keeps a copied invite from being used. But it is good for one: whom it was meant for is refused and told why, who made
+    it hears who came, and one command removes that one. By a new invite the right one comes in."""
+    root = stage.fresh('folder')
+    put(root, 'first')
+    owner, thief, right = (Device(stage.binary, stage.path(f'home-{name}')) for name in ('owner', 'thief', 'right'))
+    sharing = owner.start('--json', 'share', root, '--listen', '127.0.0.1:0')
+    going = [sharing]
+    try:
+        invite = sharing.record_with('invite')['invite']
+        going.append(thief.start('--json', 'join', invite, stage.path('taken'), '--listen', '127.0.0.1:0'))
+        came = sharing.record_with('peer')
+        check(came['event'] == 'joined' and came['peer'] == thief.run('--json', 'id').report['peer'], f'who made it hears who came: {came}')
+        wait_for(lambda: read(stage.path('taken'), 'first') == 'text', 'it has what it came for')
+        refused = right.run('--json', 'join', invite, stage.path('joined'), '--once', '--wait', '6')
+        check(refused.code == program.REFUSED and 'used' in refused.complaint, f'whom it was meant for is told: {refused.describe()}')
+        removed = owner.run('--json', 'device', 'revoke', root, came['peer'][:10])
+        check(removed.code == program.IN_SYNC and removed.records[-1]['open_invites'] == 0, f'removed: {removed.describe()}')
+        put(root, 'second')
+        again = owner.run('--json', 'share', root).records[-1]['invite']
+        joined = right.run('--json', 'join', again, stage.path('joined-again'), '--once')
+        check(joined.code == program.IN_SYNC and read(stage.path('joined-again'), 'second') == 'text', f'by a new one: {joined.describe()}')
+        check(read(stage.path('taken'), 'second') is None, 'and what is new is not given to the thief')
+    finally:
+        for running in going:
+            running.kill()
