@@ -75,7 +75,7 @@ impl LedgerHand {
             LedgerOrder::Record(observed) => {
                 self.make_durable(&observed)?;
                 let texts = read_texts(&self.folder, store, &observed)?;
-                let recorded = record(store, &self.identity, observed, &texts, wall_ms)?;
+                let recorded = record(store, &self.in_force, &self.identity, observed, &texts, wall_ms)?;
                 Some(Event::Recorded(recorded, ledger_state(store)?))
             }
             LedgerOrder::Admit { from, entries } => {

@@ -402,14 +402,18 @@ fn record_one(edit: &mut Edit<'_>, ready: &Ready, now: Timestamp) -> Result<bool
         edit.remove_disk_row(&spot)?;
         return Ok(true);
     };
-    let was_racy = match &ready.step.operation {
+    let racy = match &ready.step.operation {
+        // Nothing was done to it, so it is as sure as it was; also where the clock has been set back since.
+        Operation::Adopt { expect, .. } if expect.stat == stat => expect.racy,
         // Whoever did not read the bytes knows no better than the row did whether they changed unseen.
-        Operation::Adopt { expect, .. } | Operation::Move { expect, .. } => expect.racy,
+        Operation::Adopt { expect, .. } | Operation::Move { expect, .. } => {
+            expect.racy || is_racy(&stat, now)
+        }
         // The time of a write between the look and the setting of the time is gone with it.
         Operation::SetMeta { .. } => true,
-        _ => false,
+        _ => is_racy(&stat, now),
     };
-    write_row(edit, &spot, after, stat, was_racy || is_racy(&stat, now))?;
+    write_row(edit, &spot, after, stat, racy)?;
     Ok(true)
 }
 
