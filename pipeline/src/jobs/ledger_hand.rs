@@ -136,13 +136,7 @@ impl LedgerHand {
             }
             LedgerOrder::Rest => store.rest().map(|()| None)?,
             LedgerOrder::KeepPeer { peer, label, addr } => {
-                let mut is_less = false;
-                self.edit(|edit| {
-                    keep_peer(edit, &peer, label, addr.to_string(), wall_ms)?;
-                    is_less = forget_former(edit, wall_ms)?;
-                    Ok(())
-                })?;
-                if is_less { Some(Event::Ledger(ledger_state(store)?)) } else { None }
+                self.keep_peer(&peer, label, addr.to_string(), wall_ms)?
             }
         })
     }
@@ -189,6 +183,23 @@ impl LedgerHand {
             Err(ChangeError::Job(error)) => Err(error),
             result => Ok(Event::MembershipChanged { ticket, result, state: ledger_state(store)? }),
         }
+    }
+
+    /// Who was met may be the last whom a former secret was kept for.
+    fn keep_peer(
+        &self,
+        peer: &PeerId,
+        label: String,
+        addr: String,
+        wall_ms: i64,
+    ) -> Result<Option<Event>, JobError> {
+        let mut is_less = false;
+        self.edit(|edit| {
+            keep_peer(edit, peer, label, addr, wall_ms)?;
+            is_less = forget_former(edit, wall_ms)?;
+            Ok(())
+        })?;
+        if is_less { Ok(Some(Event::Ledger(ledger_state(&*self.store)?))) } else { Ok(None) }
     }
 
     /// Without an answer.
