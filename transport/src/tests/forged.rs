@@ -112,9 +112,9 @@ impl ForgingPeer {
         let frames = Frames::default();
         let mut quic = Endpoint::new(Arc::new(settings::endpoint(&mut random)), None, true, None);
         // It sends as much as it likes.
-        let mut unbounded = CubicConfig::default();
-        unbounded.initial_window(1 << 30);
-        let congestion: Arc<dyn ControllerFactory + Send + Sync> = Arc::new(unbounded);
+        let mut eager = CubicConfig::default();
+        eager.initial_window(1 << 30);
+        let congestion: Arc<dyn ControllerFactory + Send + Sync> = Arc::new(eager);
         let mut config = ClientConfig::new(Arc::new(Forger { initiator, frames: frames.clone() }));
         let addr = SocketAddr::from(([10, 7, 7, 7], 4000));
         config.version(QUIC_VERSION).transport_config(Transports::new(&congestion).of(addr.ip()));
