@@ -21,7 +21,7 @@ use dunlin_core::look::Look;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::apply::{Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
-use dunlin_storage::folder::recover::Recovered;
+use dunlin_storage::folder::intent::Recovered;
 use dunlin_storage::folder::root::Room;
 use dunlin_storage::folder::scrub::{Inspected, Scrubbed};
 use dunlin_storage::folder::seen::{ScanReport, Seen};

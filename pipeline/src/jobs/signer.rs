@@ -55,6 +55,7 @@ impl<'a, 'i> Signer<'a, 'i> {
         if self.open.is_none() {
             self.open = Some(self.begin()?);
         }
+        // It was opened just above.
         let open = self.open.as_ref().expect("an open entry");
         let (entry, index) = (&open.entry, open.entry.events.len() as u64);
         Ok([&entry.prev.0[..], &entry.seq.to_be_bytes(), &index.to_be_bytes()].concat())

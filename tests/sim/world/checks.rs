@@ -16,7 +16,7 @@ use dunlin_pipeline::jobs::admit::{admit, prepare};
 use dunlin_pipeline::jobs::record::Observed;
 use dunlin_storage::disk::ShownAs;
 use dunlin_storage::folder::apply::{Operation, Outcome};
-use dunlin_storage::folder::recover::Recovered;
+use dunlin_storage::folder::intent::Recovered;
 use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::memory::MemoryStore;

@@ -6,7 +6,7 @@ use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::jobs::merge::Merged;
 use dunlin_storage::folder::apply::{Operation, Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
-use dunlin_storage::folder::recover::Recovered;
+use dunlin_storage::folder::intent::Recovered;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_transport::{Event as NetEvent, Lane};
 
