@@ -32,7 +32,9 @@ use std::collections::BTreeSet;
 
 mod copies;
 mod epochs;
+mod floods;
 mod strangers;
+mod withheld;
 
 #[test]
 fn what_is_gone_is_signed_though_nothing_points_to_its_row() {

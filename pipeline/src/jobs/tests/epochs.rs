@@ -14,7 +14,7 @@ use dunlin_storage::store::rows::PeerRow;
 const BINDING: [u8; 32] = [5; 32];
 
 /// A founder, and two members that it admitted: their stores, each with the whole ledger and the secret.
-fn three() -> [(MemoryStore, Identity); 3] {
+pub(super) fn three() -> [(MemoryStore, Identity); 3] {
     let (store, founder, folder) = strangers::founded();
     let others = [8, 9].map(|seed| Identity::from_seed(&[seed; 32]));
     for (at, other) in others.iter().enumerate() {
@@ -42,7 +42,7 @@ fn secret(store: &MemoryStore) -> [u8; 32] {
 }
 
 /// Everything that one has goes to another.
-fn tell(from: &MemoryStore, to: &MemoryStore) {
+pub(super) fn tell(from: &MemoryStore, to: &MemoryStore) {
     let known = View(&*to.read().unwrap()).frontier().unwrap();
     let loaded = load(from, known, usize::MAX).unwrap();
     let entries = loaded.entries.into_iter().map(|entry| verify_entry(entry).unwrap()).collect();

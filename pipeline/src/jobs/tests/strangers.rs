@@ -154,7 +154,7 @@ fn next(store: &MemoryStore, founder: &Identity, events: Vec<Event>) -> Verified
     builder.sign(founder, events).unwrap()
 }
 
-fn created(store: &MemoryStore, at: &str) -> Event {
+pub(super) fn created(store: &MemoryStore, at: &str) -> Event {
     let events = View(&*store.read().unwrap()).membership_events().unwrap();
     let root = events.iter().find(|event| matches!(event.event, Event::Founded { .. })).unwrap().dot;
     Event::Created { parent: root, name: name(at), body: file(b"bytes"), meta: meta() }
