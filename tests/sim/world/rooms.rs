@@ -108,6 +108,12 @@ impl World {
                 self.schedule(MS, What::Start(device));
                 Ok(())
             }
+            // Nobody asks how it fares.
+            Ended::Failed(_) | Ended::Refused(_) if self.is_malicious(device) => {
+                self.kill(device, false)?;
+                self.schedule(1_000 * MS, What::Start(device));
+                Ok(())
+            }
             // Where disks fail or are away, a run may end; nothing may be lost by that.
             Ended::Failed(_) if self.plan.may_end_a_run() || self.plan.veils > 0 => {
                 self.kill(device, false)?;
