@@ -310,9 +310,8 @@ impl<'a> Resolution<'a> {
         for event in events.iter().copied().filter(|event| survives(event)) {
             let Event::RoleChanged { role: new, .. } = event.event else { continue };
             // Of two changes at the same time the senior's stands, else the later in order.
-            let stands = set_by.is_none_or(|old| {
-                old.precedes(event) || self.stands_over(event.author(), old.author())
-            });
+            let stands = set_by
+                .is_none_or(|old| old.precedes(event) || self.stands_over(event.author(), old.author()));
             if stands {
                 (role, set_by) = (new, Some(event));
             }

@@ -243,6 +243,7 @@ impl Engine {
                 }
                 Wake::Retry => self.remote.retry(),
                 Wake::Merge => self.merging.want_by_all(),
+                Wake::MergeAnyway => self.merging.press(),
                 Wake::Recover => self.recover(),
                 Wake::Rescan => self.local.rescan_now(),
                 Wake::Look => self.look(now),
@@ -329,9 +330,11 @@ impl Engine {
         self.take_turns(now);
         self.have_second_look(now);
         self.mind_guard(now);
-        while self.advance_local() || self.advance_remote() || self.advance_fetch(now) || self.advance_merge()
-        {
-        }
+        while self.advance_local()
+            || self.advance_remote()
+            || self.advance_fetch(now)
+            || self.advance_merge(now)
+        {}
         self.advance_sessions();
         self.await_pieces(now);
         self.retry_later(now);

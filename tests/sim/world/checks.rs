@@ -276,9 +276,10 @@ impl World {
 
     /// The devices that take part in the folder.
     pub(super) fn members(&self) -> impl Iterator<Item = (usize, &Device)> {
-        self.devices.iter().enumerate().filter(|(index, _)| {
-            !self.removed.contains(index) && !self.is_malicious(*index)
-        })
+        self.devices
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !self.removed.contains(index) && !self.is_malicious(*index))
     }
 
     /// What a user sees, a line for each thing.

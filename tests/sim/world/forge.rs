@@ -15,7 +15,9 @@ use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::{Event as Fact, Role};
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::limits::{MESSAGE_BYTES_MAX, WANT_ITEMS_MAX};
-use dunlin_core::message::{Bulk, Goodbye, Have, Hello, Interested, Message, Part, Run, Status, Want, WantItem, Welcome};
+use dunlin_core::message::{
+    Bulk, Goodbye, Have, Hello, Interested, Message, Part, Run, Status, Want, WantItem, Welcome,
+};
 use dunlin_core::path::Name;
 use dunlin_core::tree::node::Node;
 use dunlin_storage::disk::DirId;
@@ -36,7 +38,7 @@ const BYES: [u32; 7] = [0, 1, 2, 3, 4, 5, 77];
 type Mischief = Option<(&'static str, Vec<(Lane, Bytes)>)>;
 
 /// What it knows of the ledger.
-struct Knowledge {
+pub(super) struct Knowledge {
     folder: FolderId,
     root: NodeId,
     nodes: Vec<Node>,
@@ -68,15 +70,13 @@ impl World {
         }
     }
 
-    fn knowledge(&self, who: usize) -> Option<Knowledge> {
+    pub(super) fn knowledge(&self, who: usize) -> Option<Knowledge> {
         let me = self.devices[who].identity.peer_id();
         let tx = self.devices[who].store.read().ok()?;
         let view = View(&*tx);
         let events = view.membership().ok()?;
         let is_admission = |fact: &Fact| matches!(fact, Fact::MemberAdded { peer, .. } if *peer == me);
-        let is_end = |fact: &Fact| {
-            matches!(fact, Fact::RoleChanged { peer, .. } | Fact::Revoked { peer, .. } if *peer == me)
-        };
+        let is_end = |fact: &Fact| matches!(fact, Fact::RoleChanged { peer, .. } | Fact::Revoked { peer, .. } if *peer == me);
         let admitted = events.iter().find(|event| is_admission(&event.event))?.dot;
         let admission = view.id_at(&admitted.chain, admitted.seq).ok()??;
         let frontier = view.frontier().ok()?;
@@ -103,8 +103,12 @@ impl World {
         let prev_known = View(&*tx).known(&prev).ok()?.filter(|_| !is_ignorant);
         let events = vec![self.created(known.root, EVIL)];
         if let Some(prev_known) = prev_known {
-            let following = EntryBuilder::following(known.folder, chain, (prev, &prev_known), &known.heads, 0);
-            return following.sign(&self.devices[who].identity, events).ok().map(|entry| entry.entry().clone());
+            let following =
+                EntryBuilder::following(known.folder, chain, (prev, &prev_known), &known.heads, 0);
+            return following
+                .sign(&self.devices[who].identity, events)
+                .ok()
+                .map(|entry| entry.entry().clone());
         }
         let (seq, parents, lamport) = match last {
             Some((_, entry)) => (entry.seq + 1, Vec::new(), entry.lamport + 1),
@@ -144,6 +148,31 @@ impl World {
         Some(("an entry that is none of its program's", vec![entries(all)]))
     }
 
+    /// A new file, with a content of which it says this.
+    pub(super) fn say_to_all(&mut self, who: usize, held: Held) -> Result<(), super::Failure> {
+        let Some((known, mut entry)) = self.knowledge(who).and_then(|known| {
+            let entry = self.next_entry(who, &known, false)?;
+            Some((known, entry))
+        }) else {
+            return self.fail(who, "it has nothing to say");
+        };
+        self.malice.contents.insert(entry.dot(0), held);
+        let Fact::Created { parent, name, meta, .. } = self.created(known.root, "mal") else { return Ok(()) };
+        let content = Content { size: 9, hash: ContentHash::of(b"something"), manifest: None };
+        entry.events = vec![Fact::Created { parent, name, body: Body::File(content), meta }];
+        let signed = SignedEntry::sign(&entry, &self.devices[who].identity);
+        let is_its = |end: &crate::net::End| end.device == who && end.is_open;
+        let pipes: Vec<(u64, usize)> = self
+            .net
+            .pipes
+            .iter()
+            .filter_map(|(n, pipe)| Some((*n, pipe.ends.iter().position(is_its)?)))
+            .collect();
+        let (lane, frame) = entries(vec![signed]);
+        pipes.into_iter().for_each(|(pipe, side)| self.carry(pipe, side, lane, frame.clone()));
+        Ok(())
+    }
+
     fn some_event(&mut self, known: &Knowledge, dot: Dot, word: &str) -> Option<(Fact, Option<NodeId>)> {
         let (body, meta) = (self.some_content(dot), Meta { mode: 0o644, ..Meta::default() });
         let victim = self.malice.random.pick(&known.nodes)?.clone();
@@ -151,7 +180,9 @@ impl World {
         let is_root = victim.id == known.root;
         let base: Vec<VersionId> = victim.content.iter().map(|head| head.id).collect();
         let kind = self.malice.random.below(10);
-        let Fact::Created { parent, name, body: directory, .. } = self.created(known.root, word) else { return None };
+        let Fact::Created { parent, name, body: directory, .. } = self.created(known.root, word) else {
+            return None;
+        };
         Some(match kind {
             0..=3 if is_file => (Fact::Written { node: victim.id, base, body, meta }, Some(victim.id)),
             4 if is_file => (Fact::Deleted { node: victim.id, base }, Some(victim.id)),
@@ -174,8 +205,7 @@ impl World {
     fn some_content(&mut self, dot: Dot) -> Body {
         let number = self.malice.random.next();
         let bytes = number.to_le_bytes().repeat(1 + (number % 20) as usize);
-        let mut content =
-            Content { size: bytes.len() as u64, hash: ContentHash::of(&bytes), manifest: None };
+        let mut content = Content { size: bytes.len() as u64, hash: ContentHash::of(&bytes), manifest: None };
         let held = match self.malice.random.below(6) {
             0 | 1 => {
                 self.malice.shown.push(bytes.clone());
@@ -328,7 +358,8 @@ impl World {
             index: 0,
         };
         let some = self.malice.random.pick(&known.nodes)?.id;
-        let (node, version) = *self.malice.random.pick(&[(foreign, foreign), (some, foreign), (foreign, some)])?;
+        let (node, version) =
+            *self.malice.random.pick(&[(foreign, foreign), (some, foreign), (foreign, some)])?;
         let part = *self.malice.random.pick(&[
             Part::Chunks { first: 0, count: 1 },
             Part::Chunks { first: 0, count: 300 },

@@ -31,9 +31,7 @@ impl World {
         }
         let kept: BTreeSet<[u8; 32]> =
             self.members().flat_map(|(_, d)| d.disk.state().reachable(true)).collect();
-        let is_lost = |hash: &[u8; 32]| {
-            may_be_gone && !kept.contains(hash) || self.oracle.is_lost(hash)
-        };
+        let is_lost = |hash: &[u8; 32]| may_be_gone && !kept.contains(hash) || self.oracle.is_lost(hash);
         let of = |device: usize| self.hopeless_on(device, &is_lost).unwrap_or_default();
         (0..self.devices.len()).map(of).collect()
     }

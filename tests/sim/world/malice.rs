@@ -13,6 +13,7 @@
 //! It signs two entries for one place only where the first is known already. Told to two who know neither, they would
 //! keep one each: forks are noticed and not healed if their author does not want it (`docs/ledger.md`).
 
+use super::scenarios::{lines, save};
 use super::storm::Fault;
 use super::{Failure, MS, What, World};
 use crate::disk;
@@ -91,6 +92,31 @@ impl Malice {
     }
 }
 
+/// It says that there is a file, and does not answer who asks for it. Two others change a text meanwhile: that is merged.
+pub(super) fn silent(world: &mut World, _: u32) -> Result<(), Failure> {
+    const WHO: usize = 2;
+    let text = |changed, by| move |state: &mut disk::State| save(state, b"text", lines(changed, by));
+    world.malice.who = Some(WHO);
+    world.oracle.exempt(WHO);
+    world.act(ADMIN, text(99, ""))?;
+    world.await_convergence()?;
+    world.step_until(|world| world.knowledge(WHO).map(|_| ()))?;
+    world.say_to_all(WHO, Held::Nothing)?;
+    world.go_on_until(world.now + 3_000 * MS)?;
+    world.cut(0, 1, true);
+    world.act(0, text(2, "first"))?;
+    world.act(1, text(20, "second"))?;
+    world.go_on_until(world.now + 3_000 * MS)?;
+    world.heal(0, 1);
+    let is_merged = |world: &World, device: usize| {
+        let state = world.devices[device].disk.state();
+        let bytes = state.lookup(disk::ROOT, b"text").map(|ino| state.now[&ino].bytes.to_vec());
+        let words = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
+        words.contains("first was here") && words.contains("second was here")
+    };
+    world.step_until(|world| (is_merged(world, 0) && is_merged(world, 1)).then_some(()))
+}
+
 impl World {
     pub(super) fn is_malicious(&self, device: usize) -> bool {
         self.malice.who == Some(device)
@@ -137,7 +163,8 @@ impl World {
     pub(super) fn misbehave(&mut self) {
         let Some(who) = self.malice.who else { return };
         let is_its = |end: &End| end.device == who && end.is_open;
-        let sides = |(number, pipe): (&u64, &crate::net::Pipe)| Some((*number, pipe.ends.iter().position(is_its)?));
+        let sides =
+            |(number, pipe): (&u64, &crate::net::Pipe)| Some((*number, pipe.ends.iter().position(is_its)?));
         let open: Vec<(u64, usize)> = self.net.pipes.iter().filter_map(sides).collect();
         let Some(one) = self.malice.random.pick(&open).copied() else { return };
         let other = self.net.pipes[&one.0].ends[1 - one.1].device;
@@ -215,9 +242,10 @@ impl World {
                 Ok(true)
             }
             Lane::Bulk => match Bulk::decode(frame) {
-                Ok((Bulk::Piece { request, .. }, _)) if request >= NO_RIGHT => {
-                    self.fail(ends[from].device, "J5: a content is given by a name that the ledger does not have")
-                }
+                Ok((Bulk::Piece { request, .. }, _)) if request >= NO_RIGHT => self.fail(
+                    ends[from].device,
+                    "J5: a content is given by a name that the ledger does not have",
+                ),
                 Ok((Bulk::Unavailable { request, .. } | Bulk::RequestDone { request }, _)) => {
                     Ok(request >= NO_RIGHT)
                 }
@@ -317,10 +345,12 @@ impl World {
         for (_, value) in view.all(Table::Nodes, &[]).map_err(words)? {
             let node: Node = decode(Table::Nodes, &value).map_err(words)?;
             let olds = view.old_contents(&node.id).map_err(|e| e.to_string())?;
-            named.extend(node.content.into_iter().chain(olds).filter_map(|version| match version.value.body {
-                Body::File(content) => content.manifest,
-                _ => None,
-            }));
+            named.extend(node.content.into_iter().chain(olds).filter_map(
+                |version| match version.value.body {
+                    Body::File(content) => content.manifest,
+                    _ => None,
+                },
+            ));
         }
         for root in named.clone() {
             let bytes = view.manifest_part(&root).map_err(words)?.unwrap_or_default();

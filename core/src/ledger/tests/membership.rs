@@ -270,9 +270,8 @@ fn of_two_changes_of_role_the_seniors_stands() {
 #[test]
 fn a_duel_of_equals_is_not_decided_by_who_is_heard_first() {
     let devices = company(&[Role::Admin, Role::Admin, Role::Writer]);
-    let change = |by: usize, role| {
-        devices[by].draft(vec![Event::RoleChanged { peer: devices[3].peer(), role }])
-    };
+    let change =
+        |by: usize, role| devices[by].draft(vec![Event::RoleChanged { peer: devices[3].peer(), role }]);
     let (one, other) = (change(1, Role::Reader), change(2, Role::Admin));
     assert_eq!(one.entry().lamport, other.entry().lamport, "or the later one would stand");
     let both = [[&one, &other], [&other, &one]];
