@@ -243,6 +243,7 @@ impl Engine {
                 }
                 Wake::Retry => self.remote.retry(),
                 Wake::Merge => self.merging.want_by_all(),
+                Wake::Settle => self.remote.settle_now(),
                 Wake::MergeAnyway => self.merging.press(),
                 Wake::Recover => self.recover(),
                 Wake::Rescan => self.local.rescan_now(),
@@ -338,6 +339,7 @@ impl Engine {
         self.advance_sessions();
         self.await_pieces(now);
         self.retry_later(now);
+        self.settle_later(now);
         self.answer_patient(now);
         self.check_calm(now);
         self.keep_held();

@@ -158,7 +158,11 @@ impl World {
         };
         self.malice.contents.insert(entry.dot(0), held);
         let Fact::Created { parent, name, meta, .. } = self.created(known.root, "mal") else { return Ok(()) };
-        let content = Content { size: 9, hash: ContentHash::of(b"something"), manifest: None };
+        let content = Content {
+            size: 1 << 20,
+            hash: ContentHash::of(b"something"),
+            manifest: Some(ContentHash::of(b"its list")),
+        };
         entry.events = vec![Fact::Created { parent, name, body: Body::File(content), meta }];
         let signed = SignedEntry::sign(&entry, &self.devices[who].identity);
         let is_its = |end: &crate::net::End| end.device == who && end.is_open;

@@ -102,6 +102,8 @@ pub(super) fn silent(world: &mut World, _: u32) -> Result<(), Failure> {
     world.await_convergence()?;
     world.step_until(|world| world.knowledge(WHO).map(|_| ()))?;
     world.say_to_all(WHO, Held::Nothing)?;
+    // A reader merges nothing.
+    world.lower(WHO)?;
     world.go_on_until(world.now + 3_000 * MS)?;
     world.cut(0, 1, true);
     world.act(0, text(2, "first"))?;
