@@ -149,6 +149,7 @@ fn waiting(place: &Place, step: Step, needed: Needed, instead: Option<Box<Waitin
         content,
         is_here,
         tried: Default::default(),
+        silences: Default::default(),
         instead,
     }
 }
