@@ -128,7 +128,8 @@ impl World {
     /// Who it is, and when it does something.
     pub(super) fn schedule_malice(&mut self) {
         let (times, ends) = (self.plan.hardships.malice, self.plan.storm_ms * MS);
-        if times == 0 {
+        // With one other there is nobody to come in line with.
+        if times == 0 || self.devices.len() < 3 {
             return;
         }
         let who = 1 + self.malice.random.below(self.devices.len() as u64 - 1) as usize;
