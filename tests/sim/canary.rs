@@ -126,9 +126,13 @@ impl Plant {
         match self {
             Plant::Product(Bug::LamportUnchecked) => plan.liars = 2,
             Plant::Product(Bug::CutIgnored | Bug::QuarantineDropped) => plan.hardships.is_one_removed = true,
-            Plant::Product(
-                Bug::OrphansKept | Bug::RoleOfNow | Bug::VersionUnchecked | Bug::NamesUnchecked,
-            ) => plan.hardships.malice = 40,
+            Plant::Product(Bug::OrphansKept | Bug::VersionUnchecked | Bug::NamesUnchecked) => {
+                plan.hardships.malice = 40
+            }
+            // Somebody does not know of it when a role is changed.
+            Plant::Product(Bug::RoleOfNow) => {
+                (plan.hardships.malice, plan.hardships.is_one_away) = (40, true);
+            }
             Plant::Product(Bug::IgnoringDeletes) => plan.rules = 20,
             Plant::Product(Bug::MergeKeepsOneSide) => plan.texts = 60,
             Plant::Product(Bug::CyclesUnchecked) => plan.shuffles = 70,
