@@ -8,7 +8,8 @@ use super::transfer::{Advance, Transfer};
 use dunlin_core::content::Content;
 use dunlin_core::id::{ContentHash, NodeId, VersionId};
 use dunlin_core::limits::{
-    FETCH_BYTES_IN_FLIGHT, REQUESTS_LEFT_MAX, SOURCE_WINDOW_FIRST, TRANSFERS_MAX, WANT_BYTES, WANT_ITEMS_MAX,
+    FETCH_BYTES_IN_FLIGHT, REQUESTS_LEFT_MAX, SILENCES_MAX, SOURCE_WINDOW_FIRST, TRANSFERS_MAX, WANT_BYTES,
+    WANT_ITEMS_MAX,
 };
 use dunlin_core::message::{Part, WantItem};
 use dunlin_core::tree::node::Place;
@@ -21,8 +22,6 @@ use std::time::{Duration, Instant};
 /// Whoever is expected to take no longer than this, or than a few times what the fastest takes, is asked, too.
 const EXPECTED_MAX: Duration = Duration::from_secs(2);
 const EXPECTED_TIMES: u32 = 4;
-/// Who was left so often while it was asked for one content, and gave nothing of it, counts as one that does not have it.
-const SILENCES_MAX: u32 = 8;
 
 /// A step that waits for its content.
 pub struct Waiting {

@@ -14,7 +14,7 @@ const AHEAD: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_millis(700);
 /// No silence is longer, whatever was measured: who gave little by little could be waited for by the hour. What comes of a
 /// slow one after it is taken as late.
-const PATIENCE_MAX: Duration = Duration::from_secs(30);
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// A rate is taken over this time; the first one over less.
 const SAMPLE: Duration = Duration::from_millis(100);
 const SAMPLE_FIRST: Duration = Duration::from_millis(20);
@@ -163,7 +163,7 @@ impl Pace {
     fn patience(&self) -> Duration {
         let part = self.rate.map_or(Duration::ZERO, |rate| time_of(self.largest, rate));
         let lag = self.lag.unwrap_or_default();
-        SILENCE.max(lag.saturating_mul(3)).max(part.saturating_mul(3)).min(PATIENCE_MAX)
+        SILENCE.max(lag.saturating_mul(3)).max(part.saturating_mul(3)).min(LONGEST_SILENCE)
     }
 
     /// Bytes that it may be asked for now. A part that is larger may be asked for where nothing else was.
@@ -219,8 +219,8 @@ mod tests {
         let mut pace = Pace::default();
         let now = deliver(&mut pace, Instant::now(), 3, 100);
         pace.handle_asked(now, CHUNK, CHUNK);
-        assert!(!pace.is_silent(now + PATIENCE_MAX));
-        assert!(pace.is_silent(now + PATIENCE_MAX + Duration::from_millis(1)));
+        assert!(!pace.is_silent(now + LONGEST_SILENCE));
+        assert!(pace.is_silent(now + LONGEST_SILENCE + Duration::from_millis(1)));
     }
 
     #[test]
