@@ -42,12 +42,32 @@ pub enum Bug {
     ChunkUnchecked = 26,
     /// Lamport times are not checked.
     LamportUnchecked = 29,
+    /// Entries whose past is not here are kept, however many come.
+    OrphansKept = 30,
     /// What was signed beyond the cut of a removal counts.
     CutIgnored = 31,
+    /// An entry is judged by the role that its author has now, not by the one in its past.
+    RoleOfNow = 32,
+    /// Of two admins of one rank that who was heard first counts.
+    DuelByArrival = 33,
+    /// The proof of an identity does not say for which handshake.
+    ProofWithoutHash = 35,
+    /// A first message that was answered before is answered again.
+    ReplaysAdmitted = 36,
+    /// A content is given by the name of a thing that it belongs to, whatever version is named.
+    VersionUnchecked = 37,
+    /// The compressed bytes say how long a chunk becomes.
+    SizeFromStream = 38,
+    /// The issuer leaves it to the joiner whether an invite has expired.
+    InviteByJoiner = 39,
     /// What the watcher missed is never looked for.
     MissedNotSought = 41,
     /// Where two sides of a merge changed the same lines, one of them counts.
     MergeKeepsOneSide = 42,
+    /// What does not count is not kept either.
+    QuarantineDropped = 43,
+    /// Names are checked where the disk is read, and not in what others sign.
+    NamesUnchecked = 45,
     /// What a hint is about counts as gone without a look.
     HintBelieved = 46,
     /// A moved file is not read, then or later, though its row was read in the racy window.
@@ -83,9 +103,14 @@ pub const fn wall_ms(ms: i64) -> i64 {
 mod planted {
     use super::Bug;
     use std::cell::Cell;
+    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU8, Ordering};
 
-    static PLANTED: AtomicU8 = AtomicU8::new(0);
+    /// Tests that are run to see them fail are told the number from outside.
+    static PLANTED: LazyLock<AtomicU8> = LazyLock::new(|| {
+        let number = std::env::var("DUNLIN_CANARY").ok().and_then(|text| text.parse().ok());
+        AtomicU8::new(number.unwrap_or(0))
+    });
 
     thread_local! {
         static CLOCK: Cell<i64> = const { Cell::new(0) };

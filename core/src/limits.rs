@@ -199,6 +199,8 @@ pub const REQUESTS_LEFT_MAX: usize = 64;
 pub const WRONG_CHUNKS_MAX: usize = 1024;
 /// Whoever sends so many wrong pieces is asked for nothing for a minute.
 pub const WRONG_PIECES_MAX: u32 = 3;
+/// Silences of a session on one content, after which it counts as one that does not have it.
+pub const SILENCES_MAX: u32 = 8;
 /// Content bytes asked from a source of unknown rate.
 pub const SOURCE_WINDOW_FIRST: u64 = 1024 * 1024;
 /// The least that is asked from a slow one.

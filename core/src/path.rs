@@ -3,6 +3,7 @@
 //! Both are bytes, not text: what the disk holds is carried as it is. Neither can name anything
 //! outside the folder or dunlin's own directory, so a value of these types needs no further check.
 
+use crate::canary::{self, Bug};
 use crate::limits::{NAME_BYTES_MAX, PATH_DEPTH_MAX};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use std::fmt;
@@ -121,7 +122,10 @@ impl<C> Encode<C> for Name {
 
 impl<'b, C> Decode<'b, C> for Name {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        Name::parse(d.bytes()?).map_err(decode::Error::message)
+        match d.bytes()? {
+            bytes if canary::is(Bug::NamesUnchecked) => Ok(Self(bytes.into())),
+            bytes => Name::parse(bytes).map_err(decode::Error::message),
+        }
     }
 }
 

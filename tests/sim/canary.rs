@@ -10,6 +10,7 @@ use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::VecDeque;
+use std::process::Command;
 
 /// Orders of the ledger's room that a commit lags behind when it is acknowledged too early.
 const LAG: usize = 6;
@@ -33,7 +34,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 32] = [
+    pub const ALL: [(u8, Plant, &'static str); 42] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (3, Plant::Product(Bug::FinalStatSkipped), "skip the final stat"),
@@ -56,9 +57,19 @@ impl Plant {
         (22, Plant::Product(Bug::SyncErrorIgnored), "a sync that fails is ignored"),
         (26, Plant::Product(Bug::ChunkUnchecked), "a chunk is written before its hash is checked"),
         (29, Plant::Product(Bug::LamportUnchecked), "Lamport times unchecked"),
+        (30, Plant::Product(Bug::OrphansKept), "entries without their past are kept"),
         (31, Plant::Product(Bug::CutIgnored), "a cut is ignored"),
+        (32, Plant::Product(Bug::RoleOfNow), "a role as it is now, not in the entry's past"),
+        (33, Plant::Product(Bug::DuelByArrival), "of two equals who is heard first wins"),
+        (35, Plant::Product(Bug::ProofWithoutHash), "the proof of an identity without the hash"),
+        (36, Plant::Product(Bug::ReplaysAdmitted), "a replayed first message is answered"),
+        (37, Plant::Product(Bug::VersionUnchecked), "a content by a name that no entry says"),
+        (38, Plant::Product(Bug::SizeFromStream), "a chunk's size from the compressed bytes"),
+        (39, Plant::Product(Bug::InviteByJoiner), "an invite's end is the joiner's matter"),
         (41, Plant::Product(Bug::MissedNotSought), "what the watcher missed is ignored"),
         (42, Plant::Product(Bug::MergeKeepsOneSide), "a merge keeps one side where two meet"),
+        (43, Plant::Product(Bug::QuarantineDropped), "what does not count is not kept"),
+        (45, Plant::Product(Bug::NamesUnchecked), "names of others are not checked"),
         (46, Plant::Product(Bug::HintBelieved), "a hint counts as a look"),
         (47, Plant::Product(Bug::RacyMoveUnread), "a move hides a change in the racy window"),
         (60, Plant::Product(Bug::RotSigned), "a flipped bit is signed as an edit"),
@@ -67,6 +78,35 @@ impl Plant {
         (50, Plant::Product(Bug::UncleanListing), "a listing that breaks off is believed"),
         (51, Plant::Product(Bug::BatchForWindow), "a batch counts and not a window"),
     ];
+
+    /// What cannot be planted: number, what it would break, and why it cannot.
+    pub const ABSENT: [(u8, &'static str, &'static str); 1] = [(
+        34,
+        "proofs of forks are not passed on",
+        "there are none in gossip: a fork is noticed by whoever meets it",
+    )];
+
+    /// The test of a crate, by package and name, that must fail with it: what it breaks is not in the simulator.
+    pub fn test(self) -> Option<(&'static str, &'static str)> {
+        let Plant::Product(bug) = self else { return None };
+        Some(match bug {
+            Bug::DuelByArrival => (
+                "dunlin-core",
+                "ledger::tests::membership::a_duel_of_equals_is_not_decided_by_who_is_heard_first",
+            ),
+            Bug::ProofWithoutHash => (
+                "dunlin-transport",
+                "noise::tests::a_proof_is_worth_nothing_in_another_role_session_or_with_another_key",
+            ),
+            Bug::ReplaysAdmitted => ("dunlin-transport", "noise::tests::a_first_message_is_answered_once"),
+            Bug::SizeFromStream => ("dunlin-core", "chunk::tests::seal::attacks_are_refused"),
+            Bug::InviteByJoiner => (
+                "dunlin-pipeline",
+                "jobs::tests::strangers::an_invite_admits_who_proves_it_here_in_time_and_first",
+            ),
+            _ => return None,
+        })
+    }
 
     /// Plants it in the product, if that is where it belongs; takes out any other.
     pub fn plant(self) {
@@ -85,7 +125,14 @@ impl Plant {
     pub fn adjust(self, plan: &mut Plan) {
         match self {
             Plant::Product(Bug::LamportUnchecked) => plan.liars = 2,
-            Plant::Product(Bug::CutIgnored) => plan.hardships.is_one_removed = true,
+            Plant::Product(Bug::CutIgnored | Bug::QuarantineDropped) => plan.hardships.is_one_removed = true,
+            Plant::Product(Bug::OrphansKept | Bug::VersionUnchecked | Bug::NamesUnchecked) => {
+                plan.hardships.malice = 40
+            }
+            // Somebody does not know of it when a role is changed.
+            Plant::Product(Bug::RoleOfNow) => {
+                (plan.hardships.malice, plan.hardships.is_one_away) = (40, true);
+            }
             Plant::Product(Bug::IgnoringDeletes) => plan.rules = 20,
             Plant::Product(Bug::MergeKeepsOneSide) => plan.texts = 60,
             Plant::Product(Bug::CyclesUnchecked) => plan.shuffles = 70,
@@ -125,6 +172,18 @@ impl Plant {
     pub fn before_work(self, clock_offset: i128) {
         canary::set_clock((clock_offset / 1_000_000) as i64);
     }
+}
+
+/// True if a test of a crate passes as the product is and fails with the bug of that number planted.
+pub fn is_caught_by_test(number: u8, package: &str, test: &str) -> bool {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let said = |number: u8, words: &str| {
+        let args =
+            ["test", "--lib", "--features", "dunlin-core/canary", "-p", package, "--", "--exact", test];
+        let run = Command::new(&cargo).args(args).env("DUNLIN_CANARY", number.to_string()).output();
+        run.is_ok_and(|run| String::from_utf8_lossy(&run.stdout).contains(words))
+    };
+    said(0, "1 passed; 0 failed") && said(number, "0 passed; 1 failed")
 }
 
 /// A store whose last commits may be less durable than it says.

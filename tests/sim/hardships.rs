@@ -26,6 +26,8 @@ pub struct Hardships {
     pub rots: u64,
     /// A member is removed in the middle of it all.
     pub is_one_removed: bool,
+    /// A member that means harm does so many things.
+    pub malice: u64,
     /// Frames with a piece of a file that are not what they say.
     pub garbled: u64,
 }
@@ -56,12 +58,18 @@ impl Hardships {
             garbled: some(15, 2),
             rots: 0,
             is_one_removed: false,
+            malice: 0,
         }
     }
 
     /// True if a member is removed in this seed.
     pub fn removes_one(seed: u64) -> bool {
         seed % 11 == 5
+    }
+
+    /// How often a member does harm in this seed.
+    pub fn malice(seed: u64) -> u64 {
+        if seed % 4 == 3 { 8 + seed / 4 % 50 } else { 0 }
     }
 
     /// The number of bits that flip in this seed.

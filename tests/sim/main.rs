@@ -149,17 +149,26 @@ fn canaries(only: Option<u64>) -> ExitCode {
         if only.is_some_and(|only| only != u64::from(number)) {
             continue;
         }
-        let caught = catch(plant);
+        let caught = catch(number, plant);
         match &caught {
             Some((by, what)) => println!("planted {number} ({words}): caught by {by}: {what}"),
             None => println!("planted {number} ({words}): NOT CAUGHT by {CANARY_SEEDS} seeds"),
         }
         all_caught &= caught.is_some();
     }
+    for (number, words, why) in Plant::ABSENT {
+        if only.is_none_or(|only| only == u64::from(number)) {
+            println!("not planted {number} ({words}): {why}");
+        }
+    }
     code(all_caught)
 }
 
-fn catch(plant: Plant) -> Option<(String, String)> {
+fn catch(number: u8, plant: Plant) -> Option<(String, String)> {
+    if let Some((package, test)) = plant.test() {
+        let is_caught = canary::is_caught_by_test(number, package, test);
+        return is_caught.then(|| (format!("a test of {package}"), format!("{test} fails")));
+    }
     if plant.is_told() {
         return catch_in_stories(plant);
     }

@@ -57,14 +57,15 @@ pub fn open<'a>(
     let plain = if lz4 {
         // A new buffer, all zero: a match offset that points outside of what this block has written
         // finds nothing of another chunk (RUSTSEC-2026-0041).
-        let mut plain = vec![0; size];
+        let is_stream_believed = canary::is(Bug::SizeFromStream);
+        let mut plain = vec![0; if is_stream_believed { 255 * payload.len() } else { size }];
         let len = decompress_into(payload, &mut plain).map_err(|_| OpenError::WrongSize)?;
         plain.truncate(len);
         Cow::Owned(plain)
     } else {
         Cow::Borrowed(payload)
     };
-    if plain.len() != size {
+    if plain.len() != size && !canary::is(Bug::SizeFromStream) {
         return Err(OpenError::WrongSize);
     }
     let is_right = ContentHash::of(&plain) == *hash || canary::is(Bug::ChunkUnchecked);

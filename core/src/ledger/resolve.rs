@@ -73,7 +73,10 @@ impl<'a> Resolution<'a> {
     /// Resolves a set of events; their order and repetitions do not matter.
     pub fn of(events: impl Iterator<Item = &'a MembershipEvent>) -> Self {
         let mut events: Vec<&MembershipEvent> = events.collect();
-        events.sort_by_key(|event| (event.lamport, event.dot));
+        match canary::is(Bug::DuelByArrival) {
+            true => events.sort_by_key(|event| event.lamport),
+            false => events.sort_by_key(|event| (event.lamport, event.dot)),
+        }
         events.dedup_by_key(|event| event.dot);
         let mut judged = BTreeSet::new();
         let mut cutting = Vec::new();
@@ -306,6 +309,12 @@ impl<'a> Resolution<'a> {
         self.seniority.get(peer).copied()
     }
 
+    fn stands_over(&self, peer: &PeerId, other: &PeerId) -> bool {
+        let distance = |peer| self.rank(peer).map(|(distance, _)| distance);
+        let is_equal = canary::is(Bug::DuelByArrival) && distance(peer) == distance(other);
+        is_equal || self.rank(peer) <= self.rank(other)
+    }
+
     /// Sorts by seniority; who was never admitted comes last.
     fn order(&self, peer: &PeerId) -> (bool, Option<Seniority>, PeerId) {
         (self.rank(peer).is_none(), self.rank(peer), *peer)
@@ -329,9 +338,8 @@ impl<'a> Resolution<'a> {
         for event in events.iter().copied().filter(|event| survives(event)) {
             let Event::RoleChanged { role: new, .. } = event.event else { continue };
             // Of two changes at the same time the senior's stands, else the later in order.
-            let stands = set_by.is_none_or(|old| {
-                old.precedes(event) || self.rank(event.author()) <= self.rank(old.author())
-            });
+            let stands = set_by
+                .is_none_or(|old| old.precedes(event) || self.stands_over(event.author(), old.author()));
             if stands {
                 (role, set_by) = (new, Some(event));
             }

@@ -8,7 +8,8 @@ use super::transfer::{Advance, Transfer};
 use dunlin_core::content::Content;
 use dunlin_core::id::{ContentHash, NodeId, VersionId};
 use dunlin_core::limits::{
-    FETCH_BYTES_IN_FLIGHT, REQUESTS_LEFT_MAX, SOURCE_WINDOW_FIRST, TRANSFERS_MAX, WANT_BYTES, WANT_ITEMS_MAX,
+    FETCH_BYTES_IN_FLIGHT, REQUESTS_LEFT_MAX, SILENCES_MAX, SOURCE_WINDOW_FIRST, TRANSFERS_MAX, WANT_BYTES,
+    WANT_ITEMS_MAX,
 };
 use dunlin_core::message::{Part, WantItem};
 use dunlin_core::tree::node::Place;
@@ -38,6 +39,8 @@ pub struct Waiting {
     pub is_here: bool,
     /// Sessions that do not have it, if it is small.
     pub tried: BTreeSet<ConnId>,
+    /// How often sessions were left that had been asked for it, since something of it came from them.
+    pub silences: BTreeMap<ConnId, u32>,
     /// What is waited for instead if nobody has it.
     pub instead: Option<Box<Waiting>>,
 }
@@ -351,6 +354,9 @@ impl Fetch {
         let parts = asked.items.get_mut(item as usize)?;
         let expected = parts.remove(&chunk)?;
         let late = asked.is_left.then_some(asked.made);
+        if let Some(transfer) = self.transfers.get_mut(&expected.owner) {
+            transfer.waiting_mut().silences.remove(&conn);
+        }
         if asked.items.iter().all(BTreeMap::is_empty) {
             self.requests.remove(&request);
         }
@@ -379,9 +385,25 @@ impl Fetch {
             left.push(*number);
             parts.extend(request.items.iter().flat_map(BTreeMap::values).copied());
         }
+        let owners: BTreeSet<u64> = parts.iter().map(|part| part.owner).collect();
+        let gives_nothing: BTreeSet<u64> =
+            owners.into_iter().filter(|owner| self.is_silent_on(*owner, conn)).collect();
         // In the order in which they were asked for, at the front again.
-        parts.into_iter().rev().for_each(|part| self.give_back(part, None));
+        for part in parts.into_iter().rev() {
+            let conn = gives_nothing.contains(&part.owner).then_some(conn);
+            self.give_back(part, conn);
+        }
         left
+    }
+
+    /// Counts one more silence of this session on a content; true if they are too many. Others may have another version,
+    /// which is not shown while this one is waited for.
+    fn is_silent_on(&mut self, owner: u64, conn: ConnId) -> bool {
+        let transfer = self.transfers.get_mut(&owner).map(Transfer::waiting_mut);
+        let Some(waiting) = transfer.or(self.small.get_mut(&owner)) else { return false };
+        let silences = waiting.silences.entry(conn).or_default();
+        *silences += 1;
+        *silences >= SILENCES_MAX
     }
 
     /// Nothing more comes of a request that was given up.

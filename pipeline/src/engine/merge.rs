@@ -12,18 +12,22 @@ use std::time::{Duration, Instant};
 
 /// Whoever has written none of the texts merges them after this time.
 const MERGE_BY_ALL_AFTER: Duration = Duration::from_secs(5);
+/// Contents that are still to come hold a merge off for so long. Who is asked for one and sends nothing, or never the
+/// right bytes, does not hold all others off for as long as it is there.
+const MERGE_ANYWAY_AFTER: Duration = Duration::from_secs(30);
 
 /// Whether there may be something to merge.
 pub struct Merging {
     is_wanted: bool,
     by_all: bool,
     is_running: bool,
+    is_overdue: bool,
 }
 
 impl Merging {
     /// At the start: something may be left from the last run.
     pub fn new() -> Self {
-        Self { is_wanted: true, by_all: false, is_running: false }
+        Self { is_wanted: true, by_all: false, is_running: false, is_overdue: false }
     }
 
     /// Heads or contents have come.
@@ -35,6 +39,11 @@ impl Merging {
     pub fn want_by_all(&mut self) {
         self.is_wanted = true;
         self.by_all = true;
+    }
+
+    /// It has been held off for long enough.
+    pub fn press(&mut self) {
+        self.is_overdue = true;
     }
 }
 
@@ -56,15 +65,18 @@ impl Engine {
     }
 
     /// Orders a merge if it is time for it.
-    pub(super) fn advance_merge(&mut self) -> bool {
-        let is_quiet = self.local.first_scan_done()
-            && !self.local.is_wanted()
-            && self.remote.is_idle()
-            && self.fetch.is_idle();
-        let merging = &self.merging;
-        if !merging.is_wanted || merging.is_running || !is_quiet || self.stopping || !self.is_merger() {
+    pub(super) fn advance_merge(&mut self, now: Instant) -> bool {
+        if !self.merging.is_wanted || self.merging.is_running || self.stopping || !self.is_merger() {
             return false;
         }
+        let is_looked_at = self.local.first_scan_done() && !self.local.is_wanted();
+        let is_quiet = self.remote.is_idle() && self.fetch.is_idle() || self.merging.is_overdue;
+        if !is_looked_at || !is_quiet {
+            self.wakes.arm(Wake::MergeAnyway, now, MERGE_ANYWAY_AFTER);
+            return false;
+        }
+        self.wakes.disarm(Wake::MergeAnyway);
+        self.merging.is_overdue = false;
         let by_all = std::mem::take(&mut self.merging.by_all);
         self.merging.is_wanted = false;
         self.merging.is_running = true;

@@ -249,6 +249,8 @@ impl Engine {
                 }
                 Wake::Retry => self.remote.retry(),
                 Wake::Merge => self.merging.want_by_all(),
+                Wake::Settle => self.remote.settle_now(),
+                Wake::MergeAnyway => self.merging.press(),
                 Wake::Recover => self.recover(),
                 Wake::Rescan => self.local.rescan_now(),
                 Wake::Look => self.look(now),
@@ -338,12 +340,15 @@ impl Engine {
         self.take_turns(now);
         self.have_second_look(now);
         self.mind_guard(now);
-        while self.advance_local() || self.advance_remote() || self.advance_fetch(now) || self.advance_merge()
-        {
-        }
+        while self.advance_local()
+            || self.advance_remote()
+            || self.advance_fetch(now)
+            || self.advance_merge(now)
+        {}
         self.advance_sessions();
         self.await_pieces(now);
         self.retry_later(now);
+        self.settle_later(now);
         self.answer_patient(now);
         self.check_calm(now);
         self.keep_held();

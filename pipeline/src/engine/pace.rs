@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 const AHEAD: Duration = Duration::from_millis(500);
 /// Nothing for this time is silence; more where answers take longer.
 const SILENCE: Duration = Duration::from_millis(700);
+/// No silence is longer, whatever was measured: who gave little by little could be waited for by the hour. What comes of a
+/// slow one after it is taken as late.
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// A rate is taken over this time; the first one over less.
 const SAMPLE: Duration = Duration::from_millis(100);
 const SAMPLE_FIRST: Duration = Duration::from_millis(20);
@@ -159,7 +162,8 @@ impl Pace {
     /// How long nothing may come: a large part over a slow link takes its time.
     fn patience(&self) -> Duration {
         let part = self.rate.map_or(Duration::ZERO, |rate| time_of(self.largest, rate));
-        SILENCE.max(self.lag.unwrap_or_default() * 3).max(part * 3)
+        let lag = self.lag.unwrap_or_default();
+        SILENCE.max(lag.saturating_mul(3)).max(part.saturating_mul(3)).min(LONGEST_SILENCE)
     }
 
     /// Bytes that it may be asked for now. A part that is larger may be asked for where nothing else was.
@@ -208,6 +212,15 @@ mod tests {
             pace.handle_came(now, CHUNK, CHUNK);
         }
         now
+    }
+
+    #[test]
+    fn silence_is_noticed_in_time_whatever_was_measured() {
+        let mut pace = Pace::default();
+        let now = deliver(&mut pace, Instant::now(), 3, 100);
+        pace.handle_asked(now, CHUNK, CHUNK);
+        assert!(!pace.is_silent(now + LONGEST_SILENCE));
+        assert!(pace.is_silent(now + LONGEST_SILENCE + Duration::from_millis(1)));
     }
 
     #[test]

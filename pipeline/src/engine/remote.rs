@@ -54,6 +54,8 @@ pub struct Remote {
     applying: usize,
     settling: bool,
     unsettled: u64,
+    /// What was placed has waited for long enough.
+    is_settle_due: bool,
     /// Places with steps under way, and how many.
     busy: BTreeMap<Place, usize>,
     stuck: BTreeMap<Place, Stuck>,
@@ -129,6 +131,16 @@ impl Remote {
             self.idle_tries = 0;
         }
         self.want_plan();
+    }
+
+    /// True if something was placed and is not durable.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled > 0
+    }
+
+    /// What was placed is to be made durable though contents are still to come.
+    pub fn settle_now(&mut self) {
+        self.is_settle_due = true;
     }
 
     /// What was placed is durable.
@@ -247,8 +259,10 @@ impl Remote {
             return Some(RemoteWant::Apply(self.next_batch()));
         }
         let all_placed = starved && !self.is_applying() && !self.planning && !self.plan_wanted;
-        if !self.settling && self.unsettled > 0 && (self.unsettled >= SETTLE_STEPS || all_placed) {
+        let is_due = self.unsettled >= SETTLE_STEPS || all_placed || self.is_settle_due;
+        if !self.settling && self.unsettled > 0 && is_due {
             self.settling = true;
+            self.is_settle_due = false;
             self.unsettled = 0;
             return Some(RemoteWant::Settle);
         }

@@ -84,7 +84,10 @@ impl Engine {
         let is_other = |conn| sources.iter().any(|s| s.conn != conn && !s.pace.is_resting(now));
         let silent = sources.iter().filter(|s| s.pace.is_silent(now)).map(|s| s.conn);
         let left: Vec<ConnId> = silent.filter(|conn| is_other(*conn)).collect();
-        left.into_iter().for_each(|conn| self.leave_source(now, conn));
+        if !left.is_empty() {
+            left.into_iter().for_each(|conn| self.leave_source(now, conn));
+            self.give_up_hopeless(now, true);
+        }
     }
 
     /// Nothing that it was asked for is waited for any more.

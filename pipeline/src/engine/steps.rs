@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// What could not be done is tried again after this time, doubled each time that it was in vain.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// What was placed is made durable after so long at the latest: the time after which the kernel writes by itself.
+const SETTLE_AFTER: Duration = Duration::from_secs(30);
 
 impl Engine {
     pub(super) fn handle_planned(&mut self, now: Instant, mut plan: Plan) {
@@ -113,6 +115,14 @@ impl Engine {
         }
     }
 
+    /// A member that is asked for contents and sends none does not keep what came of others from the platter.
+    pub(super) fn settle_later(&mut self, now: Instant) {
+        match self.remote.is_unsettled() {
+            true => self.wakes.arm(Wake::Settle, now, SETTLE_AFTER),
+            false => self.wakes.disarm(Wake::Settle),
+        }
+    }
+
     /// Places are marked and nothing is under way for them: they are looked at again after a while.
     pub(super) fn retry_later(&mut self, now: Instant) {
         let is_left =
@@ -139,6 +149,7 @@ fn waiting(place: &Place, step: Step, needed: Needed, instead: Option<Box<Waitin
         content,
         is_here,
         tried: Default::default(),
+        silences: Default::default(),
         instead,
     }
 }

@@ -111,6 +111,11 @@ impl Transfer {
         self.waiting
     }
 
+    /// The step that waits for it.
+    pub fn waiting_mut(&mut self) -> &mut Waiting {
+        &mut self.waiting
+    }
+
     /// What names its content on the wire.
     pub fn name(&self) -> (NodeId, VersionId) {
         (self.waiting.node, self.waiting.version)

@@ -14,6 +14,10 @@ pub enum Wake {
     Retry,
     /// Merge what those who wrote it did not.
     Merge,
+    /// Make durable what was placed, though contents are still to come.
+    Settle,
+    /// Merge though contents are still to come.
+    MergeAnyway,
     /// Look again at what the power may have taken.
     Recover,
     /// Look again at files that were busy.

@@ -3,7 +3,8 @@
 use super::JobError;
 use super::signer::Signer;
 use super::take::take;
-use dunlin_core::id::{ChainId, Dot, EntryId, FolderId, PeerId};
+use dunlin_core::canary::{self, Bug};
+use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, FolderId, PeerId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::JoinProof;
 use dunlin_core::ledger::chain::{Accepted, Admission, LedgerRead, Reason, Verified, check_with};
@@ -59,6 +60,9 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
                     take(&mut edit, &mut membership, &accepted, None)?;
                     admitted.accepted.push(place);
                 }
+                Admission::Quarantine(..) if canary::is(Bug::QuarantineDropped) => {
+                    admitted.accepted.push(place);
+                }
                 // Stored and linked like any other, so that all devices hold one set.
                 Admission::Quarantine(accepted, why) => {
                     take(&mut edit, &mut membership, &accepted, Some(why))?;
@@ -68,6 +72,9 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
                 Admission::AlreadyHave => admitted.accepted.push(place),
                 Admission::Missing(missing) => {
                     admitted.missing.extend(missing);
+                    if canary::is(Bug::OrphansKept) {
+                        edit.put_manifest_part(&ContentHash(place.id.0), &candidate.signed().bytes)?;
+                    }
                     waiting.push(candidate);
                 }
                 Admission::Refused(reason) => admitted.refused.push((place.id, reason)),
@@ -170,7 +177,7 @@ pub fn add_member(
     if invite.uses_left == 0 {
         return Ok(Err("the invite has been used or taken back; ask for a new one".to_owned()));
     }
-    if wall_ms > invite.not_after_ms {
+    if wall_ms > invite.not_after_ms && !canary::is(Bug::InviteByJoiner) {
         return Ok(Err("the invite has expired; ask for a new one".to_owned()));
     }
     let event = Event::MemberAdded {

@@ -73,7 +73,7 @@ fn is_worth_a_try(plain: &[u8]) -> bool {
 /// The content that a version of a node says; current or superseded.
 fn content_of(view: &View<'_>, node: &NodeId, version: &VersionId) -> Result<Option<Content>, JobError> {
     let Some(row) = view.node(node)? else { return Ok(None) };
-    let head = row.content.iter().find(|h| h.id == *version).cloned();
+    let head = row.content.iter().find(|h| h.id == *version || canary::is(Bug::VersionUnchecked)).cloned();
     let found = match head {
         Some(head) => Some(head),
         None => view.old_content(node, version)?,

@@ -1,5 +1,6 @@
 //! Devices come into being: one founds the folder and invites, the others join.
 
+use super::malice::Malice;
 use super::{Failure, What, World};
 use crate::canary::{Durable, Plant};
 use crate::device::Device;
@@ -34,8 +35,12 @@ impl World {
         plan.texts = if seed % 3 == 1 { 60 } else { 0 };
         plan.veils = if seed % 5 == 2 { 4 } else { 0 };
         plan.rules = if seed % 5 == 4 { 12 } else { 0 };
-        let (rots, is_one_removed) = (Hardships::rots(seed), Hardships::removes_one(seed));
-        plan.hardships = Hardships { rots, is_one_removed, ..Hardships::draw(seed) };
+        plan.hardships = Hardships {
+            rots: Hardships::rots(seed),
+            is_one_removed: Hardships::removes_one(seed),
+            malice: Hardships::malice(seed),
+            ..Hardships::draw(seed)
+        };
         if let Some(devices) = Hardships::crowd(seed) {
             plan.gather(devices);
         }
@@ -68,6 +73,7 @@ impl World {
             rots: Vec::new(),
             given_up_at: 0,
             accepted: BTreeSet::new(),
+            malice: Malice::new(seed),
         }
     }
 

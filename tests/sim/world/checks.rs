@@ -275,7 +275,10 @@ impl World {
 
     /// The devices that take part in the folder.
     pub(super) fn members(&self) -> impl Iterator<Item = (usize, &Device)> {
-        self.devices.iter().enumerate().filter(|(index, _)| !self.removed.contains(index))
+        self.devices
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !self.removed.contains(index) && !self.is_malicious(*index))
     }
 
     /// What a user sees, a line for each thing.
@@ -329,7 +332,9 @@ impl World {
             if way == "a restart" {
                 for device in 0..self.devices.len() {
                     self.kill(device, false)?;
-                    self.schedule(MS, What::Start(device));
+                    if !self.is_malicious(device) {
+                        self.schedule(MS, What::Start(device));
+                    }
                 }
             }
             self.go_on_until(self.now + 2 * MS)?;
@@ -350,13 +355,15 @@ impl World {
     /// At the end: INV-2, INV-10, INV-14.
     pub(super) fn check_end(&mut self) -> Result<(), Failure> {
         self.concede_signed()?;
-        let quarantined = self.quarantined();
+        let mut quarantined = self.quarantined();
+        quarantined.append(&mut self.overwritten());
         for (index, device) in self.members() {
             let result = self.oracle.check_visible(&device.disk.state(), &quarantined);
             result.map_err(|what| Failure { device: Some(index), what })?;
         }
         self.check_backdated()?;
         self.check_secret()?;
+        self.check_malice()?;
         self.check_reach()?;
         self.check_winners().map_err(|what| Failure { device: None, what })?;
         self.check_lamports().map_err(|what| Failure { device: None, what })?;

@@ -73,6 +73,8 @@ impl World {
             Fault::CallsFail(device) => self.let_calls_fail(device),
             Fault::Remove(device) => return self.remove_in_storm(device),
             Fault::Backdate(device) => self.backdate(device),
+            Fault::Misbehave => self.misbehave(),
+            Fault::Lower(device) => return self.lower(device),
             Fault::Adopt(device) => return self.adopt_in_storm(device),
             Fault::Alone(whom) => {
                 self.say(whom, "nobody hears of it from now on");

@@ -1,5 +1,5 @@
 //! Contents that no member has any more: a bit flipped in the only copy, somebody ignored a file and then took it
-//! away, which tells nobody, or who had it was removed. Nobody can bring in line what waits for them; all else has to be.
+//! away, which tells nobody, or who had it was removed or never had it. Nobody can bring in line what waits for them; all else has to be.
 
 use super::World;
 use dunlin_core::content::Body;
@@ -25,15 +25,13 @@ pub(super) struct Hopeless {
 impl World {
     /// By device.
     pub(super) fn hopeless(&self) -> Vec<Hopeless> {
-        if self.plan.rules == 0 && self.rots.is_empty() && self.removed.is_empty() {
+        let may_be_gone = self.plan.rules > 0 || !self.removed.is_empty() || self.malice.who.is_some();
+        if !may_be_gone && self.rots.is_empty() {
             return self.devices.iter().map(|_| Hopeless::default()).collect();
         }
         let kept: BTreeSet<[u8; 32]> =
             self.members().flat_map(|(_, d)| d.disk.state().reachable(true)).collect();
-        let is_lost = |hash: &[u8; 32]| {
-            let is_gone = (self.plan.rules > 0 || !self.removed.is_empty()) && !kept.contains(hash);
-            is_gone || self.oracle.is_lost(hash)
-        };
+        let is_lost = |hash: &[u8; 32]| may_be_gone && !kept.contains(hash) || self.oracle.is_lost(hash);
         let of = |device: usize| self.hopeless_on(device, &is_lost).unwrap_or_default();
         (0..self.devices.len()).map(of).collect()
     }

@@ -5,8 +5,10 @@ mod birth;
 mod checks;
 mod describe;
 mod dump;
+mod forge;
 mod hardships;
 mod hopeless;
+mod malice;
 mod masses;
 mod merges;
 mod outcasts;
@@ -140,6 +142,8 @@ pub struct World {
     accepted: BTreeSet<[u8; 32]>,
     /// Frames that may still hold other bytes than they say.
     garbled_left: u64,
+    /// The member that means harm.
+    malice: malice::Malice,
 }
 
 impl World {
@@ -190,6 +194,7 @@ impl World {
             self.go_on_until(self.now + 10_000 * MS)?;
             self.await_convergence()?;
         }
+        self.end_malice()?;
         self.check_silence()?;
         self.check_end()
     }

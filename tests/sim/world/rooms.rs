@@ -60,7 +60,10 @@ impl World {
 
     pub(super) fn wake(&mut self, device: usize, epoch: u64) -> Result<(), Failure> {
         let now = self.instant(self.now);
-        let Some(life) = self.devices[device].life_of(epoch) else { return Ok(()) };
+        let at = self.now;
+        // An earlier one was asked for since; else each would have another follow it.
+        let is_awaited = |life: &&mut Life| life.wake_at == Some(at);
+        let Some(life) = self.devices[device].life_of(epoch).filter(is_awaited) else { return Ok(()) };
         life.wake_at = None;
         life.engine.handle_wake(now);
         self.drain(device, epoch)
@@ -106,6 +109,12 @@ impl World {
             Ended::Failed(_) if self.is_astray(device) => {
                 self.kill(device, false)?;
                 self.schedule(MS, What::Start(device));
+                Ok(())
+            }
+            // Nobody asks how it fares.
+            Ended::Failed(_) | Ended::Refused(_) if self.is_malicious(device) => {
+                self.kill(device, false)?;
+                self.schedule(1_000 * MS, What::Start(device));
                 Ok(())
             }
             // Where disks fail or are away, a run may end; nothing may be lost by that.

@@ -238,8 +238,9 @@ impl World {
         };
         let epoch = self.devices[device].epoch;
         for (path, mark) in files {
-            // What only a removed device has, or waits for, is out of reach for the others.
-            let is_within_reach = self.removed.is_empty() && self.oracle.must_be_kept(&mark.good.hash.0);
+            // What only a removed device has, or waits for, is out of reach for the others; so is what a liar has.
+            let is_open = self.removed.is_empty() && self.malice.who.is_none();
+            let is_within_reach = is_open && self.oracle.must_be_kept(&mark.good.hash.0);
             if is_within_reach {
                 let what = format!("INV-20: {path} is corrupt, and its content is still kept somewhere");
                 return self.fail(device, what);

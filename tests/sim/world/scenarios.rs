@@ -2,7 +2,7 @@
 //! next change of the program; a script stays what it is. Each ends like a run: calm, silence, and all that is
 //! checked there.
 
-use super::{Failure, MS, Outcome, What, World, masses, removals, rots, setbacks, sources};
+use super::{Failure, MS, Outcome, What, World, malice, masses, removals, rots, setbacks, sources};
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
 use crate::disk::{Deed, ROOT, State};
@@ -22,7 +22,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 13] = [
+pub const ALL: [Scenario; 14] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -30,6 +30,8 @@ pub const ALL: [Scenario; 13] = [
         times: 48,
         script: merge_of_what_moves,
     },
+    // Who is asked for a content and says nothing held all merges off (seed 23).
+    Scenario { name: "a-silent-member-is-asked", devices: 3, times: 4, script: malice::silent },
     // INV-25, at both ends, at once and bit by bit, through restarts, and with each word that people can say.
     Scenario { name: "most-of-a-folder-is-deleted", devices: 3, times: 24, script: masses::wipe },
     Scenario { name: "most-of-a-folder-is-encrypted", devices: 3, times: 48, script: masses::encryptor },
@@ -71,11 +73,6 @@ impl Scenario {
 
 /// Both change a text, each elsewhere. While one device merges that, its user moves what it merges.
 fn merge_of_what_moves(world: &mut World, time: u32) -> Result<(), Failure> {
-    let lines = |changed: usize, by: &str| -> Vec<u8> {
-        let line =
-            |at: usize| if at == changed { format!("{by} was here\n") } else { format!("line {at}\n") };
-        (0..24).map(line).collect::<String>().into_bytes()
-    };
     world.act(0, |disk| save(disk, b"text", lines(99, "")))?;
     world.await_convergence()?;
     world.cut(0, 1, true);
@@ -92,6 +89,12 @@ fn merge_of_what_moves(world: &mut World, time: u32) -> Result<(), Failure> {
     };
     world.devices[merger].disk.state().light(1 + time % 6, Fuse::User(Box::new(act)));
     world.go_on_until(world.now + 5_000 * MS)
+}
+
+/// A text of which one line says who changed it.
+pub(super) fn lines(changed: usize, by: &str) -> Vec<u8> {
+    let line = |at: usize| if at == changed { format!("{by} was here\n") } else { format!("line {at}\n") };
+    (0..24).map(line).collect::<String>().into_bytes()
 }
 
 /// What a user does who saves a file of the root.

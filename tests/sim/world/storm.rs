@@ -43,6 +43,10 @@ pub enum Fault {
     Backdate(usize),
     /// ...or takes over what it did.
     Adopt(usize),
+    /// A member that means harm does some.
+    Misbehave,
+    /// The founder makes a member a reader.
+    Lower(usize),
     /// Nobody hears of that device until the calm; of any device, if it is none.
     Alone(Option<usize>),
 }
@@ -80,6 +84,7 @@ impl World {
             self.schedule(at, What::Fault(Fault::DiskFails(device)));
         }
         self.schedule_hardships();
+        self.schedule_malice();
     }
 
     pub(super) fn fault(&mut self, fault: Fault) -> Result<(), Failure> {

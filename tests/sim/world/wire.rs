@@ -135,6 +135,8 @@ impl World {
         self.check_announced(device, lane, &frame)?;
         self.note_left(device, pipe, side, lane, &frame);
         let frame = self.garble(device, lane, frame);
+        let frame = self.spoil(device, lane, frame);
+        self.overhear(device, lane, &frame);
         if lane == Lane::Bulk && self.net.links.contains_key(&device) {
             self.wait_for_link(device, Parcel { pipe, side, epoch, conn, frame });
             return Ok(());
@@ -269,6 +271,9 @@ impl World {
         let Some(end) = self.net.pipes.get(&pipe).map(|p| p.ends[1 - from]).filter(|e| e.is_open) else {
             return Ok(());
         };
+        if self.takes_frame((pipe, from), lane, &frame)? {
+            return Ok(());
+        }
         let event = NetEvent::Frame { conn: end.conn, lane, frame };
         self.tell(end.device, end.epoch, Event::Net(event))
     }

@@ -267,6 +267,19 @@ fn of_two_changes_of_role_the_seniors_stands() {
     assert_eq!(role(&admin.book, &b), Some(Role::Writer), "who knows of a change can change it again");
 }
 
+/// H5: two admins of one rank change a third's role at the same time.
+#[test]
+fn a_duel_of_equals_is_not_decided_by_who_is_heard_first() {
+    let devices = company(&[Role::Admin, Role::Admin, Role::Writer]);
+    let change =
+        |by: usize, role| devices[by].draft(vec![Event::RoleChanged { peer: devices[3].peer(), role }]);
+    let (one, other) = (change(1, Role::Reader), change(2, Role::Admin));
+    assert_eq!(one.entry().lamport, other.entry().lamport, "or the later one would stand");
+    let both = [[&one, &other], [&other, &one]];
+    let [first, second] = both.map(|order| picture(&take_in_order(&devices[0].book, &order)));
+    assert_eq!(first, second);
+}
+
 /// G2: one use of an invite, redeemed by two replicas of its maker at the same time.
 #[test]
 fn an_invite_of_one_use_admits_one() {

@@ -162,7 +162,8 @@ pub(super) fn created(store: &MemoryStore, at: &str) -> Event {
 
 fn rows(store: &MemoryStore) -> Vec<usize> {
     let tx = store.read().unwrap();
-    let tables = [Table::Entries, Table::Nodes, Table::Children, Table::Heads, Table::Dirty];
+    let tables =
+        [Table::Entries, Table::Nodes, Table::Children, Table::Heads, Table::Dirty, Table::Manifests];
     tables.iter().map(|table| View(&*tx).all(*table, &[]).unwrap().len()).collect()
 }
 
