@@ -160,9 +160,11 @@ impl Fleet {
         self.members.iter().for_each(|member| member.running.stop());
     }
 
-    /// Members were met; where is worth more than the database that knows it.
+    /// Members were met; where is worth more than the database that knows it. The first look after a join and the end of a
+    /// session come after the folder's secret and the peer's address were kept.
     fn keep_lifeline(&self, at: usize, notice: &Notice) {
-        if matches!(notice, Notice::Connected { .. } | Notice::InSync { .. })
+        use Notice::{Connected, Disconnected, InSync, Watching};
+        if matches!(notice, Connected { .. } | Disconnected { .. } | InSync { .. } | Watching { .. })
             && let Some(replica) = self.host.replica(&self.members[at].root)
             && let Err(error) = replica.keep_lifeline()
         {

@@ -3,6 +3,8 @@
 //! Every signature is made under a [`Domain`], so bytes signed as one kind of thing never verify
 //! as another (H15). The seed comes from outside; nothing here draws randomness.
 
+pub mod sealed;
+
 use crate::id::PeerId;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use std::fmt;
@@ -53,14 +55,18 @@ impl Identity {
         Self { key: SigningKey::from_bytes(seed) }
     }
 
-    /// Another identity that follows from this one and from `material`, and that tells nothing about this one. `context`
-    /// names the purpose, as BLAKE3's key derivation wants it.
+    /// Another identity that follows from this one and from `material`, and that tells nothing about this one.
     pub fn derived(&self, context: &str, material: &[u8]) -> Self {
+        Self::from_seed(&self.derived_secret(context, material))
+    }
+
+    /// 32 bytes that follow from this identity and from `material`, that nobody else can tell, and that tell nothing about
+    /// it. `context` names the purpose, as BLAKE3's key derivation wants it.
+    pub fn derived_secret(&self, context: &str, material: &[u8]) -> Zeroizing<[u8; 32]> {
         let seed = Zeroizing::new(self.key.to_bytes());
         let mut hasher = blake3::Hasher::new_derive_key(context);
         hasher.update(&*seed).update(material);
-        let derived = Zeroizing::new(*hasher.finalize().as_bytes());
-        Self::from_seed(&derived)
+        Zeroizing::new(*hasher.finalize().as_bytes())
     }
 
     /// The seed itself, to be kept elsewhere.

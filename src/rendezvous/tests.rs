@@ -1,6 +1,8 @@
 //! Both ends of a code and a server between them, in virtual time: who gets the invite, who is told what, and what a server
 //! that lies can do.
 
+mod capture;
+
 use super::joiner::{self, Joiner, ask};
 use super::session::{Part, Session};
 use super::sharer::{self, Sharer, offer};
@@ -41,10 +43,11 @@ impl<P: Part> End<P> {
     }
 
     /// One turn; true if it is over.
-    fn step(&mut self, now: Instant, server: &mut Server) -> bool {
+    fn step(&mut self, now: Instant, server: &mut Server, captured: &mut Vec<Vec<u8>>) -> bool {
         self.session.handle_wake(now);
         while let Some(bytes) = self.session.poll_transmit(now) {
             server.handle_datagram(now, self.address, &bytes);
+            captured.push(bytes);
         }
         while let Some(told) = self.session.poll_told() {
             self.told.push(told);
@@ -60,6 +63,8 @@ struct World {
     joiner: Option<End<Joiner>>,
     /// Bytes of messages on their way to the joiner are changed.
     bends: bool,
+    /// Every datagram that was sent.
+    captured: Vec<Vec<u8>>,
 }
 
 fn code(text: &str) -> Code {
@@ -72,7 +77,7 @@ impl World {
         let now = Instant::now();
         let session = offer(now, &code(text), invite(), [1; 16], &Zeroizing::new([11; 32]));
         let (server, sharer) = (Server::new(now, &[9; 32]), End::new(session, 1));
-        let mut world = Self { now, server, sharer, joiner: None, bends: false };
+        let mut world = Self { now, server, sharer, joiner: None, bends: false, captured: Vec::new() };
         world.run(|w| w.sharer.told == [sharer::Told::Ready]);
         world
     }
@@ -85,10 +90,12 @@ impl World {
     fn step(&mut self) -> (bool, bool) {
         self.now += STEP;
         self.server.handle_wake(self.now);
-        let is_shared = self.sharer.step(self.now, &mut self.server);
+        let is_shared = self.sharer.step(self.now, &mut self.server, &mut self.captured);
         let joiner = self.joiner.as_mut();
-        let is_joined = joiner.is_none_or(|joiner| joiner.step(self.now, &mut self.server));
+        let is_joined =
+            joiner.is_none_or(|joiner| joiner.step(self.now, &mut self.server, &mut self.captured));
         while let Some(mut transmit) = self.server.poll_transmit() {
+            self.captured.push(transmit.bytes.clone());
             if transmit.to == self.sharer.address {
                 self.sharer.session.handle_datagram(self.now, &transmit.bytes);
             }
@@ -101,6 +108,16 @@ impl World {
             }
         }
         (is_shared, is_joined)
+    }
+
+    /// Goes to just before somebody has something to do.
+    fn sleep(&mut self) {
+        let ends = [
+            self.sharer.session.next_wake(self.now),
+            self.joiner.as_ref().and_then(|j| j.session.next_wake(self.now)),
+        ];
+        let next = ends.into_iter().flatten().min().unwrap_or(self.now);
+        self.now = self.now.max(next - STEP);
     }
 
     fn run(&mut self, until: impl Fn(&Self) -> bool) -> Duration {

@@ -6,7 +6,7 @@ use dunlin_core::identity::Identity;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::{Operation, Outcome, Refusal, RowAfter, Source, Step, apply};
-use dunlin_storage::folder::fs::Folder;
+use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
@@ -38,9 +38,8 @@ fn what_leaves_its_place_by_the_same_plan_is_put_anew() {
     let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
     let folder = Folder::open(dir.path()).unwrap();
     std::fs::write(dir.path().join("new"), b"as it was").unwrap();
-    let stat = match folder.dir(&RelPath::root()).unwrap().stat(b"new").unwrap() {
-        dunlin_storage::folder::fs::Standing::Node(stat) => stat,
-        other => panic!("a plain file, not {other:?}"),
+    let Ok(Standing::Node(stat)) = folder.dir(&RelPath::root()).unwrap().stat(b"new") else {
+        panic!("a plain file");
     };
     let row = DiskRow { stat, racy: true, ..row_of(b"as it was") };
     let mut edit = Edit::new(store.write().unwrap()).unwrap();
@@ -72,8 +71,61 @@ fn a_removal_leaves_no_older_intent_open() {
     assert_eq!(View(&*store.read().unwrap()).disk_row(&spot("f")).unwrap(), None);
 }
 
+/// A conflict copy had become a file of its own elsewhere, so that it was to go here; meanwhile it was adopted as that file,
+/// which is to stand in its place. Nobody would have brought it back (simulator, seed 10044).
+#[test]
+fn what_counts_as_another_thing_by_now_is_not_taken_away() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
+    let folder = Folder::open(dir.path()).unwrap();
+    std::fs::write(dir.path().join("f"), b"as it was").unwrap();
+    let Ok(Standing::Node(stat)) = folder.dir(&RelPath::root()).unwrap().stat(b"f") else {
+        panic!("a plain file");
+    };
+    let version = Dot { seq: 7, ..row_of(b"").node };
+    let leftover = DiskRow { stat, racy: true, shown_as: ShownAs::Copy(version), ..row_of(b"as it was") };
+    let own = DiskRow { node: version, shown_as: ShownAs::Main, ..leftover.clone() };
+    let mut edit = Edit::new(store.write().unwrap()).unwrap();
+    edit.put_disk_row(&spot("f"), &own).unwrap();
+    edit.commit().unwrap();
+    let removal = Operation::Remove { at: path("f"), expect: leftover, stays: None, is_left_out: false };
+    let done = apply(&folder, &store, vec![Step::new(removal, None, None)], stat.mtime).unwrap();
+    assert_eq!(done[0].1, Outcome::Refused(Refusal::NotAsExpected));
+    assert!(dir.path().join("f").exists());
+    assert_eq!(View(&*store.read().unwrap()).disk_row(&spot("f")).unwrap(), Some(own));
+}
+
+/// A bit had flipped in a file that was adopted after the clock had been set back: it counted as racy again, and its bytes
+/// were signed as an edit at the next look (simulator, seed 16118).
+#[test]
+fn what_nothing_is_done_to_is_as_sure_as_it_was() {
+    for was_racy in [false, true] {
+        let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
+        let folder = Folder::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join("f"), b"as it was").unwrap();
+        let Ok(Standing::Node(stat)) = folder.dir(&RelPath::root()).unwrap().stat(b"f") else {
+            panic!("a plain file");
+        };
+        let meta = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
+        let row = DiskRow { stat, meta, racy: was_racy, ..row_of(b"as it was") };
+        let mut edit = Edit::new(store.write().unwrap()).unwrap();
+        edit.put_disk_row(&spot("f"), &row).unwrap();
+        edit.commit().unwrap();
+        let after = RowAfter { meta, ..after(&row, b"as it was") };
+        let adoption = Operation::Adopt { at: path("f"), expect: row };
+        let done = apply(&folder, &store, vec![Step::new(adoption, Some(after), None)], stat.mtime).unwrap();
+        assert_eq!(done[0].1, Outcome::Done);
+        let row = View(&*store.read().unwrap()).disk_row(&spot("f")).unwrap().unwrap();
+        assert_eq!((row.racy, row.versions), (was_racy, vec![row.node]));
+    }
+}
+
 fn put(at: &str, row: &DiskRow, bytes: &[u8]) -> Step {
-    let after = RowAfter {
+    let operation = Operation::PutFile { at: path(at), source: Source::Inline(bytes.to_vec()), over: None };
+    Step::new(operation, Some(after(row, bytes)), None)
+}
+
+fn after(row: &DiskRow, bytes: &[u8]) -> RowAfter {
+    RowAfter {
         node: row.node,
         shown_as: row.shown_as,
         body: body(bytes),
@@ -83,9 +135,7 @@ fn put(at: &str, row: &DiskRow, bytes: &[u8]) -> Step {
         dir: None,
         twins: Vec::new(),
         look: None,
-    };
-    let operation = Operation::PutFile { at: path(at), source: Source::Inline(bytes.to_vec()), over: None };
-    Step::new(operation, Some(after), None)
+    }
 }
 
 fn row_of(bytes: &[u8]) -> DiskRow {

@@ -11,6 +11,7 @@ use super::entry::Entry;
 use super::event::Event;
 use crate::content::Body;
 use crate::id::Dot;
+use crate::identity::sealed::SEALED_LEN;
 use crate::limits::{ENTRY_BYTES_MAX, ENTRY_EVENTS_MAX, LAMPORT_MAX};
 use minicbor::Decoder;
 use std::collections::BTreeSet;
@@ -29,7 +30,7 @@ const CHAINS_MAX: usize = ENTRY_BODY_MAX / (1 + 34 + 1);
 const SEQ_MAX: u64 = LAMPORT_MAX;
 
 /// The last kind of event of this version; greater ones are carried as [`Event::Unknown`].
-const KIND_LAST: u32 = 9;
+const KIND_LAST: u32 = 10;
 
 /// The greatest encoding of all but the events, the entry's own chain included.
 const HEAD_BOUND: usize = 1024;
@@ -105,6 +106,7 @@ fn own_bound(event: &Event) -> usize {
         Event::RoleChanged { .. } => 40,
         Event::Revoked { cuts, .. } => 40 + cuts.len() * 56,
         Event::InviteCreated { .. } => 56,
+        Event::KeyEpoch { sealed } => sealed.len() * (40 + SEALED_LEN),
         Event::Unknown { bytes, .. } => bytes.len(),
     };
     // The event's own head, its kind, and the heads of a name, a base, a text.
@@ -140,6 +142,7 @@ fn each_dot(event: &Event, see: &mut impl FnMut(&Dot)) {
         | Event::RoleChanged { .. }
         | Event::Revoked { .. }
         | Event::InviteCreated { .. }
+        | Event::KeyEpoch { .. }
         | Event::Unknown { .. } => {}
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::content::{Body, Meta};
 use crate::id::{ChainId, EntryId, NodeId, PeerId, VersionId};
+use crate::identity::sealed::SEALED_LEN;
 use crate::path::Name;
 
 /// What a member may do (DESIGN §4, membership).
@@ -130,6 +131,11 @@ pub enum Event {
         not_after_ms: i64,
         /// How often it can be redeemed.
         uses: u32,
+    },
+    /// The folder's secret is another from now on, sealed to each member that is to know it.
+    KeyEpoch {
+        /// Sorted, each member once.
+        sealed: Vec<(PeerId, [u8; SEALED_LEN])>,
     },
     /// A kind of event from a later version: carried, not applied.
     Unknown {

@@ -6,6 +6,7 @@ use super::clock::Clock;
 use super::event::{Event, Role};
 use super::resolve::Resolution;
 use crate::id::{Dot, PeerId};
+use crate::identity::sealed::SEALED_LEN;
 use std::collections::BTreeMap;
 
 /// A membership event as the ledger keeps it.
@@ -43,6 +44,7 @@ pub fn is_membership(event: &Event) -> bool {
             | Event::RoleChanged { .. }
             | Event::Revoked { .. }
             | Event::InviteCreated { .. }
+            | Event::KeyEpoch { .. }
     )
 }
 
@@ -91,6 +93,27 @@ pub struct Membership {
     pub labels: BTreeMap<PeerId, String>,
     /// The folder's label.
     pub folder_label: String,
+    /// The last change of the folder's secret; none: it is the founder's.
+    pub epoch: Option<Epoch>,
+    /// True if somebody knows the folder's secret who is no member any more, or a member cannot know it: then it is to be
+    /// changed.
+    pub is_epoch_over: bool,
+}
+
+/// A change of the folder's secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Epoch {
+    /// The event that made it.
+    pub dot: Dot,
+    /// The secret, sealed to those who were members.
+    pub sealed: Vec<(PeerId, [u8; SEALED_LEN])>,
+}
+
+impl Epoch {
+    /// What was sealed to a member.
+    pub fn sealed_to(&self, peer: &PeerId) -> Option<&[u8; SEALED_LEN]> {
+        self.sealed.iter().find(|(to, _)| to == peer).map(|(_, sealed)| sealed)
+    }
 }
 
 impl Membership {

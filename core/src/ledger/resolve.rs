@@ -22,7 +22,7 @@
 use super::chain::Quarantine;
 use super::clock::Clock;
 use super::event::{Event, Role};
-use super::membership::{InviteState, Member, Membership, MembershipEvent};
+use super::membership::{Epoch, InviteState, Member, Membership, MembershipEvent};
 use crate::canary::{self, Bug};
 use crate::id::{ChainId, Dot, EntryId, PeerId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +65,8 @@ pub struct Resolution<'a> {
     /// Removals whose cuts stand, most senior first.
     cutting: Vec<&'a MembershipEvent>,
     founded: Option<&'a MembershipEvent>,
+    /// The last effective change of the folder's secret.
+    epoch: Option<&'a MembershipEvent>,
 }
 
 impl<'a> Resolution<'a> {
@@ -160,7 +162,32 @@ impl<'a> Resolution<'a> {
             Some(Event::Founded { label, .. }) => label.clone(),
             _ => String::new(),
         };
-        Membership { invites, labels: labels.collect(), folder_label, members }
+        let is_epoch_over = self.is_epoch_over(&members);
+        let epoch = self.epoch.and_then(|event| match &event.event {
+            Event::KeyEpoch { sealed } => Some(Epoch { dot: event.dot, sealed: sealed.clone() }),
+            _ => None,
+        });
+        Membership { invites, labels: labels.collect(), folder_label, epoch, is_epoch_over, members }
+    }
+
+    /// True if who knows the folder's secret and who is a member are not the same. A member knows it that it was sealed to,
+    /// and one that was admitted by somebody who knew it.
+    fn is_epoch_over(&self, members: &BTreeMap<PeerId, Member>) -> bool {
+        let Some((event, sealed)) = self.epoch.and_then(|event| match &event.event {
+            Event::KeyEpoch { sealed } => Some((event, sealed)),
+            _ => None,
+        }) else {
+            return self.about.keys().any(|peer| !members.contains_key(peer));
+        };
+        let is_sealed_to = |peer: &PeerId| sealed.iter().any(|(to, _)| to == peer);
+        let is_told =
+            |grant: &&MembershipEvent| event.precedes(grant) && members.contains_key(grant.author());
+        let was_admitted = |peer: &PeerId| {
+            self.about[peer].iter().filter(|event| grant(event).is_some()).any(|event| is_told(event))
+        };
+        let knows = |peer: &PeerId| is_sealed_to(peer) || was_admitted(peer);
+        members.keys().any(|peer| !knows(peer))
+            || self.about.keys().any(|peer| !members.contains_key(peer) && knows(peer))
     }
 
     /// One reading of all events, given the removals that cut.
@@ -259,6 +286,7 @@ impl<'a> Resolution<'a> {
                 let (dot, role, not_after_ms, uses_left) = (event.dot, *role, *not_after_ms, *uses);
                 self.invites.insert(*key, InviteState { dot, role, not_after_ms, uses_left });
             }
+            Event::KeyEpoch { .. } => self.epoch = Some(event),
             _ => {}
         }
     }

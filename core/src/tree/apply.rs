@@ -52,6 +52,7 @@ pub fn apply(
         | Event::RoleChanged { .. }
         | Event::Revoked { .. }
         | Event::InviteCreated { .. }
+        | Event::KeyEpoch { .. }
         | Event::Unknown { .. } => Ok(()),
     }
 }

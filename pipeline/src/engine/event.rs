@@ -21,7 +21,7 @@ use dunlin_core::look::Look;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::apply::{Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
-use dunlin_storage::folder::recover::Recovered;
+use dunlin_storage::folder::intent::Recovered;
 use dunlin_storage::folder::root::Room;
 use dunlin_storage::folder::scrub::{Inspected, Scrubbed};
 use dunlin_storage::folder::seen::{ScanReport, Seen};
@@ -260,4 +260,8 @@ pub struct LedgerState {
     pub folder_key: Option<[u8; 32]>,
     /// The invites that can be redeemed here: number and pre-shared key. Only for those made here.
     pub invites: Vec<(u64, [u8; 32])>,
+    /// The folder's former keys that still open a handshake: number and pre-shared key, newest first.
+    pub former_keys: Vec<(u64, [u8; 32])>,
+    /// The folder's secret is to be changed by this device, or was by another and is to be taken up.
+    pub is_key_due: bool,
 }

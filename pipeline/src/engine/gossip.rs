@@ -25,6 +25,8 @@ pub const FOLDER_PSK: PskId = PskId(0);
 pub const JOIN_PSK: PskId = PskId(1);
 /// Invites made here are numbered from this on.
 pub const INVITE_PSK_FIRST: u64 = 16;
+/// Former secrets of the folder are numbered from this on.
+pub const FORMER_PSK_FIRST: u64 = 1 << 32;
 
 /// The first pause before an address is dialled again; doubles up to [`DIAL_PAUSE_MAX`].
 const DIAL_PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -93,7 +95,7 @@ impl Engine {
         }
         if psk == JOIN_PSK {
             session.stage = Stage::Joining;
-        } else if psk != FOLDER_PSK {
+        } else if psk != FOLDER_PSK && psk.0 < FORMER_PSK_FIRST {
             session.stage = Stage::Joining;
             session.invite = Some(psk.0);
         }
@@ -472,7 +474,7 @@ impl Engine {
         if !joining && self.ledger.folder_key.is_none() {
             return;
         }
-        let psk = if joining { JOIN_PSK } else { FOLDER_PSK };
+        let psk = if joining { JOIN_PSK } else { self.next_key() };
         let expect = self.config.join.as_ref().map(|invite| invite.issuer);
         for addr in self.config.dial.clone() {
             let is_covered = self.dialling.values().any(|a| *a == addr)
@@ -492,6 +494,14 @@ impl Engine {
         }
     }
 
+    /// Who missed the last change of the folder's secret opens by an earlier one alone: they take turns.
+    fn next_key(&mut self) -> PskId {
+        let former = &self.ledger.former_keys;
+        let turn = self.dial_turn % (1 + former.len());
+        self.dial_turn = turn + 1;
+        turn.checked_sub(1).map_or(FOLDER_PSK, |at| PskId(former[at].0))
+    }
+
     fn dial_later(&mut self, now: Instant) {
         if self.config.dial.is_empty() {
             return;
@@ -506,13 +516,13 @@ impl Engine {
         if let Some(key) = state.folder_key.filter(|_| state.folder_key != self.ledger.folder_key) {
             self.effects.push_back(Effect::Net(Command::SetPsk { id: FOLDER_PSK, key }));
         }
-        for (number, key) in &state.invites {
-            if !self.ledger.invites.iter().any(|(n, _)| n == number) {
+        let (old, new) = (&self.ledger, state);
+        for (old, new) in [(&old.invites, &new.invites), (&old.former_keys, &new.former_keys)] {
+            let is_in = |keys: &[(u64, [u8; 32])], number| keys.iter().any(|(n, _)| *n == number);
+            for (number, key) in new.iter().filter(|(number, _)| !is_in(old, *number)) {
                 self.effects.push_back(Effect::Net(Command::SetPsk { id: PskId(*number), key: *key }));
             }
-        }
-        for (number, _) in &self.ledger.invites {
-            if !state.invites.iter().any(|(n, _)| n == number) {
+            for (number, _) in old.iter().filter(|(number, _)| !is_in(new, *number)) {
                 self.effects.push_back(Effect::Net(Command::RemovePsk { id: PskId(*number) }));
             }
         }

@@ -127,6 +127,9 @@ pub struct Engine {
     sessions: BTreeMap<ConnId, Session>,
     dialling: BTreeMap<u64, SocketAddr>,
     dial_failures: u32,
+    /// Whose turn it is of the folder's secrets.
+    dial_turn: usize,
+    is_renewing: bool,
     /// Addresses that could not be reached since they were last; told already. No more than are dialled.
     unreachable: BTreeSet<SocketAddr>,
     next_ticket: u64,
@@ -172,6 +175,8 @@ impl Engine {
             sessions: BTreeMap::new(),
             dialling: BTreeMap::new(),
             dial_failures: 0,
+            dial_turn: 0,
+            is_renewing: false,
             unreachable: BTreeSet::new(),
             next_ticket: 0,
             opening: BTreeMap::new(),
@@ -193,6 +198,7 @@ impl Engine {
         engine.fetch.set_seed(u32::from_le_bytes([key[0], key[1], key[2], key[3]]));
         engine.set_keys(&ledger);
         engine.ledger = ledger;
+        engine.renew_key();
         if let Some(invite) = &engine.config.join {
             let key = invite.psk();
             engine.effects.push_back(Effect::Net(Command::SetPsk { id: gossip::JOIN_PSK, key }));
@@ -293,7 +299,10 @@ impl Engine {
             Event::Resolved { ticket, result, state } => self.handle_resolved(ticket, result, state),
             Event::Merged(merged, state) => self.handle_merged(now, merged, state),
             Event::Reasserted { authors, written, state } => self.handle_reasserted(&authors, written, state),
-            Event::Ledger(state) => self.set_ledger(state),
+            Event::Ledger(state) => {
+                self.is_renewing = false;
+                self.set_ledger(state);
+            }
             Event::Verified { ticket, from, entries, bad } => {
                 self.handle_verified(ticket, from, entries, bad)
             }
@@ -443,6 +452,15 @@ impl Engine {
         }
         self.ledger = state;
         self.part_with_removed();
+        self.renew_key();
+    }
+
+    /// The folder's secret is to be another, or is.
+    fn renew_key(&mut self) {
+        if self.ledger.is_key_due && !self.is_renewing && !self.stopping {
+            self.is_renewing = true;
+            self.effects.push_back(Effect::Ledger(LedgerOrder::RenewKey));
+        }
     }
 
     fn handle_seen(&mut self, now: Instant, batch: Vec<dunlin_storage::folder::seen::Seen>) {

@@ -8,7 +8,7 @@ use super::effect::{Effect, FolderOrder};
 use super::wake::Wake;
 use dunlin_core::limits::SECOND_LOOK_AFTER;
 use dunlin_core::path::RelPath;
-use dunlin_storage::folder::recover::Recovered;
+use dunlin_storage::folder::intent::Recovered;
 use std::collections::BTreeSet;
 use std::time::Instant;
 

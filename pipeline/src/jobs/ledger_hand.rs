@@ -4,6 +4,7 @@
 
 use super::JobError;
 use super::admit::{add_member, admit};
+use super::epoch::{forget_former, renew};
 use super::ledger_state::{ledger_state, load};
 use super::membership::{ChangeError, MembershipChange, change_membership, forget_stale_invites, invite};
 use super::merge::merge_texts;
@@ -75,7 +76,7 @@ impl LedgerHand {
             LedgerOrder::Record(observed) => {
                 self.make_durable(&observed)?;
                 let texts = read_texts(&self.folder, store, &observed)?;
-                let recorded = record(store, &self.identity, observed, &texts, wall_ms)?;
+                let recorded = record(store, &self.in_force, &self.identity, observed, &texts, wall_ms)?;
                 Some(Event::Recorded(recorded, ledger_state(store)?))
             }
             LedgerOrder::Admit { from, entries } => {
@@ -107,8 +108,14 @@ impl LedgerHand {
                 Some(Event::Loaded { conn, loaded: load(store, known, budget)? })
             }
             LedgerOrder::AddMember { conn, peer, request, binding } => {
+                // What it is told is the last secret that the ledger here speaks of.
+                renew(store, &self.identity, wall_ms)?;
                 let result = add_member(store, &self.identity, &peer, &request, &binding, wall_ms)?;
                 Some(Event::MemberAdded { conn, result, state: ledger_state(store)? })
+            }
+            LedgerOrder::RenewKey => {
+                renew(store, &self.identity, wall_ms)?;
+                Some(Event::Ledger(ledger_state(store)?))
             }
             LedgerOrder::KeepSecret(secret) => {
                 self.edit(|edit| Ok(edit.set_secret(secret)?))?;
@@ -129,7 +136,7 @@ impl LedgerHand {
             }
             LedgerOrder::Rest => store.rest().map(|()| None)?,
             LedgerOrder::KeepPeer { peer, label, addr } => {
-                self.keep(|edit| keep_peer(edit, &peer, label, addr.to_string(), wall_ms))?
+                self.keep_peer(&peer, label, addr.to_string(), wall_ms)?
             }
         })
     }
@@ -176,6 +183,23 @@ impl LedgerHand {
             Err(ChangeError::Job(error)) => Err(error),
             result => Ok(Event::MembershipChanged { ticket, result, state: ledger_state(store)? }),
         }
+    }
+
+    /// Who was met may be the last whom a former secret was kept for.
+    fn keep_peer(
+        &self,
+        peer: &PeerId,
+        label: String,
+        addr: String,
+        wall_ms: i64,
+    ) -> Result<Option<Event>, JobError> {
+        let mut is_less = false;
+        self.edit(|edit| {
+            keep_peer(edit, peer, label, addr, wall_ms)?;
+            is_less = forget_former(edit, wall_ms)?;
+            Ok(())
+        })?;
+        if is_less { Ok(Some(Event::Ledger(ledger_state(&*self.store)?))) } else { Ok(None) }
     }
 
     /// Without an answer.

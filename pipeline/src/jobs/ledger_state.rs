@@ -1,8 +1,9 @@
 //! Reads what the engine must know of the ledger.
 
 use super::JobError;
+use super::epoch;
 use crate::engine::event::LedgerState;
-use crate::engine::gossip::INVITE_PSK_FIRST;
+use crate::engine::gossip::{FORMER_PSK_FIRST, INVITE_PSK_FIRST};
 use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::invite::{folder_psk, invite_psk};
 use dunlin_core::ledger::entry::SignedEntry;
@@ -10,6 +11,7 @@ use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::tree::name::is_copy_name;
 use dunlin_core::tree::node::TreeRead;
 use dunlin_storage::disk::{DiskRow, ShownAs, Spot};
+use dunlin_storage::store::rows::FormerKey;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeMap;
@@ -23,6 +25,8 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
     let invites =
         view.invites()?.into_iter().map(|row| (INVITE_PSK_FIRST + row.number, invite_psk(&row.seed)));
     let invites = invites.collect();
+    let (keys, is_key_due) = (view.keys()?, epoch::is_due(&view, &membership)?);
+    let former = |key: &FormerKey| (FORMER_PSK_FIRST + key.number, folder_psk(&key.secret));
     let is_gone = |peer: &&PeerId| !membership.members.contains_key(*peer);
     let removed = membership.labels.keys().filter(is_gone).copied().collect();
     Ok(LedgerState {
@@ -34,6 +38,8 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
         held: view.held()?,
         folder_key: view.secret()?.map(|secret| folder_psk(&secret)),
         invites,
+        former_keys: keys.former.iter().map(former).collect(),
+        is_key_due,
     })
 }
 

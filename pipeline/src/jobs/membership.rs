@@ -2,6 +2,7 @@
 //! the seeds of invites that are long over.
 
 use super::JobError;
+use super::epoch;
 use super::signer::Signer;
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
@@ -79,6 +80,7 @@ pub fn change_membership(
     let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
     let membership = signer.edit.view().members()?;
     let own = identity.peer_id();
+    let mut left = None;
     let event = match change {
         MembershipChange::CloseInvite { key } => closing(&membership, &own, key)?,
         MembershipChange::SetRole { peer, role } => {
@@ -90,10 +92,15 @@ pub fn change_membership(
         }
         MembershipChange::Remove { peer } => {
             junior(&membership, &own, &peer)?;
+            left = Some(peer);
             Event::Revoked { peer, cuts: signer.known_heads_of(&peer)? }
         }
     };
     signer.push(event)?;
+    if let Some(left) = left {
+        let event = epoch::change(&mut signer, &membership, |peer| *peer != left)?;
+        signer.push(event)?;
+    }
     signer.commit()?;
     Ok(())
 }

@@ -12,7 +12,8 @@ use dunlin_core::limits::{
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::{ApplyFailed, Outcome, Source, Step, apply, settle};
 use dunlin_storage::folder::fs::Folder;
-use dunlin_storage::folder::recover::{Recovered, recover};
+use dunlin_storage::folder::intent::Recovered;
+use dunlin_storage::folder::recover::recover;
 use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;

@@ -4,6 +4,7 @@
 pub mod admit;
 pub mod conflicts;
 pub mod digest_hand;
+pub mod epoch;
 pub mod folder_hand;
 pub mod ledger_hand;
 pub mod ledger_state;

@@ -4,6 +4,7 @@
 //! §4, rule 2). What equals its row is an echo of our own writing: only its stat is noted.
 
 mod corrupt;
+mod left_out;
 
 use super::JobError;
 use super::ledger_state::label_of;
@@ -25,10 +26,14 @@ use dunlin_core::tree::view::{Role, Shown, group, is_same, slot};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::put_chunks;
 use dunlin_storage::folder::cut::Cut;
+use dunlin_storage::folder::ignore::Rules;
+use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
+use left_out::Ways;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One observation, with the file's content if it was read.
 pub struct Observed {
@@ -56,6 +61,7 @@ pub struct Recorded {
 /// Records observations, in their order; `texts` are kept as bases of merges to come.
 pub fn record(
     store: &dyn Store,
+    in_force: &InForce,
     identity: &Identity,
     observed: Vec<Observed>,
     texts: &[Text],
@@ -66,6 +72,7 @@ pub fn record(
     let may_sign = membership.role_of(&identity.peer_id()) >= Some(ledger::Role::Writer);
     let labels = membership.labels;
     let mut recorder = Recorder {
+        rules: in_force.of(&signer.edit.view())?,
         signer,
         labels,
         groups: BTreeMap::new(),
@@ -112,6 +119,7 @@ struct Found {
 
 struct Recorder<'a, 'i> {
     signer: Signer<'a, 'i>,
+    rules: Arc<Rules>,
     labels: BTreeMap<PeerId, String>,
     /// Directory groups by physical directory; forgotten when directories change.
     groups: BTreeMap<DirId, Vec<NodeId>>,
@@ -354,7 +362,7 @@ impl Recorder<'_, '_> {
         let is_echo = is_echo(&row, &found);
         if let (ShownAs::Copy(version), false) = (row.shown_as, is_same) {
             self.create(&spot, found)?;
-            return self.resolve(&row.node, version);
+            return self.resolve(&row, version);
         }
         if !is_echo && row.shown_as == ShownAs::Main {
             let (node, base) = (row.node, self.base_of(&row)?);
@@ -418,7 +426,7 @@ impl Recorder<'_, '_> {
 
     /// What a row says stands at a spot is gone, and what was in it.
     fn gone(&mut self, spot: Spot) -> Result<(), JobError> {
-        let mut open = vec![(spot, false)];
+        let (mut open, mut ways) = (vec![(spot, false)], Ways::default());
         while let Some((spot, is_empty)) = open.pop() {
             let view = self.signer.edit.view();
             let Some(row) = view.disk_row(&spot)? else { continue };
@@ -430,12 +438,12 @@ impl Recorder<'_, '_> {
                 open.extend(inside.into_iter().map(|(name, _)| (Spot { dir, name }, false)));
                 continue;
             }
-            self.gone_one(&spot, &row)?;
+            self.gone_one(&spot, &row, &mut ways)?;
         }
         Ok(())
     }
 
-    fn gone_one(&mut self, spot: &Spot, row: &DiskRow) -> Result<(), JobError> {
+    fn gone_one(&mut self, spot: &Spot, row: &DiskRow, ways: &mut Ways) -> Result<(), JobError> {
         let view = self.signer.edit.view();
         if let Some(other) = view.located(&row.node, row.shown_as)?.filter(|other| other != spot)
             && view.disk_row(&other)?.is_some_and(|r| (r.node, r.shown_as) == (row.node, row.shown_as))
@@ -447,8 +455,11 @@ impl Recorder<'_, '_> {
         let twins = self.twins(spot, row)?;
         self.signer.edit.remove_corrupt(row)?;
         self.signer.edit.remove_disk_row(spot)?;
+        if self.is_left_out(ways, &row.node)? {
+            return self.mark_place_of(&row.node);
+        }
         if let ShownAs::Copy(version) = row.shown_as {
-            return self.resolve(&row.node, version);
+            return self.resolve(row, version);
         }
         if self.signer.edit.node(&row.node)?.is_some_and(|n| n.content.iter().any(|h| !h.is_gone())) {
             self.signer.push(Event::Deleted { node: row.node, base: row.versions.clone() })?;
@@ -497,7 +508,7 @@ impl Recorder<'_, '_> {
         self.gone(spot.clone())?;
         if let ShownAs::Copy(version) = current.shown_as {
             self.create_from(&spot, &current, found)?;
-            return self.resolve(&current.node, version);
+            return self.resolve(&current, version);
         }
         let Some(parent) = self.node_of(spot.dir)? else { return Ok(()) };
         let (node, base, name) = (current.node, current.places.clone(), spot.name.clone());
@@ -534,22 +545,23 @@ impl Recorder<'_, '_> {
 
     /// A person dealt with a conflict copy: its version is superseded by what the main file holds. Without a main file
     /// (it went a moment ago, or has not come yet) the version is deleted, or it would be the next to have the name.
-    fn resolve(&mut self, node: &NodeId, version: VersionId) -> Result<(), JobError> {
-        let view = self.signer.edit.view();
-        let Some(heads) = self.signer.edit.node(node)? else { return Ok(()) };
-        let Some(copy) = heads.content.iter().find(|h| h.id == version) else { return Ok(()) };
-        let main = match view.located(node, ShownAs::Main)? {
+    fn resolve(&mut self, copy: &DiskRow, version: VersionId) -> Result<(), JobError> {
+        let (view, node) = (self.signer.edit.view(), copy.node);
+        let Some(heads) = self.signer.edit.node(&node)? else { return Ok(()) };
+        if !heads.content.iter().any(|head| head.id == version) {
+            return Ok(());
+        }
+        let main = match view.located(&node, ShownAs::Main)? {
             Some(spot) => view.disk_row(&spot)?.map(|row| (spot, row)),
             None => None,
         };
         let Some((spot, mut row)) = main else {
-            let base = shown::heads_with(&heads, &version, &copy.value.body);
-            self.signer.push(Event::Deleted { node: *node, base })?;
+            self.signer.push(Event::Deleted { node, base: copy.versions.clone() })?;
             return Ok(());
         };
-        let base = shown::base_with_copy(&row, &heads, &version, &copy.value.body);
+        let base = shown::base_with_copy(&row, copy);
         let DiskRow { body, meta, .. } = self.meant(&row)?;
-        let dot = self.signer.push(Event::Written { node: *node, base, body, meta })?;
+        let dot = self.signer.push(Event::Written { node, base, body, meta })?;
         row.versions = vec![dot];
         self.put_row(&spot, &row)
     }

@@ -8,7 +8,7 @@ use super::ledger_state::{is_copy, label_of, labels};
 use super::shown;
 use super::signer::Signer;
 use dunlin_core::content::Kind;
-use dunlin_core::id::{NodeId, PeerId, VersionId};
+use dunlin_core::id::{NodeId, PeerId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{Event, Role};
 use dunlin_core::path::RelPath;
@@ -101,7 +101,7 @@ pub fn resolve(
     let labels = labels(&edit.view())?;
     let mut resolver = Resolver { signer: Signer::new(edit, identity, wall_ms)?, labels };
     match pair.copy.shown_as {
-        ShownAs::Copy(version) => resolver.one_file(pair, version, keep)?,
+        ShownAs::Copy(_) => resolver.one_file(pair, keep)?,
         ShownAs::Main => resolver.two_files(pair, keep)?,
     }
     resolver.signer.commit()?;
@@ -160,9 +160,9 @@ struct Resolver<'a, 'i> {
 
 impl Resolver<'_, '_> {
     /// Two contents of one file.
-    fn one_file(&mut self, pair: Pair, version: VersionId, keep: Keep) -> Result<(), JobError> {
+    fn one_file(&mut self, pair: Pair, keep: Keep) -> Result<(), JobError> {
         let Pair { node, winner_spot, mut winner, copy_spot, copy } = pair;
-        let base = shown::base_with_copy(&winner, &node, &version, &copy.body);
+        let base = shown::base_with_copy(&winner, &copy);
         if keep == Keep::Copy {
             let (body, meta) = (copy.body, copy.meta);
             self.signer.push(Event::Written { node: node.id, base, body, meta })?;

@@ -6,7 +6,7 @@ use super::signer::Signer;
 use dunlin_core::content::{Body, State};
 use dunlin_core::id::{NodeId, VersionId};
 use dunlin_core::ledger::event::Event;
-use dunlin_core::tree::node::{Node, TreeRead};
+use dunlin_core::tree::node::TreeRead;
 use dunlin_core::tree::view::{Role, Shown, is_same};
 use dunlin_storage::disk::{DiskRow, ShownAs};
 use dunlin_storage::store::view::View;
@@ -40,23 +40,11 @@ pub(super) fn delete_all(signer: &mut Signer<'_, '_>, nodes: &[NodeId], body: &B
     Ok(())
 }
 
-/// What a person supersedes who deals with the conflict copy of a file: what the file held here, and the copy's
-/// version with all heads that hold the same.
-pub(super) fn base_with_copy(
-    file: &DiskRow,
-    node: &Node,
-    version: &VersionId,
-    copy: &Body,
-) -> Vec<VersionId> {
-    let same = heads_with(node, version, copy);
-    let mut base: Vec<VersionId> = file.versions.iter().copied().chain(same).collect();
+/// What a person supersedes who deals with the conflict copy of a file: what the file and the copy held here. A head
+/// that holds the same as the copy and came later is none of it: a file that the copy was moved over has such a one.
+pub(super) fn base_with_copy(file: &DiskRow, copy: &DiskRow) -> Vec<VersionId> {
+    let mut base: Vec<VersionId> = file.versions.iter().chain(&copy.versions).copied().collect();
     base.sort();
     base.dedup();
     base
-}
-
-/// The version of a copy, and all heads that hold the same.
-pub(super) fn heads_with(node: &Node, version: &VersionId, copy: &Body) -> Vec<VersionId> {
-    let same = node.content.iter().filter(|head| head.id == *version || is_same(&head.value.body, copy));
-    same.map(|head| head.id).collect()
 }

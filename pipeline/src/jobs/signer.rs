@@ -45,6 +45,22 @@ impl<'a, 'i> Signer<'a, 'i> {
         Ok(Self { edit, identity, chain, wall_ms, open: None, signed: Vec::new(), pushed: 0 })
     }
 
+    /// Who signs.
+    pub fn identity(&self) -> &'i Identity {
+        self.identity
+    }
+
+    /// Names the place of the next event in this device's chain.
+    pub fn place(&mut self) -> Result<Vec<u8>, JobError> {
+        if self.open.is_none() {
+            self.open = Some(self.begin()?);
+        }
+        // It was opened just above.
+        let open = self.open.as_ref().expect("an open entry");
+        let (entry, index) = (&open.entry, open.entry.events.len() as u64);
+        Ok([&entry.prev.0[..], &entry.seq.to_be_bytes(), &index.to_be_bytes()].concat())
+    }
+
     /// Signs one event; gives its dot.
     pub fn push(&mut self, event: Event) -> Result<Dot, JobError> {
         let bytes = size_bound(&event);

@@ -134,6 +134,10 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
             ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
             continue;
         }
+        if is_another_by_now(&view, &freed, operation)? {
+            ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
+            continue;
+        }
         // What was dead when the plan was made, and lives again, is wanted where it stands.
         if let Operation::Remove { expect, stays: None, is_left_out: false, .. } = operation
             && expect.shown_as == ShownAs::Main
@@ -155,6 +159,21 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
         freed.extend(operation.frees().cloned());
     }
     Ok(())
+}
+
+/// True if what stands where a step is to change something counts as another thing since the plan was made. Bytes and stat
+/// do not tell: a leftover may have been adopted as what is wanted in its place.
+fn is_another_by_now(
+    view: &View<'_>,
+    freed: &BTreeSet<RelPath>,
+    operation: &Operation,
+) -> Result<bool, StoreError> {
+    let Some((path, expect)) = operation.expects().filter(|(path, _)| !freed.contains(*path)) else {
+        return Ok(false);
+    };
+    let Some(spot) = view.spot_of(path)? else { return Ok(false) };
+    let row = view.disk_row(&spot)?;
+    Ok(row.is_some_and(|row| (row.node, row.shown_as) != (expect.node, expect.shown_as)))
 }
 
 /// True if the directory of a spot shows the one that the step's place is in, or will be another by then. One
@@ -402,14 +421,18 @@ fn record_one(edit: &mut Edit<'_>, ready: &Ready, now: Timestamp) -> Result<bool
         edit.remove_disk_row(&spot)?;
         return Ok(true);
     };
-    let was_racy = match &ready.step.operation {
+    let racy = match &ready.step.operation {
+        // Nothing was done to it, so it is as sure as it was; also where the clock has been set back since.
+        Operation::Adopt { expect, .. } if expect.stat == stat => expect.racy,
         // Whoever did not read the bytes knows no better than the row did whether they changed unseen.
-        Operation::Adopt { expect, .. } | Operation::Move { expect, .. } => expect.racy,
+        Operation::Adopt { expect, .. } | Operation::Move { expect, .. } => {
+            expect.racy || is_racy(&stat, now)
+        }
         // The time of a write between the look and the setting of the time is gone with it.
         Operation::SetMeta { .. } => true,
-        _ => false,
+        _ => is_racy(&stat, now),
     };
-    write_row(edit, &spot, after, stat, was_racy || is_racy(&stat, now))?;
+    write_row(edit, &spot, after, stat, racy)?;
     Ok(true)
 }
 

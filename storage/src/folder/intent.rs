@@ -4,9 +4,10 @@ use crate::disk::{DirId, DiskRow, ShownAs};
 use dunlin_core::content::{Body, Meta};
 use dunlin_core::id::{NodeId, VersionId};
 use dunlin_core::look::Look;
-use dunlin_core::path::Name;
+use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::Place;
 use minicbor::{Decode, Encode};
+use std::collections::BTreeSet;
 
 /// One step of a batch: what should stand at a path, and what stood there.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -70,4 +71,13 @@ pub struct RowAfter {
     /// What a file's bytes look like.
     #[n(8)]
     pub look: Option<Look>,
+}
+
+/// How far a recovery has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Recovered {
+    /// Every intent is closed: so many were.
+    Whole(u64),
+    /// These paths miss what was placed there, and did not the last time: to be looked at again in a moment.
+    InDoubt(BTreeSet<RelPath>),
 }

@@ -8,7 +8,7 @@ use super::apply::{ApplyFailed, write_row};
 use super::cut::is_racy;
 use super::fs::{self, DirHandle, Folder, FsError, Standing};
 use super::history::{hash_of, history_name, keep_unknown};
-use super::intent::{Intent, IntentStep, RowAfter};
+use super::intent::{Intent, IntentStep, Recovered, RowAfter};
 use super::place::unlike_any;
 use super::torn::{LostFile, is_torn, set_aside, set_aside_moved};
 use crate::disk::{DiskRow, Spot, StatSig};
@@ -20,15 +20,6 @@ use dunlin_core::content::{Body, Kind, Meta, Timestamp};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{TreeRead, TreeWrite};
 use std::collections::BTreeSet;
-
-/// How far a recovery has come.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Recovered {
-    /// Every intent is closed: so many were.
-    Whole(u64),
-    /// These paths miss what was placed there, and did not the last time: to be looked at again in a moment.
-    InDoubt(BTreeSet<RelPath>),
-}
 
 /// Deals with every open intent. What is missing after a loss of power is lost if it is in `missed`, which earlier looks
 /// have told of; otherwise all intents stay open.

@@ -113,6 +113,21 @@ impl Operation {
         }
     }
 
+    /// What it counts on finding, and where.
+    pub fn expects(&self) -> Option<(&RelPath, &DiskRow)> {
+        match self {
+            Operation::PutFile { at, over, .. } | Operation::PutLink { at, over, .. } => {
+                over.as_ref().map(|row| (at, row))
+            }
+            Operation::SetMeta { at, expect }
+            | Operation::Adopt { at, expect }
+            | Operation::Remove { at, expect, .. }
+            | Operation::RemoveDir { at, expect } => Some((at, expect)),
+            Operation::Move { from, expect, .. } => Some((from, expect)),
+            Operation::MakeDir { .. } => None,
+        }
+    }
+
     /// The path at which nothing stands once it is done.
     pub fn frees(&self) -> Option<&RelPath> {
         match self {

@@ -60,6 +60,11 @@ impl<'a> Edit<'a> {
         self.put(Table::Meta, Meta::Secret.key(), &ByteArray::from(secret))
     }
 
+    /// Keeps whence the folder's secret is.
+    pub fn put_keys(&mut self, keys: &KeysRow) -> Result<(), StoreError> {
+        self.put(Table::Meta, Meta::Keys.key(), keys)
+    }
+
     /// Says which ignore rules are in force.
     pub fn set_ignore_rules(&mut self, row: &impl minicbor::Encode<()>) -> Result<(), StoreError> {
         self.put(Table::Meta, Meta::IgnoreRules.key(), row)

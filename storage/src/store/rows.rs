@@ -3,7 +3,7 @@
 use super::tables::{StoreError, Table};
 use crate::disk::{DirId, ShownAs, Spot};
 use dunlin_core::content::Content;
-use dunlin_core::id::{ChainId, ContentHash, EntryId, NodeId, PeerId, VersionId};
+use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::clock::Clock;
 use dunlin_core::path::Name;
 use dunlin_core::tree::node::Place;
@@ -20,6 +20,8 @@ pub enum Meta {
     Marker,
     /// The folder's secret.
     Secret,
+    /// Whence it is, and those before it.
+    Keys,
     /// Counts write transactions that marked places.
     Generation,
     /// The next [`DirId`].
@@ -50,6 +52,7 @@ impl Meta {
             Meta::Chain => b"chain",
             Meta::Marker => b"marker",
             Meta::Secret => b"secret",
+            Meta::Keys => b"keys",
             Meta::Generation => b"generation",
             Meta::NextDir => b"next dir",
             Meta::NextIntent => b"next intent",
@@ -236,6 +239,34 @@ pub struct InviteRow {
     /// Its public key.
     #[n(2)]
     pub key: PeerId,
+}
+
+/// Whence the folder's secret is, and those before it that still open a handshake.
+#[derive(Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct KeysRow {
+    /// The change of secrets that was taken up last; none: the founder's is in use.
+    #[n(0)]
+    pub epoch: Option<Dot>,
+    /// Newest first.
+    #[n(1)]
+    pub former: Vec<FormerKey>,
+    /// The number of the next former one.
+    #[n(2)]
+    pub next: u64,
+}
+
+/// A secret that the folder had.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct FormerKey {
+    /// Its number, for the transport.
+    #[n(0)]
+    pub number: u64,
+    /// The secret.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub secret: [u8; 32],
+    /// When this device took up the next, milliseconds since 1970.
+    #[n(2)]
+    pub replaced_ms: i64,
 }
 
 /// What the mass-change guard holds, and what people have said of it.

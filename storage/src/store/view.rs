@@ -54,6 +54,11 @@ impl<'a> View<'a> {
         Ok(bytes.map(|b| *b))
     }
 
+    /// Whence the folder's secret is, and those before it.
+    pub fn keys(&self) -> Result<KeysRow, StoreError> {
+        Ok(self.meta(Meta::Keys)?.unwrap_or_default())
+    }
+
     /// The id in the root's marker.
     pub fn marker(&self) -> Result<Option<[u8; 16]>, StoreError> {
         let bytes: Option<minicbor::bytes::ByteArray<16>> = self.meta(Meta::Marker)?;

@@ -1,7 +1,9 @@
 """Who takes part in a folder and may do what: three devices that serve, one of each role, and what admins say of it."""
 
+import concurrent.futures
 import contextlib
 import os
+import shutil
 import time
 
 from kit import program
@@ -15,10 +17,11 @@ QUIET_S = 3.0
 
 
 class Folder:
-    """A founder, a writer and a reader on loopback, who all serve and are connected; the founder's address stays the same."""
+    """A founder, writers and a reader on loopback, who all serve and are connected; the founder's address stays the same."""
 
-    def __init__(self, stage):
-        names = ('founder', 'writer', 'reader')
+    def __init__(self, stage, writers):
+        names = ('founder', *writers, 'reader')
+        self.writers = writers
         self.devices = {name: Device(stage.binary, stage.path(f'home-{name}')) for name in names}
         self.roots = {name: stage.fresh(name) for name in names}
         self.serving = {}
@@ -26,10 +29,11 @@ class Folder:
         self.serving['founder'] = self.devices['founder'].start('--json', 'share', self.roots['founder'], '--listen', '127.0.0.1:0')
         first = self.serving['founder'].record_with('invite')
         self.address = first['addrs'][0]
-        reader = self.ask('founder', 'share', self.roots['founder'], '--role', 'reader').records[-1]
-        for name, invite in (('writer', first['invite']), ('reader', reader['invite'])):
-            others = ['--peer', self.address_of('writer')] if name == 'reader' else []
-            self.serving[name] = self.devices[name].start('--json', 'join', invite, self.roots[name], '--listen', '127.0.0.1:0', *others)
+        for name in names[1:]:
+            role = 'reader' if name == 'reader' else 'writer'
+            invite = first['invite'] if name == names[1] else self.ask('founder', 'share', self.roots['founder'], '--role', role).records[-1]['invite']
+            earlier = [part for other in self.serving if other != 'founder' for part in ('--peer', self.address_of(other))]
+            self.serving[name] = self.devices[name].start('--json', 'join', invite, self.roots[name], '--listen', '127.0.0.1:0', *earlier)
             self.await_file(name, 'first', 'text')
         self.ids = {name: device.run('--json', 'id').records[0]['peer'] for name, device in self.devices.items()}
 
@@ -68,9 +72,9 @@ class Folder:
 
 
 @contextlib.contextmanager
-def folder(stage):
+def folder(stage, writers=('writer',)):
     """Such a folder; who serves is ended with it."""
-    made = Folder(stage)
+    made = Folder(stage, writers)
     try:
         yield made
     finally:
@@ -154,41 +158,93 @@ def restart(one, name):
     one.serving[name] = one.devices[name].start('--json', 'serve')
 
 
+def await_sessions(one, names):
+    """Each of them is connected with the reader."""
+    for name in names:
+        wait_for(lambda name=name: sessions_with(one, name, 'reader'), f'the {name} is connected with it')
+
+
+def wait_for_cuts(one, names, began):
+    """How many seconds after that moment each of them has ended its session with the reader; each is watched by itself."""
+    def watch(name):
+        wait_for(lambda: not sessions_with(one, name, 'reader'), f'the {name} has cut it off')
+        return time.monotonic() - began
+    with concurrent.futures.ThreadPoolExecutor(len(names)) as watchers:
+        return dict(zip(names, watchers.map(watch, names), strict=True))
+
+
 @scene('members: a removed device is cut off at once and stays out')
 def revoked(stage):
-    """All three are connected with each other; within two seconds of the removal nobody is with the removed one, and
-    neither a restart nor an invite from before its removal brings it back; one from after it does."""
-    with folder(stage) as one:
-        check(one.change_role('founder', 'reader', 'writer').code == program.IN_SYNC, 'both write')
+    """Four who are all connected with each other, one is removed; within two seconds none of the three others is with it.
+    Neither a restart, nor what it signs as if it were still a member, nor an invite from before brings it back; an invite from
+    after it does."""
+    with folder(stage, ('writer', 'colleague')) as one:
+        others = ('founder', *one.writers)
+        check(one.change_role('founder', 'reader', 'writer').code == program.IN_SYNC, 'all write')
         old = one.ask('founder', 'share', one.roots['founder'], '--uses', '3').records[-1]['invite']
-        for name in ('founder', 'writer'):
-            wait_for(lambda name=name: sessions_with(one, name, 'reader'), f'the {name} is connected with it')
+        await_sessions(one, others)
+        keep_home(stage, one)
+        await_sessions(one, others)
         put(one.roots['reader'], 'before', 'counts')
-        for name in ('founder', 'writer'):
+        for name in others:
             one.await_file(name, 'before', 'counts')
-        ended = one.ask('writer', 'device', 'revoke', one.roots['writer'], one.ids['reader'][:10])
-        check(ended.code == program.REFUSED, f'a writer removes nobody: {ended.describe()}')
+        for name in one.writers:
+            ended = one.ask(name, 'device', 'revoke', one.roots[name], one.ids['reader'][:10])
+            check(ended.code == program.REFUSED, f'a {name} removes nobody: {ended.describe()}')
         began = time.monotonic()
         ended = one.ask('founder', 'device', 'revoke', one.roots['founder'], one.ids['reader'][:10])
         check(ended.code == program.IN_SYNC and ended.records[-1]['open_invites'] == 1, f'removed: {ended.describe()}')
-        for name in ('founder', 'writer'):
-            wait_for(lambda name=name: not sessions_with(one, name, 'reader'), f'the {name} has cut it off')
-        stage.note(f'cut off by both after {time.monotonic() - began:.2f} s')
-        check(time.monotonic() - began <= 2, 'within two seconds')
-        listed = one.ask('writer', 'device', 'list', one.roots['writer']).records[0]['members']
-        check(one.ids['reader'] not in [member['peer'] for member in listed], f'it is listed no more: {listed}')
-        put(one.roots['reader'], 'after', 'does not count')
-        put(one.roots['founder'], 'news', 'for members')
-        one.await_file('writer', 'news', 'for members')
-        restart(one, 'reader')
-        one.check_absent('after', 'founder', 'writer')
-        one.check_absent('news', 'reader')
-        told = one.ask('reader', 'status', one.roots['reader'])
-        check('removed' in told.output, f'it is told: {told.output}')
-        for name in ('founder', 'writer'):
-            check(read(one.roots[name], 'before') == 'counts', 'what it did before stays')
-            check(not sessions_with(one, name, 'reader'), 'and it is not back')
+        cuts = wait_for_cuts(one, others, began)
+        stage.note('cut off after ' + ', '.join(f'{after:.2f} s by the {name}' for name, after in cuts.items()))
+        check(max(cuts.values()) <= 2, f'within two seconds: {cuts}')
+        stay_out(one, others)
+        backdate(stage, one, others)
         come_back(stage, one, old)
+
+
+def stay_out(one, others):
+    """What it does from then on, and again after a restart, reaches nobody, and it gets nothing."""
+    for name in others:
+        listed = one.ask(name, 'device', 'list', one.roots[name]).records[0]['members']
+        check(one.ids['reader'] not in [member['peer'] for member in listed], f'it is listed no more: {listed}')
+    put(one.roots['reader'], 'after', 'does not count')
+    put(one.roots['founder'], 'news', 'for members')
+    for name in one.writers:
+        one.await_file(name, 'news', 'for members')
+    restart(one, 'reader')
+    one.check_absent('after', *others)
+    check(read(one.roots['reader'], 'news') is None, 'nor does it get anything')
+    told = one.ask('reader', 'status', one.roots['reader'])
+    check('removed' in told.output, f'it is told: {told.output}')
+    for name in others:
+        check(read(one.roots[name], 'before') == 'counts', 'what it did before stays')
+        check(not sessions_with(one, name, 'reader'), 'and it is not back')
+
+
+def keep_home(stage, one):
+    """The one that will be removed keeps a copy of its home, which knows nothing of it."""
+    one.serving['reader'].interrupt()
+    shutil.copytree(one.devices['reader'].home, stage.path('home-kept'), ignore=lambda _, names: [name for name in names if name.endswith('.sock')])
+    one.serving['reader'] = one.devices['reader'].start('--json', 'serve')
+
+
+def backdate(stage, one, others):
+    """It signs with the copy of its home, where it is still a member, as if it had been done before; nobody takes that, nor lists
+    it as work to adopt."""
+    one.serving['reader'].interrupt()
+    shutil.rmtree(one.devices['reader'].home)
+    os.rename(stage.path('home-kept'), one.devices['reader'].home)
+    put(one.roots['reader'], 'backdated', 'signed by a member, it says')
+    signed = one.ask('reader', 'scan', one.roots['reader'])
+    check(signed.code == program.IN_SYNC, f'it signs: {signed.describe()}')
+    known = one.ask('reader', 'log', one.roots['reader']).output
+    check('backdated' in known, f'it is in its ledger: {known}')
+    one.serving['reader'] = one.devices['reader'].start('--json', 'serve')
+    one.check_absent('backdated', *others)
+    for name in others:
+        listed = one.ask(name, 'quarantine', 'list', one.roots[name])
+        check('backdated' not in listed.output, f'nor is it taken as work to adopt: {listed.describe()}')
+        check(not sessions_with(one, name, 'reader'), 'and it is not back')
 
 
 def come_back(stage, one, old):
@@ -214,14 +270,14 @@ def come_back(stage, one, old):
 def adopted(stage):
     """The writer has taken it before it hears of the removal: the old content comes back, what was made goes to history,
     and what the writer built upon it stays. Then it is adopted."""
-    with folder(stage) as one:
-        check(one.change_role('founder', 'reader', 'writer').code == program.IN_SYNC, 'both write')
+    with folder(stage, ('writer', 'colleague')) as one:
+        check(one.change_role('founder', 'reader', 'writer').code == program.IN_SYNC, 'all write')
         put(one.roots['founder'], 'report', 'first')
         put(one.roots['founder'], 'plan', 'first')
-        for name in ('writer', 'reader'):
+        for name in (*one.writers, 'reader'):
             one.await_file(name, 'report', 'first')
             one.await_file(name, 'plan', 'first')
-        wait_for(lambda: sessions_with(one, 'writer', 'reader'), 'the two are connected')
+        await_sessions(one, one.writers)
         one.serving['founder'].interrupt()
         wait_for(lambda: not sessions_with(one, 'writer', 'founder'), 'the founder is away')
         listed = one.ask('writer', 'device', 'list', one.roots['writer']).records[0]['members']
@@ -230,15 +286,16 @@ def adopted(stage):
         put(one.roots['reader'], 'report', 'by the removed one')
         put(one.roots['reader'], 'plan', 'by the removed one')
         put(one.roots['reader'], 'made', 'offline')
-        one.await_file('writer', 'report', 'by the removed one')
-        one.await_file('writer', 'plan', 'by the removed one')
-        one.await_file('writer', 'made', 'offline')
+        for name in one.writers:
+            one.await_file(name, 'report', 'by the removed one')
+            one.await_file(name, 'plan', 'by the removed one')
+            one.await_file(name, 'made', 'offline')
         put(one.roots['writer'], 'plan', 'built upon it')
         one.await_file('reader', 'plan', 'built upon it')
         ended = one.ask('founder', 'device', 'revoke', one.roots['founder'], one.ids['reader'][:10])
         check(ended.code == program.IN_SYNC, f'removed while nobody serves: {ended.describe()}')
         one.serving['founder'] = one.devices['founder'].start('--json', 'serve', '--listen', one.address)
-        for name in ('founder', 'writer'):
+        for name in ('founder', *one.writers):
             one.await_file(name, 'plan', 'built upon it')
             one.await_file(name, 'report', 'first')
             wait_for(lambda name=name: read(one.roots[name], 'made') is None, f'what was made offline goes at the {name}')
@@ -250,8 +307,37 @@ def adopted(stage):
         check(ended.records[-1]['taken'] == 0 and ended.records[-1]['elsewhere'] == 2, f'not there: {ended.describe()}')
         ended = one.ask('writer', 'quarantine', 'adopt', one.roots['writer'], one.ids['reader'][:10])
         check(ended.code == program.IN_SYNC and ended.records[-1]['taken'] == 2, f'adopted: {ended.describe()}')
-        for name in ('founder', 'writer'):
+        for name in ('founder', *one.writers):
             one.await_file(name, 'report', 'by the removed one')
             one.await_file(name, 'made', 'offline')
             one.await_file(name, 'plan', 'built upon it')
         check(not one.ask('writer', 'quarantine', 'list', one.roots['writer']).records, 'nothing is left to adopt')
+
+
+@scene('members: who copied an invite and was first is seen, and removed')
+def stolen(stage):
+    """Nothing keeps a copied invite from being used. But it is good for one: whom it was meant for is refused and told why, who made
+    it hears who came, and one command removes that one. By a new invite the right one comes in."""
+    root = stage.fresh('folder')
+    put(root, 'first')
+    owner, thief, right = (Device(stage.binary, stage.path(f'home-{name}')) for name in ('owner', 'thief', 'right'))
+    sharing = owner.start('--json', 'share', root, '--listen', '127.0.0.1:0')
+    going = [sharing]
+    try:
+        invite = sharing.record_with('invite')['invite']
+        going.append(thief.start('--json', 'join', invite, stage.path('taken'), '--listen', '127.0.0.1:0'))
+        came = sharing.record_with('peer')
+        check(came['event'] == 'joined' and came['peer'] == thief.run('--json', 'id').report['peer'], f'who made it hears who came: {came}')
+        wait_for(lambda: read(stage.path('taken'), 'first') == 'text', 'it has what it came for')
+        refused = right.run('--json', 'join', invite, stage.path('joined'), '--once', '--wait', '6')
+        check(refused.code == program.REFUSED and 'used' in refused.complaint, f'whom it was meant for is told: {refused.describe()}')
+        removed = owner.run('--json', 'device', 'revoke', root, came['peer'][:10])
+        check(removed.code == program.IN_SYNC and removed.records[-1]['open_invites'] == 0, f'removed: {removed.describe()}')
+        put(root, 'second')
+        again = owner.run('--json', 'share', root).records[-1]['invite']
+        joined = right.run('--json', 'join', again, stage.path('joined-again'), '--once')
+        check(joined.code == program.IN_SYNC and read(stage.path('joined-again'), 'second') == 'text', f'by a new one: {joined.describe()}')
+        check(read(stage.path('taken'), 'second') is None, 'and what is new is not given to the thief')
+    finally:
+        for running in going:
+            running.kill()

@@ -36,6 +36,8 @@ pub struct Inode {
     pub mode: u32,
     pub mtime: Timestamp,
     pub ctime: Timestamp,
+    /// Changes of its bytes, metadata and names; a coarse clock gives several of them one time.
+    pub changes: u64,
     /// A directory's names.
     pub names: BTreeMap<Vec<u8>, u64>,
     /// True while its bytes are dunlin's: made through the seam and never written by a user.
@@ -277,6 +279,7 @@ impl State {
         self.marked.insert(ino);
         let inode = self.now.get_mut(&ino).ok_or(FsError::NotFound)?;
         inode.ctime = time;
+        inode.changes += 1;
         Ok(inode)
     }
 
@@ -312,6 +315,7 @@ impl State {
             mode,
             mtime: time,
             ctime: time,
+            changes: 0,
             names: BTreeMap::new(),
             is_ours,
             is_gone: false,

@@ -33,7 +33,7 @@ impl State {
             let bytes = what_is_left(old, new, is_fresh, random);
             // Bytes that changed below an unchanged time would be noticed by nobody; a scrub's matter.
             if random.percent(50) || *old.bytes != bytes {
-                (old.mode, old.mtime, old.ctime) = (new.mode, new.mtime, new.ctime);
+                (old.mode, old.mtime, old.ctime, old.changes) = (new.mode, new.mtime, new.ctime, new.changes);
             }
             old.is_ours = new.is_ours;
             if old.is_ours && *new.bytes != bytes {

@@ -16,7 +16,7 @@ use dunlin_pipeline::jobs::admit::{admit, prepare};
 use dunlin_pipeline::jobs::record::Observed;
 use dunlin_storage::disk::ShownAs;
 use dunlin_storage::folder::apply::{Operation, Outcome};
-use dunlin_storage::folder::recover::Recovered;
+use dunlin_storage::folder::intent::Recovered;
 use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::memory::MemoryStore;
@@ -38,8 +38,8 @@ pub struct Read {
 #[derive(Default)]
 pub struct Looked {
     read: Vec<Read>,
-    /// Where things are seen to be missing, or touched as copies, by node.
-    gone: BTreeMap<NodeId, RelPath>,
+    /// Where conflict copies are seen to be touched, by node.
+    touched: BTreeMap<NodeId, RelPath>,
 }
 
 type Difference = (Option<usize>, String);
@@ -68,16 +68,15 @@ impl World {
                 _ => None,
             }
         };
-        let gone = |one: &Observed| match &one.seen {
-            Seen::Gone { path, row, .. } => Some((row.node, path.clone())),
+        let touched = |one: &Observed| match &one.seen {
             // A copy that somebody touches becomes a file of its own, and what it showed goes from its node.
             Seen::Changed { path, row, .. } if row.shown_as != ShownAs::Main => {
                 Some((row.node, path.clone()))
             }
             _ => None,
         };
-        let gone = observed.iter().filter_map(gone).collect();
-        Looked { read: observed.iter().filter_map(read).collect(), gone }
+        let touched = observed.iter().filter_map(touched).collect();
+        Looked { read: observed.iter().filter_map(read).collect(), touched }
     }
 
     /// After local changes were signed: INV-5 and INV-8.
@@ -108,7 +107,7 @@ impl World {
         }
         let new = reads.iter().filter(|read| read.is_new).map(|read| read.hash).collect();
         self.check_signed_rot(device, entries, &new)?;
-        self.check_deletions(device, entries, &looked.gone)
+        self.check_deletions(device, entries, &looked.touched)
     }
 
     /// INV-5: a deletion is signed only for what a user took away.
@@ -116,7 +115,7 @@ impl World {
         &mut self,
         device: usize,
         entries: &[EntryId],
-        gone: &BTreeMap<NodeId, RelPath>,
+        touched: &BTreeMap<NodeId, RelPath>,
     ) -> Result<(), Failure> {
         let store = self.devices[device].store.clone();
         let tx = store.read().map_err(|e| Failure { device: Some(device), what: e.to_string() })?;
@@ -132,7 +131,7 @@ impl World {
             for fact in &verified.entry().events {
                 let Fact::Deleted { node, base } = fact else { continue };
                 let Ok(Some(known)) = view.node(node) else { continue };
-                if self.is_there_and_ignored(device, &view, &known, gone.get(node)) {
+                if self.is_there_and_ignored(device, &view, &known, touched.get(node)) {
                     return self.fail(device, "INV-5: what is ignored is signed as deleted");
                 }
                 for version in base {
@@ -156,14 +155,14 @@ impl World {
         Ok(())
     }
 
-    /// True if a node's name stands where the tree has it, and the device's rules say that it is left alone. What was
-    /// missed under another name, as a conflict copy is, did not stand there: its user took it away.
+    /// True if a node's name stands where the tree has it, and the device's rules say that it is left alone. A
+    /// conflict copy that was touched did not stand there: its user made it his own.
     fn is_there_and_ignored(
         &self,
         device: usize,
         view: &View<'_>,
         node: &Node,
-        missed: Option<&RelPath>,
+        touched: Option<&RelPath>,
     ) -> bool {
         let (mut names, mut above) = (Vec::new(), node.at.clone());
         while let Some(at) = above.take() {
@@ -179,7 +178,7 @@ impl World {
             return false;
         };
         is_it
-            && missed.is_none_or(|missed| *missed == path)
+            && touched.is_none_or(|touched| *touched == path)
             && rules.ignores(&path, node.kind == Kind::Directory)
     }
 
@@ -364,6 +363,7 @@ impl World {
         }
         self.check_backdated()?;
         self.check_malice()?;
+        self.check_secret()?;
         self.check_reach()?;
         self.check_winners().map_err(|what| Failure { device: None, what })?;
         self.check_lamports().map_err(|what| Failure { device: None, what })?;

@@ -6,7 +6,7 @@ use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::jobs::merge::Merged;
 use dunlin_storage::folder::apply::{Operation, Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
-use dunlin_storage::folder::recover::Recovered;
+use dunlin_storage::folder::intent::Recovered;
 use dunlin_storage::folder::seen::Seen;
 use dunlin_transport::{Event as NetEvent, Lane};
 
@@ -155,6 +155,7 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),
         LedgerOrder::AddMember { .. } => "adds a member".to_owned(),
         LedgerOrder::KeepSecret(_) => "keeps the secret".to_owned(),
+        LedgerOrder::RenewKey => "renews the secret".to_owned(),
         LedgerOrder::FindManifest { ticket, .. } => format!("looks for the manifest of {ticket}"),
         LedgerOrder::KeepPart { bytes, .. } => format!("keeps a part of {} bytes", bytes.len()),
         LedgerOrder::KeepScrub { is_over, .. } => format!("remembers the scrub, over {is_over}"),

@@ -177,6 +177,29 @@ impl World {
         if removed.is_empty() { BTreeSet::new() } else { contents().unwrap_or_default() }
     }
 
+    /// Whoever is a member knows the folder's secret, and whoever was one does not.
+    pub(super) fn check_secret(&self) -> Result<(), Failure> {
+        if self.removed.is_empty() {
+            return Ok(());
+        }
+        let secret_of = |device: usize| {
+            let tx = self.devices[device].store.read().ok()?;
+            View(&*tx).secret().ok()?
+        };
+        let ours = secret_of(ADMIN);
+        for (index, _) in self.members().filter(|(index, _)| self.is_member(*index)) {
+            if secret_of(index) != ours {
+                return self.fail(index, "F15: a member does not know the folder's secret");
+            }
+        }
+        for device in self.removed.iter().copied().filter(|device| !self.is_member(*device)) {
+            if ours.is_some() && secret_of(device) == ours {
+                return self.fail(device, "F15: who was removed knows the folder's secret");
+            }
+        }
+        Ok(())
+    }
+
     /// INV-11: no member shows what a backdated or forged entry made.
     pub(super) fn check_backdated(&self) -> Result<(), Failure> {
         for (index, device) in self.members() {

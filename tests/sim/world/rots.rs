@@ -6,7 +6,7 @@ use super::{Failure, MS, What, World, scenarios};
 use crate::disk::{Bytes, Deed, ROOT, State};
 use crate::oracle::short;
 use dunlin_core::chunk::seal::open;
-use dunlin_core::content::{Body, Kind, Timestamp};
+use dunlin_core::content::{Body, Kind};
 use dunlin_core::id::EntryId;
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Event as Fact;
@@ -27,7 +27,7 @@ const PATIENCE: u64 = 90_000 * MS;
 pub struct Rot {
     device: usize,
     ino: u64,
-    ctime: Timestamp,
+    changes: u64,
     hash: [u8; 32],
 }
 
@@ -71,7 +71,7 @@ impl World {
     pub(super) fn rot(&mut self, device: usize) {
         let known = self.known_files(device);
         let Some(ino) = self.random_of_hardships.pick(&known).copied() else { return };
-        let (old, new, ctime) = {
+        let (old, new, changes) = {
             let mut disk = self.devices[device].disk.state();
             let old = disk.now[&ino].hash();
             let mut bytes = disk.now[&ino].bytes.to_vec();
@@ -84,10 +84,10 @@ impl World {
                 }
             }
             let new = Bytes { hash: disk.now[&ino].hash(), bytes: disk.now[&ino].bytes.clone() };
-            (old, new, disk.now[&ino].ctime)
+            (old, new, disk.now[&ino].changes)
         };
         self.say(device, &format!("a bit flips: {} is {}", short(&old), short(&new.hash)));
-        self.rots.push(Rot { device, ino, ctime, hash: new.hash });
+        self.rots.push(Rot { device, ino, changes, hash: new.hash });
         let guards: Vec<_> = self.devices.iter().map(|d| d.disk.state()).collect();
         let disks: Vec<_> = guards.iter().map(|g| &**g).collect();
         self.oracle.rot(old, new, &disks);
@@ -138,7 +138,7 @@ impl World {
                 let there = disk.now.get(&rot.ino);
                 rot.device == device
                     && rot.hash == hash
-                    && there.is_some_and(|i| i.ctime == rot.ctime && i.hash() == hash && !i.is_gone)
+                    && there.is_some_and(|i| i.changes == rot.changes && i.hash() == hash && !i.is_gone)
             };
             let may_be = self.accepted.contains(&hash) || new.contains(&hash);
             if !may_be && self.rots.iter().any(|rot| is_untouched(&rot)) {

@@ -3,6 +3,7 @@
 mod bytes;
 mod capture;
 mod flow;
+mod forged;
 mod handshake;
 mod hostile;
 mod lifetime;

@@ -157,6 +157,16 @@ impl EventReader<'_, '_> {
                 not_after_ms: self.d.i64()?,
                 uses: self.d.u32()?,
             },
+            (10, 2) => {
+                let sealed = list(self.d, MEMBERS_MAX, |d| {
+                    exactly(d, 2)?;
+                    Ok((PeerId(fixed(d)?), fixed(d)?))
+                })?;
+                if !sealed.is_sorted_by(|a, b| a.0 < b.0) {
+                    return fail("sealed keys are not sorted");
+                }
+                Event::KeyEpoch { sealed }
+            }
             _ => return fail("an event of another shape"),
         })
     }

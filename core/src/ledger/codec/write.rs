@@ -104,7 +104,8 @@ impl Writer {
             | Event::MemberAdded { .. }
             | Event::RoleChanged { .. }
             | Event::Revoked { .. }
-            | Event::InviteCreated { .. } => self.membership(event),
+            | Event::InviteCreated { .. }
+            | Event::KeyEpoch { .. } => self.membership(event),
         }
     }
 
@@ -129,6 +130,12 @@ impl Writer {
                 for (chain, seq, id) in cuts {
                     // The author of a cut chain is the one who is removed.
                     out.array(3)?.u64(chain.incarnation)?.u64(*seq)?.bytes(&id.0)?;
+                }
+            }
+            Event::KeyEpoch { sealed } => {
+                out.array(2)?.u8(10)?.array(sealed.len() as u64)?;
+                for (peer, sealed) in sealed {
+                    out.array(2)?.bytes(&peer.0)?.bytes(sealed)?;
                 }
             }
             Event::InviteCreated { key, role, not_after_ms, uses } => {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::content::{Content, Timestamp};
 use crate::id::ContentHash;
+use crate::identity::sealed::SEALED_LEN;
 use crate::ledger::codec::{DecodeError, ENTRY_BODY_MAX, decode, encode};
 use crate::ledger::entry::{SignedEntry, fitting};
 use crate::limits::*;
@@ -105,6 +106,19 @@ fn an_entry_is_what_it_was() {
     assert!(wire.len() <= signed.wire_len());
 }
 
+/// The same for a kind that came later.
+#[test]
+fn a_key_epoch_is_what_it_was() {
+    let sealed = vec![(PeerId([7; 32]), [6; SEALED_LEN]), (PeerId([8; 32]), [5; SEALED_LEN])];
+    let entry = entry(vec![Event::KeyEpoch { sealed }]);
+    let bytes = encode(&entry);
+    let event =
+        ["81820a82825820", &"07".repeat(32), "5850", &"06".repeat(80), "825820", &"08".repeat(32), "5850"];
+    let end = event.concat() + &"05".repeat(80);
+    assert!(data_encoding::HEXLOWER.encode(&bytes).ends_with(&end));
+    assert_eq!(decode(&bytes).unwrap(), entry);
+}
+
 /// The bytes with one event put in, as far as an entry can be encoded at all.
 fn with(event: Event) -> Vec<u8> {
     encode(&entry(vec![event]))
@@ -135,6 +149,10 @@ fn limits_hold_at_their_edges() {
     let unordered = vec![EntryId([2; 32]), EntryId([1; 32])];
     let directory = || Body::Directory;
     let plain = Meta::default();
+    let keys = |peers: &mut dyn Iterator<Item = u64>| {
+        let peer = |number: u64| PeerId([number.to_be_bytes(); 4].as_flattened().try_into().unwrap());
+        with(Event::KeyEpoch { sealed: peers.map(|number| (peer(number), [0; SEALED_LEN])).collect() })
+    };
     let rows = [
         ("the largest base", written(dots(BASE_MAX as u64), directory(), plain), true),
         ("a larger base", written(dots(BASE_MAX as u64 + 1), directory(), plain), false),
@@ -169,8 +187,12 @@ fn limits_hold_at_their_edges() {
         ("the most events", many(ENTRY_EVENTS_MAX), true),
         ("an event more", many(ENTRY_EVENTS_MAX + 1), false),
         ("no events", many(0), false),
-        ("an unknown kind", with(Event::Unknown { kind: 10, bytes: vec![0xff] }), true),
-        ("a known kind called unknown", with(Event::Unknown { kind: 9, bytes: vec![] }), false),
+        ("an unknown kind", with(Event::Unknown { kind: 11, bytes: vec![0xff] }), true),
+        ("a known kind called unknown", with(Event::Unknown { kind: 10, bytes: vec![] }), false),
+        ("keys for all that a folder can have", keys(&mut (0..MEMBERS_MAX as u64)), true),
+        ("keys for more", keys(&mut (0..MEMBERS_MAX as u64 + 1)), false),
+        ("unsorted keys", keys(&mut [2, 1].into_iter()), false),
+        ("two keys for one", keys(&mut [1, 1].into_iter()), false),
     ];
     for (what, bytes, is_taken) in rows {
         assert_eq!(decode(&bytes).is_ok(), is_taken, "{what}: {:?}", decode(&bytes).err());
@@ -257,7 +279,13 @@ fn events() -> impl Strategy<Value = Event> {
         1 => (peer(), any::<i64>(), any::<u32>()).prop_map(|(key, not_after_ms, uses)| {
             Event::InviteCreated { key, role: Role::Reader, not_after_ms, uses }
         }),
-        1 => (10..u32::MAX, prop::collection::vec(any::<u8>(), 0..300))
+        1 => prop::collection::btree_map(any::<[u8; 32]>(), any::<[u8; 16]>(), 0..40).prop_map(|peers| {
+            let sealed = peers.into_iter().map(|(peer, part)| {
+                (PeerId(peer), [part; SEALED_LEN / 16].as_flattened().try_into().unwrap())
+            });
+            Event::KeyEpoch { sealed: sealed.collect() }
+        }),
+        1 => (11..u32::MAX, prop::collection::vec(any::<u8>(), 0..300))
             .prop_map(|(kind, bytes)| Event::Unknown { kind, bytes }),
     ]
 }

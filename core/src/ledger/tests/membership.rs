@@ -1,6 +1,7 @@
 //! Tests of membership: admins who act at the same time, cuts, and that no order matters.
 
 use super::*;
+use crate::identity::sealed::SEALED_LEN;
 use proptest::prelude::*;
 
 fn four(roles: [Role; 3]) -> [Device; 4] {
@@ -447,4 +448,54 @@ proptest! {
         events.reverse();
         prop_assert_eq!(Membership::at(&events, None), first.0);
     }
+}
+
+/// The secret as a device would change it: what is sealed does not matter here.
+fn epoch_for(devices: &[&Device]) -> Event {
+    let mut sealed: Vec<_> = devices.iter().map(|device| (device.peer(), [0; SEALED_LEN])).collect();
+    sealed.sort();
+    Event::KeyEpoch { sealed }
+}
+
+/// P-9: who goes knows the secret until it is another, and who is admitted after a change is told by who knew it.
+#[test]
+fn the_secret_is_over_when_somebody_goes_who_knows_it() {
+    let [mut founder, a, b, _] = four([Role::Writer, Role::Writer, Role::Reader]);
+    assert!(!founder.book.membership().is_epoch_over, "nobody has gone");
+    founder.say(founder.removal_of(&a));
+    assert!(founder.book.membership().is_epoch_over, "who has gone knows it");
+    let late = Device::new(20);
+    founder.admit(&late, Role::Writer);
+    let reader = company(&[Role::Writer, Role::Writer, Role::Reader]).pop().unwrap();
+    founder.say(epoch_for(&[&founder, &b, &reader]));
+    assert!(founder.book.membership().is_epoch_over, "who was admitted before the change was left out");
+    founder.say(epoch_for(&[&founder, &b, &reader, &late]));
+    assert!(!founder.book.membership().is_epoch_over, "all members know it, and nobody else");
+    let later = Device::new(21);
+    founder.admit(&later, Role::Writer);
+    assert!(!founder.book.membership().is_epoch_over, "an invite tells it");
+    founder.say(founder.removal_of(&later));
+    assert!(founder.book.membership().is_epoch_over, "and what an invite told goes with who was told");
+}
+
+/// Two admins remove one device each: each tells its secret to whom the other has removed.
+#[test]
+fn secrets_that_are_changed_at_once_are_changed_again() {
+    let [mut founder, mut admin, one, other] = four([Role::Admin, Role::Writer, Role::Writer]);
+    founder.say(founder.removal_of(&one));
+    founder.say(epoch_for(&[&founder, &admin, &other]));
+    admin.say(admin.removal_of(&other));
+    admin.say(epoch_for(&[&founder, &admin, &one]));
+    assert!(meet(&mut founder, &mut admin).is_epoch_over);
+    founder.say(epoch_for(&[&founder, &admin]));
+    assert!(!meet(&mut founder, &mut admin).is_epoch_over);
+}
+
+#[test]
+fn only_an_admin_that_stays_changes_the_secret() {
+    let [mut founder, mut admin, writer, _] = four([Role::Admin, Role::Writer, Role::Reader]);
+    assert_eq!(writer.refusal(vec![epoch_for(&[&writer])]), Reason::NotAllowed);
+    admin.say(epoch_for(&[&admin]));
+    founder.say(founder.removal_of(&admin));
+    assert_eq!(meet(&mut founder, &mut admin).epoch, None, "it was made beyond the cut");
 }

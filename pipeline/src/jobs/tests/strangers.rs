@@ -115,7 +115,7 @@ fn what_this_folders_ledger_does_not_name_is_not_given() {
     }
 }
 
-fn founded() -> (MemoryStore, Identity, FolderId) {
+pub(super) fn founded() -> (MemoryStore, Identity, FolderId) {
     let (store, founder) = (MemoryStore::default(), Identity::from_seed(&[1; 32]));
     let founding = Founding {
         label: "folder".to_owned(),
@@ -130,7 +130,7 @@ fn founded() -> (MemoryStore, Identity, FolderId) {
     (store, founder, folder)
 }
 
-fn request(seed: [u8; 32], folder: FolderId, joiner: PeerId, binding: [u8; 32]) -> JoinRequest {
+pub(super) fn request(seed: [u8; 32], folder: FolderId, joiner: PeerId, binding: [u8; 32]) -> JoinRequest {
     let invite = Invite {
         folder,
         issuer: PeerId([0; 32]),
@@ -154,7 +154,7 @@ fn next(store: &MemoryStore, founder: &Identity, events: Vec<Event>) -> Verified
     builder.sign(founder, events).unwrap()
 }
 
-fn created(store: &MemoryStore, at: &str) -> Event {
+pub(super) fn created(store: &MemoryStore, at: &str) -> Event {
     let events = View(&*store.read().unwrap()).membership_events().unwrap();
     let root = events.iter().find(|event| matches!(event.event, Event::Founded { .. })).unwrap().dot;
     Event::Created { parent: root, name: name(at), body: file(b"bytes"), meta: meta() }

@@ -1,0 +1,123 @@
+//! The folder's secret when members go: who learns the next one, and how long the last one opens a door.
+
+use super::*;
+use crate::jobs::admit::{add_member, admit};
+use crate::jobs::epoch::{forget_former, renew};
+use crate::jobs::ledger_state::{ledger_state, load};
+use crate::jobs::membership::{MembershipChange, change_membership, invite};
+use dunlin_core::id::ChainId;
+use dunlin_core::ledger::chain::verify_entry;
+use dunlin_core::ledger::event::Role;
+use dunlin_core::limits::{FORMER_KEY_KEPT, FORMER_KEY_KEPT_FOR_ABSENT};
+use dunlin_storage::store::rows::PeerRow;
+
+const BINDING: [u8; 32] = [5; 32];
+
+/// A founder, and two members that it admitted: their stores, each with the whole ledger and the secret.
+pub(super) fn three() -> [(MemoryStore, Identity); 3] {
+    let (store, founder, folder) = strangers::founded();
+    let others = [8, 9].map(|seed| Identity::from_seed(&[seed; 32]));
+    for (at, other) in others.iter().enumerate() {
+        let seed = [20 + at as u8; 32];
+        invite(&store, &founder, seed, Role::Writer, 9_000, 1, 0).unwrap();
+        let request = strangers::request(seed, folder, other.peer_id(), BINDING);
+        add_member(&store, &founder, &other.peer_id(), &request, &BINDING, 1).unwrap().unwrap();
+    }
+    let [one, other] = others.map(|identity| {
+        let joined = MemoryStore::default();
+        let chain = ChainId { author: identity.peer_id(), incarnation: 1 };
+        crate::jobs::admit::prepare(&joined, folder, chain, [1; 16]).unwrap();
+        let mut edit = Edit::new(joined.write().unwrap()).unwrap();
+        edit.set_secret(secret(&store)).unwrap();
+        edit.commit().unwrap();
+        (joined, identity)
+    });
+    let all = [(store, founder), one, other];
+    (1..3).for_each(|at| tell(&all[0].0, &all[at].0));
+    all
+}
+
+fn secret(store: &MemoryStore) -> [u8; 32] {
+    View(&*store.read().unwrap()).secret().unwrap().unwrap()
+}
+
+/// Everything that one has goes to another.
+pub(super) fn tell(from: &MemoryStore, to: &MemoryStore) {
+    let known = View(&*to.read().unwrap()).frontier().unwrap();
+    let loaded = load(from, known, usize::MAX).unwrap();
+    let entries = loaded.entries.into_iter().map(|entry| verify_entry(entry).unwrap()).collect();
+    assert!(admit(to, entries).unwrap().refused.is_empty());
+}
+
+#[test]
+fn who_is_removed_does_not_learn_the_next_secret() {
+    let [(founders, founder), (stays, member), (leaves, removed)] = three();
+    let old = secret(&founders);
+    assert!(!ledger_state(&founders).unwrap().is_key_due, "nobody has gone");
+    let change = MembershipChange::Remove { peer: removed.peer_id() };
+    change_membership(&founders, &founder, change, 10).unwrap();
+    tell(&founders, &stays);
+    tell(&founders, &leaves);
+    for (store, identity) in [(&founders, &founder), (&stays, &member)] {
+        assert!(ledger_state(store).unwrap().is_key_due);
+        renew(store, identity, 20).unwrap();
+        let state = ledger_state(store).unwrap();
+        assert!(!state.is_key_due, "it is taken up once");
+        assert_eq!(state.former_keys.len(), 1, "who missed it does not find in");
+    }
+    assert_ne!(secret(&founders), old);
+    assert_eq!(secret(&stays), secret(&founders));
+    renew(&leaves, &removed, 20).unwrap();
+    assert_eq!(secret(&leaves), old, "who was removed was told");
+}
+
+/// The change after the admission of somebody does not reach whom an admin admits meanwhile, if it does not know of it: the
+/// next admin that sees that changes the secret again.
+#[test]
+fn what_two_admins_did_at_once_is_mended_by_whoever_sees_it() {
+    let [(founders, founder), (admins, admin), (leaves, removed)] = three();
+    let promotion = MembershipChange::SetRole { peer: admin.peer_id(), role: Role::Admin };
+    change_membership(&founders, &founder, promotion, 5).unwrap();
+    tell(&founders, &admins);
+    let late = Identity::from_seed(&[11; 32]);
+    let folder = View(&*founders.read().unwrap()).folder().unwrap();
+    invite(&admins, &admin, [30; 32], Role::Writer, 9_000, 1, 0).unwrap();
+    let request = strangers::request([30; 32], folder, late.peer_id(), BINDING);
+    add_member(&admins, &admin, &late.peer_id(), &request, &BINDING, 6).unwrap().unwrap();
+    let change = MembershipChange::Remove { peer: removed.peer_id() };
+    change_membership(&founders, &founder, change, 7).unwrap();
+    renew(&founders, &founder, 8).unwrap();
+    let first = secret(&founders);
+    tell(&admins, &founders);
+    assert!(ledger_state(&founders).unwrap().is_key_due, "a member cannot know the secret");
+    renew(&founders, &founder, 9).unwrap();
+    tell(&founders, &admins);
+    renew(&admins, &admin, 9).unwrap();
+    assert_eq!(secret(&admins), secret(&founders));
+    assert_ne!(secret(&founders), first);
+    drop(leaves);
+}
+
+#[test]
+fn a_former_secret_is_kept_for_those_who_were_away() {
+    let [(founders, founder), (_, member), (_, removed)] = three();
+    let change = MembershipChange::Remove { peer: removed.peer_id() };
+    change_membership(&founders, &founder, change, 10).unwrap();
+    renew(&founders, &founder, 1_000).unwrap();
+    let forget = |at_ms: u128| {
+        let mut edit = Edit::new(founders.write().unwrap()).unwrap();
+        let is_less = forget_former(&mut edit, 1_000 + at_ms as i64).unwrap();
+        edit.commit().unwrap();
+        is_less
+    };
+    let (kept, for_absent) = (FORMER_KEY_KEPT.as_millis(), FORMER_KEY_KEPT_FOR_ABSENT.as_millis());
+    assert!(!forget(kept + 1), "a member was not met since");
+    assert!(!forget(for_absent - 1));
+    let mut edit = Edit::new(founders.write().unwrap()).unwrap();
+    let row = PeerRow { label: String::new(), addrs: Vec::new(), seen_ms: 1_001 };
+    edit.put_peer(&member.peer_id(), &row).unwrap();
+    edit.commit().unwrap();
+    assert!(!forget(kept - 1), "who was met may have missed it all the same");
+    assert!(forget(kept), "all were met, and two weeks are over");
+    assert_eq!(ledger_state(&founders).unwrap().former_keys, []);
+}

@@ -1,0 +1,108 @@
+"""What a run has to go without: descriptors."""
+
+import os
+import resource
+import time
+
+from kit import program, trees
+from kit.program import Device
+from kit.scenes import check, scene
+
+from .calls import are_alike
+from .control import put, wait_for
+
+# While nothing can be opened it may try again, and no more.
+STARVED_S = 3.0
+BUSY_SHARE_MAX = 0.3
+NAMES = ['from-there', 'made', 'moved']
+
+
+def open_files(pid):
+    """How many descriptors a process holds."""
+    return len(os.listdir(f'/proc/{pid}/fd'))
+
+
+def allow(pid, count):
+    """Sets how many descriptors it may hold from now on; says what was."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (count, hard))
+    return soft
+
+
+def spent_s(pid):
+    """Seconds of a processor that it has used."""
+    with open(f'/proc/{pid}/stat') as file:
+        words = file.read().rpartition(')')[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def start_again(device, running):
+    """It may have ended, but by itself and with a word of why; then it is started as a service manager would."""
+    if running.alive:
+        return running
+    ended = running.wait()
+    check(ended.code < 128 and 'panicked' not in ended.complaint and ended.complaint.strip(), f'it ended by itself: {ended.describe()}')
+    return device.start('--json', 'serve', '--listen', '127.0.0.1:0')
+
+
+@scene('limits: descriptors run out, and come back')
+def descriptors(stage):
+    """No file can be opened any more while files come from the other side, are made, moved and edited here. Nothing counts as deleted
+    by that, and once there are descriptors again both sides become alike, with all that was done."""
+    devices, roots = [Device(stage.binary, stage.path(f'home-{side}')) for side in 'ab'], (stage.fresh('a'), stage.fresh('b'))
+    trees.small_files(os.path.join(roots[0], 'first'), 60, seed=3)
+    serving = [devices[0].start('--json', 'share', roots[0], '--listen', '127.0.0.1:0')]
+    try:
+        invite = serving[0].record_with('invite')['invite']
+        joined = devices[1].run('join', invite, roots[1], '--once', '--listen', '127.0.0.1:0')
+        check(joined.code == program.IN_SYNC, f'it joins: {joined.describe()}')
+        serving.append(devices[1].start('--json', 'serve', '--listen', '127.0.0.1:0'))
+        serving[1].record_with('peer')
+        starve(stage, serving[1].process.pid, roots)
+        serving[1] = start_again(devices[1], serving[1])
+        wanted = saved(roots[0]) | saved(roots[1])
+        wait_for(lambda: are_alike(roots), 'both are alike again')
+        check(saved(roots[1]) == wanted and names(roots[1]) == NAMES, f'with all that was done: {names(roots[1])}')
+        gone = devices[0].run('log', '--deleted', roots[0]).output
+        check('deleted' not in gone, f'nothing counts as deleted: {gone}')
+    finally:
+        for running in serving:
+            running.kill()
+
+
+def starve(stage, pid, roots):
+    """Takes all descriptors that are free, does things on both sides, waits, and gives them back."""
+    allowed = allow(pid, open_files(pid))
+    spent = spent_s(pid)
+    trees.small_files(os.path.join(roots[0], 'from-there'), 20, seed=4)
+    trees.small_files(os.path.join(roots[1], 'made'), 20, seed=5)
+    os.rename(os.path.join(roots[1], 'first'), os.path.join(roots[1], 'moved'))
+    put(os.path.join(roots[1], 'moved'), 'edited', 'while nothing could be opened')
+    until = time.monotonic() + STARVED_S
+    while time.monotonic() < until and not has_ended(pid):
+        time.sleep(0.05)
+    if has_ended(pid):
+        stage.note('it ended, and was started again')
+        return
+    share = (spent_s(pid) - spent) / STARVED_S
+    check(share < BUSY_SHARE_MAX, f'it does not spin: {share:.0%} of a processor')
+    allow(pid, allowed)
+
+
+def has_ended(pid):
+    """True of one that has ended, whether it was waited for or not."""
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rpartition(')')[2].split()[0] == 'Z'
+    except FileNotFoundError:
+        return True
+
+
+def saved(root):
+    """The digests of all files that somebody saved."""
+    return {entry.digest for entry in trees.picture(root).values() if entry.kind == 'file'}
+
+
+def names(root):
+    """What stands at the root."""
+    return sorted(name for name in os.listdir(root) if name != '.dunlin')

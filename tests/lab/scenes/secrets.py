@@ -1,0 +1,137 @@
+"""No secret stands in what dunlin says: on its outputs, in its log at the most talkative level, in answers on the control socket."""
+
+import json
+import os
+import socket
+
+from kit import program, secrets
+from kit.program import Device
+from kit.scenes import check, scene
+
+from .control import put, read, wait_for
+from .service import configure
+
+# Standard error is what a journal would read.
+AS_A_UNIT = ('sh', '-c', 'JOURNAL_STREAM=$(stat -Lc %d:%i /proc/self/fd/2) exec "$0" "$@"')
+ANSWER_S = 10
+# Of a day of all commands there are some hundred lines.
+LINES_MIN = 150
+
+
+class Said:
+    """All that was said, by whom; links are left out where they are what was asked for."""
+
+    def __init__(self):
+        self.texts = []
+
+    def hear(self, who, text, *asked_for):
+        """Something was said."""
+        for link in asked_for:
+            check(link in text, f'{who} gives the link')
+            text = text.replace(link, '')
+        self.texts.append((who, text))
+
+    def run(self, device, *argv):
+        """Runs a command and hears it."""
+        done = device.run(*argv)
+        self.hear(' '.join(argv), done.output + done.complaint)
+        return done
+
+    def check(self, known):
+        """None of the secrets stands anywhere."""
+        for who, text in self.texts:
+            found = secrets.found_in(text, known)
+            check(not found, f'{who} says {found}')
+        lines = sum(text.count('\n') for _, text in self.texts)
+        check(lines >= LINES_MIN, f'{lines} lines are not all that is said')
+        return lines
+
+
+def ask(home, **request):
+    """The raw answer to a request on the control socket."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(ANSWER_S)
+        line.connect(os.path.join(home, 'api.sock'))
+        line.sendall(json.dumps({'dunlin': 1, **request}).encode() + b'\n')
+        return b''.join(iter(lambda: line.recv(65536), b'')).decode()
+
+
+def check_search(known):
+    """The premise: each secret is found in each spelling, wherever it stands in a longer text."""
+    for name, secret in known.items():
+        for spelling in secrets.spellings(secret):
+            check(name in secrets.found_in(f'it is "{spelling.upper()}" today', {name: secret}), f'{name} is found as {spelling[:8]}…')
+
+
+def hear_commands(said, device, root):
+    """What everybody may ask, by the command and on the socket."""
+    for argv in (('status',), ('log', root), ('device', 'list', root), ('invite', 'list', root), ('conflicts', 'list', root), ('quarantine', 'list', root),
+                 ('held', 'list', root), ('folder', 'list'), ('events',), ('id',), ('doctor',), ('scan', root), ('--version',)):
+        said.run(device, *argv)
+        said.run(device, '--json', *argv)
+    for request in ({'ask': 'status', 'dirs': []}, {'ask': 'log', 'path': root, 'limit': 1000, 'deleted': False}, {'ask': 'device list', 'dirs': [root]},
+                    {'ask': 'invite list', 'dirs': [root]}, {'ask': 'events', 'dirs': [], 'since': None, 'follow': False}, {'ask': 'folder list'},
+                    {'ask': 'quarantine list', 'dirs': [root]}, {'ask': 'held list', 'dirs': [root]}, {'ask': 'join', 'invite': 3}, {'ask': 'nonsense'}):
+        said.hear(f'the socket, asked for {request["ask"]}', ask(device.home, **request))
+
+
+def hear_invites(said, devices, roots):
+    """Invites that are given, used, used again, mistyped, taken back; the links."""
+    given = devices[0].run('--json', 'share', roots[0], '--uses', '2')
+    links = [given.records[-1]['invite']]
+    said.hear('share', given.output + given.complaint, links[0])
+    answer = ask(devices[0].home, ask='share', dir=roots[0], role='writer', expires_s=600, uses=1, listen=[])
+    links.append(next(record['value']['invite'] for record in program.json_lines(answer) if 'value' in record))
+    said.hear('the socket, asked to share', answer.replace(links[1], ''))
+    joined = said.run(devices[1], 'join', links[0], roots[1])
+    check(joined.code == program.IN_SYNC, f'it joins: {joined.describe()}')
+    for spoilt in (links[1][:-4], links[1][:-1] + ('a' if links[1][-1] != 'a' else 'b'), links[1].upper() + links[1]):
+        ended = said.run(devices[1], 'join', spoilt, roots[1] + '-other')
+        check(ended.code == program.USAGE, f'it is no invite: {ended.describe()}')
+    listed = devices[0].run('--json', 'invite', 'list', roots[0]).records
+    for invite in listed:
+        said.run(devices[0], 'invite', 'revoke', roots[0], invite['name'])
+    refused = said.run(devices[1], 'join', links[1], roots[1] + '-late')
+    check(refused.code != program.IN_SYNC, f'it was taken back: {refused.describe()}')
+    return links
+
+
+@scene('secrets: none is said, logged or answered')
+def said(stage):
+    """Two that serve, logging all there is to log, one as below a journal and one as JSON: share, join, wrong invites, edits,
+    a removal; then everything that can be asked."""
+    heard = Said()
+    devices = [Device(stage.binary, stage.path(f'home-{side}')) for side in 'ab']
+    roots = [stage.fresh('a'), stage.path('b')]
+    put(roots[0], 'first')
+    serving = []
+    for device, form, wrapper in zip(devices, ('text', 'json'), (AS_A_UNIT, ()), strict=True):
+        configure(device.home, f'[log]\nlevel = "trace"\nformat = "{form}"\n')
+        serving.append(device.start('--json', 'serve', '--listen', '127.0.0.1:0', wrapper=wrapper))
+        serving[-1].record_with('folders')
+    try:
+        links = hear_invites(heard, devices, roots)
+        wait_for(lambda: read(roots[1], 'first') == 'text', 'the first file arrives')
+        hear_commands(heard, devices[1], roots[1])
+        hers = devices[1].run('--json', 'id').report['peer']
+        ended = heard.run(devices[0], 'device', 'revoke', roots[0], hers[:10])
+        check(ended.code == program.IN_SYNC, f'removed: {ended.describe()}')
+        put(roots[0], 'second')
+        hear_commands(heard, devices[0], roots[0])
+        for running in serving:
+            for kind in ('cmdline', 'environ'):
+                with open(f'/proc/{running.process.pid}/{kind}', 'rb') as file:
+                    heard.hear(kind, file.read().decode(errors='replace'))
+    finally:
+        for running in serving:
+            running.interrupt()
+    for device, root, running in zip(devices, roots, serving, strict=True):
+        heard.hear('the log', ''.join(running.lines + running.complaints))
+        for what in ('ledger', 'tree', 'store'):
+            heard.run(device, 'debug', what, root)
+    known = secrets.of_device(devices[0].home) | secrets.of_device(devices[1].home)
+    invited = [secrets.of_invite(link) for link in links]
+    check(all(secrets.found_in(link, one) for link, one in zip(links, invited, strict=True)), 'the seed of an invite is found in its link')
+    known |= {f'{name} ({number})': secret for number, one in enumerate(invited) for name, secret in one.items()}
+    check_search(known)
+    stage.note(f'{len(known)} secrets, {heard.check(known)} lines')

@@ -1,0 +1,322 @@
+//! F10: a holder of a key that speaks QUIC by its own rules. It is a real connection of quinn-proto; its packet key puts
+//! made-up frames in place of those it is given to seal.
+
+use super::network::{KEY, Link, Network, PSK, Packet};
+use crate::noise::QUIC_VERSION;
+use crate::noise::cipher::Ciphers;
+use crate::noise::party::{Initiator, Psk, Shared};
+use crate::noise::random::Random;
+use crate::settings::{self, Transports};
+use crate::{Event, Lane};
+use bytes::BytesMut;
+use dunlin_core::identity::Identity;
+use quinn_proto::congestion::{ControllerFactory, CubicConfig};
+use quinn_proto::crypto::{
+    self, CryptoError, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey,
+};
+use quinn_proto::transport_parameters::TransportParameters;
+use quinn_proto::{
+    ClientConfig, ConnectError, Connection, ConnectionHandle, ConnectionId, DatagramEvent, Dir, Endpoint,
+    Side, StreamId, TransportError,
+};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+const PACKETS: u32 = 400;
+/// Bytes of a packet's frames, and of what a stream is given for it.
+const ROOM: usize = 1000;
+
+/// Each packet is answered by one at most, and the connection goes on.
+#[test]
+fn a_flood_of_path_challenges_gets_an_answer_to_a_packet() {
+    let mut forger = ForgingPeer::connect();
+    let quiet = forger.flood(|_| Vec::new());
+    let flooded = forger.flood(|number| {
+        let challenge = |at: u32| [&[0x1a][..], &u64::from(number * 100 + at).to_be_bytes()].concat();
+        (0..100).flat_map(challenge).collect()
+    });
+    assert!(flooded.bytes > 2 * quiet.bytes, "the challenges are answered: {flooded:?}, else {quiet:?}");
+    assert!(flooded.packets <= PACKETS + quiet.packets, "{flooded:?}");
+    assert!(flooded.bytes <= flooded.packets as usize * 1200, "{flooded:?}");
+    assert_eq!(forger.ended(), None);
+    forger.check_others();
+}
+
+/// Ids without end, each of which retires those before it: what is kept of them has a bound, and who passes it loses the
+/// connection.
+#[test]
+fn a_flood_of_connection_ids_ends_the_connection() {
+    let mut forger = ForgingPeer::connect();
+    // What comes back is about ids that it never gave out, and would end it.
+    forger.is_deaf = true;
+    let flooded = forger.flood(|number| {
+        let id = |at: u32| {
+            let sequence = (0x8000_0000 | (10 + number * 25 + at)).to_be_bytes();
+            [&[0x18][..], &sequence, &sequence, &[8], &u64::from(at).to_be_bytes(), &[7; 16]].concat()
+        };
+        (0..25).flat_map(id).collect()
+    });
+    assert!(flooded.packets <= PACKETS + 20, "{flooded:?}");
+    let ended = forger.ended();
+    assert!(ended.is_some(), "{flooded:?}");
+    forger.check_others();
+}
+
+#[test]
+fn an_acknowledgement_of_what_was_never_sent_ends_the_connection() {
+    let mut forger = ForgingPeer::connect();
+    // Of one packet, far ahead.
+    let flooded = forger.flood(|_| [&[0x02][..], &0x8010_0000u32.to_be_bytes(), &[0, 0, 0]].concat());
+    assert!(flooded.packets <= PACKETS, "{flooded:?}");
+    let ended = forger.ended().unwrap();
+    assert!(ended.contains("unsent packet acked"), "{ended}");
+    forger.check_others();
+}
+
+type Frames = Arc<Mutex<VecDeque<Vec<u8>>>>;
+
+/// What came back.
+#[derive(Clone, Copy, Default, Debug)]
+struct Answers {
+    packets: u32,
+    bytes: usize,
+}
+
+/// The forger at its address, and node 1, which has node 0 for a peer as well.
+struct ForgingPeer {
+    net: Network,
+    quic: Endpoint,
+    handle: ConnectionHandle,
+    conn: Connection,
+    stream: Option<StreamId>,
+    addr: SocketAddr,
+    frames: Frames,
+    answers: Answers,
+    /// It reads nothing.
+    is_deaf: bool,
+}
+
+impl ForgingPeer {
+    fn connect() -> Self {
+        let mut net = Network::pair(Link::CLEAN);
+        net.connect(0, 1);
+        let mut random = Random::from_seed([77; 32]);
+        let identity = Identity::from_seed(&[77; 32]);
+        let shared = Shared::new(identity, Ciphers::of_this_processor(), random.fork()).unwrap();
+        let psk = Psk { id: PSK, key: Zeroizing::new(KEY) };
+        let initiator = Arc::new(Initiator { shared: Arc::new(shared), psk, expect: None });
+        let frames = Frames::default();
+        let mut quic = Endpoint::new(Arc::new(settings::endpoint(&mut random)), None, true, None);
+        // It sends as much as it likes.
+        let mut eager = CubicConfig::default();
+        eager.initial_window(1 << 30);
+        let congestion: Arc<dyn ControllerFactory + Send + Sync> = Arc::new(eager);
+        let mut config = ClientConfig::new(Arc::new(Forger { initiator, frames: frames.clone() }));
+        let addr = SocketAddr::from(([10, 7, 7, 7], 4000));
+        config.version(QUIC_VERSION).transport_config(Transports::new(&congestion).of(addr.ip()));
+        config.initial_dst_cid_provider(settings::first_ids(&mut random));
+        let (handle, conn) = quic.connect(net.now, config, net.nodes[1].addr, "dunlin").unwrap();
+        let (stream, answers) = Default::default();
+        let mut forger = Self { net, quic, handle, conn, stream, addr, frames, answers, is_deaf: false };
+        while forger.conn.is_handshaking() || forger.net.nodes[1].events.is_empty() {
+            forger.turn();
+        }
+        (0..100).for_each(|_| forger.turn());
+        forger.net.nodes[1].events.clear();
+        forger.stream = forger.conn.streams().open(Dir::Uni);
+        forger
+    }
+
+    /// Sends packets with these frames, one every millisecond; nothing in place of them where there are none.
+    fn flood(&mut self, frames: impl Fn(u32) -> Vec<u8>) -> Answers {
+        self.answers = Answers::default();
+        let stream = self.stream.unwrap();
+        for number in 0..PACKETS {
+            self.frames.lock().unwrap().extend(Some(frames(number)).filter(|frames| !frames.is_empty()));
+            // Its own end may have closed already.
+            let _ = self.conn.send_stream(stream).write(&[0; ROOM]);
+            self.turn();
+        }
+        (0..100).for_each(|_| self.turn());
+        self.answers
+    }
+
+    /// A millisecond.
+    fn turn(&mut self) {
+        let (now, to) = (self.net.now, self.net.nodes[1].addr);
+        if self.conn.poll_timeout().is_some_and(|at| at <= now) {
+            self.conn.handle_timeout(now);
+        }
+        let mut buffer = Vec::new();
+        while let Some(transmit) = self.conn.poll_transmit(now, 1, &mut buffer) {
+            let bytes = buffer[..transmit.size].to_vec();
+            self.net.inject(Packet { from: self.addr, to, ecn: None, bytes });
+            buffer.clear();
+        }
+        while let Some(event) = self.conn.poll_endpoint_events() {
+            if let Some(event) = self.quic.handle_event(self.handle, event) {
+                self.conn.handle_event(event);
+            }
+        }
+        while self.conn.poll().is_some() {}
+        self.net.capture = Some(Vec::new());
+        self.net.run_for(Duration::from_millis(1));
+        let captured = self.net.capture.take().unwrap();
+        for packet in captured.into_iter().filter(|packet| packet.to == self.addr) {
+            self.answers.packets += 1;
+            self.answers.bytes += packet.bytes.len();
+            if self.is_deaf {
+                continue;
+            }
+            let (bytes, now) = (BytesMut::from(&packet.bytes[..]), self.net.now);
+            let event = self.quic.handle(now, packet.from, None, packet.ecn, bytes, &mut buffer);
+            if let Some(DatagramEvent::ConnectionEvent(_, event)) = event {
+                self.conn.handle_event(event);
+            }
+        }
+    }
+
+    /// Why node 1 has ended a connection, if it has.
+    fn ended(&mut self) -> Option<String> {
+        self.net.nodes[1].events.iter().find_map(|event| match event {
+            Event::Closed { reason, .. } => Some(format!("{reason:?}")),
+            _ => None,
+        })
+    }
+
+    /// Node 1 still serves others.
+    fn check_others(&mut self) {
+        self.net.nodes[1].events.clear();
+        let (ours, _) = self.net.connect(0, 1);
+        self.net.send(0, ours, Lane::Control, b"still there".to_vec());
+        self.net.frames(1, Lane::Control, 11);
+    }
+}
+
+/// Starts sessions whose packets can be forged.
+struct Forger {
+    initiator: Arc<Initiator>,
+    frames: Frames,
+}
+
+impl crypto::ClientConfig for Forger {
+    fn start_session(
+        self: Arc<Self>,
+        version: u32,
+        name: &str,
+        parameters: &TransportParameters,
+    ) -> Result<Box<dyn crypto::Session>, ConnectError> {
+        let honest = self.initiator.clone().start_session(version, name, parameters)?;
+        Ok(Box::new(ForgingSession { honest, levels: 0, frames: self.frames.clone() }))
+    }
+}
+
+struct ForgingSession {
+    honest: Box<dyn crypto::Session>,
+    levels: u8,
+    frames: Frames,
+}
+
+impl crypto::Session for ForgingSession {
+    fn initial_keys(&self, cid: &ConnectionId, side: Side) -> Keys {
+        self.honest.initial_keys(cid, side)
+    }
+
+    fn handshake_data(&self) -> Option<Box<dyn Any>> {
+        self.honest.handshake_data()
+    }
+
+    fn peer_identity(&self) -> Option<Box<dyn Any>> {
+        self.honest.peer_identity()
+    }
+
+    fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
+        self.honest.early_crypto()
+    }
+
+    fn early_data_accepted(&self) -> Option<bool> {
+        self.honest.early_data_accepted()
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.honest.is_handshaking()
+    }
+
+    fn read_handshake(&mut self, bytes: &[u8]) -> Result<bool, TransportError> {
+        self.honest.read_handshake(bytes)
+    }
+
+    fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
+        self.honest.transport_parameters()
+    }
+
+    /// The second keys are those of data.
+    fn write_handshake(&mut self, bytes: &mut Vec<u8>) -> Option<Keys> {
+        let Keys { header, packet: KeyPair { local, remote } } = self.honest.write_handshake(bytes)?;
+        self.levels += 1;
+        let local = match self.levels {
+            2 => Box::new(ForgingKey { honest: local, frames: self.frames.clone() }),
+            _ => local,
+        };
+        Some(Keys { header, packet: KeyPair { local, remote } })
+    }
+
+    fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
+        self.honest.next_1rtt_keys()
+    }
+
+    fn is_valid_retry(&self, original: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {
+        self.honest.is_valid_retry(original, header, payload)
+    }
+
+    fn export_keying_material(
+        &self,
+        output: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), ExportKeyingMaterialError> {
+        self.honest.export_keying_material(output, label, context)
+    }
+}
+
+struct ForgingKey {
+    honest: Box<dyn PacketKey>,
+    frames: Frames,
+}
+
+impl PacketKey for ForgingKey {
+    /// Where the next frames fit they take the place of what was to be said, and padding the rest.
+    fn encrypt(&self, number: u64, packet: &mut [u8], header_len: usize) {
+        let end = packet.len() - self.tag_len();
+        let payload = &mut packet[header_len..end];
+        let mut frames = self.frames.lock().unwrap();
+        // A packet that only acknowledges is left as it is.
+        if payload.len() >= ROOM
+            && let Some(forged) = frames.pop_front()
+        {
+            payload.fill(0);
+            payload[..forged.len()].copy_from_slice(&forged);
+        }
+        self.honest.encrypt(number, packet, header_len);
+    }
+
+    fn decrypt(&self, number: u64, header: &[u8], payload: &mut BytesMut) -> Result<(), CryptoError> {
+        self.honest.decrypt(number, header, payload)
+    }
+
+    fn tag_len(&self) -> usize {
+        self.honest.tag_len()
+    }
+
+    fn confidentiality_limit(&self) -> u64 {
+        self.honest.confidentiality_limit()
+    }
+
+    fn integrity_limit(&self) -> u64 {
+        self.honest.integrity_limit()
+    }
+}
