@@ -182,9 +182,8 @@ impl<'a> Resolution<'a> {
         let is_sealed_to = |peer: &PeerId| sealed.iter().any(|(to, _)| to == peer);
         let is_told =
             |grant: &&MembershipEvent| event.precedes(grant) && members.contains_key(grant.author());
-        let was_admitted = |peer: &PeerId| {
-            self.about[peer].iter().filter(|event| grant(event).is_some()).any(|event| is_told(event))
-        };
+        let was_admitted =
+            |peer: &PeerId| self.about[peer].iter().any(|event| grant(event).is_some() && is_told(event));
         let knows = |peer: &PeerId| is_sealed_to(peer) || was_admitted(peer);
         members.keys().any(|peer| !knows(peer))
             || self.about.keys().any(|peer| !members.contains_key(peer) && knows(peer))
