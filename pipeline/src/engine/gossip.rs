@@ -17,6 +17,7 @@ use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::limits::{CONTROL_CREDIT, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED, SESSIONS_MAX};
 use dunlin_core::message::{Hello, JoinRequest, Message, PROTOCOL};
 use dunlin_transport::{CloseReason, Command, ConnId, Event as NetEvent, Lane, PskId};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The pre-shared key of the folder itself.
@@ -474,7 +475,6 @@ impl Engine {
         if !joining && self.ledger.folder_key.is_none() {
             return;
         }
-        let psk = if joining { JOIN_PSK } else { self.next_key() };
         let expect = self.config.join.as_ref().map(|invite| invite.issuer);
         for addr in self.config.dial.clone() {
             let is_covered = self.dialling.values().any(|a| *a == addr)
@@ -483,6 +483,7 @@ impl Engine {
             if is_covered {
                 continue;
             }
+            let psk = if joining { JOIN_PSK } else { self.next_key(addr) };
             self.next_ticket += 1;
             self.dialling.insert(self.next_ticket, addr);
             self.effects.push_back(Effect::Net(Command::Dial {
@@ -494,11 +495,9 @@ impl Engine {
         }
     }
 
-    /// Who missed the last change of the folder's secret opens by an earlier one alone: they take turns.
-    fn next_key(&mut self) -> PskId {
+    fn next_key(&mut self, addr: SocketAddr) -> PskId {
         let former = &self.ledger.former_keys;
-        let turn = self.dial_turn % (1 + former.len());
-        self.dial_turn = turn + 1;
+        let turn = self.turns.next(addr, 1 + former.len());
         turn.checked_sub(1).map_or(FOLDER_PSK, |at| PskId(former[at].0))
     }
 

@@ -42,6 +42,7 @@ mod sources;
 mod steps;
 mod tell;
 mod transfer;
+mod turns;
 mod wake;
 mod watch;
 
@@ -74,6 +75,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use transfer::Advance;
+use turns::Turns;
 use wake::{Wake, Wakes};
 
 pub use scrub::ScrubPlan;
@@ -127,8 +129,7 @@ pub struct Engine {
     sessions: BTreeMap<ConnId, Session>,
     dialling: BTreeMap<u64, SocketAddr>,
     dial_failures: u32,
-    /// Whose turn it is of the folder's secrets.
-    dial_turn: usize,
+    turns: Turns,
     is_renewing: bool,
     /// Addresses that could not be reached since they were last; told already. No more than are dialled.
     unreachable: BTreeSet<SocketAddr>,
@@ -175,7 +176,7 @@ impl Engine {
             sessions: BTreeMap::new(),
             dialling: BTreeMap::new(),
             dial_failures: 0,
-            dial_turn: 0,
+            turns: Turns::default(),
             is_renewing: false,
             unreachable: BTreeSet::new(),
             next_ticket: 0,
