@@ -128,10 +128,8 @@ pub const IGNORE_LINES_MAX: usize = 4096;
 pub const SECOND_LOOK_AFTER: Duration = Duration::from_millis(500);
 /// Former secrets of a folder that still open a handshake. Each costs a failed decryption for each first packet.
 pub const FORMER_KEYS_MAX: usize = 4;
-/// How long a secret opens handshakes once there is a newer one, so that who missed the change can catch up.
+/// How long a secret opens handshakes at least once there is a newer one, so that who missed the change can catch up.
 pub const FORMER_KEY_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
-/// The same while a member has not been met since.
-pub const FORMER_KEY_KEPT_FOR_ABSENT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Names that were missing at one look and wait for the second; beyond, everything is looked at again. About 150
 /// bytes each.
 pub const DOUBTS_MAX: usize = 16_384;

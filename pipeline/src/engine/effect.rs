@@ -177,6 +177,8 @@ pub enum LedgerOrder {
         label: String,
         /// Where.
         addr: std::net::SocketAddr,
+        /// The folder's pre-shared key by which it came, if it was that.
+        key: Option<[u8; 32]>,
     },
     /// Give back what memory the store can do without. Not answered.
     Rest,

@@ -94,6 +94,7 @@ impl Engine {
             self.send_close(conn, BYE_DUPLICATE, "already connected");
             return;
         }
+        session.folder_key = self.ledger.folder_key.filter(|_| psk == FOLDER_PSK);
         if psk == JOIN_PSK {
             session.stage = Stage::Joining;
         } else if psk != FOLDER_PSK && psk.0 < FORMER_PSK_FIRST {
@@ -193,7 +194,8 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.label = hello.label;
         session.replica = Some(hello.replica).filter(|replica| replica.author == session.peer);
-        let (peer, label, addr) = (session.peer, session.label.clone(), session.addr);
+        let (peer, label, addr, key) =
+            (session.peer, session.label.clone(), session.addr, session.folder_key);
         if hello.protocol != PROTOCOL || hello.folder != self.config.folder {
             return self.close(conn, BYE_REFUSED, "another folder, or another version of dunlin");
         }
@@ -225,7 +227,7 @@ impl Engine {
             (Stage::Joining | Stage::Open, None, None) => {}
             _ => return self.close(conn, BYE_REFUSED, "an invite was expected"),
         }
-        self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPeer { peer, label, addr }));
+        self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPeer { peer, label, addr, key }));
     }
 
     pub(super) fn handle_member_added(
@@ -443,8 +445,9 @@ impl Engine {
             self.heed_refusal(now, was_joining, u32::try_from(*code).unwrap_or(u32::MAX), reason);
         }
         if session.replica.is_some() {
-            let (peer, label, addr) = (session.peer, session.label.clone(), session.addr);
-            self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPeer { peer, label, addr }));
+            let (peer, label, addr, key) =
+                (session.peer, session.label.clone(), session.addr, session.folder_key);
+            self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPeer { peer, label, addr, key }));
         }
         for expected in self.fetch.take_all_expected(conn) {
             self.fetch.give_back(expected, None);

@@ -56,6 +56,8 @@ pub struct Session {
     pub binding: [u8; 32],
     /// The invite by whose key the peer came, if it did not use the folder's.
     pub invite: Option<u64>,
+    /// The folder's pre-shared key by which it came, if it was the last one.
+    pub folder_key: Option<[u8; 32]>,
     /// What the peer has, or will have once what we sent arrives; `None` until it told.
     pub known: Option<Frontier>,
     /// Chains of which it has another history; ours is shown to it from the beginning.
@@ -110,6 +112,7 @@ impl Session {
             stage: Stage::Greeting,
             binding,
             invite: None,
+            folder_key: None,
             known: None,
             shown: BTreeSet::new(),
             loading: false,

@@ -11,9 +11,9 @@ use dunlin_core::identity::Identity;
 use dunlin_core::identity::sealed::{SEALED_LEN, open, seal};
 use dunlin_core::ledger::event::{Event, Role};
 use dunlin_core::ledger::membership::Membership;
-use dunlin_core::limits::{FORMER_KEY_KEPT, FORMER_KEY_KEPT_FOR_ABSENT, FORMER_KEYS_MAX};
+use dunlin_core::limits::{FORMER_KEY_KEPT, FORMER_KEYS_MAX};
 use dunlin_storage::store::edit::Edit;
-use dunlin_storage::store::rows::{FormerKey, KeysRow};
+use dunlin_storage::store::rows::FormerKey;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 
@@ -72,13 +72,16 @@ pub fn renew(store: &dyn Store, identity: &Identity, wall_ms: i64) -> Result<(),
 fn take_up(edit: &mut Edit<'_>, identity: &Identity, wall_ms: i64) -> Result<(), JobError> {
     let (membership, secret) = (edit.view().members()?, edit.view().secret()?);
     let mut keys = edit.view().keys()?;
-    let Some(epoch) = membership.epoch.filter(|epoch| Some(epoch.dot) != keys.epoch) else { return Ok(()) };
+    let epoch = membership.epoch.as_ref().filter(|epoch| Some(epoch.dot) != keys.epoch);
+    let Some(epoch) = epoch else { return Ok(()) };
     keys.epoch = Some(epoch.dot);
     let opened = epoch.sealed_to(&identity.peer_id()).and_then(|sealed| open(identity, sealed));
     if let (Some(opened), Some(secret)) = (opened, secret)
         && *opened != secret
     {
-        keys.former.insert(0, FormerKey { number: keys.next, secret, replaced_ms: wall_ms });
+        let own = identity.peer_id();
+        let unmet = membership.members.keys().filter(|peer| **peer != own).copied().collect();
+        keys.former.insert(0, FormerKey { number: keys.next, secret, replaced_ms: wall_ms, unmet });
         keys.former.truncate(FORMER_KEYS_MAX);
         keys.next += 1;
         edit.set_secret(*opened)?;
@@ -86,28 +89,27 @@ fn take_up(edit: &mut Edit<'_>, identity: &Identity, wall_ms: i64) -> Result<(),
     Ok(edit.put_keys(&keys)?)
 }
 
-/// Forgets former secrets that nobody needs any more; true if there were any.
-pub(super) fn forget_former(edit: &mut Edit<'_>, wall_ms: i64) -> Result<bool, JobError> {
-    let keys = edit.view().keys()?;
+/// Forgets former secrets that nobody needs any more; true if there were any. `met` has come with the last secret. That all
+/// members know a newer one is what counts: a clock that was set may say that any time has passed.
+pub(super) fn forget_former(
+    edit: &mut Edit<'_>,
+    met: Option<&PeerId>,
+    wall_ms: i64,
+) -> Result<bool, JobError> {
+    let mut keys = edit.view().keys()?;
     if keys.former.is_empty() {
         return Ok(false);
     }
-    let (members, own, peers) =
-        (edit.view().members()?.members, edit.view().chain()?.author, edit.view().peers()?);
-    let was_met =
-        |peer: &PeerId, since: i64| peers.iter().any(|(one, row)| one == peer && row.seen_ms > since);
-    let is_needed = |key: &FormerKey| {
-        let age = wall_ms.saturating_sub(key.replaced_ms);
-        let is_anybody_absent = || members.keys().any(|peer| *peer != own && !was_met(peer, key.replaced_ms));
-        let kept = if is_anybody_absent() { FORMER_KEY_KEPT_FOR_ABSENT } else { FORMER_KEY_KEPT };
-        i128::from(age) < kept.as_millis() as i128
-    };
-    let before = keys.former.len();
-    let KeysRow { epoch, former, next } = keys;
-    let former: Vec<FormerKey> = former.into_iter().filter(is_needed).collect();
-    let is_less = former.len() < before;
-    if is_less {
-        edit.put_keys(&KeysRow { epoch, former, next })?;
+    let (members, before) = (edit.view().members()?.members, keys.clone());
+    for key in &mut keys.former {
+        key.unmet.retain(|peer| Some(peer) != met && members.contains_key(peer));
     }
-    Ok(is_less)
+    let is_young = |key: &FormerKey| {
+        i128::from(wall_ms.saturating_sub(key.replaced_ms)) < FORMER_KEY_KEPT.as_millis() as i128
+    };
+    keys.former.retain(|key| !key.unmet.is_empty() || is_young(key));
+    if keys != before {
+        edit.put_keys(&keys)?;
+    }
+    Ok(keys.former.len() < before.former.len())
 }

@@ -22,6 +22,7 @@ use crate::failure::Failure;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::{ContentHash, PeerId};
 use dunlin_core::identity::Identity;
+use dunlin_core::invite::folder_psk;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::durable::{Few, is_unsettled};
 use dunlin_storage::folder::fs::Folder;
@@ -135,8 +136,8 @@ impl LedgerHand {
                 Some(Event::Accepted { ticket, path, was_corrupt })
             }
             LedgerOrder::Rest => store.rest().map(|()| None)?,
-            LedgerOrder::KeepPeer { peer, label, addr } => {
-                self.keep_peer(&peer, label, addr.to_string(), wall_ms)?
+            LedgerOrder::KeepPeer { peer, label, addr, key } => {
+                self.keep_peer(&peer, (label, addr.to_string()), key, wall_ms)?
             }
         })
     }
@@ -189,14 +190,16 @@ impl LedgerHand {
     fn keep_peer(
         &self,
         peer: &PeerId,
-        label: String,
-        addr: String,
+        (label, addr): (String, String),
+        key: Option<[u8; 32]>,
         wall_ms: i64,
     ) -> Result<Option<Event>, JobError> {
         let mut is_less = false;
         self.edit(|edit| {
             keep_peer(edit, peer, label, addr, wall_ms)?;
-            is_less = forget_former(edit, wall_ms)?;
+            let last = edit.view().secret()?.map(|secret| folder_psk(&secret));
+            let met = (key.is_some() && key == last).then_some(peer);
+            is_less = forget_former(edit, met, wall_ms)?;
             Ok(())
         })?;
         if is_less { Ok(Some(Event::Ledger(ledger_state(&*self.store)?))) } else { Ok(None) }

@@ -267,6 +267,9 @@ pub struct FormerKey {
     /// When this device took up the next, milliseconds since 1970.
     #[n(2)]
     pub replaced_ms: i64,
+    /// Those who were members then and have not come with a newer one since.
+    #[n(3)]
+    pub unmet: Vec<PeerId>,
 }
 
 /// What the mass-change guard holds, and what people have said of it.
