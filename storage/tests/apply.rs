@@ -37,10 +37,7 @@ fn what_stands_elsewhere_by_now_is_not_put_anew() {
 fn what_leaves_its_place_by_the_same_plan_is_put_anew() {
     let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
     let folder = Folder::open(dir.path()).unwrap();
-    std::fs::write(dir.path().join("new"), b"as it was").unwrap();
-    let Ok(Standing::Node(stat)) = folder.dir(&RelPath::root()).unwrap().stat(b"new") else {
-        panic!("a plain file");
-    };
+    let stat = written(&dir, &folder, "new");
     let row = DiskRow { stat, racy: true, ..row_of(b"as it was") };
     let mut edit = Edit::new(store.write().unwrap()).unwrap();
     edit.put_disk_row(&spot("new"), &row).unwrap();
@@ -77,10 +74,7 @@ fn a_removal_leaves_no_older_intent_open() {
 fn what_counts_as_another_thing_by_now_is_not_taken_away() {
     let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
     let folder = Folder::open(dir.path()).unwrap();
-    std::fs::write(dir.path().join("f"), b"as it was").unwrap();
-    let Ok(Standing::Node(stat)) = folder.dir(&RelPath::root()).unwrap().stat(b"f") else {
-        panic!("a plain file");
-    };
+    let stat = written(&dir, &folder, "f");
     let version = Dot { seq: 7, ..row_of(b"").node };
     let leftover = DiskRow { stat, racy: true, shown_as: ShownAs::Copy(version), ..row_of(b"as it was") };
     let own = DiskRow { node: version, shown_as: ShownAs::Main, ..leftover.clone() };
@@ -101,10 +95,7 @@ fn what_nothing_is_done_to_is_as_sure_as_it_was() {
     for was_racy in [false, true] {
         let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
         let folder = Folder::open(dir.path()).unwrap();
-        std::fs::write(dir.path().join("f"), b"as it was").unwrap();
-        let Ok(Standing::Node(stat)) = folder.dir(&RelPath::root()).unwrap().stat(b"f") else {
-            panic!("a plain file");
-        };
+        let stat = written(&dir, &folder, "f");
         let meta = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
         let row = DiskRow { stat, meta, racy: was_racy, ..row_of(b"as it was") };
         let mut edit = Edit::new(store.write().unwrap()).unwrap();
@@ -116,6 +107,15 @@ fn what_nothing_is_done_to_is_as_sure_as_it_was() {
         assert_eq!(done[0].1, Outcome::Done);
         let row = View(&*store.read().unwrap()).disk_row(&spot("f")).unwrap().unwrap();
         assert_eq!((row.racy, row.versions), (was_racy, vec![row.node]));
+    }
+}
+
+/// Writes a file as a user does; gives its stat.
+fn written(dir: &tempfile::TempDir, folder: &Folder, name: &str) -> StatSig {
+    std::fs::write(dir.path().join(name), b"as it was").unwrap();
+    match folder.dir(&RelPath::root()).unwrap().stat(name.as_bytes()) {
+        Ok(Standing::Node(stat)) => stat,
+        other => panic!("a plain file, not {other:?}"),
     }
 }
 

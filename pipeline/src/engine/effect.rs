@@ -169,7 +169,7 @@ pub enum LedgerOrder {
         /// The file.
         path: RelPath,
     },
-    /// Remember where a member was reached. Not answered.
+    /// Remember where a member was reached, and that it knows the last secret. Answered by `Ledger` if a former one goes by that.
     KeepPeer {
         /// Who.
         peer: PeerId,
