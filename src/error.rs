@@ -148,7 +148,7 @@ impl From<MendError> for CommandError {
     fn from(error: MendError) -> Self {
         match error {
             MendError::Job(error) => error.into(),
-            MendError::Apply(error) => Failure::of(&error).into(),
+            MendError::Apply(_) | MendError::Barred(_) => Failure::of(&error).into(),
         }
     }
 }

@@ -197,6 +197,8 @@ pub const REQUESTS_LEFT_MAX: usize = 64;
 pub const WRONG_CHUNKS_MAX: usize = 1024;
 /// Whoever sends so many wrong pieces is asked for nothing for a minute.
 pub const WRONG_PIECES_MAX: u32 = 3;
+/// Contents of which it is remembered that all their parts were right and the whole was not.
+pub const UNTRUE_MAX: usize = 1024;
 /// Silences of a session on one content, after which it counts as one that does not have it.
 pub const SILENCES_MAX: u32 = 8;
 /// Content bytes asked from a source of unknown rate.

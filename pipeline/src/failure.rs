@@ -84,6 +84,7 @@ impl WantsRoom for MendError {
         match self {
             MendError::Job(error) => error.wants_room(),
             MendError::Apply(error) => error.wants_room(),
+            MendError::Barred(_) => false,
         }
     }
 }

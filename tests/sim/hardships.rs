@@ -69,7 +69,7 @@ impl Hardships {
 
     /// How often a member does harm in this seed.
     pub fn malice(seed: u64) -> u64 {
-        if seed % 8 == 3 { 8 + seed / 4 % 50 } else { 0 }
+        if seed % 4 == 3 { 8 + seed / 4 % 50 } else { 0 }
     }
 
     /// The number of bits that flip in this seed.

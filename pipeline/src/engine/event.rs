@@ -160,7 +160,7 @@ pub enum Event {
         /// The transfer.
         ticket: u64,
         /// If the whole file has the right hash: what its bytes look like.
-        result: Result<Option<Look>, String>,
+        result: Result<Option<Look>, PieceError>,
     },
     /// The answer to `Cut`.
     Cut(Vec<(u64, Result<Cut, CutError>)>),
@@ -217,7 +217,7 @@ pub enum Event {
     Failed(Failure),
 }
 
-/// Why a received piece was refused.
+/// Why a received piece, or the file that was put together of them, was refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PieceError {
     /// Its bytes are not what its hash says.

@@ -8,8 +8,8 @@ use super::transfer::{Advance, Transfer};
 use dunlin_core::content::Content;
 use dunlin_core::id::{ContentHash, NodeId, VersionId};
 use dunlin_core::limits::{
-    FETCH_BYTES_IN_FLIGHT, REQUESTS_LEFT_MAX, SILENCES_MAX, SOURCE_WINDOW_FIRST, TRANSFERS_MAX, WANT_BYTES,
-    WANT_ITEMS_MAX,
+    FETCH_BYTES_IN_FLIGHT, REQUESTS_LEFT_MAX, SILENCES_MAX, SOURCE_WINDOW_FIRST, TRANSFERS_MAX, UNTRUE_MAX,
+    WANT_BYTES, WANT_ITEMS_MAX,
 };
 use dunlin_core::message::{Part, WantItem};
 use dunlin_core::tree::node::Place;
@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// Whoever is expected to take no longer than this, or than a few times what the fastest takes, is asked, too.
 const EXPECTED_MAX: Duration = Duration::from_secs(2);
 const EXPECTED_TIMES: u32 = 4;
+
+/// A whole that was wrong so often is the version's fault and not the disk's, on which its parts may have gone bad.
+const UNTRUE_TIMES: u8 = 2;
 
 /// A step that waits for its content.
 pub struct Waiting {
@@ -147,6 +150,8 @@ pub struct Fetch {
     /// named by content, so that two of one content would write to, and take away, the same file. With what names
     /// them on the wire.
     staged: BTreeMap<ContentHash, (NodeId, VersionId)>,
+    /// Contents and manifests of which all parts were right and the whole was not, and how often.
+    untrue: BTreeMap<(ContentHash, Option<ContentHash>), u8>,
     /// Differs from device to device.
     seed: u32,
     next_owner: u64,
@@ -453,6 +458,20 @@ impl Fetch {
         self.transfers.remove(&ticket).map(Transfer::into_waiting)
     }
 
+    /// All parts of a content are what its manifest says, and the whole is not what its version says.
+    pub fn note_untrue(&mut self, content: &Content) {
+        let key = (content.hash, content.manifest);
+        if self.untrue.len() < UNTRUE_MAX || self.untrue.contains_key(&key) {
+            let times = self.untrue.entry(key).or_default();
+            *times = times.saturating_add(1);
+        }
+    }
+
+    /// True if nobody can have this content: its version says what cannot be.
+    pub fn is_untrue(&self, content: &Content) -> bool {
+        self.untrue.get(&(content.hash, content.manifest)).is_some_and(|times| *times >= UNTRUE_TIMES)
+    }
+
     /// A part did not come: it is asked for again, from another if `conn` does not have it.
     pub fn give_back(&mut self, expected: Expected, unavailable_at: Option<ConnId>) {
         self.release(u64::from(expected.size.max(1)));
@@ -491,16 +510,27 @@ impl Fetch {
                 if hopeless(&waiting.tried) { taken.push(waiting) } else { self.queue.push_back(waiting) }
             }
         }
-        let is_lost = |t: &mut Transfer| t.is_hopeless(now, sources);
-        let lost: Vec<u64> =
-            self.transfers.iter_mut().filter_map(|(k, t)| is_lost(t).then_some(*k)).collect();
-        for ticket in lost {
+        self.take_transfers(|transfer| transfer.is_hopeless(now, sources), &mut taken);
+        taken
+    }
+
+    /// Takes out every step of whose content nothing has come yet, when the last is gone who could have it: of its place
+    /// another content may be on this disk by now.
+    pub fn take_waiting(&mut self) -> Vec<Waiting> {
+        let mut taken = Vec::from(std::mem::take(&mut self.queue));
+        self.take_transfers(|transfer| transfer.is_asking() && !transfer.has_begun(), &mut taken);
+        taken
+    }
+
+    fn take_transfers(&mut self, mut is_it: impl FnMut(&mut Transfer) -> bool, taken: &mut Vec<Waiting>) {
+        let tickets: Vec<u64> =
+            self.transfers.iter_mut().filter_map(|(ticket, t)| is_it(t).then_some(*ticket)).collect();
+        for ticket in tickets {
             if let Some(waiting) = self.take_transfer(ticket) {
                 self.unstage(&waiting.content.hash);
                 taken.push(waiting);
             }
         }
-        taken
     }
 
     /// Takes out every step that only a peer could help, for who asks none; what this disk may have stays.
@@ -509,14 +539,7 @@ impl Fetch {
         let (mut taken, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.queue).into_iter().partition(is_small);
         self.queue.extend(rest);
-        let asking: Vec<u64> =
-            self.transfers.iter().filter(|(_, t)| t.is_asking()).map(|(ticket, _)| *ticket).collect();
-        for ticket in asking {
-            if let Some(waiting) = self.take_transfer(ticket) {
-                self.unstage(&waiting.content.hash);
-                taken.push(waiting);
-            }
-        }
+        self.take_transfers(|transfer| transfer.is_asking(), &mut taken);
         taken
     }
 

@@ -454,6 +454,7 @@ impl Engine {
         }
         // What the others were asked for in vain already has nobody left to ask.
         self.give_up_hopeless(now, true);
+        self.plan_anew_alone(now);
         if session.stage != Stage::Closing {
             let reason = reason.to_string();
             self.effects.push_back(Effect::Tell(Notice::Disconnected { peer: session.peer, reason }));

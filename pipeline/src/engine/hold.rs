@@ -22,8 +22,7 @@ use std::time::Instant;
 impl Engine {
     /// Records what may be recorded.
     pub(super) fn record(&mut self, batch: Vec<Observed>) {
-        let own = self.ledger.members.get(&self.config.identity.peer_id());
-        let signs = own.is_some_and(|(role, _)| *role >= Role::Writer);
+        let signs = self.own_role() >= Some(Role::Writer);
         let (batch, turn) = if signs { self.guard.sift(batch) } else { (batch, None) };
         self.tell_turns(turn);
         match batch.is_empty() {

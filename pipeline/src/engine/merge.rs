@@ -60,8 +60,7 @@ impl Engine {
 
     /// A reader signs nothing; who only records does nothing else.
     fn is_merger(&self) -> bool {
-        let role = self.ledger.members.get(&self.config.identity.peer_id()).map(|(role, _)| *role);
-        role >= Some(Role::Writer) && !self.config.goal.is_alone()
+        self.own_role() >= Some(Role::Writer) && !self.config.goal.is_alone()
     }
 
     /// Orders a merge if it is time for it.

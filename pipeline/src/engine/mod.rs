@@ -440,18 +440,22 @@ impl Engine {
         self.effects.push_back(order);
     }
 
+    /// What this device may do in the folder; `None` if it is no member.
+    fn own_role(&self) -> Option<Role> {
+        self.ledger.members.get(&self.config.identity.peer_id()).map(|(role, _)| *role)
+    }
+
     fn set_ledger(&mut self, state: LedgerState) {
         self.set_keys(&state);
         if state.dirty > 0 {
             self.remote.want_plan();
         }
-        let role =
-            |state: &LedgerState| state.members.get(&self.config.identity.peer_id()).map(|(role, _)| *role);
-        if role(&self.ledger) == Some(Role::Reader) && role(&state) > Some(Role::Reader) {
+        let was_reader = self.own_role() == Some(Role::Reader);
+        self.ledger = state;
+        if was_reader && self.own_role() > Some(Role::Reader) {
             // What was changed here meanwhile may be shared now.
             self.local.rescan_all();
         }
-        self.ledger = state;
         self.part_with_removed();
         self.renew_key();
     }
@@ -482,7 +486,10 @@ impl Engine {
                 self.note_coverage(now, &report);
                 self.await_rules(now, report.rules_due);
                 self.note_scan_problems(report.problems, report.is_whole);
-                report.moved_dirs.into_iter().for_each(|dir| self.local.rescan(Scope::tree(dir)));
+                // A move that is not shared is seen at each look.
+                if self.own_role() >= Some(Role::Writer) {
+                    report.moved_dirs.into_iter().for_each(|dir| self.local.rescan(Scope::tree(dir)));
+                }
                 self.remote.want_plan();
             }
             Err(failure) => self.stop(now, Ended::Failed(failure)),

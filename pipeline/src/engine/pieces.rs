@@ -8,6 +8,7 @@ use super::remote::Stuck;
 use super::serve::Arrived;
 use dunlin_core::look::Look;
 use dunlin_storage::folder::apply::Source;
+use dunlin_storage::folder::stage::StageError;
 use dunlin_transport::ConnId;
 use std::time::Instant;
 
@@ -31,7 +32,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_stage_finished(&mut self, ticket: u64, result: Result<Option<Look>, String>) {
+    pub(super) fn handle_stage_finished(&mut self, ticket: u64, result: Result<Option<Look>, PieceError>) {
         match result {
             Ok(look) => {
                 if let Some(waiting) = self.fetch.take_transfer(ticket) {
@@ -40,7 +41,14 @@ impl Engine {
                     self.place_content(waiting, source, look, 0);
                 }
             }
-            Err(why) => self.transfer_failed(ticket, why),
+            Err(PieceError::Wrong) => {
+                if let Some(transfer) = self.fetch.transfer(ticket) {
+                    let content = transfer.waiting_mut().content;
+                    self.fetch.note_untrue(&content);
+                }
+                self.transfer_failed(ticket, StageError::WrongWhole.to_string());
+            }
+            Err(PieceError::Unwritable(why)) => self.transfer_failed(ticket, why),
         }
     }
 

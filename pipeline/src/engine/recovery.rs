@@ -6,17 +6,24 @@
 use super::Engine;
 use super::effect::{Effect, FolderOrder};
 use super::wake::Wake;
+use crate::failure::Failure;
+use crate::service::{Ended, Goal};
 use dunlin_core::limits::SECOND_LOOK_AFTER;
 use dunlin_core::path::RelPath;
-use dunlin_storage::folder::intent::Recovered;
+use dunlin_storage::folder::intent::{BARRED, Recovered};
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// From a look that was not allowed to the next: it may read much, and wait long for the user.
+const BARRED_LOOK_AFTER: Duration = Duration::from_secs(10);
 
 /// How far it has come.
 #[derive(Default)]
 pub struct Recovery {
     /// Where something was missing at a look.
     missed: BTreeSet<RelPath>,
+    /// Where the last look was not allowed.
+    barred: BTreeSet<RelPath>,
     is_over: bool,
 }
 
@@ -36,16 +43,34 @@ impl Engine {
 
     pub(super) fn handle_recovered(&mut self, now: Instant, recovered: Recovered) {
         match recovered {
-            Recovered::InDoubt(missed) => {
+            Recovered::InDoubt { missed, barred } => {
                 self.recovery.missed.extend(missed);
-                self.wakes.arm(Wake::Recover, now, SECOND_LOOK_AFTER);
+                let pause = if barred.is_empty() { SECOND_LOOK_AFTER } else { BARRED_LOOK_AFTER };
+                self.note_barred(barred);
+                match self.recovery.barred.first() {
+                    Some(path) if self.config.goal != Goal::Serve => {
+                        let failure = Failure::other(format!("{path}: {BARRED}"));
+                        self.stop(now, Ended::Failed(failure));
+                    }
+                    _ => self.wakes.arm(Wake::Recover, now, pause),
+                }
             }
             Recovered::Whole(_) => {
+                self.note_barred(BTreeSet::new());
                 self.recovery = Recovery { is_over: true, ..Recovery::default() };
                 self.local.rescan_all();
                 self.take_back_rejected();
                 self.look_at_root();
             }
+        }
+    }
+
+    fn note_barred(&mut self, barred: BTreeSet<RelPath>) {
+        for path in std::mem::replace(&mut self.recovery.barred, barred) {
+            self.problems.remove(&path.to_string());
+        }
+        for path in self.recovery.barred.clone() {
+            self.note_problem(path.to_string(), BARRED.to_owned());
         }
     }
 }

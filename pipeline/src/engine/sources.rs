@@ -45,6 +45,17 @@ impl Engine {
         self.send(conn, &Message::Want(Want { request, items }));
     }
 
+    /// With nobody left everything waits for somebody, from a plan that is of now.
+    pub(super) fn plan_anew_alone(&mut self, now: Instant) {
+        if self.sources(now).is_empty() {
+            let waiting = self.fetch.take_waiting();
+            if !waiting.is_empty() {
+                waiting.into_iter().for_each(|one| self.free(Some(one.place)));
+                self.remote.want_plan();
+            }
+        }
+    }
+
     /// Contents that no connected member has wait until something changes. `all`: also those that were not begun.
     pub(super) fn give_up_hopeless(&mut self, now: Instant, all: bool) -> bool {
         let sources: Vec<ConnId> = self.sources(now).into_iter().map(|source| source.conn).collect();

@@ -29,7 +29,7 @@ impl Engine {
                 Some(needed) => {
                     let instead =
                         item.instead.map(|other| waiting(&item.place, other.step, other.content, None));
-                    self.fetch.add(waiting(&item.place, item.step, needed, instead.map(Box::new)));
+                    self.fetch_for(waiting(&item.place, item.step, needed, instead.map(Box::new)));
                 }
             }
         }
@@ -39,8 +39,16 @@ impl Engine {
     /// Nobody has the content that a step waits for: it is done without, or its place waits.
     pub(super) fn do_without(&mut self, waiting: Waiting, stuck: Stuck) {
         match waiting.instead {
-            Some(instead) => self.fetch.add(*instead),
+            Some(instead) => self.fetch_for(*instead),
             None => self.set_stuck(Some(waiting.place), stuck),
+        }
+    }
+
+    /// A step waits for its content, unless that cannot be.
+    fn fetch_for(&mut self, waiting: Waiting) {
+        match self.fetch.is_untrue(&waiting.content) {
+            true => self.do_without(waiting, Stuck::ForGood),
+            false => self.fetch.add(waiting),
         }
     }
 

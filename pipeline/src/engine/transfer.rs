@@ -133,6 +133,11 @@ impl Transfer {
         }
     }
 
+    /// True if chunks of it may be staged.
+    pub fn has_begun(&self) -> bool {
+        matches!(self.state, State::Fetching { .. })
+    }
+
     /// True if nothing can be had from these sessions, as far as one can know.
     pub fn is_hopeless(&mut self, now: Instant, sources: &[ConnId]) -> bool {
         if !self.is_asking() || sources.iter().any(|conn| self.can_help(*conn)) {

@@ -5,10 +5,11 @@
 use super::JobError;
 use super::staging::open_staged;
 use crate::engine::effect::FolderOrder;
-use crate::engine::event::Event;
+use crate::engine::event::{Event, PieceError};
 use crate::failure::Failure;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::{Content, Timestamp};
+use dunlin_core::look::Look;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::apply::{Operation, Outcome, Refusal, Step, apply, settle, staged_look};
 use dunlin_storage::folder::fs::Folder;
@@ -22,7 +23,7 @@ use dunlin_storage::folder::scan::{ScanError, scan};
 use dunlin_storage::folder::scope::Scope;
 use dunlin_storage::folder::scrub::inspect;
 use dunlin_storage::folder::seen::{ScanReport, Seen};
-use dunlin_storage::folder::stage::Stage;
+use dunlin_storage::folder::stage::{Stage, StageError, stage_name};
 use dunlin_storage::folder::step::ApplyFailed;
 use dunlin_storage::folder::survey::{Survey, survey};
 use dunlin_storage::store::tables::Store;
@@ -96,14 +97,7 @@ impl FolderHand {
             }
             FolderOrder::StageFinish { ticket } => {
                 let stage = self.stages.lock().unwrap_or_else(|e| e.into_inner()).remove(&ticket);
-                let result = match stage {
-                    Some(stage) => stage
-                        .finish(folder.known())
-                        .map(|()| staged_look(folder, &stage.content().hash))
-                        .map_err(|e| e.to_string()),
-                    None => Err("the staged file is gone".to_owned()),
-                };
-                Event::StageFinished { ticket, result }
+                Event::StageFinished { ticket, result: finish_stage(folder, stage) }
             }
         }
     }
@@ -172,6 +166,21 @@ impl FolderHand {
         stages.insert(ticket, Arc::new(stage));
         drop(stages);
         Ok((lacking, reused))
+    }
+}
+
+/// Checks the whole. What is not what its version says goes: its parts may have gone bad on this disk.
+fn finish_stage(folder: &Folder, stage: Option<Arc<Stage>>) -> Result<Option<Look>, PieceError> {
+    let stage = stage.ok_or_else(|| PieceError::Unwritable("the staged file is gone".to_owned()))?;
+    let hash = stage.content().hash;
+    match stage.finish(folder.known()) {
+        Ok(()) => Ok(staged_look(folder, &hash)),
+        Err(StageError::WrongWhole) => {
+            // If it stays, its parts are checked at the next opening.
+            let _ = folder.stage().unlink_own(&stage_name(&hash));
+            Err(PieceError::Wrong)
+        }
+        Err(StageError::Fs(error)) => Err(PieceError::Unwritable(error.to_string())),
     }
 }
 

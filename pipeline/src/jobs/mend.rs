@@ -9,10 +9,11 @@ use dunlin_core::content::{Content, Timestamp};
 use dunlin_core::limits::{
     APPLY_BATCH, APPLY_BATCH_BYTES, FREE_LOSSES_MIN, MEND_PLANS_MAX, PLAN_BATCH, SECOND_LOOK_AFTER,
 };
+use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::{ApplyFailed, Outcome, Source, Step, apply, settle};
 use dunlin_storage::folder::fs::Folder;
-use dunlin_storage::folder::intent::Recovered;
+use dunlin_storage::folder::intent::{BARRED, Recovered};
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::tables::Store;
@@ -30,6 +31,9 @@ pub enum MendError {
     /// The folder failed.
     #[error(transparent)]
     Apply(#[from] ApplyFailed),
+    /// What the power may have torn cannot be looked at.
+    #[error("{0}: {BARRED}")]
+    Barred(RelPath),
 }
 
 /// Mends what can be mended at the time `now`; gives the number of places that are left. Calls `pause` between two looks
@@ -41,7 +45,10 @@ pub fn mend(
     pause: &dyn Fn(Duration),
 ) -> Result<u64, MendError> {
     let mut missed = BTreeSet::new();
-    while let Recovered::InDoubt(more) = recover(folder, store, now, &missed)? {
+    while let Recovered::InDoubt { missed: more, barred } = recover(folder, store, now, &missed)? {
+        if let Some(path) = barred.into_iter().next() {
+            return Err(MendError::Barred(path));
+        }
         missed.extend(more);
         pause(SECOND_LOOK_AFTER);
     }

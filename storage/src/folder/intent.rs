@@ -73,11 +73,20 @@ pub struct RowAfter {
     pub look: Option<Look>,
 }
 
+/// What is wrong with a path at which recovery may not look, and what to do.
+pub const BARRED: &str =
+    "dunlin was writing here when the power went, and may not look here now: allow it, then it goes on";
+
 /// How far a recovery has come.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Recovered {
     /// Every intent is closed: so many were.
     Whole(u64),
-    /// These paths miss what was placed there, and did not the last time: to be looked at again in a moment.
-    InDoubt(BTreeSet<RelPath>),
+    /// It has to look again, and all intents are open still.
+    InDoubt {
+        /// These paths miss what was placed there, and did not the last time: once more in a moment.
+        missed: BTreeSet<RelPath>,
+        /// Nobody may look there.
+        barred: BTreeSet<RelPath>,
+    },
 }

@@ -30,7 +30,13 @@ pub fn recover(
     missed: &BTreeSet<RelPath>,
 ) -> Result<Recovered, ApplyFailed> {
     let intents = View(&*store.read()?).intents()?;
-    let mut lost = Lost { missed, doubted: BTreeSet::new(), dirs: Vec::new(), files: Vec::new() };
+    let mut lost = Lost {
+        missed,
+        doubted: BTreeSet::new(),
+        barred: BTreeSet::new(),
+        dirs: Vec::new(),
+        files: Vec::new(),
+    };
     let decoded: Result<Vec<Intent>, _> =
         intents.iter().map(|(_, bytes)| decode(Table::Intents, bytes)).collect();
     let (decoded, epoch) = (decoded?, folder.epoch());
@@ -50,8 +56,8 @@ pub fn recover(
     if !intents.is_empty() {
         folder.sync_all().map_err(ApplyFailed::Sync)?;
     }
-    if !lost.doubted.is_empty() {
-        return Ok(Recovered::InDoubt(lost.doubted));
+    if !lost.doubted.is_empty() || !lost.barred.is_empty() {
+        return Ok(Recovered::InDoubt { missed: lost.doubted, barred: lost.barred });
     }
     let mut edit = Edit::new(store.write()?)?;
     // A directory was made before what is in it.
@@ -73,6 +79,8 @@ struct Lost<'a> {
     missed: &'a BTreeSet<RelPath>,
     /// Where this one is the first.
     doubted: BTreeSet<RelPath>,
+    /// Where nobody may look: what is torn there would be the user's once he gives access again.
+    barred: BTreeSet<RelPath>,
     dirs: Vec<RelPath>,
     files: Vec<LostFile>,
 }
@@ -165,6 +173,10 @@ fn recover_step(
     let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(()) };
     give_back(folder, &path, step).map_err(ApplyFailed::Sync)?;
     let found = find(folder, &path, since).map_err(ApplyFailed::Sync)?;
+    if found == Err(FsError::Denied) && !since.has_run_on {
+        lost.barred.insert(path);
+        return Ok(());
+    }
     if let Some(staged) = &step.staged {
         keep_unless_ours(folder, staged, step).map_err(ApplyFailed::Sync)?;
     }

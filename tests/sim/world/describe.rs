@@ -39,7 +39,9 @@ pub fn describe_event(event: &Event) -> String {
         Event::MemberAdded { conn, result, .. } => format!("member by {}: {}", conn.0, result.is_ok()),
         Event::ManifestFound { ticket, found } => format!("manifest of {ticket}: {}", found.is_ok()),
         Event::Recovered(Recovered::Whole(intents)) => format!("recovered {intents} intents"),
-        Event::Recovered(Recovered::InDoubt(missed)) => format!("misses {missed:?}"),
+        Event::Recovered(Recovered::InDoubt { missed, barred }) => {
+            format!("misses {missed:?}, is barred from {barred:?}")
+        }
         Event::Seen(batch) => {
             format!("saw {}", batch.iter().map(describe_seen).collect::<Vec<_>>().join(", "))
         }

@@ -4,7 +4,7 @@ use super::World;
 use super::malice::{Held, NO_RIGHT};
 use crate::random::Random;
 use bytes::Bytes;
-use dunlin_core::chunk::manifest::{Chunk, Manifest};
+use dunlin_core::chunk::manifest::{Chunk, EncodedManifest, Manifest};
 use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Body, Content, Meta};
 use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, FolderId, NodeId, PeerId, VersionId};
@@ -21,6 +21,7 @@ use dunlin_core::message::{
 use dunlin_core::path::Name;
 use dunlin_core::tree::node::Node;
 use dunlin_storage::disk::DirId;
+use dunlin_storage::folder::ignore::SHARED_FILE;
 use dunlin_storage::store::rows::decode;
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
@@ -82,10 +83,11 @@ impl World {
         let frontier = view.frontier().ok()?;
         let head = |(_, (_, id)): (&ChainId, &(u64, EntryId))| Some((*id, view.known(id).ok()??));
         let nodes = view.all(Table::Nodes, &[]).ok()?;
+        let nodes = nodes.iter().filter_map(|(_, value)| decode::<Node>(Table::Nodes, value).ok());
         Some(Knowledge {
             folder: view.folder().ok()?,
             root: view.node_of_dir(DirId::ROOT).ok()??,
-            nodes: nodes.iter().filter_map(|(_, value)| decode(Table::Nodes, value).ok()).collect(),
+            nodes: nodes.filter(|node| !is_rules(node)).collect(),
             heads: frontier.heads().filter_map(head).collect(),
             admission: (admission, view.known(&admission).ok()??),
             is_told: events.iter().any(|event| is_end(&event.event)),
@@ -149,7 +151,13 @@ impl World {
     }
 
     /// A new file, with a content of which it says this.
-    pub(super) fn say_to_all(&mut self, who: usize, held: Held) -> Result<(), super::Failure> {
+    /// It says to all that there is a file.
+    pub(super) fn say_to_all(
+        &mut self,
+        who: usize,
+        content: Content,
+        held: Held,
+    ) -> Result<(), super::Failure> {
         let Some((known, mut entry)) = self.knowledge(who).and_then(|known| {
             let entry = self.next_entry(who, &known, false)?;
             Some((known, entry))
@@ -158,11 +166,6 @@ impl World {
         };
         self.malice.contents.insert(entry.dot(0), held);
         let Fact::Created { parent, name, meta, .. } = self.created(known.root, "mal") else { return Ok(()) };
-        let content = Content {
-            size: 1 << 20,
-            hash: ContentHash::of(b"something"),
-            manifest: Some(ContentHash::of(b"its list")),
-        };
         entry.events = vec![Fact::Created { parent, name, body: Body::File(content), meta }];
         let signed = SignedEntry::sign(&entry, &self.devices[who].identity);
         let is_its = |end: &crate::net::End| end.device == who && end.is_open;
@@ -464,12 +467,8 @@ impl World {
 
 /// Parts of a manifest that do not fit: each other, their content, or what a manifest may be.
 fn some_manifest(random: &mut Random) -> (u64, ContentHash, Held) {
-    let piece = 256 * 1024;
-    let chunks: Vec<Vec<u8>> = (0..2).map(|_| vec![random.next() as u8; piece]).collect();
-    let size = 2 * piece as u64;
-    let strategy = Strategy::Fixed { size: piece as u32 };
-    let list: Vec<Chunk> = chunks.iter().map(|bytes| Chunk::of(bytes)).collect();
-    let encoded = Manifest { strategy, size, chunks: list }.encode();
+    let (manifest, chunks) = two_chunks(random);
+    let (size, encoded) = (manifest.size, manifest.encode());
     let mut root = encoded.root;
     let mut segments: Vec<Vec<u8>> = encoded.segments.into_iter().map(|(_, bytes)| bytes).collect();
     let kind = random.below(6);
@@ -485,6 +484,29 @@ fn some_manifest(random: &mut Random) -> (u64, ContentHash, Held) {
     }
     let size = if random.percent(20) { size + 1 } else { size };
     (size, ContentHash::of(&root), Held::Parts { root, segments, chunks })
+}
+
+fn is_rules(node: &Node) -> bool {
+    node.place.iter().any(|head| head.value.name.as_bytes() == SHARED_FILE.as_bytes())
+}
+
+/// Two chunks and their list.
+fn two_chunks(random: &mut Random) -> (Manifest, Vec<Vec<u8>>) {
+    const PIECE: usize = 256 * 1024;
+    let bytes: Vec<Vec<u8>> = (0..2).map(|_| vec![random.next() as u8; PIECE]).collect();
+    let strategy = Strategy::Fixed { size: PIECE as u32 };
+    let chunks = bytes.iter().map(|bytes| Chunk::of(bytes)).collect();
+    (Manifest { strategy, size: 2 * PIECE as u64, chunks }, bytes)
+}
+
+/// A content of which each part fits and the whole is another.
+pub(super) fn untrue(random: &mut Random) -> (Content, Held) {
+    let (manifest, chunks) = two_chunks(random);
+    let EncodedManifest { hash: list, root, segments } = manifest.encode();
+    let segments = segments.into_iter().map(|(_, bytes)| bytes).collect();
+    let hash = ContentHash::of(b"another");
+    let content = Content { size: manifest.size, hash, manifest: Some(list) };
+    (content, Held::Parts { root, segments, chunks })
 }
 
 fn control(message: Message) -> (Lane, Bytes) {

@@ -11,7 +11,8 @@
 //!
 //! # What is left out
 //! It signs two entries for one place only where the first is known already. Told to two who know neither, they would
-//! keep one each: forks are noticed and not healed if their author does not want it (`docs/ledger.md`).
+//! keep one each: forks are noticed and not healed if their author does not want it (`docs/ledger.md`). It leaves the ignore
+//! rules alone: where a version of them cannot be had each device keeps to those that it has, and shows what they let it.
 
 use super::scenarios::{lines, save};
 use super::storm::Fault;
@@ -21,7 +22,7 @@ use crate::net::End;
 use crate::random::Random;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::ManifestRoot;
-use dunlin_core::content::Body;
+use dunlin_core::content::{Body, Content, Kind};
 use dunlin_core::id::{ContentHash, Dot, EntryId, NodeId};
 use dunlin_core::ledger::chain::LedgerRead;
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
@@ -40,6 +41,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 const ADMIN: usize = 0;
+/// In ten seconds three devices that rest take fewer steps.
+const AT_REST: u64 = 1_000;
 /// Frames of its connections that it may say again.
 const REMEMBERED: usize = 24;
 /// Requests for what nobody may get by that name are numbered from here on.
@@ -71,6 +74,8 @@ pub(super) struct Malice {
     pub(super) touched: BTreeSet<NodeId>,
     /// By version.
     pub(super) contents: BTreeMap<Dot, Held>,
+    /// How often its contents were asked for.
+    asked: u64,
     heard: VecDeque<(Lane, Bytes)>,
     /// Contents that it has, and that may be seen.
     pub(super) shown: Vec<Vec<u8>>,
@@ -86,6 +91,7 @@ impl Malice {
             forged: BTreeMap::new(),
             touched: BTreeSet::new(),
             contents: BTreeMap::new(),
+            asked: 0,
             heard: VecDeque::new(),
             shown: Vec::new(),
             number: 0,
@@ -102,7 +108,12 @@ pub(super) fn silent(world: &mut World, _: u32) -> Result<(), Failure> {
     world.act(ADMIN, text(99, ""))?;
     world.await_convergence()?;
     world.step_until(|world| world.knowledge(WHO).map(|_| ()))?;
-    world.say_to_all(WHO, Held::Nothing)?;
+    let content = Content {
+        size: 1 << 20,
+        hash: ContentHash::of(b"something"),
+        manifest: Some(ContentHash::of(b"its list")),
+    };
+    world.say_to_all(WHO, content, Held::Nothing)?;
     // A reader merges nothing.
     world.lower(WHO)?;
     world.go_on_until(world.now + 3_000 * MS)?;
@@ -118,6 +129,48 @@ pub(super) fn silent(world: &mut World, _: u32) -> Result<(), Failure> {
         words.contains("first was here") && words.contains("second was here")
     };
     world.step_until(|world| (is_merged(world, 0) && is_merged(world, 1)).then_some(()))
+}
+
+/// It says that there is a file, and gives all parts of one that is another. The others fetch it at once, and tell each other.
+pub(super) fn untrue(world: &mut World, _: u32) -> Result<(), Failure> {
+    const WHO: usize = 2;
+    world.malice.who = Some(WHO);
+    world.oracle.exempt(WHO);
+    world.step_until(|world| world.knowledge(WHO).map(|_| ()))?;
+    let (content, held) = super::forge::untrue(&mut world.malice.random);
+    world.say_to_all(WHO, content, held)?;
+    world.go_on_until(world.now + 60_000 * MS)?;
+    let asked = world.malice.asked;
+    world.go_on_until(world.now + 30_000 * MS)?;
+    match world.malice.asked > asked {
+        true => world.fail(WHO, "what cannot be is asked for again and again"),
+        false => Ok(()),
+    }
+}
+
+/// Who may only read moves a directory, which nobody hears of. It means no harm; its folder stays another.
+pub(super) fn reader_moves(world: &mut World, _: u32) -> Result<(), Failure> {
+    const WHO: usize = 2;
+    world.malice.who = Some(WHO);
+    world.oracle.exempt(WHO);
+    world.act(ADMIN, |disk| {
+        let here = disk.make(disk::ROOT, b"here", Kind::Directory, 0o755, false);
+        let file = here.and_then(|here| disk.make(here, b"file", Kind::File, 0o644, false));
+        file.into_iter().for_each(|file| disk.write_as_user(file, b"words".to_vec(), true));
+    })?;
+    world.await_convergence()?;
+    world.lower(WHO)?;
+    world.go_on_until(world.now + 3_000 * MS)?;
+    world.act(WHO, |disk| {
+        let _ = disk.rename((disk::ROOT, b"here"), (disk::ROOT, b"there"));
+    })?;
+    world.go_on_until(world.now + 10_000 * MS)?;
+    let steps = world.steps;
+    world.go_on_until(world.now + 10_000 * MS)?;
+    match world.steps - steps > AT_REST {
+        true => world.fail(WHO, "INV-16: it looks at it again and again"),
+        false => Ok(()),
+    }
 }
 
 impl World {
@@ -239,6 +292,7 @@ impl World {
                     return Ok(false);
                 }
                 for (number, item) in want.items.iter().enumerate() {
+                    self.malice.asked += 1;
                     for frame in self.answer(want.request, number as u32, item) {
                         self.carry(pipe, 1 - from, Lane::Bulk, frame);
                     }
@@ -307,18 +361,26 @@ impl World {
         self.await_convergence()
     }
 
-    /// What need not be seen since it was its to write over, as the admin's tree keeps it.
+    /// What need not be seen since it was its to write over, as the admin's tree keeps it. Its program signs what its user
+    /// does; where it is made a reader between the two halves of a move, the second is not signed.
     pub(super) fn overwritten(&self) -> BTreeSet<[u8; 32]> {
         let mut found = BTreeSet::new();
         let Ok(tx) = self.devices[ADMIN].store.read() else { return found };
-        for id in &self.malice.touched {
-            let heads = View(&*tx).node(id).ok().flatten().map(|node| node.content).unwrap_or_default();
-            let olds = View(&*tx).old_contents(id).unwrap_or_default();
-            found.extend(heads.into_iter().chain(olds).filter_map(|version| match version.value.body {
-                Body::File(content) => Some(content.hash.0),
-                Body::Symlink(target) => Some(*blake3::hash(&target).as_bytes()),
-                Body::Directory | Body::Deleted => None,
-            }));
+        let Some(who) = self.malice.who.map(|who| self.devices[who].identity.peer_id()) else { return found };
+        let taken_away = |node: &Node| {
+            node.content.iter().any(|head| head.id.chain.author == who && head.value.body == Body::Deleted)
+        };
+        let nodes = View(&*tx).all(Table::Nodes, &[]).unwrap_or_default();
+        let nodes = nodes.iter().filter_map(|(_, value)| decode::<Node>(Table::Nodes, value).ok());
+        for node in nodes.filter(|node| self.malice.touched.contains(&node.id) || taken_away(node)) {
+            let olds = View(&*tx).old_contents(&node.id).unwrap_or_default();
+            found.extend(node.content.into_iter().chain(olds).filter_map(
+                |version| match version.value.body {
+                    Body::File(content) => Some(content.hash.0),
+                    Body::Symlink(target) => Some(*blake3::hash(&target).as_bytes()),
+                    Body::Directory | Body::Deleted => None,
+                },
+            ));
         }
         found
     }

@@ -2,7 +2,7 @@
 //! next change of the program; a script stays what it is. Each ends like a run: calm, silence, and all that is
 //! checked there.
 
-use super::{Failure, MS, Outcome, What, World, malice, masses, removals, rots, setbacks, sources};
+use super::{Failure, MS, Outcome, What, World, malice, masses, removals, rots, setbacks, sources, veils};
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
 use crate::disk::{Deed, ROOT, State};
@@ -22,7 +22,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 14] = [
+pub const ALL: [Scenario; 17] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -32,6 +32,12 @@ pub const ALL: [Scenario; 14] = [
     },
     // Who is asked for a content and says nothing held all merges off (seed 23).
     Scenario { name: "a-silent-member-is-asked", devices: 3, times: 4, script: malice::silent },
+    // Two who knew that a version cannot be fetched called each other to try again, for ever (seed 3359).
+    Scenario { name: "a-version-is-untrue", devices: 4, times: 4, script: malice::untrue },
+    // Its move was looked at again as soon as it had been seen, for ever (seed 8271).
+    Scenario { name: "a-reader-moves-a-directory", devices: 3, times: 1, script: malice::reader_moves },
+    // A torn file was taken for the user's where recovery had not been allowed to look (seed 4915).
+    Scenario { name: "the-torn-is-behind-a-door", devices: 2, times: 32, script: veils::closed_after_power },
     // INV-25, at both ends, at once and bit by bit, through restarts, and with each word that people can say.
     Scenario { name: "most-of-a-folder-is-deleted", devices: 3, times: 24, script: masses::wipe },
     Scenario { name: "most-of-a-folder-is-encrypted", devices: 3, times: 48, script: masses::encryptor },

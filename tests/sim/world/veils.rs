@@ -2,13 +2,41 @@
 //! disk's matter.
 
 use super::storm::Fault;
-use super::{MS, What, World};
-use crate::disk::ROOT;
+use super::{Failure, MS, What, World};
 use crate::disk::veil::Veil;
+use crate::disk::{ROOT, State};
 use dunlin_core::content::Kind;
 
 /// From one veil to the next at one device.
 const APART: u64 = 1_500 * MS;
+
+/// The power goes when files were just put into a directory into which nobody may look by the next start. What is torn
+/// there must not be the user's once he may.
+pub(super) fn closed_after_power(world: &mut World, _: u32) -> Result<(), Failure> {
+    const FILES: u64 = 6;
+    let dir = |disk: &State| disk.lookup(ROOT, b"dir");
+    world.act(0, |disk| {
+        let _ = disk.make(ROOT, b"dir", Kind::Directory, 0o755, false);
+    })?;
+    world.await_convergence()?;
+    world.act(0, |disk| {
+        for number in 0..FILES {
+            let name = format!("file {number}");
+            let made =
+                dir(disk).and_then(|dir| disk.make(dir, name.as_bytes(), Kind::File, 0o644, false).ok());
+            made.into_iter().for_each(|ino| disk.write_as_user(ino, name.repeat(9).into_bytes(), true));
+        }
+    })?;
+    let are_put = |world: &World| world.devices[1].disk.state().visible().len() as u64 == FILES + 1;
+    world.step_until(|world| are_put(world).then_some(()))?;
+    world.kill(1, true)?;
+    let closed = dir(&world.devices[1].disk.state());
+    world.devices[1].disk.state().locked.extend(closed);
+    world.start(1)?;
+    world.go_on_until(world.now + 15_000 * MS)?;
+    world.devices[1].disk.state().locked.clear();
+    world.go_on_until(world.now + 15_000 * MS)
+}
 
 impl World {
     /// Something does not show for a while, and somebody looks. What is only missing is so for less time than
