@@ -416,7 +416,7 @@ impl Engine {
     fn handle_goodbye(&mut self, now: Instant, conn: ConnId, code: u32, text: &str) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.left_in_sync = code == BYE_IN_SYNC;
-        let was_joining = session.stage == Stage::Joining;
+        let was_joining = session.is_joining();
         if matches!(code, BYE_REFUSED | BYE_REMOVED) && !was_joining {
             // It will not be otherwise in a moment.
             self.dial_failures = u32::MAX;
@@ -441,7 +441,7 @@ impl Engine {
         // The code of the close itself arrives even where the last frames were lost.
         if let CloseReason::PeerClosed { code, reason } = reason {
             session.left_in_sync |= *code == u64::from(BYE_IN_SYNC);
-            let was_joining = session.stage == Stage::Joining;
+            let was_joining = session.is_joining();
             self.heed_refusal(now, was_joining, u32::try_from(*code).unwrap_or(u32::MAX), reason);
         }
         if session.replica.is_some() {

@@ -141,6 +141,11 @@ impl Session {
         }
     }
 
+    /// True if this device redeems an invite there.
+    pub fn is_joining(&self) -> bool {
+        self.stage == Stage::Joining && self.invite.is_none()
+    }
+
     /// True if entries and contents flow.
     pub fn is_open(&self) -> bool {
         self.stage == Stage::Open

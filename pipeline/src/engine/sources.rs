@@ -49,9 +49,9 @@ impl Engine {
     pub(super) fn plan_anew_alone(&mut self, now: Instant) {
         if self.sources(now).is_empty() {
             let waiting = self.fetch.take_waiting();
-            if !waiting.is_empty() {
-                waiting.into_iter().for_each(|one| self.free(Some(one.place)));
-                self.remote.want_plan();
+            waiting.into_iter().for_each(|one| self.free(Some(one.place)));
+            if self.ledger.dirty > 0 {
+                self.remote.hope();
             }
         }
     }

@@ -87,7 +87,7 @@ impl World {
         Some(Knowledge {
             folder: view.folder().ok()?,
             root: view.node_of_dir(DirId::ROOT).ok()??,
-            nodes: nodes.filter(|node| !is_rules(node)).collect(),
+            nodes: nodes.filter(|node| !is_rules(node) && !is_backdated(node)).collect(),
             heads: frontier.heads().filter_map(head).collect(),
             admission: (admission, view.known(&admission).ok()??),
             is_told: events.iter().any(|event| is_end(&event.event)),
@@ -484,6 +484,11 @@ fn some_manifest(random: &mut Random) -> (u64, ContentHash, Held) {
     }
     let size = if random.percent(20) { size + 1 } else { size };
     (size, ContentHash::of(&root), Held::Parts { root, segments, chunks })
+}
+
+/// What a removed device made beyond its cut is shown once a member writes it: that is a member's right.
+fn is_backdated(node: &Node) -> bool {
+    node.place.iter().any(|head| head.value.name.as_bytes().starts_with(EVIL.as_bytes()))
 }
 
 fn is_rules(node: &Node) -> bool {
