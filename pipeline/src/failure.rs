@@ -16,28 +16,36 @@ pub struct Failure {
     pub text: String,
     /// Nothing but room is wanting on the disk of the folder or of its state.
     pub is_for_want_of_room: bool,
+    /// It may be otherwise in a moment.
+    pub is_passing: bool,
 }
 
 /// Errors that say whether a disk is full.
 pub trait WantsRoom {
     /// True if this would go well with more room on the disk.
     fn wants_room(&self) -> bool;
+
+    /// True if this may go well in a moment, and nothing was begun that is half done now.
+    fn may_pass(&self) -> bool {
+        false
+    }
 }
 
 impl Failure {
     /// Something that room does not help against.
     pub fn other(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_for_want_of_room: false }
+        Self { text: text.into(), is_for_want_of_room: false, is_passing: false }
     }
 
     /// A disk is full; which, in words.
     pub fn full(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_for_want_of_room: true }
+        Self { is_for_want_of_room: true, ..Self::other(text) }
     }
 
     /// By an error.
     pub fn of(error: &(impl WantsRoom + fmt::Display)) -> Self {
-        Self { text: error.to_string(), is_for_want_of_room: error.wants_room() }
+        let (is_for_want_of_room, is_passing) = (error.wants_room(), error.may_pass());
+        Self { text: error.to_string(), is_for_want_of_room, is_passing }
     }
 }
 
@@ -96,6 +104,10 @@ impl WantsRoom for ScanError {
             ScanError::Root(error) => error.wants_room(),
             ScanError::RootLost | ScanError::RootOther | ScanError::RootMoved | ScanError::Rules(_) => false,
         }
+    }
+
+    fn may_pass(&self) -> bool {
+        self.is_passing()
     }
 }
 

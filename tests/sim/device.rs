@@ -93,7 +93,7 @@ impl Device {
         }
         let root = Box::new(SimRoot::open(self.disk.clone()));
         let folder = Folder::on(root, Path::new("/simulated")).map_err(|e| e.to_string())?;
-        if folder.marker().is_none() {
+        if folder.marker() == Ok(None) {
             folder.set_marker(&self.marker).map_err(|e| e.to_string())?;
             vouch(&folder, &*self.store).map_err(|e| e.to_string())?;
         }

@@ -131,6 +131,12 @@ impl Background {
         (self.pause(now.saturating_duration_since(pass.began)), Some(found))
     }
 
+    /// The piece could not be looked at now, and is looked at again after the pause that is given.
+    pub fn handle_barred(&mut self) -> Duration {
+        self.piece = None;
+        GIVE_WAY
+    }
+
     /// From the end of a pass that took so long to the next one.
     fn pause(&self, took: Duration) -> Duration {
         let is_watched = self.coverage.watched == self.coverage.directories;

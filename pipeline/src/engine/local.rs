@@ -62,6 +62,8 @@ pub struct Local {
     later: BTreeSet<RelPath>,
     tries: BTreeMap<RelPath, u8>,
     rescan_all: bool,
+    /// Nothing can be looked at before [`Local::rescan_now`].
+    is_barred: bool,
     scanning: bool,
     first_scan_done: bool,
     /// Files whose bytes seem not to be what their rows say.
@@ -143,6 +145,7 @@ impl Local {
 
     /// What was put off is wanted now.
     pub fn rescan_now(&mut self) {
+        self.is_barred = false;
         for path in std::mem::take(&mut self.later) {
             self.rescan(Scope { path, reach: Reach::Listing });
         }
@@ -185,6 +188,13 @@ impl Local {
     pub fn handle_scan_done(&mut self) {
         self.scanning = false;
         self.first_scan_done = true;
+    }
+
+    /// The scan could not go on, for a reason that passes: all of it is wanted again at [`Local::rescan_now`].
+    pub fn handle_scan_barred(&mut self) {
+        self.scanning = false;
+        self.is_barred = true;
+        self.rescan_all();
     }
 
     /// Takes results of cutting; gives the files that could not be read, and those that a look came across while
@@ -231,6 +241,7 @@ impl Local {
     /// What to do next; `may_scan` is false while changes are being applied to the folder, `may_record`
     /// until this device may sign.
     pub fn poll(&mut self, may_scan: bool, may_record: bool) -> Option<LocalWant> {
+        let may_scan = may_scan && !self.is_barred;
         if may_scan && !self.is_busy() && (self.rescan_all || !self.rescan.is_empty()) {
             self.scanning = true;
             let wanted = std::mem::take(&mut self.rescan);

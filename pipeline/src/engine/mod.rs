@@ -68,7 +68,7 @@ use merge::Merging;
 use quiet::Quiet;
 use recovery::Recovery;
 use remote::{Remote, RemoteWant, Stuck};
-use room::Root;
+use room::{LOOK_BUSY, Root};
 use scrub::Scrub;
 use session::Session;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -479,10 +479,10 @@ impl Engine {
         now: Instant,
         result: Result<dunlin_storage::folder::seen::ScanReport, Failure>,
     ) {
-        self.local.handle_scan_done();
         self.doubts.handle_scan_done();
         match result {
             Ok(report) => {
+                self.local.handle_scan_done();
                 self.note_coverage(now, &report);
                 self.await_rules(now, report.rules_due);
                 self.note_scan_problems(report.problems, report.is_whole);
@@ -492,7 +492,14 @@ impl Engine {
                 }
                 self.remote.want_plan();
             }
-            Err(failure) => self.stop(now, Ended::Failed(failure)),
+            Err(failure) if self.bears_with(now, &failure) => {
+                self.local.handle_scan_barred();
+                self.wakes.arm(Wake::Rescan, now, LOOK_BUSY);
+            }
+            Err(failure) => {
+                self.local.handle_scan_done();
+                self.stop(now, Ended::Failed(failure));
+            }
         }
     }
 

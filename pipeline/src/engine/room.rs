@@ -1,24 +1,27 @@
 //! Looks at the folder's root from time to time: is it still the folder, and is there room on its disk?
 //!
 //! Where less than a bound is free nothing is fetched and nothing written into the folder, until there is room
-//! again. What the user does is recorded all the same.
+//! again. What the user does is recorded all the same. While nothing can be opened, since this process or the system has
+//! too many files open, a run that serves waits, and looks again.
 
 use super::Engine;
 use super::effect::{Effect, FolderOrder};
 use super::wake::Wake;
 use crate::failure::Failure;
-use crate::service::{Ended, Notice};
+use crate::service::{Ended, Goal, Notice};
 use dunlin_core::limits::{FREE_BYTES_MIN, FREE_SHARE_MIN};
 use dunlin_storage::folder::root::Room;
 use std::time::{Duration, Instant};
 
 /// From one look to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// The same while the disk is filling up, or is full.
-const LOOK_BUSY: Duration = Duration::from_secs(1);
+/// The same while the disk is filling up, or is full, or cannot be looked at.
+pub(super) const LOOK_BUSY: Duration = Duration::from_secs(1);
 
 /// The path of trouble with the folder as a whole.
 const FOLDER: &str = "(folder)";
+/// The path of trouble with all looks at it.
+const LOOKS: &str = "(looks)";
 
 /// What was seen last.
 #[derive(Default)]
@@ -69,8 +72,10 @@ impl Engine {
         self.root.is_looking = false;
         let room = match result {
             Ok(room) => room,
+            Err(failure) if self.bears_with(now, &failure) => return,
             Err(failure) => return self.stop(now, Ended::Failed(failure)),
         };
+        self.problems.remove(LOOKS);
         let was_short = self.root.is_short();
         (self.root.room, self.root.awaited) = (Some(room), self.fetch.in_flight());
         if self.root.is_short() != was_short {
@@ -97,6 +102,17 @@ impl Engine {
             return self.stop(now, Ended::Failed(Failure::full(text)));
         }
         self.await_root(now);
+    }
+
+    /// True if the folder could not be looked at for a reason that passes: it is told, and the root is looked at until it
+    /// has passed. Whoever waits for the end of a run is told by its end.
+    pub(super) fn bears_with(&mut self, now: Instant, failure: &Failure) -> bool {
+        let may = failure.is_passing && self.config.goal == Goal::Serve;
+        if may {
+            self.note_problem(LOOKS.to_owned(), failure.text.clone());
+            self.wakes.arm(Wake::Root, now, LOOK_BUSY);
+        }
+        may
     }
 
     /// Arms the next look: soon while something is written, or waits for room.

@@ -122,6 +122,10 @@ impl Engine {
     pub(super) fn handle_surveyed(&mut self, now: Instant, result: Result<Survey, Failure>) {
         let survey = match result {
             Ok(survey) => survey,
+            Err(failure) if self.bears_with(now, &failure) => {
+                let pause = self.background.handle_barred();
+                return self.wakes.arm(Wake::Survey, now, pause);
+            }
             Err(failure) => return self.stop(now, Ended::Failed(failure)),
         };
         let before = self.background.coverage();

@@ -131,7 +131,13 @@ impl FolderHand {
 
     /// Nothing is put where the folder was, nor where nothing is to be put any more.
     fn apply_at_root(&self, steps: Vec<Step>, now: Timestamp) -> Result<Vec<(Step, Outcome)>, Failure> {
-        check_root(&self.folder, &*self.store).map_err(|error| Failure::of(&error))?;
+        match check_root(&self.folder, &*self.store) {
+            Ok(_) => {}
+            Err(ScanError::Root(error)) if error.is_passing() => {
+                return Ok(steps.into_iter().map(|step| (step, Outcome::Failed(error))).collect());
+            }
+            Err(error) => return Err(Failure::of(&error)),
+        }
         let rules = {
             let tx = self.store.read().map_err(|error| Failure::of(&error))?;
             self.in_force.of(&View(&*tx)).map_err(|error| Failure::of(&error))?

@@ -31,6 +31,7 @@ use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
 
 mod copies;
+mod descriptors;
 mod epochs;
 mod floods;
 mod strangers;

@@ -66,7 +66,10 @@ pub enum CutError {
 impl CutError {
     /// True if it may be otherwise in a moment.
     pub fn is_passing(&self) -> bool {
-        matches!(self, CutError::Unstable | CutError::Vanished)
+        match self {
+            CutError::Unstable | CutError::Vanished => true,
+            CutError::Unreadable(error) => error.is_passing(),
+        }
     }
 }
 

@@ -53,7 +53,7 @@ pub enum ScanError {
     /// The path leads elsewhere than it did.
     #[error("another directory stands where the folder was; nothing was changed")]
     RootMoved,
-    /// The root cannot be read.
+    /// The root cannot be read, or no directory can.
     #[error("the folder cannot be read: {0}")]
     Root(FsError),
     /// It is not known what is to be left alone.
@@ -62,6 +62,13 @@ pub enum ScanError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ScanError {
+    /// True if it may be otherwise in a moment.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, ScanError::Root(error) if error.is_passing())
+    }
 }
 
 /// Rows by device, inode and path: a number that is used again can stand in several rows.
@@ -321,7 +328,7 @@ impl Scan<'_> {
         self.report.watched += self.lookout.watch(std::slice::from_ref(&path)) as u64;
         match self.folder.dir(&path).and_then(|handle| Ok((fs::list(&*handle)?, handle))) {
             Ok((listing, handle)) => return self.report_dir(&path, dir, listing, &*handle),
-            Err(error) if path.is_root() => return Err(ScanError::Root(error)),
+            Err(error) if path.is_root() || error.is_passing() => return Err(ScanError::Root(error)),
             Err(FsError::NotFound) => {}
             Err(error) => self.trouble(path.to_string(), ScanTrouble::Unreadable(error)),
         }

@@ -100,7 +100,7 @@ fn compare(
 ) -> Result<(), ScanError> {
     let (listing, handle) = match folder.dir(path).and_then(|handle| Ok((fs::list(&*handle)?, handle))) {
         Ok(found) => found,
-        Err(error) if path.is_root() => return Err(ScanError::Root(error)),
+        Err(error) if path.is_root() || error.is_passing() => return Err(ScanError::Root(error)),
         // It is gone or unreadable; the first shows in the directory that holds it, the second is no change.
         Err(_) => return Ok(()),
     };

@@ -37,10 +37,11 @@ impl RootHandle for SimRoot {
         Ok(Arc::new(SimDir::new(&self.disk, &state, ino)))
     }
 
-    fn read_by_path(&self, names: [&str; 2]) -> Option<Vec<u8>> {
-        let state = self.disk.call(Call::Read).ok()?;
-        let ino = names.iter().try_fold(ROOT, |dir, name| state.look_up(dir, name.as_bytes()))?;
-        Some(state.now.get(&ino)?.bytes.to_vec())
+    fn read_by_path(&self, names: [&str; 2]) -> Result<Vec<u8>, FsError> {
+        let state = self.disk.call(Call::Open)?;
+        let ino = names.iter().try_fold(ROOT, |dir, name| state.look_up(dir, name.as_bytes()));
+        let inode = ino.and_then(|ino| state.now.get(&ino)).ok_or(FsError::NotFound)?;
+        Ok(inode.bytes.to_vec())
     }
 
     fn is_at_path(&self) -> bool {

@@ -99,8 +99,9 @@ impl RootHandle for KernelRoot {
         }
     }
 
-    fn read_by_path(&self, names: [&str; 2]) -> Option<Vec<u8>> {
-        std::fs::read(names.iter().fold(self.path.clone(), |path, name| path.join(name))).ok()
+    fn read_by_path(&self, names: [&str; 2]) -> Result<Vec<u8>, FsError> {
+        let path = names.iter().fold(self.path.clone(), |path, name| path.join(name));
+        std::fs::read(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO).into())
     }
 
     fn is_at_path(&self) -> bool {

@@ -53,6 +53,13 @@ pub enum FsError {
     Other(i32),
 }
 
+impl FsError {
+    /// True if nothing is wrong with what was to be opened, and it may be opened in a moment.
+    pub fn is_passing(self) -> bool {
+        self == FsError::TooManyFiles
+    }
+}
+
 /// What stands at a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
@@ -147,8 +154,8 @@ pub trait RootHandle: Send + Sync {
     /// Opens a directory beneath the root. Links and mount points in the way are refused.
     fn beneath(&self, path: &RelPath) -> Result<Dir, FsError>;
     /// What the file at these names below the root's *path* holds, so that an unmounted or replaced
-    /// root is noticed; `None` if it cannot be read.
-    fn read_by_path(&self, names: [&str; 2]) -> Option<Vec<u8>>;
+    /// root is noticed.
+    fn read_by_path(&self, names: [&str; 2]) -> Result<Vec<u8>, FsError>;
     /// True if the root's *path* still leads to this very directory.
     fn is_at_path(&self) -> bool;
     /// How much room there is on this file system.
@@ -272,9 +279,14 @@ impl Folder {
         &*self.history
     }
 
-    /// The id in the root's marker; `None` if there is none or it is none of ours.
-    pub fn marker(&self) -> Option<[u8; 16]> {
-        from_hex(&self.root.read_by_path([CONTROL_DIR, MARKER])?)
+    /// The id in the root's marker; `None` if there is none or it is none of ours. What is there and cannot be opened
+    /// is an error.
+    pub fn marker(&self) -> Result<Option<[u8; 16]>, FsError> {
+        match self.root.read_by_path([CONTROL_DIR, MARKER]) {
+            Ok(text) => Ok(from_hex(&text)),
+            Err(FsError::NotFound | FsError::InTheWay) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The same of a root of the real file system that is not open; makes nothing there.
