@@ -211,6 +211,11 @@ pub const BULK_CREDIT: u64 = 8 * 1024 * 1024;
 pub const CONTROL_CREDIT: u64 = 1024 * 1024;
 /// Entries' bytes on their way to a peer that it has not confirmed.
 pub const ENTRIES_UNCONFIRMED: u64 = 4 * 1024 * 1024;
+/// Bytes of messages with entries that came from one device and are not in the ledger yet; who keeps to
+/// [`ENTRIES_UNCONFIRMED`] reaches it only with several sessions one after the other. Decoded they take a few times as much.
+pub const ENTRIES_WAITING_MAX: u64 = 16 * 1024 * 1024;
+/// Control bytes that a session has not taken, whatever they say; then it is ended.
+pub const CONTROL_UNSENT_MAX: u64 = 4 * 1024 * 1024;
 /// Items of requests that wait to be served, for each session.
 pub const SERVE_QUEUE_MAX: usize = 16 * 1024;
 /// Items being read for peers at a time.
@@ -268,6 +273,9 @@ const _: () = assert!(HAVE_RUNS_MAX * 11 + 1024 <= MESSAGE_BYTES_MAX);
 const _: () = assert!(RECORD_BATCH <= ENTRY_EVENTS_MAX && RECORD_BATCH <= SEEN_QUEUE_MAX);
 const _: () = assert!(SINGLE_CHUNK_MAX as usize <= CHUNK_BYTES_MAX);
 const _: () = assert!(CDC_MIN < CDC_AVG && CDC_AVG < CDC_MAX && CDC_MAX <= CHUNK_BYTES_MAX);
+// What one session may have under way, one message more, and the same of two sessions before it.
+const _: () = assert!(3 * (ENTRIES_UNCONFIRMED + MESSAGE_BYTES_MAX as u64) <= ENTRIES_WAITING_MAX);
+const _: () = assert!(CONTROL_CREDIT + 2 * MESSAGE_BYTES_MAX as u64 <= CONTROL_UNSENT_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX + ENTRIES_MESSAGE_BYTES <= MESSAGE_BYTES_MAX);
 const _: () = assert!(LOOSE_BYTES_OF_NEW < LOOSE_BYTES_MAX && MERGE_BYTES_MAX < LOOSE_BYTES_MAX);
 const _: () = assert!(SEGMENT_CHUNKS_MAX * 40 < MANIFEST_PART_BYTES_MAX);

@@ -13,8 +13,12 @@ use bytes::Bytes;
 use dunlin_core::id::ChainId;
 use dunlin_core::invite::JoinProof;
 use dunlin_core::ledger::chain::Verified;
+use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
-use dunlin_core::limits::{CONTROL_CREDIT, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED, SESSIONS_MAX};
+use dunlin_core::limits::{
+    CONTROL_CREDIT, CONTROL_UNSENT_MAX, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED, ENTRIES_WAITING_MAX,
+    SESSIONS_MAX,
+};
 use dunlin_core::message::{Hello, JoinRequest, Message, PROTOCOL};
 use dunlin_transport::{CloseReason, Command, ConnId, Event as NetEvent, Lane, PskId};
 use std::net::SocketAddr;
@@ -170,11 +174,7 @@ impl Engine {
             Message::Welcome(welcome) => self.handle_welcome(conn, welcome.secret),
             Message::Goodbye(bye) => self.handle_goodbye(now, conn, bye.code, &bye.text),
             Message::Frontier(frontier) if is_open => self.handle_frontier(conn, frontier),
-            Message::Entries(entries) if is_open => {
-                self.progress.entries_received += entries.len() as u64;
-                let ticket = self.remote.verify_begun();
-                self.effects.push_back(Effect::Digest(DigestOrder::Verify { ticket, from: conn, entries }));
-            }
+            Message::Entries(entries) if is_open => self.handle_entries(conn, entries, frame.len() as u64),
             Message::Want(want) if is_open => self.handle_want(conn, want.request, want.items),
             Message::Cancel { request } if is_open => self.handle_cancel(conn, request),
             Message::Interested(interested) if is_open => self.handle_interested(conn, interested),
@@ -278,13 +278,27 @@ impl Engine {
 
     fn handle_frontier(&mut self, conn: ConnId, frontier: Frontier) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        session.unconfirmed = 0;
+        // The first one was sent before any entry of ours came.
+        if session.known.is_some() {
+            session.unconfirmed.pop_front();
+        }
         // Only members tell it: who was removed has been invited again.
         self.problems.remove(THIS_DEVICE);
         match &mut session.known {
             Some(known) => known.advance_but(&frontier, &session.shown),
             None => session.known = Some(frontier),
         }
+    }
+
+    fn handle_entries(&mut self, conn: ConnId, entries: Vec<SignedEntry>, bytes: u64) {
+        let Some(session) = self.sessions.get(&conn) else { return };
+        let peer = session.peer;
+        if entries.is_empty() || self.remote.waiting(&peer) + bytes > ENTRIES_WAITING_MAX {
+            return self.close(conn, BYE_PROTOCOL, "no entries, or more of them than were confirmed");
+        }
+        self.progress.entries_received += entries.len() as u64;
+        let ticket = self.remote.verify_begun(conn, peer, bytes);
+        self.effects.push_back(Effect::Digest(DigestOrder::Verify { ticket, from: conn, entries }));
     }
 
     pub(super) fn handle_loaded(&mut self, conn: ConnId, loaded: Loaded) {
@@ -302,12 +316,12 @@ impl Engine {
         let message = Message::Entries(entries);
         let sent = self.send(conn, &message);
         if let Some(session) = self.sessions.get_mut(&conn) {
-            session.unconfirmed += sent;
+            session.unconfirmed.push_back(sent);
         }
     }
 
     pub(super) fn handle_verified(&mut self, ticket: u64, from: ConnId, entries: Vec<Verified>, bad: usize) {
-        self.remote.handle_verified(ticket, from, entries);
+        self.remote.handle_verified(ticket, entries);
         if bad > 0 {
             self.close(from, BYE_PROTOCOL, "an entry whose signature does not verify");
         }
@@ -365,7 +379,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let may = !session.loading
             && session.control_unsent < CONTROL_CREDIT / 2
-            && session.unconfirmed < ENTRIES_UNCONFIRMED;
+            && session.unconfirmed.iter().sum::<u64>() < ENTRIES_UNCONFIRMED;
         let Some(known) = session.known.as_ref().filter(|_| may) else { return };
         let forks: Vec<ChainId> = self.ledger.frontier.forks_with(known).collect();
         if !self.ledger.frontier.exceeds(known) && forks.is_empty() {
@@ -536,6 +550,10 @@ impl Engine {
         let len = frame.len() as u64;
         if let Some(session) = self.sessions.get_mut(&conn) {
             session.control_unsent += len;
+            if session.control_unsent > CONTROL_UNSENT_MAX && session.stage != Stage::Closing {
+                self.close(conn, BYE_STOPPING, "it takes nothing of what it is told");
+                return 0;
+            }
         }
         self.effects.push_back(Effect::Net(Command::Send { conn, lane: Lane::Control, frame }));
         len
@@ -547,11 +565,9 @@ impl Engine {
         if session.stage == Stage::Closing {
             return;
         }
+        session.stage = Stage::Closing;
         let bye = Message::Goodbye(dunlin_core::message::Goodbye { code, text: text.to_owned() });
         self.send(conn, &bye);
-        if let Some(session) = self.sessions.get_mut(&conn) {
-            session.stage = Stage::Closing;
-        }
         for expected in self.fetch.take_all_expected(conn) {
             self.fetch.give_back(expected, None);
         }

@@ -1,8 +1,9 @@
 //! From the ledger to the disk: entries are verified and admitted, a plan is made, steps are applied.
 //!
 //! Keeps the order and the bounds of that road; the rules themselves are the hands' (ledger, tree,
-//! plan). Knows nothing of sessions beyond their numbers.
+//! plan). Knows nothing of sessions beyond their numbers, and whose they are.
 
+use dunlin_core::id::PeerId;
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::limits::{
     APPLY_BATCH, APPLY_BATCH_BYTES, FRUITLESS_PLANS_MAX, IDLE_TRIES_MAX, SETTLE_STEPS, STEPS_IN_FLIGHT,
@@ -34,14 +35,27 @@ pub enum Stuck {
     ForGood,
 }
 
+/// A message with entries on its way into the ledger.
+struct Incoming {
+    from: ConnId,
+    peer: PeerId,
+    /// Of the whole message.
+    bytes: u64,
+    /// Those that verify; `None`: not answered yet.
+    entries: Option<Vec<Verified>>,
+}
+
 /// The remote side's state.
 #[derive(Default)]
 pub struct Remote {
-    /// Entries that are being verified, in the order in which they came; `None`: not answered yet.
-    verifying: BTreeMap<u64, Option<(ConnId, Vec<Verified>)>>,
+    /// What is being verified, in the order in which it came.
+    verifying: BTreeMap<u64, Incoming>,
     next_verify: u64,
-    admit_queue: VecDeque<(ConnId, Vec<Verified>)>,
-    admitting: bool,
+    admit_queue: VecDeque<Incoming>,
+    /// What the ledger's hand has: whose, and how many bytes.
+    admitting: Option<(PeerId, u64)>,
+    /// Bytes of each device that are not in the ledger yet, by whichever session they came.
+    waiting: BTreeMap<PeerId, u64>,
     planning: bool,
     plan_wanted: bool,
     /// Where the pass over the marks stands; `None` between passes.
@@ -74,27 +88,51 @@ impl Remote {
         }
     }
 
-    /// Entries go to be verified; gives the number of the order.
-    pub fn verify_begun(&mut self) -> u64 {
+    /// Bytes of a device's entries that are not in the ledger yet.
+    pub fn waiting(&self, peer: &PeerId) -> u64 {
+        self.waiting.get(peer).copied().unwrap_or(0)
+    }
+
+    /// The entries of a message of so many bytes go to be verified; gives the number of the order.
+    pub fn verify_begun(&mut self, from: ConnId, peer: PeerId, bytes: u64) -> u64 {
+        *self.waiting.entry(peer).or_default() += bytes;
         self.next_verify += 1;
-        self.verifying.insert(self.next_verify, None);
+        self.verifying.insert(self.next_verify, Incoming { from, peer, bytes, entries: None });
         self.next_verify
     }
 
     /// They came back. The pool keeps no order, but each entry must be admitted after those it builds on.
-    pub fn handle_verified(&mut self, ticket: u64, from: ConnId, entries: Vec<Verified>) {
-        self.verifying.insert(ticket, Some((from, entries)));
+    pub fn handle_verified(&mut self, ticket: u64, entries: Vec<Verified>) {
+        if let Some(incoming) = self.verifying.get_mut(&ticket) {
+            incoming.entries = Some(entries);
+        }
         while let Some(first) = self.verifying.first_entry()
-            && first.get().is_some()
+            && let Some(entries) = &first.get().entries
         {
-            self.admit_queue.extend(first.remove().filter(|(_, entries)| !entries.is_empty()));
+            let is_empty = entries.is_empty();
+            let incoming = first.remove();
+            match is_empty {
+                true => self.wait_no_more(incoming.peer, incoming.bytes),
+                false => self.admit_queue.push_back(incoming),
+            }
         }
     }
 
     /// Entries were admitted or refused.
     pub fn handle_admitted(&mut self) {
-        self.admitting = false;
+        if let Some((peer, bytes)) = self.admitting.take() {
+            self.wait_no_more(peer, bytes);
+        }
         self.want_plan();
+    }
+
+    fn wait_no_more(&mut self, peer: PeerId, bytes: u64) {
+        if let Some(waiting) = self.waiting.get_mut(&peer) {
+            *waiting -= bytes;
+            if *waiting == 0 {
+                self.waiting.remove(&peer);
+            }
+        }
     }
 
     /// A plan is here; its steps are under way from now on.
@@ -230,7 +268,7 @@ impl Remote {
     pub fn is_idle(&self) -> bool {
         self.verifying.is_empty()
             && self.admit_queue.is_empty()
-            && !self.admitting
+            && self.admitting.is_none()
             && !self.planning
             && !self.plan_wanted
             && !self.is_applying()
@@ -242,11 +280,11 @@ impl Remote {
     /// What to do next. `may_apply`: the folder is not being scanned. `starved`: no content will
     /// come that could fill the batch up.
     pub fn poll(&mut self, may_apply: bool, starved: bool) -> Option<RemoteWant> {
-        if !self.admitting
-            && let Some((from, entries)) = self.admit_queue.pop_front()
+        if self.admitting.is_none()
+            && let Some(Incoming { from, peer, bytes, entries }) = self.admit_queue.pop_front()
         {
-            self.admitting = true;
-            return Some(RemoteWant::Admit(from, entries));
+            self.admitting = Some((peer, bytes));
+            return Some(RemoteWant::Admit(from, entries.unwrap_or_default()));
         }
         if may_apply && self.plan_wanted && !self.planning && self.busy.len() < STEPS_IN_FLIGHT / 2 {
             self.planning = true;

@@ -64,8 +64,8 @@ pub struct Session {
     pub shown: BTreeSet<ChainId>,
     /// True while entries for it are being read.
     pub loading: bool,
-    /// Bytes of entries sent since the peer last confirmed.
-    pub unconfirmed: u64,
+    /// Bytes of each message with entries that the peer has not answered; it answers one after the other.
+    pub unconfirmed: VecDeque<u64>,
     /// Control bytes that the transport has not taken yet.
     pub control_unsent: u64,
     /// Bulk bytes that the transport has not taken yet, or that are being read.
@@ -116,7 +116,7 @@ impl Session {
             known: None,
             shown: BTreeSet::new(),
             loading: false,
-            unconfirmed: 0,
+            unconfirmed: VecDeque::new(),
             control_unsent: 0,
             bulk_unsent: 0,
             status: None,

@@ -1,21 +1,26 @@
-//! What a member may have this device do at most: requests that wait and are read, entries whose signatures are checked.
+//! What a member may have this device do at most: requests that wait and are read, entries that wait and are checked, words that
+//! wait to be taken.
 //! The real engine is asked, and checks are the real hand's.
 
 use super::epochs::three;
 use super::*;
-use crate::engine::effect::{DigestOrder, Effect};
-use crate::engine::event::Event as Happened;
-use crate::engine::gossip::{BYE_PROTOCOL, FOLDER_PSK};
+use crate::engine::effect::{DigestOrder, Effect, LedgerOrder};
+use crate::engine::event::{Event as Happened, LedgerState};
+use crate::engine::gossip::{BYE_PROTOCOL, BYE_STOPPING, FOLDER_PSK};
 use crate::engine::{Config, Engine, ScrubPlan};
+use crate::jobs::admit::Admitted;
 use crate::jobs::digest_hand::DigestHand;
 use crate::jobs::folder_hand::Stages;
-use crate::jobs::ledger_state::{ledger_state, load};
+use crate::jobs::ledger_state::{Loaded, ledger_state, load};
 use crate::service::{Goal, HoldLimits};
 use bytes::Bytes;
-use dunlin_core::id::{ChainId, Dot, PeerId};
+use dunlin_core::id::{ChainId, Dot, EntryId, FolderId, PeerId};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
-use dunlin_core::limits::{BULK_CREDIT, CHUNK_BYTES_MAX, SERVE_QUEUE_MAX, SERVES_IN_FLIGHT, WANT_ITEMS_MAX};
+use dunlin_core::limits::{
+    BULK_CREDIT, CHUNK_BYTES_MAX, CONTROL_UNSENT_MAX, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED,
+    ENTRIES_WAITING_MAX, MESSAGE_BYTES_MAX, SERVE_QUEUE_MAX, SERVES_IN_FLIGHT, WANT_ITEMS_MAX,
+};
 use dunlin_core::message::{Hello, Message, PROTOCOL, Part, Want, WantItem};
 use dunlin_transport::{Command, ConnId, Event as NetEvent, Lane};
 use std::collections::VecDeque;
@@ -78,11 +83,71 @@ fn the_first_bad_signature_ends_a_session() {
     assert!(flood.orders.is_empty(), "more of it was checked");
 }
 
+/// I7: what waits for its check or for the ledger is bounded for each device, by whichever sessions it came.
+#[test]
+fn entries_wait_up_to_a_bound_for_each_device() {
+    let mut flood = Flood::new();
+    let message = flood.many_entries();
+    let full = ENTRIES_WAITING_MAX / message.encode().len() as u64;
+    assert!(full * message.encode().len() as u64 >= ENTRIES_UNCONFIRMED + MESSAGE_BYTES_MAX as u64);
+    (0..full).for_each(|_| flood.say(&message));
+    assert_eq!((flood.closed, flood.orders.len() as u64), (None, full));
+    flood.check();
+    flood.say(&message);
+    assert_eq!(flood.closed, Some(BYE_PROTOCOL), "what is checked is not in the ledger yet");
+
+    flood.meet(ConnId(2));
+    flood.say(&message);
+    assert_eq!(flood.closed, Some(BYE_PROTOCOL), "what came by the last session counts");
+    flood.meet(ConnId(3));
+    flood.admit();
+    flood.say(&message);
+    assert_eq!(flood.closed, None, "what the ledger has makes room");
+    flood.say(&Message::Entries(Vec::new()));
+    assert_eq!(flood.closed, Some(BYE_PROTOCOL), "an order for nothing");
+}
+
+/// I7: a frontier stands for one message with entries, so that whoever takes them in slowly is not sent ever more.
+#[test]
+fn a_frontier_confirms_one_message_with_entries() {
+    let mut flood = Flood::new();
+    flood.say(&Message::Frontier(Frontier::default()));
+    let full = flood.load_all();
+    let bytes = flood.many_entries().encode().len() as u64;
+    assert_eq!(full, ENTRIES_UNCONFIRMED.div_ceil(bytes), "messages");
+    flood.say(&Message::Frontier(Frontier::default()));
+    assert_eq!(flood.load_all(), 1);
+
+    // One that is said too early stands for none.
+    flood.meet(ConnId(2));
+    (0..3).for_each(|_| flood.say(&Message::Frontier(Frontier::default())));
+    assert_eq!(flood.load_all(), full);
+}
+
+/// I7: whoever has everything answered and takes no answer loses the session.
+#[test]
+fn who_takes_nothing_of_what_it_is_told_loses_the_session() {
+    let mut flood = Flood::new();
+    let chain = |incarnation| ChainId { author: PeerId([9; 32]), incarnation };
+    (0..5000).for_each(|at| flood.state.frontier.set(chain(at), 1, EntryId([1; 32])));
+    let answer = Message::Frontier(flood.state.frontier.clone()).encode().len() as u64;
+    let most = CONTROL_UNSENT_MAX / answer;
+    assert!(most > 3, "{answer} bytes");
+    for _ in 0..=most {
+        assert_eq!(flood.closed, None);
+        flood.say(&Message::Entries(flood.entries.clone()));
+        flood.check();
+        flood.admit();
+    }
+    assert_eq!(flood.closed, Some(BYE_STOPPING));
+}
+
 /// The founder's device, and an open session with a member.
 struct Flood {
     engine: Engine,
     digest: DigestHand,
     now: Instant,
+    folder: FolderId,
     /// Orders to the pool that nobody has obeyed yet.
     orders: VecDeque<DigestOrder>,
     /// The code with which the session was closed.
@@ -91,6 +156,14 @@ struct Flood {
     served: usize,
     /// All that the ledger holds.
     entries: Vec<SignedEntry>,
+    /// The ledger's state, as it is told.
+    state: LedgerState,
+    /// The last session, and the member at its other end.
+    conn: ConnId,
+    member: PeerId,
+    /// Orders to admit entries, and to read some for a session.
+    admits: usize,
+    loads: usize,
     _dir: TempDir,
 }
 
@@ -111,24 +184,51 @@ impl Flood {
             hold: HoldLimits::default(),
         };
         let (now, dir) = (Instant::now(), tempfile::tempdir().unwrap());
-        let engine = Engine::new(config, ledger_state(&store).unwrap(), now);
+        let state = ledger_state(&store).unwrap();
+        let engine = Engine::new(config, state.clone(), now);
         let root = Arc::new(Folder::open(dir.path()).unwrap());
         let digest = DigestHand { folder: root, store: Arc::new(store), stages: Stages::default() };
-        let (orders, closed, served) = Default::default();
-        let mut flood = Self { engine, digest, now, orders, closed, served, entries, _dir: dir };
-        flood.net(NetEvent::Connected {
+        let mut flood = Self {
+            engine,
+            digest,
+            now,
+            folder,
+            orders: VecDeque::new(),
+            closed: None,
+            served: 0,
+            entries,
+            state,
             conn: CONN,
-            peer: member.peer_id(),
-            process: [9; 32],
+            member: member.peer_id(),
+            admits: 0,
+            loads: 0,
+            _dir: dir,
+        };
+        flood.meet(CONN);
+        flood
+    }
+
+    /// The member's next session.
+    fn meet(&mut self, conn: ConnId) {
+        (self.conn, self.closed) = (conn, None);
+        self.net(NetEvent::Connected {
+            conn,
+            peer: self.member,
+            process: [conn.0 as u8; 32],
             psk: FOLDER_PSK,
             outbound: None,
             remote: SocketAddr::from(([10, 0, 0, 2], 27272)),
             binding: [5; 32],
         });
-        let replica = ChainId { author: member.peer_id(), incarnation: 1 };
-        let hello = Hello { protocol: PROTOCOL, folder, replica, label: "member".to_owned(), join: None };
-        flood.say(&Message::Hello(hello));
-        flood
+        let replica = ChainId { author: self.member, incarnation: conn.0 };
+        let label = "member".to_owned();
+        self.say(&Message::Hello(Hello {
+            protocol: PROTOCOL,
+            folder: self.folder,
+            replica,
+            label,
+            join: None,
+        }));
     }
 
     fn net(&mut self, event: NetEvent) {
@@ -140,7 +240,11 @@ impl Flood {
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Digest(order) => self.orders.push_back(order),
-                Effect::Net(Command::Close { code, .. }) => self.closed = Some(code),
+                Effect::Net(Command::Close { conn, code, .. }) if conn == self.conn => {
+                    self.closed = Some(code)
+                }
+                Effect::Ledger(LedgerOrder::Admit { .. }) => self.admits += 1,
+                Effect::Ledger(LedgerOrder::Load { conn, .. }) if conn == self.conn => self.loads += 1,
                 _ => {}
             }
         }
@@ -148,7 +252,39 @@ impl Flood {
 
     fn say(&mut self, message: &Message) {
         let frame = Bytes::from(message.encode());
-        self.net(NetEvent::Frame { conn: CONN, lane: Lane::Control, frame });
+        self.net(NetEvent::Frame { conn: self.conn, lane: Lane::Control, frame });
+    }
+
+    /// A message with as many entries as an honest device puts into one.
+    fn many_entries(&self) -> Message {
+        let mut bytes = 0;
+        let fits = |entry: &SignedEntry| {
+            bytes += entry.wire_len();
+            bytes < ENTRIES_MESSAGE_BYTES
+        };
+        Message::Entries(self.entries.iter().cycle().cloned().take_while(fits).collect())
+    }
+
+    /// Reads entries for the session as long as it is asked for some, and sends them; how many messages that are.
+    fn load_all(&mut self) -> u64 {
+        let mut messages = 0;
+        while self.loads > 0 {
+            self.loads -= 1;
+            messages += 1;
+            let Message::Entries(entries) = self.many_entries() else { panic!("they are entries") };
+            let loaded = Loaded { entries, known: Frontier::default(), forks: Vec::new() };
+            self.handle(Happened::Loaded { conn: self.conn, loaded });
+            self.net(NetEvent::Sent { conn: self.conn, lane: Lane::Control, bytes: MESSAGE_BYTES_MAX });
+        }
+        messages
+    }
+
+    /// The ledger has what it was last told to admit.
+    fn admit(&mut self) {
+        assert!(self.admits > 0);
+        self.admits -= 1;
+        let state = self.state.clone();
+        self.handle(Happened::Admitted { from: self.conn, admitted: Admitted::default(), state });
     }
 
     /// So many pieces in one request.
