@@ -199,6 +199,12 @@ pub const WRONG_CHUNKS_MAX: usize = 1024;
 pub const WRONG_PIECES_MAX: u32 = 3;
 /// Contents of which it is remembered that all their parts were right and the whole was not.
 pub const UNTRUE_MAX: usize = 1024;
+/// Devices that broke the protocol and are remembered for it.
+pub const PENALTIES_MAX: usize = 2 * MEMBERS_MAX;
+/// How long a device stays out that broke the protocol for the first time; doubles.
+pub const PENALTY_MIN: Duration = Duration::from_secs(1);
+/// See [`PENALTY_MIN`].
+pub const PENALTY_MAX: Duration = Duration::from_secs(300);
 /// Silences of a session on one content, after which it counts as one that does not have it.
 pub const SILENCES_MAX: u32 = 8;
 /// Content bytes asked from a source of unknown rate.

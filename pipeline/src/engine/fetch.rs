@@ -461,6 +461,9 @@ impl Fetch {
     /// All parts of a content are what its manifest says, and the whole is not what its version says.
     pub fn note_untrue(&mut self, content: &Content) {
         let key = (content.hash, content.manifest);
+        if self.untrue.len() >= UNTRUE_MAX {
+            self.untrue.retain(|_, times| *times >= UNTRUE_TIMES);
+        }
         if self.untrue.len() < UNTRUE_MAX || self.untrue.contains_key(&key) {
             let times = self.untrue.entry(key).or_default();
             *times = times.saturating_add(1);

@@ -68,7 +68,12 @@ impl Engine {
                     self.unreachable.remove(&addr);
                 }
                 let who = (peer, process);
-                self.handle_connected(Session::new(conn, who, remote, outbound.is_some(), binding), psk);
+                let session = Session::new(conn, who, remote, outbound.is_some(), binding);
+                if self.penalties.is_out(&peer, now) {
+                    self.dial_later(now);
+                    return self.send_close(conn, BYE_STOPPING, "it broke the protocol a moment ago");
+                }
+                self.handle_connected(session, psk);
             }
             NetEvent::DialFailed { ticket, error } => {
                 // Once is news; a member that is away for a night is no reason to write all night.
@@ -293,8 +298,12 @@ impl Engine {
     fn handle_entries(&mut self, conn: ConnId, entries: Vec<SignedEntry>, bytes: u64) {
         let Some(session) = self.sessions.get(&conn) else { return };
         let peer = session.peer;
-        if entries.is_empty() || self.remote.waiting(&peer) + bytes > ENTRIES_WAITING_MAX {
-            return self.close(conn, BYE_PROTOCOL, "no entries, or more of them than were confirmed");
+        if entries.is_empty() {
+            return self.close(conn, BYE_PROTOCOL, "a message with no entries");
+        }
+        // Who comes again and again while the ledger is slow breaks nothing.
+        if self.remote.waiting(&peer) + bytes > ENTRIES_WAITING_MAX {
+            return self.close(conn, BYE_STOPPING, "more entries wait than there is room for");
         }
         self.progress.entries_received += entries.len() as u64;
         let ticket = self.remote.verify_begun(conn, peer, bytes);
@@ -566,6 +575,9 @@ impl Engine {
             return;
         }
         session.stage = Stage::Closing;
+        if code == BYE_PROTOCOL {
+            self.penalties.note(session.peer);
+        }
         let bye = Message::Goodbye(dunlin_core::message::Goodbye { code, text: text.to_owned() });
         self.send(conn, &bye);
         for expected in self.fetch.take_all_expected(conn) {

@@ -29,6 +29,7 @@ mod hold;
 mod local;
 mod merge;
 mod pace;
+mod penalty;
 mod pieces;
 mod quiet;
 mod recovery;
@@ -65,6 +66,7 @@ use fetch::{Expected, Fetch, FetchWant};
 use guard::Guard;
 use local::{Local, LocalWant, Unread};
 use merge::Merging;
+use penalty::Penalties;
 use quiet::Quiet;
 use recovery::Recovery;
 use remote::{Remote, RemoteWant, Stuck};
@@ -112,6 +114,7 @@ pub struct Engine {
     config: Config,
     ledger: LedgerState,
     recovery: Recovery,
+    penalties: Penalties,
     local: Local,
     doubts: Doubts,
     root: Root,
@@ -161,6 +164,7 @@ impl Engine {
             config,
             ledger: LedgerState::default(),
             recovery: Recovery::default(),
+            penalties: Penalties::default(),
             local: Local::default(),
             doubts: Doubts::default(),
             root: Root::default(),
@@ -338,6 +342,7 @@ impl Engine {
         if self.ended.is_some() {
             return;
         }
+        self.penalties.settle(now);
         self.take_turns(now);
         self.have_second_look(now);
         self.mind_guard(now);

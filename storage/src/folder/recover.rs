@@ -217,6 +217,7 @@ fn recover_step(
                 let row = row.filter(|row| row.stat.ino != stat.ino);
                 forget_lost(&mut edit, (&path, &spot), row, after, lost)?;
             }
+            Err(FsError::Denied) if !since.has_run_on => drop(lost.barred.insert(path)),
             // What cannot be read now is the scan's.
             Ok(false) | Err(_) => {}
         },

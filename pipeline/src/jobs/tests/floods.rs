@@ -26,7 +26,7 @@ use dunlin_transport::{Command, ConnId, Event as NetEvent, Lane};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const CONN: ConnId = ConnId(1);
@@ -83,6 +83,32 @@ fn the_first_bad_signature_ends_a_session() {
     assert!(flood.orders.is_empty(), "more of it was checked");
 }
 
+/// P-16: who comes back at once after that is not let in, and longer each time.
+#[test]
+fn who_broke_the_protocol_stays_out_for_a_while() {
+    let mut flood = Flood::new();
+    let breaks = |flood: &mut Flood, conn| {
+        flood.meet(ConnId(conn));
+        let was_let_in = flood.closed.is_none();
+        flood.net(NetEvent::Frame {
+            conn: flood.conn,
+            lane: Lane::Control,
+            frame: Bytes::from_static(b"nothing"),
+        });
+        was_let_in
+    };
+    assert!(breaks(&mut flood, 2));
+    assert_eq!(flood.closed, Some(BYE_PROTOCOL));
+    assert!(!breaks(&mut flood, 3), "it came back at once");
+    assert_eq!(flood.closed, Some(BYE_STOPPING));
+    flood.now += Duration::from_secs(1);
+    assert!(breaks(&mut flood, 4));
+    flood.now += Duration::from_secs(1);
+    assert!(!breaks(&mut flood, 5), "it was let in again, and broke it again");
+    flood.now += Duration::from_secs(1);
+    assert!(breaks(&mut flood, 6));
+}
+
 /// I7: what waits for its check or for the ledger is bounded for each device, by whichever sessions it came.
 #[test]
 fn entries_wait_up_to_a_bound_for_each_device() {
@@ -94,11 +120,11 @@ fn entries_wait_up_to_a_bound_for_each_device() {
     assert_eq!((flood.closed, flood.orders.len() as u64), (None, full));
     flood.check();
     flood.say(&message);
-    assert_eq!(flood.closed, Some(BYE_PROTOCOL), "what is checked is not in the ledger yet");
+    assert_eq!(flood.closed, Some(BYE_STOPPING), "what is checked is not in the ledger yet");
 
     flood.meet(ConnId(2));
     flood.say(&message);
-    assert_eq!(flood.closed, Some(BYE_PROTOCOL), "what came by the last session counts");
+    assert_eq!(flood.closed, Some(BYE_STOPPING), "what came by the last session counts");
     flood.meet(ConnId(3));
     flood.admit();
     flood.say(&message);
