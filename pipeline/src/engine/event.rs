@@ -262,6 +262,7 @@ pub struct LedgerState {
     pub invites: Vec<(u64, [u8; 32])>,
     /// The folder's former keys that still open a handshake: number and pre-shared key, newest first.
     pub former_keys: Vec<(u64, [u8; 32])>,
-    /// The folder's secret is to be changed by this device, or was by another and is to be taken up.
+    /// The folder's secret is to be changed by this device, or was by another and is to be taken up; or this device has to
+    /// decide again what a taken-back history took with it.
     pub is_key_due: bool,
 }

@@ -11,6 +11,7 @@ use super::merge::merge_texts;
 use super::plan::plan;
 use super::quarantine::{AdoptError, adopt};
 use super::record::{Observed, record};
+use super::redo::redo;
 use super::resolve::{Keep, ResolveError, resolve};
 use super::take_back::reassert;
 use super::take_up::{foresee, note_astray, note_signed};
@@ -115,6 +116,7 @@ impl LedgerHand {
                 Some(Event::MemberAdded { conn, result, state: ledger_state(store)? })
             }
             LedgerOrder::RenewKey => {
+                redo(store, &self.identity, wall_ms)?;
                 renew(store, &self.identity, wall_ms)?;
                 Some(Event::Ledger(ledger_state(store)?))
             }

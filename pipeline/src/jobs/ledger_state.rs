@@ -2,6 +2,7 @@
 
 use super::JobError;
 use super::epoch;
+use super::redo;
 use crate::engine::event::LedgerState;
 use crate::engine::gossip::{FORMER_PSK_FIRST, INVITE_PSK_FIRST};
 use dunlin_core::id::{ChainId, PeerId};
@@ -25,7 +26,8 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
     let invites =
         view.invites()?.into_iter().map(|row| (INVITE_PSK_FIRST + row.number, invite_psk(&row.seed)));
     let invites = invites.collect();
-    let (keys, is_key_due) = (view.keys()?, epoch::is_due(&view, &membership)?);
+    let (keys, is_key_due) =
+        (view.keys()?, epoch::is_due(&view, &membership)? || redo::is_due(&view, &membership)?);
     let former = |key: &FormerKey| (FORMER_PSK_FIRST + key.number, folder_psk(&key.secret));
     let is_gone = |peer: &&PeerId| !membership.members.contains_key(*peer);
     let removed = membership.labels.keys().filter(is_gone).copied().collect();

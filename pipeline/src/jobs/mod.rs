@@ -14,6 +14,7 @@ pub mod merge;
 pub mod plan;
 pub mod quarantine;
 pub mod record;
+mod redo;
 pub mod resolve;
 pub mod serve;
 mod shown;

@@ -3,8 +3,9 @@
 //! machine that was set back would do just that (P-3).
 
 use super::JobError;
+use super::redo::decisions;
 use super::take::take;
-use dunlin_core::id::{ChainId, EntryId};
+use dunlin_core::id::{ChainId, EntryId, PeerId};
 use dunlin_core::ledger::chain::{Accepted, LedgerRead};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::membership::MembershipEvent;
@@ -12,7 +13,7 @@ use dunlin_core::ledger::standing::Judge;
 use dunlin_storage::folder::fs::{Folder, FsError};
 use dunlin_storage::folder::witness::Witness;
 use dunlin_storage::store::edit::Edit;
-use dunlin_storage::store::rows::{EntryRow, decode};
+use dunlin_storage::store::rows::{EntryRow, Owed, decode};
 use dunlin_storage::store::tables::{ReadTx, Store, StoreError, Table};
 use dunlin_storage::store::view::View;
 
@@ -102,11 +103,18 @@ fn take_back(store: &dyn Store, fresh: u64) -> Result<bool, JobError> {
     let Some((chain, from)) = edit.view().astray()? else { return Ok(false) };
     let is_given_up =
         |row: &EntryRow| (row.chain == chain && row.seq >= from) || row.past.covers_entry(&chain, from);
-    let (mut kept, mut gone) = (Vec::new(), Vec::new());
+    let own = edit.view().chain()?;
+    let (mut kept, mut gone, mut decided) = (Vec::new(), Vec::new(), Vec::new());
     each_entry(edit.view().0, |id, row| match is_given_up(&row) {
-        true => gone.push((id, row.chain, row.seq)),
+        true => {
+            gone.push((id, row.chain, row.seq));
+            let signed = SignedEntry { bytes: row.bytes, signature: row.signature };
+            let all = signed.decode().map(|entry| decisions(&entry)).unwrap_or_default();
+            decided.extend(all.into_iter().map(|one| (row.lamport, id, row.chain.author, one)));
+        }
         false => kept.push((row.lamport, id)),
     })?;
+    owe(&mut edit, &own.author, decided)?;
     edit.forget_derived()?;
     for (id, chain, seq) in gone {
         edit.remove_entry(&id, &chain, seq)?;
@@ -125,11 +133,28 @@ fn take_back(store: &dyn Store, fresh: u64) -> Result<bool, JobError> {
         let verdict = Judge::of(&known).standing(id, &accepted.entry, &accepted.past).err();
         take(&mut edit, &mut membership, &accepted, verdict)?;
     }
-    let own = edit.view().chain()?;
     edit.set_chain(ChainId { incarnation: fresh, ..own })?;
     edit.set_settled(chain)?;
     edit.commit()?;
     Ok(true)
+}
+
+/// What this device decided about members in entries that go has to be decided again, unless somebody removed them there
+/// since. What was owed before comes first.
+fn owe(
+    edit: &mut Edit<'_>,
+    own: &PeerId,
+    mut decided: Vec<(u64, EntryId, PeerId, Owed)>,
+) -> Result<(), JobError> {
+    decided.sort_by_key(|(lamport, id, ..)| (*lamport, *id));
+    let mut owed = edit.view().owed()?;
+    for (_, _, author, one) in decided {
+        if let Owed::Removal { peer } = &one {
+            owed.retain(|earlier| earlier.peer() != peer);
+        }
+        owed.extend(Some(one).filter(|_| author == *own));
+    }
+    Ok(edit.put_owed(&owed)?)
 }
 
 fn each_entry(tx: &dyn ReadTx, mut each: impl FnMut(EntryId, EntryRow)) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 //! has the ledger from others and has not looked at its disk yet.
 
 use super::edit::Edit;
-use super::rows::{Meta, chain_seq_key, encode};
+use super::rows::{Meta, Owed, chain_seq_key, encode};
 use super::tables::{StoreError, Table};
 use super::view::View;
 use dunlin_core::id::{ChainId, EntryId};
@@ -34,6 +34,11 @@ impl View<'_> {
         self.meta(Meta::Astray)
     }
 
+    /// What this device has to decide again, in order.
+    pub fn owed(&self) -> Result<Vec<Owed>, StoreError> {
+        Ok(self.meta(Meta::Owed)?.unwrap_or_default())
+    }
+
     /// Chains about whose forks this replica has given way once.
     pub fn settled(&self) -> Result<Vec<ChainId>, StoreError> {
         Ok(self.meta(Meta::Settled)?.unwrap_or_default())
@@ -49,6 +54,11 @@ impl Edit<'_> {
     /// Notes that the author of a chain has given up what this ledger holds of it from a place on.
     pub fn set_astray(&mut self, chain: ChainId, from: u64) -> Result<(), StoreError> {
         self.put(Table::Meta, Meta::Astray.key(), &(chain, from))
+    }
+
+    /// Notes what this device has to decide again.
+    pub fn put_owed(&mut self, owed: &[Owed]) -> Result<(), StoreError> {
+        self.tx.put(Table::Meta, Meta::Owed.key(), &encode(&owed.to_vec()))
     }
 
     /// That has been taken back.

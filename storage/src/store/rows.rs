@@ -42,6 +42,8 @@ pub enum Meta {
     Astray,
     /// Chains about whose forks this replica has given way once.
     Settled,
+    /// What this device has to decide again about members.
+    Owed,
 }
 
 impl Meta {
@@ -63,6 +65,51 @@ impl Meta {
             Meta::Held => b"held",
             Meta::Astray => b"astray",
             Meta::Settled => b"settled",
+            Meta::Owed => b"owed",
+        }
+    }
+}
+
+/// A decision about a member that was taken out of the ledger with a history that does not hold. Roles by their words.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Owed {
+    /// It was admitted.
+    #[n(0)]
+    Admission {
+        /// Who.
+        #[n(0)]
+        peer: PeerId,
+        /// As what.
+        #[n(1)]
+        role: String,
+        /// Its label.
+        #[n(2)]
+        label: String,
+    },
+    /// Its role was changed.
+    #[n(1)]
+    Role {
+        /// Whose.
+        #[n(0)]
+        peer: PeerId,
+        /// To what.
+        #[n(1)]
+        role: String,
+    },
+    /// It was removed.
+    #[n(2)]
+    Removal {
+        /// Who.
+        #[n(0)]
+        peer: PeerId,
+    },
+}
+
+impl Owed {
+    /// Whom it is about.
+    pub fn peer(&self) -> &PeerId {
+        match self {
+            Owed::Admission { peer, .. } | Owed::Role { peer, .. } | Owed::Removal { peer } => peer,
         }
     }
 }
