@@ -50,6 +50,8 @@ pub enum Bug {
     RoleOfNow = 32,
     /// Of two admins of one rank that who was heard first counts.
     DuelByArrival = 33,
+    /// Nobody is told of a fork.
+    ForkKept = 34,
     /// The proof of an identity does not say for which handshake.
     ProofWithoutHash = 35,
     /// A first message that was answered before is answered again.

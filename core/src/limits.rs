@@ -199,6 +199,10 @@ pub const WRONG_CHUNKS_MAX: usize = 1024;
 pub const WRONG_PIECES_MAX: u32 = 3;
 /// Contents of which it is remembered that all their parts were right and the whole was not.
 pub const UNTRUE_MAX: usize = 1024;
+/// Forks of one author whose proofs are kept and passed on.
+pub const FORKS_OF_ONE_MAX: usize = 16;
+/// The same of all authors.
+pub const FORKS_MAX: usize = 1024;
 /// Devices that broke the protocol and are remembered for it.
 pub const PENALTIES_MAX: usize = 2 * MEMBERS_MAX;
 /// How long a device stays out that broke the protocol for the first time; doubles.

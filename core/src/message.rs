@@ -11,8 +11,9 @@ mod tests;
 
 use crate::id::{ChainId, FolderId, NodeId, PeerId, VersionId};
 use crate::ledger::entry::SignedEntry;
+use crate::ledger::fork::ForkProof;
 use crate::ledger::frontier::Frontier;
-use crate::limits::{ENTRIES_MESSAGE_BYTES, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{ENTRIES_MESSAGE_BYTES, ENTRY_BYTES_MAX, FORKS_MAX, MESSAGE_BYTES_MAX};
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use std::convert::Infallible;
 use thiserror::Error;
@@ -234,6 +235,11 @@ pub enum Message {
     Interested(Interested),
     /// See [`Have`].
     Have(Have),
+    /// Chain and place of the forks that the speaker knows of, at most [`crate::limits::FORKS_MAX`]: once a session. Those that
+    /// it lacks come as [`Message::Fork`].
+    Forks(Vec<(ChainId, u64)>),
+    /// The proof of a fork.
+    Fork(Box<ForkProof>),
     /// See [`Goodbye`].
     Goodbye(Goodbye),
     /// A kind of a later version; to be skipped. Its body is not kept.
@@ -272,6 +278,8 @@ impl Message {
             9 => Message::Cancel { request: d.u64()? },
             12 => Message::Interested(d.decode()?),
             13 => Message::Have(d.decode()?),
+            14 => Message::Forks(field::list(&mut d, FORKS_MAX, |d| d.decode())?),
+            15 => Message::Fork(Box::new(d.decode()?)),
             // Its body is of no known shape, so neither is its end.
             kind => return Ok(Message::Unknown { kind }),
         };
@@ -294,6 +302,8 @@ impl Message {
             Message::Cancel { request } => e.u32(9)?.u64(*request)?,
             Message::Interested(interested) => e.u32(12)?.encode(interested)?,
             Message::Have(have) => e.u32(13)?.encode(have)?,
+            Message::Forks(forks) => e.u32(14)?.encode(forks)?,
+            Message::Fork(proof) => e.u32(15)?.encode(&**proof)?,
             Message::Unknown { kind } => e.u32(*kind)?.null()?,
         };
         Ok(())

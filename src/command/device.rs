@@ -43,9 +43,10 @@ pub fn run(home: &Home, args: &Device, screen: &Screen) -> Result<Exit, CommandE
 pub fn list(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit, CommandError> {
     for dir in find_replicas(&desk.home, dirs)? {
         let replica = desk.replica(dir)?;
-        let (membership, met) = {
+        let (membership, met, forks) = {
             let tx = replica.store.read()?;
-            (View(&*tx).members()?, View(&*tx).peers()?.into_iter().collect::<BTreeMap<_, _>>())
+            let met = View(&*tx).peers()?.into_iter().collect::<BTreeMap<_, _>>();
+            (View(&*tx).members()?, met, View(&*tx).forks()?)
         };
         let live = desk.host.live(&replica.root);
         let state = match &live {
@@ -64,6 +65,12 @@ pub fn list(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit, 
                 };
                 value["seen_ms"] = json!(seen_ms);
             }
+            let histories = forks.iter().filter(|(chain, _)| chain.author == *peer).count();
+            if histories > 0 {
+                line +=
+                    &format!(", signed two histories {histories} times (restored from a backup, or worse)");
+            }
+            value["forks"] = json!(histories);
             text += &format!("\n  {line}");
             members.push(value);
         }

@@ -34,7 +34,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 42] = [
+    pub const ALL: [(u8, Plant, &'static str); 43] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (3, Plant::Product(Bug::FinalStatSkipped), "skip the final stat"),
@@ -61,6 +61,7 @@ impl Plant {
         (31, Plant::Product(Bug::CutIgnored), "a cut is ignored"),
         (32, Plant::Product(Bug::RoleOfNow), "a role as it is now, not in the entry's past"),
         (33, Plant::Product(Bug::DuelByArrival), "of two equals who is heard first wins"),
+        (34, Plant::Product(Bug::ForkKept), "proofs of forks are not passed on"),
         (35, Plant::Product(Bug::ProofWithoutHash), "the proof of an identity without the hash"),
         (36, Plant::Product(Bug::ReplaysAdmitted), "a replayed first message is answered"),
         (37, Plant::Product(Bug::VersionUnchecked), "a content by a name that no entry says"),
@@ -78,13 +79,6 @@ impl Plant {
         (50, Plant::Product(Bug::UncleanListing), "a listing that breaks off is believed"),
         (51, Plant::Product(Bug::BatchForWindow), "a batch counts and not a window"),
     ];
-
-    /// What cannot be planted: number, what it would break, and why it cannot.
-    pub const ABSENT: [(u8, &'static str, &'static str); 1] = [(
-        34,
-        "proofs of forks are not passed on",
-        "there are none in gossip: a fork is noticed by whoever meets it",
-    )];
 
     /// The test of a crate, by package and name, that must fail with it: what it breaks is not in the simulator.
     pub fn test(self) -> Option<(&'static str, &'static str)> {
@@ -126,9 +120,9 @@ impl Plant {
         match self {
             Plant::Product(Bug::LamportUnchecked) => plan.liars = 2,
             Plant::Product(Bug::CutIgnored | Bug::QuarantineDropped) => plan.hardships.is_one_removed = true,
-            Plant::Product(Bug::OrphansKept | Bug::VersionUnchecked | Bug::NamesUnchecked) => {
-                plan.hardships.malice = 40
-            }
+            Plant::Product(
+                Bug::OrphansKept | Bug::VersionUnchecked | Bug::NamesUnchecked | Bug::ForkKept,
+            ) => plan.hardships.malice = 40,
             // Somebody does not know of it when a role is changed.
             Plant::Product(Bug::RoleOfNow) => {
                 (plan.hardships.malice, plan.hardships.is_one_away) = (40, true);

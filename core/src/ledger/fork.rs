@@ -5,7 +5,7 @@
 
 use super::chain::{Verified, VerifyEntryError, verify_entry};
 use super::entry::SignedEntry;
-use crate::id::{ChainId, EntryId};
+use crate::id::{ChainId, EntryId, FolderId};
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
@@ -55,11 +55,19 @@ impl ForkProof {
         }
     }
 
+    /// The fork of this folder that it proves.
+    pub fn verify_in(&self, folder: &FolderId) -> Result<Fork, ForkError> {
+        let fork = self.verify()?;
+        let is_of = self.first.decode().is_ok_and(|entry| entry.folder == Some(*folder));
+        if is_of { Ok(fork) } else { Err(ForkError::OtherPlace) }
+    }
+
     /// The fork that this proves. Costs two signatures.
     pub fn verify(&self) -> Result<Fork, ForkError> {
         let first = verify_entry(self.first.clone())?;
         let second = verify_entry(self.second.clone())?;
-        let place = |v: &Verified| (v.entry().folder, v.entry().chain, v.entry().seq);
+        // Whoever signs two histories does so where they part: what follows differs as well, and says nothing new.
+        let place = |v: &Verified| (v.entry().folder, v.entry().chain, v.entry().seq, v.entry().prev);
         if place(&first) != place(&second) {
             return Err(ForkError::OtherPlace);
         }

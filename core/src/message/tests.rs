@@ -36,6 +36,15 @@ fn frontier() -> Frontier {
     frontier
 }
 
+fn forks(count: usize) -> Message {
+    Message::Forks((0..count as u64).map(|seq| (chain(), seq)).collect())
+}
+
+fn fork() -> Message {
+    let entry = |byte| SignedEntry { bytes: vec![byte; 3], signature: [8; 64] };
+    Message::Fork(Box::new(ForkProof { first: entry(1), second: entry(2) }))
+}
+
 /// One message of each kind, with the first bytes of its BLAKE3: a changed byte is a broken promise.
 fn samples() -> Vec<(Message, &'static str)> {
     let text = "so long".to_owned();
@@ -55,6 +64,8 @@ fn samples() -> Vec<(Message, &'static str)> {
         ),
         (Message::Interested(Interested { node: dot(1), version: dot(2), on: true }), "fca47c3c"),
         (have(&[Run { first: 0, count: 3 }, Run { first: 9, count: 1 }]), "22418748"),
+        (forks(2), "f2e7b93a"),
+        (fork(), "d011069d"),
         (Message::Goodbye(Goodbye { code: 0, text }), "342e408f"),
         (Message::Unknown { kind: 99 }, "68c3da6e"),
     ]
@@ -77,8 +88,8 @@ fn every_message_has_its_bytes_and_comes_back() {
 
 #[test]
 fn a_later_version_may_say_more() {
-    // [14, {"any": [shape]}], a kind that was taken back, and a goodbye with a third place.
-    assert_eq!(Message::decode(b"\x82\x0e\xa1\x63any\x81\x01").unwrap(), Message::Unknown { kind: 14 });
+    // [16, {"any": [shape]}], a kind that was taken back, and a goodbye with a third place.
+    assert_eq!(Message::decode(b"\x82\x10\xa1\x63any\x81\x01").unwrap(), Message::Unknown { kind: 16 });
     assert_eq!(Message::decode(b"\x82\x0a\xf6").unwrap(), Message::Unknown { kind: 10 });
     let goodbye = Message::Goodbye(Goodbye { code: 3, text: "bye".to_owned() });
     assert_eq!(Message::decode(b"\x82\x06\x83\x03\x63bye\x05").unwrap(), goodbye);
@@ -109,6 +120,8 @@ fn limits_hold_at_their_edges() {
         ("no chunks", chunks(0, 0), false),
         ("a chunk too many", chunks(1, last), false),
         ("chunks that overflow", chunks(u32::MAX, u32::MAX), false),
+        ("the most forks", forks(FORKS_MAX), true),
+        ("a fork too many", forks(FORKS_MAX + 1), false),
         ("the most items", items(WANT_ITEMS_MAX), true),
         ("an item too many", items(WANT_ITEMS_MAX + 1), false),
         ("the most runs", runs(HAVE_RUNS_MAX), true),

@@ -15,6 +15,7 @@ use dunlin_core::content::Content;
 use dunlin_core::id::{ChainId, ContentHash, PeerId};
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
+use dunlin_core::ledger::fork::ForkProof;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::message::{JoinRequest, WantItem};
 use dunlin_core::path::RelPath;
@@ -91,6 +92,24 @@ pub enum LedgerOrder {
         ticket: u64,
         /// Who.
         authors: BTreeSet<PeerId>,
+    },
+    /// Learn of a fork that another device told of. Answered by `ForkLearned`.
+    LearnFork {
+        /// Who told.
+        from: (ConnId, PeerId),
+        /// What.
+        proof: Box<ForkProof>,
+        /// Of its message.
+        bytes: u64,
+    },
+    /// Read the proof of the fork at this place. Answered by `ForkRead`.
+    ReadFork {
+        /// For whom.
+        conn: ConnId,
+        /// The chain.
+        chain: ChainId,
+        /// The place.
+        seq: u64,
     },
     /// Note that the author of a chain has given up what this ledger has of it from a place on. Answered by `Failed`, unless
     /// this replica gave way about that chain before.

@@ -4,6 +4,7 @@ use super::hint::Hint;
 use crate::ask::Ask;
 use crate::failure::Failure;
 use crate::jobs::admit::Admitted;
+use crate::jobs::forks::Learned;
 use crate::jobs::ledger_state::Loaded;
 use crate::jobs::membership::ChangeError;
 use crate::jobs::merge::Merged;
@@ -13,9 +14,10 @@ use crate::jobs::record::Recorded;
 use crate::jobs::resolve::ResolveError;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
-use dunlin_core::id::PeerId;
+use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::event::Role;
+use dunlin_core::ledger::fork::ForkProof;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::look::Look;
 use dunlin_core::path::RelPath;
@@ -88,6 +90,8 @@ pub enum Event {
         from: ConnId,
         /// What became of them.
         admitted: Admitted,
+        /// What came of forks that they showed.
+        learned: Learned,
         /// The ledger's state after it.
         state: LedgerState,
     },
@@ -146,6 +150,24 @@ pub enum Event {
     Applied(Vec<(Step, Outcome)>),
     /// The answer to `Settle`.
     Settled,
+    /// The answer to `LearnFork`.
+    ForkLearned {
+        /// Who told.
+        from: (ConnId, PeerId),
+        /// Of its message.
+        bytes: u64,
+        /// What came of it.
+        learned: Learned,
+        /// The ledger afterwards.
+        state: LedgerState,
+    },
+    /// The answer to `ReadFork`.
+    ForkRead {
+        /// For whom.
+        conn: ConnId,
+        /// The proof, if it is known.
+        proof: Option<Box<ForkProof>>,
+    },
     /// The answer to `StageOpen`: the chunks that are not there yet.
     StageOpened {
         /// The transfer.
@@ -265,4 +287,6 @@ pub struct LedgerState {
     /// The folder's secret is to be changed by this device, or was by another and is to be taken up; or this device has to
     /// decide again what a taken-back history took with it.
     pub is_key_due: bool,
+    /// Chain and place of the forks that are known.
+    pub forks: Vec<(ChainId, u64)>,
 }

@@ -184,6 +184,8 @@ impl Engine {
             Message::Cancel { request } if is_open => self.handle_cancel(conn, request),
             Message::Interested(interested) if is_open => self.handle_interested(conn, interested),
             Message::Have(have) if is_open => self.handle_have(conn, have),
+            Message::Forks(forks) if is_open => self.handle_forks(conn, forks),
+            Message::Fork(proof) if is_open => self.handle_fork(conn, proof, frame.len() as u64),
             Message::Status(status) if is_open => {
                 if let Some(session) = self.sessions.get_mut(&conn) {
                     session.pace.forgive();
@@ -274,6 +276,7 @@ impl Engine {
         self.dial_failures = 0;
         self.wakes.disarm(Wake::NobodyThere);
         self.effects.push_back(Effect::Tell(Notice::Connected { peer, label, addr }));
+        self.send_forks(conn);
         let frontier = self.ledger.frontier.clone();
         self.send(conn, &Message::Frontier(frontier));
         self.show_interests(conn);
@@ -357,8 +360,6 @@ impl Engine {
                 let (chain, from) = (*chain, *seq);
                 self.effects.push_back(Effect::Ledger(LedgerOrder::NoteAstray { chain, from }));
             }
-            let what = "this device signed two histories (a restored backup?); the second one is left out";
-            self.note_problem(format!("device {}", chain.author.short()), what.to_owned());
         }
         if let Some((_, reason)) = admitted.refused.first() {
             let text = reason.to_string();
@@ -379,6 +380,7 @@ impl Engine {
     pub(super) fn advance_sessions(&mut self) {
         let conns: Vec<ConnId> = self.sessions.values().filter(|s| s.is_open()).map(|s| s.conn).collect();
         for conn in conns {
+            self.tell_forks(conn);
             self.load_for(conn);
             self.serve_for(conn);
         }

@@ -22,6 +22,7 @@ mod doubt;
 pub mod effect;
 pub mod event;
 mod fetch;
+mod forks;
 pub mod gossip;
 mod guard;
 pub mod hint;
@@ -311,7 +312,16 @@ impl Engine {
             Event::Verified { ticket, from, entries, bad } => {
                 self.handle_verified(ticket, from, entries, bad)
             }
-            Event::Admitted { from, admitted, state } => self.handle_admitted(from, admitted, state),
+            Event::Admitted { from, admitted, learned, state } => {
+                self.handle_admitted(from, admitted, state);
+                self.handle_learned(from, learned);
+            }
+            Event::ForkLearned { from: (conn, peer), bytes, learned, state } => {
+                self.remote.wait_no_more(peer, bytes);
+                self.set_ledger(state);
+                self.handle_learned(conn, learned);
+            }
+            Event::ForkRead { conn, proof } => self.handle_fork_read(conn, proof),
             Event::Loaded { conn, loaded } => self.handle_loaded(conn, loaded),
             Event::MemberAdded { conn, result, state } => self.handle_member_added(conn, result, state),
             Event::Planned(plan) => self.handle_planned(now, plan),

@@ -95,7 +95,7 @@ impl Remote {
 
     /// The entries of a message of so many bytes go to be verified; gives the number of the order.
     pub fn verify_begun(&mut self, from: ConnId, peer: PeerId, bytes: u64) -> u64 {
-        *self.waiting.entry(peer).or_default() += bytes;
+        self.wait(peer, bytes);
         self.next_verify += 1;
         self.verifying.insert(self.next_verify, Incoming { from, peer, bytes, entries: None });
         self.next_verify
@@ -126,7 +126,13 @@ impl Remote {
         self.want_plan();
     }
 
-    fn wait_no_more(&mut self, peer: PeerId, bytes: u64) {
+    /// Something else of a device waits for the ledger.
+    pub fn wait(&mut self, peer: PeerId, bytes: u64) {
+        *self.waiting.entry(peer).or_default() += bytes;
+    }
+
+    /// It has been dealt with.
+    pub fn wait_no_more(&mut self, peer: PeerId, bytes: u64) {
         if let Some(waiting) = self.waiting.get_mut(&peer) {
             *waiting -= bytes;
             if *waiting == 0 {

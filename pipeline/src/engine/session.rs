@@ -62,6 +62,10 @@ pub struct Session {
     pub known: Option<Frontier>,
     /// Chains of which it has another history; ours is shown to it from the beginning.
     pub shown: BTreeSet<ChainId>,
+    /// Forks that it knows of, or is being told of; `None` until it said which.
+    pub forks_known: Option<BTreeSet<(ChainId, u64)>>,
+    /// True while the proof of one is being read for it.
+    pub reads_fork: bool,
     /// True while entries for it are being read.
     pub loading: bool,
     /// Bytes of each message with entries that the peer has not answered; it answers one after the other.
@@ -115,6 +119,8 @@ impl Session {
             folder_key: None,
             known: None,
             shown: BTreeSet::new(),
+            forks_known: None,
+            reads_fork: false,
             loading: false,
             unconfirmed: VecDeque::new(),
             control_unsent: 0,

@@ -11,10 +11,11 @@ use dunlin_core::ledger::chain::{Accepted, Admission, LedgerRead, Reason, Verifi
 use dunlin_core::ledger::clock::Clock;
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::Event;
+use dunlin_core::ledger::fork::ForkProof;
 use dunlin_core::ledger::membership::MembershipEvent;
 use dunlin_core::message::JoinRequest;
 use dunlin_storage::store::edit::Edit;
-use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::tables::{Store, StoreError, Table};
 
 /// An entry that is part of the ledger now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +39,8 @@ pub struct Admitted {
     pub refused: Vec<(EntryId, Reason)>,
     /// Places of chains for which their author signed two entries; the first one known stays (P-2).
     pub forked: Vec<(ChainId, u64)>,
+    /// The proofs, where they part.
+    pub proofs: Vec<ForkProof>,
 }
 
 /// Admits a batch in one transaction. The order within the batch does not matter.
@@ -68,7 +71,14 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
                     take(&mut edit, &mut membership, &accepted, Some(why))?;
                     admitted.accepted.push(place);
                 }
-                Admission::Fork { .. } => admitted.forked.push((place.chain, place.seq)),
+                Admission::Fork { stored, other } => {
+                    admitted.forked.push((place.chain, place.seq));
+                    let row = edit.view().entry(&stored)?.ok_or(StoreError::Malformed(Table::Entries))?;
+                    let stored = SignedEntry { bytes: row.bytes, signature: row.signature };
+                    if stored.decode().is_ok_and(|stored| stored.prev == other.entry().prev) {
+                        admitted.proofs.push(ForkProof::of(stored, other.signed().clone()));
+                    }
+                }
                 Admission::AlreadyHave => admitted.accepted.push(place),
                 Admission::Missing(missing) => {
                     admitted.missing.extend(missing);

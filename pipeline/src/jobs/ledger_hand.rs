@@ -5,6 +5,7 @@
 use super::JobError;
 use super::admit::{add_member, admit};
 use super::epoch::{forget_former, renew};
+use super::forks::learn;
 use super::ledger_state::{ledger_state, load};
 use super::membership::{ChangeError, MembershipChange, change_membership, forget_stale_invites, invite};
 use super::merge::merge_texts;
@@ -21,9 +22,10 @@ use crate::engine::effect::LedgerOrder;
 use crate::engine::event::{Event, FoundManifest};
 use crate::failure::Failure;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
-use dunlin_core::id::{ContentHash, PeerId};
+use dunlin_core::id::{ChainId, ContentHash, PeerId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::folder_psk;
+use dunlin_core::ledger::chain::Verified;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::durable::{Few, is_unsettled};
 use dunlin_storage::folder::fs::Folder;
@@ -33,6 +35,7 @@ use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::rows::{PeerRow, ScrubCursor, ScrubRow};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
+use dunlin_transport::ConnId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -81,10 +84,12 @@ impl LedgerHand {
                 let recorded = record(store, &self.in_force, &self.identity, observed, &texts, wall_ms)?;
                 Some(Event::Recorded(recorded, ledger_state(store)?))
             }
-            LedgerOrder::Admit { from, entries } => {
-                let admitted = admit(store, entries)?;
-                Some(Event::Admitted { from, admitted, state: ledger_state(store)? })
+            LedgerOrder::Admit { from, entries } => Some(self.admit(from, entries)?),
+            LedgerOrder::LearnFork { from, proof, bytes } => {
+                let learned = learn(store, &[*proof])?;
+                Some(Event::ForkLearned { from, bytes, learned, state: ledger_state(store)? })
             }
+            LedgerOrder::ReadFork { conn, chain, seq } => Some(self.read_fork(conn, &chain, seq)?),
             LedgerOrder::Plan { limit, busy, cursor, leave } => {
                 Some(Event::Planned(plan(store, &self.in_force, limit, &busy, cursor, &leave)?))
             }
@@ -115,11 +120,7 @@ impl LedgerHand {
                 let result = add_member(store, &self.identity, &peer, &request, &binding, wall_ms)?;
                 Some(Event::MemberAdded { conn, result, state: ledger_state(store)? })
             }
-            LedgerOrder::RenewKey => {
-                redo(store, &self.identity, wall_ms)?;
-                renew(store, &self.identity, wall_ms)?;
-                Some(Event::Ledger(ledger_state(store)?))
-            }
+            LedgerOrder::RenewKey => Some(self.renew(wall_ms)?),
             LedgerOrder::KeepSecret(secret) => {
                 self.edit(|edit| Ok(edit.set_secret(secret)?))?;
                 Some(Event::Ledger(ledger_state(store)?))
@@ -142,6 +143,24 @@ impl LedgerHand {
                 self.keep_peer(&peer, (label, addr.to_string()), key, wall_ms)?
             }
         })
+    }
+
+    fn admit(&self, from: ConnId, entries: Vec<Verified>) -> Result<Event, JobError> {
+        let admitted = admit(&*self.store, entries)?;
+        let learned = learn(&*self.store, &admitted.proofs)?;
+        Ok(Event::Admitted { from, admitted, learned, state: ledger_state(&*self.store)? })
+    }
+
+    /// What is due of decisions and of the folder's secret.
+    fn renew(&self, wall_ms: i64) -> Result<Event, JobError> {
+        redo(&*self.store, &self.identity, wall_ms)?;
+        renew(&*self.store, &self.identity, wall_ms)?;
+        Ok(Event::Ledger(ledger_state(&*self.store)?))
+    }
+
+    fn read_fork(&self, conn: ConnId, chain: &ChainId, seq: u64) -> Result<Event, JobError> {
+        let proof = View(&*self.store.read()?).fork(chain, seq)?;
+        Ok(Event::ForkRead { conn, proof: proof.map(Box::new) })
     }
 
     /// What the user did, names and links included, may still be in memory only.

@@ -42,6 +42,7 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
         invites,
         former_keys: keys.former.iter().map(former).collect(),
         is_key_due,
+        forks: view.forks()?,
     })
 }
 

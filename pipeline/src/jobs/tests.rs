@@ -34,6 +34,7 @@ mod copies;
 mod descriptors;
 mod epochs;
 mod floods;
+mod forks;
 mod redo;
 mod strangers;
 mod withheld;

@@ -218,7 +218,6 @@ fn recover_step(
                 forget_lost(&mut edit, (&path, &spot), row, after, lost)?;
             }
             Err(FsError::Denied) if !since.has_run_on => drop(lost.barred.insert(path)),
-            // What cannot be read now is the scan's.
             Ok(false) | Err(_) => {}
         },
         // What was made there since has a step of its own.

@@ -5,6 +5,7 @@ mod anew;
 mod contract;
 mod corrupt;
 pub mod edit;
+mod forks;
 pub mod lifeline;
 pub mod lmdb;
 pub mod memory;

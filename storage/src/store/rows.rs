@@ -44,6 +44,8 @@ pub enum Meta {
     Settled,
     /// What this device has to decide again about members.
     Owed,
+    /// Chain and place of the forks that are known.
+    Forks,
 }
 
 impl Meta {
@@ -66,6 +68,7 @@ impl Meta {
             Meta::Astray => b"astray",
             Meta::Settled => b"settled",
             Meta::Owed => b"owed",
+            Meta::Forks => b"forks",
         }
     }
 }

@@ -48,11 +48,13 @@ pub enum Table {
     Corrupt,
     /// `ChainId` ‖ seq → why that entry does not count.
     Quarantine,
+    /// `ChainId` ‖ seq → the proof that its author signed two entries for that place.
+    Forks,
 }
 
 impl Table {
     /// All tables, in the order in which they are created.
-    pub const ALL: [Table; 20] = [
+    pub const ALL: [Table; 21] = [
         Table::Meta,
         Table::Entries,
         Table::Chains,
@@ -73,6 +75,7 @@ impl Table {
         Table::Loose,
         Table::Corrupt,
         Table::Quarantine,
+        Table::Forks,
     ];
 }
 

@@ -9,6 +9,7 @@ use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, FolderId, PeerId};
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::codec;
 use dunlin_core::ledger::entry::SignedEntry;
+use dunlin_core::ledger::fork::ForkProof;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::limits::{CHUNK_BYTES_MAX, NAME_BYTES_MAX};
 use dunlin_core::message::{
@@ -119,6 +120,7 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
     let entry = SignedEntry { bytes: vec![1, 2, 3], signature: [9; 64] };
     let node = Dot { chain: CHAIN, seq: 3, index: 1 };
     let runs = vec![Run { first: 0, count: 2 }, Run { first: 9, count: 300 }];
+    let proof = ForkProof { first: entry.clone(), second: entry.clone() };
     let messages = [
         hello(None),
         hello(Some(join)),
@@ -129,6 +131,8 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
         Message::Cancel { request: 4 },
         Message::Interested(Interested { node, version: node, on: true }),
         Message::Have(Have { node, version: node, whole: false, runs }),
+        Message::Forks(vec![(CHAIN, 3)]),
+        Message::Fork(Box::new(proof)),
     ];
     messages.iter().map(Message::encode).collect()
 }

@@ -153,15 +153,15 @@ fn script() -> Vec<Vec<u8>> {
             Event::RoleChanged { peer: Identity::from_seed(&FOUNDER).peer_id(), role: Role::Reader },
         ],
     ];
-    (0..).zip(script).map(|(seq, events)| said(folder, chain, seq, events)).collect()
+    (0..).zip(script).map(|(seq, events)| said(folder, chain, seq, events).bytes).collect()
 }
 
 /// The bytes of an entry that says this, with a made-up place.
-pub fn said(folder: FolderId, chain: ChainId, seq: u64, events: Vec<Event>) -> Vec<u8> {
+pub fn said(folder: FolderId, chain: ChainId, seq: u64, events: Vec<Event>) -> SignedEntry {
     let (prev, parents) = (dunlin_core::id::EntryId([6; 32]), Vec::new());
     let entry =
         Entry { folder: Some(folder), chain, seq, prev, parents, lamport: seq + 2, wall_ms: 1, events };
-    SignedEntry::sign(&entry, &Identity::from_seed(&MEMBER)).bytes
+    SignedEntry::sign(&entry, &Identity::from_seed(&MEMBER))
 }
 
 /// The root directory's node.

@@ -13,6 +13,7 @@ use dunlin_core::identity::Identity;
 use dunlin_core::invite::{Invite, JoinProof, invite_key};
 use dunlin_core::ledger::codec;
 use dunlin_core::ledger::event::{Event as Fact, Role};
+use dunlin_core::ledger::fork::ForkProof;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::message::{
     Bulk, Goodbye, Hello, Interested, JoinRequest, Message, PROTOCOL, Part, Status, Want, WantItem,
@@ -340,13 +341,16 @@ pub fn session_seeds() -> Vec<Vec<u8>> {
     let item = WantItem { node, version: node, part: Part::Chunks { first: 0, count: 1 } };
     let status = Status { needed: 0, in_sync: true, scan_done: true, frontier: [0; 32] };
     let two = said(folder, chain, 0, vec![file(b"abc", b"one"), file(b"rules\n*\n", b".dunlinignore")]);
+    let [one, other] = [&b"one"[..], b"other"].map(|name| said(folder, chain, 0, vec![file(b"abc", name)]));
     let fetched = [
         begin.to_vec(),
-        vec![entry(&two), [&[deed::PIECE][..], b"abc"].concat(), vec![deed::WAIT, 255]],
+        vec![entry(&two.bytes), [&[deed::PIECE][..], b"abc"].concat(), vec![deed::WAIT, 255]],
         vec![
             control(&Message::Want(Want { request: 7, items: vec![item] })),
             control(&Message::Interested(Interested { node, version: node, on: true })),
             control(&Message::Status(status)),
+            control(&Message::Forks(vec![(chain, 0)])),
+            control(&Message::Fork(Box::new(ForkProof::of(one, other)))),
             control(&Message::Cancel { request: 7 }),
             [&[deed::BULK][..], &Bulk::RequestDone { request: 1 }.encode()].concat(),
             control(&Message::Goodbye(Goodbye { code: 0, text: "bye".to_owned() })),

@@ -3,6 +3,7 @@
 use dunlin_core::message::Message;
 use dunlin_pipeline::engine::effect::LedgerOrder;
 use dunlin_pipeline::engine::event::Event;
+use dunlin_pipeline::jobs::admit::Admitted;
 use dunlin_pipeline::jobs::merge::Merged;
 use dunlin_storage::folder::apply::{Operation, Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
@@ -17,14 +18,7 @@ pub fn describe_event(event: &Event) -> String {
         Event::Recorded(done, state) => {
             format!("recorded {} entries, {} dirty", done.entries.len(), state.dirty)
         }
-        Event::Admitted { admitted, state, .. } => format!(
-            "admitted {}, missing {}, refused {:?}, forked {}, {} dirty",
-            admitted.accepted.len(),
-            admitted.missing.len(),
-            admitted.refused.iter().map(|r| r.1).collect::<Vec<_>>(),
-            admitted.forked.len(),
-            state.dirty
-        ),
+        Event::Admitted { admitted, state, .. } => describe_admitted(admitted, state.dirty),
         Event::Merged(merged, _) => {
             let Merged { entries, waits, again, by_all: _ } = merged;
             format!("merged in {} entries, waits {waits}, again {again}", entries.len())
@@ -38,6 +32,8 @@ pub fn describe_event(event: &Event) -> String {
         }
         Event::MemberAdded { conn, result, .. } => format!("member by {}: {}", conn.0, result.is_ok()),
         Event::ManifestFound { ticket, found } => format!("manifest of {ticket}: {}", found.is_ok()),
+        Event::ForkLearned { learned, .. } => format!("learned of {} forks", learned.forks.len()),
+        Event::ForkRead { conn, proof } => format!("has a fork for {}: {}", conn.0, proof.is_some()),
         Event::Recovered(Recovered::Whole(intents)) => format!("recovered {intents} intents"),
         Event::Recovered(Recovered::InDoubt { missed, barred }) => {
             format!("misses {missed:?}, is barred from {barred:?}")
@@ -78,6 +74,13 @@ pub fn describe_event(event: &Event) -> String {
         Event::Stop => "stop".into(),
         Event::Failed(failure) => format!("failed: {failure}"),
     }
+}
+
+fn describe_admitted(admitted: &Admitted, dirty: u64) -> String {
+    let Admitted { accepted, missing, refused, forked, .. } = admitted;
+    let (accepted, missing, forked) = (accepted.len(), missing.len(), forked.len());
+    let refused: Vec<_> = refused.iter().map(|(_, why)| why).collect();
+    format!("admitted {accepted}, missing {missing}, refused {refused:?}, forked {forked}, {dirty} dirty")
 }
 
 fn describe_cuts(results: &[(u64, Result<Cut, CutError>)]) -> String {
@@ -152,6 +155,8 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::ChangeMembership { change, .. } => format!("changes the membership: {change:?}"),
         LedgerOrder::Resolve { copy, keep, .. } => format!("resolves {copy}, keeps {keep:?}"),
         LedgerOrder::Adopt { authors, .. } => format!("adopts what {} removed members did", authors.len()),
+        LedgerOrder::LearnFork { .. } => "learns of a fork".to_owned(),
+        LedgerOrder::ReadFork { conn, .. } => format!("reads a fork for {}", conn.0),
         LedgerOrder::NoteAstray { from, .. } => format!("gives up a chain from {from} on"),
         LedgerOrder::Invite { offer, .. } => format!("makes an invite: {offer:?}"),
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),

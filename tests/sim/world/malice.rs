@@ -23,7 +23,7 @@ use crate::random::Random;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::ManifestRoot;
 use dunlin_core::content::{Body, Content, Kind};
-use dunlin_core::id::{ContentHash, Dot, EntryId, NodeId};
+use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, NodeId};
 use dunlin_core::ledger::chain::LedgerRead;
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::Role;
@@ -392,10 +392,19 @@ impl World {
             if names.iter().any(|(path, _)| path.iter().any(|name| Name::parse(name).is_err())) {
                 return self.fail(index, "INV-18: a name is shown that is none");
             }
+            if self.forks(index) != self.forks(ADMIN) {
+                return self.fail(index, "H1: a fork that one knows of is not known to all");
+            }
             let checked = self.check_kept(&*device.store);
             checked.map_err(|what| Failure { device: Some(index), what })?;
         }
         Ok(())
+    }
+
+    /// The forks that a device knows of.
+    fn forks(&self, device: usize) -> BTreeSet<(ChainId, u64)> {
+        let forks = self.devices[device].store.read().and_then(|tx| View(&*tx).forks());
+        forks.unwrap_or_default().into_iter().collect()
     }
 
     fn check_kept(&self, store: &dyn Store) -> Result<(), String> {

@@ -51,7 +51,7 @@ const STEPS_MAX: u64 = 400_000;
 
 /// What is on the calendar. Each names the process that it is for.
 pub enum What {
-    Answer(usize, u64, Event),
+    Answer(usize, u64, Box<Event>),
     Seen(usize, u64),
     LedgerTurn(usize, u64),
     FolderTurn(usize, u64),
@@ -215,7 +215,7 @@ impl World {
 
     fn step(&mut self, what: What) -> Result<(), Failure> {
         match what {
-            What::Answer(device, epoch, event) => self.tell(device, epoch, event),
+            What::Answer(device, epoch, event) => self.tell(device, epoch, *event),
             What::Seen(device, epoch) => self.tell_seen(device, epoch),
             What::LedgerTurn(device, epoch) => self.ledger_turn(device, epoch),
             What::FolderTurn(device, epoch) => self.folder_turn(device, epoch),

@@ -227,7 +227,7 @@ impl World {
             life.ledger_heard = now + delay;
         }
         if let Some(event) = event {
-            self.schedule(delay, What::Answer(device, epoch, event));
+            self.schedule(delay, What::Answer(device, epoch, Box::new(event)));
         }
         self.schedule_ledger_after(device, epoch, delay);
         Ok(())
@@ -267,7 +267,7 @@ impl World {
             self.schedule(delay, What::Seen(device, epoch));
         } else {
             life.folder_busy = false;
-            self.schedule(delay, What::Answer(device, epoch, answer));
+            self.schedule(delay, What::Answer(device, epoch, Box::new(answer)));
             self.next_folder_turn(device, epoch);
         }
         Ok(())
@@ -300,7 +300,7 @@ impl World {
             self.check_served(device, &want, &event)?;
         }
         let delay = self.work();
-        self.schedule(delay, What::Answer(device, epoch, event));
+        self.schedule(delay, What::Answer(device, epoch, Box::new(event)));
         Ok(())
     }
 

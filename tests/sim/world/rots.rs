@@ -225,7 +225,7 @@ impl World {
         for device in 0..self.devices.len() {
             let epoch = self.devices[device].epoch;
             let ask = Event::Ask { ticket: 0, ask: Ask::Scrub };
-            self.schedule(2_000 * MS, What::Answer(device, epoch, ask));
+            self.schedule(2_000 * MS, What::Answer(device, epoch, Box::new(ask)));
             self.schedule(PATIENCE, What::GiveUp(device));
         }
     }
@@ -259,7 +259,7 @@ impl World {
             }
             self.schedule(
                 MS,
-                What::Answer(device, epoch, Event::Ask { ticket: 0, ask: Ask::Accept { path } }),
+                What::Answer(device, epoch, Box::new(Event::Ask { ticket: 0, ask: Ask::Accept { path } })),
             );
         }
         Ok(())

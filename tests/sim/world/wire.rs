@@ -35,7 +35,7 @@ impl World {
     }
 
     fn net(&mut self, delay: u64, device: usize, epoch: u64, event: NetEvent) {
-        self.schedule(delay, What::Answer(device, epoch, Event::Net(event)));
+        self.schedule(delay, What::Answer(device, epoch, Box::new(Event::Net(event))));
     }
 
     pub(super) fn command(&mut self, device: usize, epoch: u64, command: Command) -> Result<(), Failure> {

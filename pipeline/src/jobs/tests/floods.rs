@@ -11,6 +11,7 @@ use crate::engine::{Config, Engine, ScrubPlan};
 use crate::jobs::admit::Admitted;
 use crate::jobs::digest_hand::DigestHand;
 use crate::jobs::folder_hand::Stages;
+use crate::jobs::forks::Learned;
 use crate::jobs::ledger_state::{Loaded, ledger_state, load};
 use crate::service::{Goal, HoldLimits};
 use bytes::Bytes;
@@ -310,7 +311,8 @@ impl Flood {
         assert!(self.admits > 0);
         self.admits -= 1;
         let state = self.state.clone();
-        self.handle(Happened::Admitted { from: self.conn, admitted: Admitted::default(), state });
+        let (admitted, learned) = (Admitted::default(), Learned::default());
+        self.handle(Happened::Admitted { from: self.conn, admitted, learned, state });
     }
 
     /// So many pieces in one request.
