@@ -5,6 +5,7 @@ use super::Engine;
 use super::fetch::{Candidate, Expected};
 use super::session::Session;
 use super::wake::Wake;
+use crate::service::Goal;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::id::{NodeId, VersionId};
 use dunlin_core::limits::{CONTROL_CREDIT, INTERESTS_MAX, SOURCE_WINDOW_MIN};
@@ -45,9 +46,9 @@ impl Engine {
         self.send(conn, &Message::Want(Want { request, items }));
     }
 
-    /// With nobody left everything waits for somebody, from a plan that is of now.
+    /// With nobody left everything waits for somebody, from a plan that is of now. A run that is to end has done what it could.
     pub(super) fn plan_anew_alone(&mut self, now: Instant) {
-        if self.sources(now).is_empty() {
+        if self.config.goal == Goal::Serve && self.sources(now).is_empty() {
             let waiting = self.fetch.take_waiting();
             waiting.into_iter().for_each(|one| self.free(Some(one.place)));
             if self.ledger.dirty > 0 {

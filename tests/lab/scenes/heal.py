@@ -135,6 +135,8 @@ def flipped(stage):
             for index in (0, 1):
                 devices.await_state(index, lambda status: status.get('state') == 'in-sync', 'both are in sync')
             entries = devices.status(0)['entries']
+            # Somebody may be at work at what has just been written; a scrub passes that by.
+            time.sleep(3)
             for number, path in enumerate(victims):
                 side = number % 2
                 flips[side][path] = flip(os.path.join(os.fsencode(roots[side]), path), rng)
