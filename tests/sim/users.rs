@@ -14,6 +14,14 @@ use dunlin_core::path::CONTROL_DIR;
 const FILES: [&str; 7] = ["a", "b.txt", "c.txt", "notes.md", "data.bin", "x", "y"];
 const DIRS: [&str; 4] = ["docs", "src", "x", "y"];
 
+/// The second half of a write: which file, and what it will hold.
+#[derive(Clone)]
+struct Half {
+    ino: u64,
+    birth: u64,
+    bytes: Vec<u8>,
+}
+
 /// The person at one device.
 #[derive(Clone)]
 pub struct User {
@@ -21,7 +29,7 @@ pub struct User {
     pub random: Random,
     written: u64,
     /// A file being written, and what it will hold.
-    half: Option<(u64, Vec<u8>)>,
+    half: Option<Half>,
     /// Bytes of large files, at most; 0: none.
     pub large: u64,
     shuffles: u64,
@@ -46,8 +54,8 @@ impl User {
 
     /// Does one thing.
     pub fn act(&mut self, disk: &mut State) {
-        if let Some((ino, bytes)) = self.half.take() {
-            return self.finish(disk, ino, bytes);
+        if let Some(half) = self.half.take() {
+            return self.finish(disk, half);
         }
         if self.random.percent(self.shuffles) {
             return self.shuffle(disk);
@@ -84,8 +92,8 @@ impl User {
 
     /// Ends what was begun.
     pub fn settle(&mut self, disk: &mut State) {
-        if let Some((ino, bytes)) = self.half.take() {
-            self.finish(disk, ino, bytes);
+        if let Some(half) = self.half.take() {
+            self.finish(disk, half);
         }
     }
 
@@ -360,13 +368,13 @@ impl User {
             inode.is_ours = false;
             let content = inode.content();
             disk.deeds.push(Deed::Passing(content));
-            self.half = Some((ino, bytes));
+            self.half = Some(Half { ino, birth: disk.birth_of(ino), bytes });
         }
     }
 
-    fn finish(&mut self, disk: &mut State, ino: u64, bytes: Vec<u8>) {
-        // Whoever holds a file open that was deleted meanwhile writes into nothing.
-        let is_there = disk.visible().iter().any(|(_, i)| *i == ino);
+    fn finish(&mut self, disk: &mut State, Half { ino, birth, bytes }: Half) {
+        // Whoever holds a file open that was deleted meanwhile writes into nothing, also if its number is another's now.
+        let is_there = disk.birth_of(ino) == birth && disk.visible().iter().any(|(_, i)| *i == ino);
         let is_kind = disk.now.get(&ino).is_some_and(|i| i.kind == Kind::File);
         if is_there && is_kind {
             self.say(disk, format!("ends writing ({} bytes)", bytes.len()));

@@ -265,7 +265,7 @@ impl State {
         Some(StatSig { dev: self.dev, ino, size, mode, mtime, ctime, kind })
     }
 
-    fn birth_of(&self, ino: u64) -> u64 {
+    pub fn birth_of(&self, ino: u64) -> u64 {
         self.now.get(&ino).map_or(0, |inode| inode.birth)
     }
 

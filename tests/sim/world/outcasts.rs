@@ -5,7 +5,7 @@ use super::storm::Fault;
 use super::{Failure, MS, What, World};
 use crate::net::End;
 use dunlin_core::content::{Body, Content, Meta, State};
-use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, NodeId, PeerId};
+use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::chain::{Known, LedgerRead};
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::Event as Fact;
@@ -153,7 +153,7 @@ impl World {
     }
 
     /// What need not be seen, as the admin's tree keeps it: what the removed ones wrote that does not count, and what was in
-    /// files that they took away. It may be the half of a move, the other half of which nobody has heard of.
+    /// files that they took away or wrote over. It may be the half of a move, the other half of which nobody has heard of.
     pub(super) fn quarantined(&self) -> BTreeSet<[u8; 32]> {
         let removed: Vec<PeerId> = self.removed.iter().map(|d| self.devices[*d].identity.peer_id()).collect();
         let contents = || -> Option<BTreeSet<[u8; 32]>> {
@@ -164,8 +164,13 @@ impl World {
                 let node: Node = decode(Table::Nodes, &value).ok()?;
                 let is_theirs = |head: &Version<State>| removed.contains(&head.id.chain.author);
                 let is_taken = !node.live && node.content.iter().any(is_theirs);
-                let versions = view.old_contents(&node.id).ok()?.into_iter().chain(node.content);
-                let excused = versions.filter(|version| version.void || is_taken);
+                let versions: Vec<_> =
+                    view.old_contents(&node.id).ok()?.into_iter().chain(node.content).collect();
+                let written_over: BTreeSet<VersionId> =
+                    versions.iter().filter(|one| is_theirs(one)).flat_map(|one| one.base.clone()).collect();
+                let is_excused =
+                    |one: &Version<State>| one.void || is_taken || written_over.contains(&one.id);
+                let excused = versions.into_iter().filter(is_excused);
                 found.extend(excused.filter_map(|version| match version.value.body {
                     Body::File(content) => Some(content.hash.0),
                     Body::Symlink(target) => Some(*blake3::hash(&target).as_bytes()),
