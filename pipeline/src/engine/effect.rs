@@ -70,8 +70,9 @@ pub enum LedgerOrder {
         /// What the guard wants left alone.
         leave: Leave,
     },
-    /// Change the folder's secret if this device is to, and take up the last change. Answered by `Ledger`.
-    RenewKey,
+    /// Decide again what a taken-back history took with it, change the folder's secret if this device is to, and take up the
+    /// last change. Answered by `Ledger`.
+    Renew,
     /// Merge texts that were written at the same time, as far as their contents are here. Answered by `Merged`.
     Merge {
         /// Also those that none of which this device has written.
@@ -216,7 +217,7 @@ impl LedgerOrder {
                 | LedgerOrder::ChangeMembership { .. }
                 | LedgerOrder::Reassert(_)
                 | LedgerOrder::AddMember { .. }
-                | LedgerOrder::RenewKey
+                | LedgerOrder::Renew
         )
     }
 }

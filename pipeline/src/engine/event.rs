@@ -286,7 +286,7 @@ pub struct LedgerState {
     pub former_keys: Vec<(u64, [u8; 32])>,
     /// The folder's secret is to be changed by this device, or was by another and is to be taken up; or this device has to
     /// decide again what a taken-back history took with it.
-    pub is_key_due: bool,
+    pub is_renewal_due: bool,
     /// Chain and place of the forks that are known.
     pub forks: Vec<(ChainId, u64)>,
 }

@@ -204,7 +204,7 @@ impl Engine {
         engine.fetch.set_seed(u32::from_le_bytes([key[0], key[1], key[2], key[3]]));
         engine.set_keys(&ledger);
         engine.ledger = ledger;
-        engine.renew_key();
+        engine.renew();
         if let Some(invite) = &engine.config.join {
             let key = invite.psk();
             engine.effects.push_back(Effect::Net(Command::SetPsk { id: gossip::JOIN_PSK, key }));
@@ -472,14 +472,14 @@ impl Engine {
             self.local.rescan_all();
         }
         self.part_with_removed();
-        self.renew_key();
+        self.renew();
     }
 
     /// The folder's secret is to be another, or is.
-    fn renew_key(&mut self) {
-        if self.ledger.is_key_due && !self.is_renewing && !self.stopping {
+    fn renew(&mut self) {
+        if self.ledger.is_renewal_due && !self.is_renewing && !self.stopping {
             self.is_renewing = true;
-            self.effects.push_back(Effect::Ledger(LedgerOrder::RenewKey));
+            self.effects.push_back(Effect::Ledger(LedgerOrder::Renew));
         }
     }
 

@@ -120,7 +120,7 @@ impl LedgerHand {
                 let result = add_member(store, &self.identity, &peer, &request, &binding, wall_ms)?;
                 Some(Event::MemberAdded { conn, result, state: ledger_state(store)? })
             }
-            LedgerOrder::RenewKey => Some(self.renew(wall_ms)?),
+            LedgerOrder::Renew => Some(self.renew(wall_ms)?),
             LedgerOrder::KeepSecret(secret) => {
                 self.edit(|edit| Ok(edit.set_secret(secret)?))?;
                 Some(Event::Ledger(ledger_state(store)?))

@@ -26,7 +26,7 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
     let invites =
         view.invites()?.into_iter().map(|row| (INVITE_PSK_FIRST + row.number, invite_psk(&row.seed)));
     let invites = invites.collect();
-    let (keys, is_key_due) =
+    let (keys, is_renewal_due) =
         (view.keys()?, epoch::is_due(&view, &membership)? || redo::is_due(&view, &membership)?);
     let former = |key: &FormerKey| (FORMER_PSK_FIRST + key.number, folder_psk(&key.secret));
     let is_gone = |peer: &&PeerId| !membership.members.contains_key(*peer);
@@ -41,7 +41,7 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
         folder_key: view.secret()?.map(|secret| folder_psk(&secret)),
         invites,
         former_keys: keys.former.iter().map(former).collect(),
-        is_key_due,
+        is_renewal_due,
         forks: view.forks()?,
     })
 }

@@ -8,10 +8,12 @@ use super::plan::{Plan, plan};
 use super::record::{Observed, Recorded, record};
 use super::resolve::{Keep, resolve};
 use super::signer::Signer;
+use crate::engine::{Config, ScrubPlan};
+use crate::service::{Goal, HoldLimits};
 use dunlin_core::chunk::digest::Digester;
 use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
-use dunlin_core::id::{ContentHash, NodeId};
+use dunlin_core::id::{ChainId, ContentHash, FolderId, NodeId};
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::Event;
 use dunlin_core::limits::SINGLE_CHUNK_MAX;
@@ -38,6 +40,21 @@ mod forks;
 mod redo;
 mod strangers;
 mod withheld;
+
+/// How a founder's device runs that dials nobody.
+fn founders(founder: &Identity, folder: FolderId, goal: Goal) -> Config {
+    Config {
+        identity: founder.clone(),
+        label: "founder".to_owned(),
+        folder,
+        chain: ChainId { author: founder.peer_id(), incarnation: 4 },
+        dial: Vec::new(),
+        join: None,
+        goal,
+        scrub: ScrubPlan { due: None, every: None, rate: 0, from: None, corrupt: Vec::new() },
+        hold: HoldLimits::default(),
+    }
+}
 
 #[test]
 fn what_is_gone_is_signed_though_nothing_points_to_its_row() {

@@ -162,7 +162,7 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),
         LedgerOrder::AddMember { .. } => "adds a member".to_owned(),
         LedgerOrder::KeepSecret(_) => "keeps the secret".to_owned(),
-        LedgerOrder::RenewKey => "renews the secret".to_owned(),
+        LedgerOrder::Renew => "renews the secret".to_owned(),
         LedgerOrder::FindManifest { ticket, .. } => format!("looks for the manifest of {ticket}"),
         LedgerOrder::KeepPart { bytes, .. } => format!("keeps a part of {} bytes", bytes.len()),
         LedgerOrder::KeepScrub { is_over, .. } => format!("remembers the scrub, over {is_over}"),

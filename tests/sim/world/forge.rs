@@ -150,7 +150,6 @@ impl World {
         Some(("an entry that is none of its program's", vec![entries(all)]))
     }
 
-    /// A new file, with a content of which it says this.
     /// It says to all that there is a file.
     pub(super) fn say_to_all(
         &mut self,

@@ -90,19 +90,8 @@ impl Run {
             (View(&*tx).folder().unwrap(), View(&*tx).marker().unwrap().unwrap())
         };
         folder.set_marker(&ours).unwrap();
-        let config = Config {
-            identity: founder.clone(),
-            label: "founder".to_owned(),
-            folder: id,
-            chain: ChainId { author: founder.peer_id(), incarnation: 4 },
-            dial: Vec::new(),
-            join: None,
-            goal,
-            scrub: ScrubPlan { due: None, every: None, rate: 0, from: None, corrupt: Vec::new() },
-            hold: HoldLimits::default(),
-        };
         let now = Instant::now();
-        let engine = Engine::new(config, ledger_state(&store).unwrap(), now);
+        let engine = Engine::new(founders(&founder, id, goal), ledger_state(&store).unwrap(), now);
         let hand = FolderHand {
             folder: Arc::new(folder),
             store: Arc::new(store),

@@ -52,16 +52,16 @@ pub(super) fn tell(from: &MemoryStore, to: &MemoryStore) {
 fn who_is_removed_does_not_learn_the_next_secret() {
     let [(founders, founder), (stays, member), (leaves, removed)] = three();
     let old = secret(&founders);
-    assert!(!ledger_state(&founders).unwrap().is_key_due, "nobody has gone");
+    assert!(!ledger_state(&founders).unwrap().is_renewal_due, "nobody has gone");
     let change = MembershipChange::Remove { peer: removed.peer_id() };
     change_membership(&founders, &founder, change, 10).unwrap();
     tell(&founders, &stays);
     tell(&founders, &leaves);
     for (store, identity) in [(&founders, &founder), (&stays, &member)] {
-        assert!(ledger_state(store).unwrap().is_key_due);
+        assert!(ledger_state(store).unwrap().is_renewal_due);
         renew(store, identity, 20).unwrap();
         let state = ledger_state(store).unwrap();
-        assert!(!state.is_key_due, "it is taken up once");
+        assert!(!state.is_renewal_due, "it is taken up once");
         assert_eq!(state.former_keys.len(), 1, "who missed it does not find in");
     }
     assert_ne!(secret(&founders), old);
@@ -88,7 +88,7 @@ fn what_two_admins_did_at_once_is_mended_by_whoever_sees_it() {
     renew(&founders, &founder, 8).unwrap();
     let first = secret(&founders);
     tell(&admins, &founders);
-    assert!(ledger_state(&founders).unwrap().is_key_due, "a member cannot know the secret");
+    assert!(ledger_state(&founders).unwrap().is_renewal_due, "a member cannot know the secret");
     renew(&founders, &founder, 9).unwrap();
     tell(&founders, &admins);
     renew(&admins, &admin, 9).unwrap();

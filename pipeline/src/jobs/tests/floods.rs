@@ -199,20 +199,9 @@ impl Flood {
         let [(store, founder), (_, member), _] = three();
         let folder = View(&*store.read().unwrap()).folder().unwrap();
         let entries = load(&store, Frontier::default(), usize::MAX).unwrap().entries;
-        let config = Config {
-            identity: founder.clone(),
-            label: "founder".to_owned(),
-            folder,
-            chain: ChainId { author: founder.peer_id(), incarnation: 4 },
-            dial: Vec::new(),
-            join: None,
-            goal: Goal::Serve,
-            scrub: ScrubPlan { due: None, every: None, rate: 0, from: None, corrupt: Vec::new() },
-            hold: HoldLimits::default(),
-        };
         let (now, dir) = (Instant::now(), tempfile::tempdir().unwrap());
         let state = ledger_state(&store).unwrap();
-        let engine = Engine::new(config, state.clone(), now);
+        let engine = Engine::new(founders(&founder, folder, Goal::Serve), state.clone(), now);
         let root = Arc::new(Folder::open(dir.path()).unwrap());
         let digest = DigestHand { folder: root, store: Arc::new(store), stages: Stages::default() };
         let mut flood = Self {
