@@ -3,14 +3,13 @@
 
 use super::epochs::three;
 use super::*;
+use crate::engine::Engine;
 use crate::engine::effect::{Effect, FolderOrder};
 use crate::engine::event::Event as Happened;
-use crate::engine::{Config, Engine, ScrubPlan};
 use crate::failure::Failure;
 use crate::jobs::folder_hand::{FolderHand, Stages};
 use crate::jobs::ledger_state::ledger_state;
-use crate::service::{Ended, Goal, HoldLimits};
-use dunlin_core::id::ChainId;
+use crate::service::{Ended, Goal};
 use dunlin_storage::folder::apply::{Outcome, Step};
 use dunlin_storage::folder::fs::kernel::KernelRoot;
 use dunlin_storage::folder::fs::{Dir, FsError, Room, RootHandle};

@@ -4,16 +4,16 @@
 
 use super::epochs::three;
 use super::*;
+use crate::engine::Engine;
 use crate::engine::effect::{DigestOrder, Effect, LedgerOrder};
 use crate::engine::event::{Event as Happened, LedgerState};
 use crate::engine::gossip::{BYE_PROTOCOL, BYE_STOPPING, FOLDER_PSK};
-use crate::engine::{Config, Engine, ScrubPlan};
 use crate::jobs::admit::Admitted;
 use crate::jobs::digest_hand::DigestHand;
 use crate::jobs::folder_hand::Stages;
 use crate::jobs::forks::Learned;
 use crate::jobs::ledger_state::{Loaded, ledger_state, load};
-use crate::service::{Goal, HoldLimits};
+use crate::service::Goal;
 use bytes::Bytes;
 use dunlin_core::id::{ChainId, Dot, EntryId, FolderId, PeerId};
 use dunlin_core::ledger::entry::SignedEntry;
