@@ -103,15 +103,15 @@ fn was_placed(folder: &Folder, step: &IntentStep) -> bool {
     folder.stage().stat(staged.as_bytes()) == Err(FsError::NotFound) || came_out()
 }
 
-/// Nothing was lost with the power, and what a step has put does not stand there: its user has changed it, or taken it
-/// away. So that his change counts as one of what he saw, the row says that. If his move or deletion was recorded
-/// already, the intent is older than what is known.
+/// Nothing was lost with the power, and what a step was to put does not stand there. If it had put it, its user has
+/// changed it, or taken it away. So that his change counts as one of what he saw, the row says that. If his move or
+/// deletion was recorded already, the intent is older than what is known.
 fn note_placed(
     edit: &mut Edit<'_>,
     spot: &Spot,
     row: Option<DiskRow>,
-    step: &IntentStep,
-    after: &RowAfter,
+    (step, after): (&IntentStep, &RowAfter),
+    since: Since,
 ) -> Result<(), StoreError> {
     let is_older = match (&row, &step.before) {
         (None, None) => true,
@@ -121,7 +121,7 @@ fn note_placed(
     let is_elsewhere = edit.view().located(&after.node, after.shown_as)?.is_some_and(|other| other != *spot);
     let node = edit.node(&after.node).map_err(|fault| StoreError::Failed(fault.to_string()))?;
     let is_dead = node.is_some_and(|node| !node.live);
-    if !is_older || is_elsewhere || is_dead || after.body == Body::Directory {
+    if !since.was_placed || !is_older || is_elsewhere || is_dead || after.body == Body::Directory {
         return Ok(());
     }
     write_row(edit, spot, after, unlike_any(Some(&after.body)), true)
@@ -189,17 +189,12 @@ fn recover_step(
         return Ok(edit.commit()?);
     };
     let row = edit.view().disk_row(&spot)?;
-    if let Some(after) = &step.after
-        && since.has_run_on
-        && is_elsewise(folder, &path, step, found)
-    {
-        if since.was_placed {
-            note_placed(&mut edit, &spot, row, step, after)?;
-        }
-        return Ok(edit.commit()?);
-    }
+    let found = found.map(|standing| (standing, holds(folder, &path, step, standing)));
     match (&step.after, found) {
-        (Some(after), Ok(Standing::Node(stat))) => match holds(folder, &path, step, stat) {
+        (Some(after), found) if since.has_run_on && is_elsewise(found) => {
+            note_placed(&mut edit, &spot, row, (step, after), since)?;
+        }
+        (Some(after), Ok((Standing::Node(stat), holds))) => match holds {
             Ok(true) => note_found(&mut edit, &spot, step, after, stat, now)?,
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
             // it is neither shown nor taken for the user's. If something stood there before, what is
@@ -279,11 +274,12 @@ fn note_found(
     write_row(edit, spot, &after, stat, is_owed || is_racy(&stat, now))
 }
 
-/// True if what the step was to put does not stand there.
-fn is_elsewise(folder: &Folder, path: &RelPath, step: &IntentStep, found: Result<Standing, FsError>) -> bool {
+/// True if what the step was to put does not stand there. What stands at a place comes with whether it is that, which is
+/// asked once: a user may change it at any time.
+fn is_elsewise(found: Result<(Standing, Result<bool, FsError>), FsError>) -> bool {
     match found {
-        Ok(Standing::Node(stat)) => holds(folder, path, step, stat) == Ok(false),
-        Ok(Standing::Special) => true,
+        Ok((Standing::Node(_), holds)) => holds == Ok(false),
+        Ok((Standing::Special, _)) => true,
         Err(error) => matches!(error, FsError::NotFound | FsError::InTheWay),
     }
 }
@@ -336,7 +332,7 @@ fn give_back(folder: &Folder, path: &RelPath, step: &IntentStep) -> Result<(), F
     }
     let Ok((dir, name)) = folder.parent(path) else { return Ok(()) };
     let given = match dir.stat(name.as_bytes()) {
-        Ok(Standing::Node(stat)) if holds(folder, path, step, stat) == Ok(true) => {
+        Ok(standing) if holds(folder, path, step, standing) == Ok(true) => {
             stage.exchange(staged, &*dir, name.as_bytes())
         }
         Err(FsError::NotFound) => stage.rename_new(staged, &*dir, name.as_bytes()),
@@ -369,9 +365,9 @@ fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) -> Result<
 }
 
 /// True if what stands at `path` is what was to be put there.
-fn holds(folder: &Folder, path: &RelPath, step: &IntentStep, stat: StatSig) -> Result<bool, FsError> {
+fn holds(folder: &Folder, path: &RelPath, step: &IntentStep, standing: Standing) -> Result<bool, FsError> {
+    let (Some(after), Standing::Node(stat)) = (&step.after, standing) else { return Ok(false) };
     let (dir, name) = folder.parent(path)?;
-    let Some(after) = &step.after else { return Ok(false) };
     match &after.body {
         // Directories look alike: one that was moved is known by its inode.
         Body::Directory => {

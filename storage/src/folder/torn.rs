@@ -23,13 +23,23 @@ pub(super) fn is_torn(after: &RowAfter, stat: &StatSig) -> bool {
     is_short && stat.kind == Kind::File && stat.mtime == after.meta.mtime
 }
 
-/// Each torn thing under a name of its own.
-pub(super) fn set_aside(folder: &Folder, path: &RelPath, stat: &StatSig) -> Result<(), FsError> {
+/// Each torn thing goes under a name of its own. If what comes out is not what was seen, its user has written to it in
+/// between, and it goes back.
+pub(super) fn set_aside(folder: &Folder, path: &RelPath, seen: &StatSig) -> Result<(), FsError> {
     let (dir, name) = folder.parent(path)?;
     let of_path = blake3::hash(&path.to_bytes()).to_hex();
-    let kept = format!("torn-{of_path}-{}-{}.{:09}", stat.ino, stat.ctime.secs, stat.ctime.nanos);
+    let kept = format!("torn-{of_path}-{}-{}.{:09}", seen.ino, seen.ctime.secs, seen.ctime.nanos);
     match dir.rename_new(name.as_bytes(), folder.history(), kept.as_bytes()) {
-        Err(FsError::NotFound) => Ok(()),
+        Err(FsError::NotFound) => return Ok(()),
+        other => other?,
+    }
+    let is_seen = |now: StatSig| (now.ino, now.size, now.mtime) == (seen.ino, seen.size, seen.mtime);
+    if matches!(folder.history().stat(kept.as_bytes())?, Standing::Node(now) if is_seen(now)) {
+        return Ok(());
+    }
+    match folder.history().rename_new(kept.as_bytes(), &*dir, name.as_bytes()) {
+        // What is newer has its name by now, and it is kept.
+        Err(FsError::Exists | FsError::NotFound) => Ok(()),
         other => other,
     }
 }

@@ -22,7 +22,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 17] = [
+pub const ALL: [Scenario; 18] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -38,6 +38,8 @@ pub const ALL: [Scenario; 17] = [
     Scenario { name: "a-reader-moves-a-directory", devices: 3, times: 1, script: malice::reader_moves },
     // A torn file was taken for the user's where recovery had not been allowed to look (seed 4915).
     Scenario { name: "the-torn-is-behind-a-door", devices: 2, times: 32, script: veils::closed_after_power },
+    // Recovery asked twice whether what it had placed stands there, and took an edit in between for torn (seed 11497).
+    Scenario { name: "an-edit-meets-recovery", devices: 2, times: 64, script: veils::edited_in_recovery },
     // INV-25, at both ends, at once and bit by bit, through restarts, and with each word that people can say.
     Scenario { name: "most-of-a-folder-is-deleted", devices: 3, times: 24, script: masses::wipe },
     Scenario { name: "most-of-a-folder-is-encrypted", devices: 3, times: 48, script: masses::encryptor },

@@ -1,10 +1,12 @@
 //! Parts of a disk that do not show for a while, and looks at them meanwhile. Says when; what it means is the
 //! disk's matter.
 
+use super::scenarios::{lines, save};
 use super::storm::Fault;
 use super::{Failure, MS, What, World};
+use crate::disk::faults::Fuse;
 use crate::disk::veil::Veil;
-use crate::disk::{ROOT, State};
+use crate::disk::{Deed, ROOT, State};
 use dunlin_core::content::Kind;
 
 /// From one veil to the next at one device.
@@ -35,6 +37,23 @@ pub(super) fn closed_after_power(world: &mut World, _: u32) -> Result<(), Failur
     world.start(1)?;
     world.go_on_until(world.now + 15_000 * MS)?;
     world.devices[1].disk.state().locked.clear();
+    world.go_on_until(world.now + 15_000 * MS)
+}
+
+/// A file is edited while recovery looks at it, after a process or the power has gone just when it was placed.
+pub(super) fn edited_in_recovery(world: &mut World, time: u32) -> Result<(), Failure> {
+    world.act(0, |disk| save(disk, b"file", lines(99, "")))?;
+    let is_put = |world: &World| !world.devices[1].disk.state().visible().is_empty();
+    world.step_until(|world| is_put(world).then_some(()))?;
+    world.kill(1, time % 2 == 1)?;
+    world.go_on_until(world.now + 1_000 * MS)?;
+    world.set_clock(1);
+    let edit = |disk: &mut State| {
+        disk.deeds.push(Deed::Said("edits the file".to_owned()));
+        save(disk, b"file", lines(2, "somebody"));
+    };
+    world.devices[1].disk.state().light(1 + time / 2, Fuse::User(Box::new(edit)));
+    world.start(1)?;
     world.go_on_until(world.now + 15_000 * MS)
 }
 
