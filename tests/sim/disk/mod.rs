@@ -84,13 +84,13 @@ impl Inode {
 /// All inodes by number.
 pub type Image = BTreeMap<u64, Inode>;
 
-/// One change of names; whole or not at all.
+/// One change of names, with the change time that it gives to what it moves; whole or not at all, as in a journal.
 #[derive(Clone)]
 pub enum Record {
     Link { dir: u64, name: Vec<u8>, ino: u64 },
     Unlink { dir: u64, name: Vec<u8>, ino: u64 },
-    Rename { from: (u64, Vec<u8>), to: (u64, Vec<u8>), ino: u64, over: Option<u64> },
-    Exchange { one: (u64, Vec<u8>), other: (u64, Vec<u8>), inos: (u64, u64) },
+    Rename { from: (u64, Vec<u8>), to: (u64, Vec<u8>), ino: u64, over: Option<u64>, time: Timestamp },
+    Exchange { one: (u64, Vec<u8>), other: (u64, Vec<u8>), inos: (u64, u64), time: Timestamp },
 }
 
 impl Record {

@@ -2,7 +2,7 @@
 
 use super::{Bytes, Image, Inode, ROOT, Record, State};
 use crate::random::Random;
-use dunlin_core::content::Kind;
+use dunlin_core::content::{Kind, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl State {
@@ -114,20 +114,23 @@ pub fn apply(image: &mut Image, record: &Record) {
                 put(image, dir, name, None);
             }
         }
-        Record::Rename { from, to, ino, over } => {
+        Record::Rename { from, to, ino, over, time } => {
             let is_there = at(image, &from.0, &from.1) == Some(*ino);
             let is_free = image.contains_key(&to.0) && at(image, &to.0, &to.1) == *over;
             if is_there && is_free && !is_inside(image, to.0, *ino) {
                 put(image, &from.0, &from.1, None);
                 put(image, &to.0, &to.1, Some(*ino));
+                set_ctime(image, ino, *time);
             }
         }
-        Record::Exchange { one, other, inos } => {
+        Record::Exchange { one, other, inos, time } => {
             let are_there =
                 at(image, &one.0, &one.1) == Some(inos.0) && at(image, &other.0, &other.1) == Some(inos.1);
             if are_there {
                 put(image, &one.0, &one.1, Some(inos.1));
                 put(image, &other.0, &other.1, Some(inos.0));
+                set_ctime(image, &inos.0, *time);
+                set_ctime(image, &inos.1, *time);
             }
         }
     }
@@ -139,6 +142,12 @@ fn put(image: &mut Image, dir: &u64, name: &[u8], ino: Option<u64>) {
         Some(ino) => dir.names.insert(name.to_vec(), ino),
         None => dir.names.remove(name),
     };
+}
+
+fn set_ctime(image: &mut Image, ino: &u64, time: Timestamp) {
+    if let Some(inode) = image.get_mut(ino) {
+        inode.ctime = time;
+    }
 }
 
 fn is_inside(image: &Image, dir: u64, above: u64) -> bool {

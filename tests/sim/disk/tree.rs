@@ -71,7 +71,8 @@ impl State {
         self.set_name(from.0, from.1, None);
         self.set_name(to.0, to.1, Some(ino));
         let (from, to) = ((from.0, from.1.to_vec()), (to.0, to.1.to_vec()));
-        self.log.push(Record::Rename { from, to, ino, over });
+        let time = self.time();
+        self.log.push(Record::Rename { from, to, ino, over, time });
         self.touch(ino)?;
         Ok(())
     }
@@ -93,6 +94,7 @@ impl State {
             one: (one.0, one.1.to_vec()),
             other: (other.0, other.1.to_vec()),
             inos: (first, second),
+            time: self.time(),
         });
         self.touch(first)?;
         self.touch(second)?;

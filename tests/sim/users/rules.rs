@@ -20,6 +20,14 @@ impl User {
         self.write_file_of_rules(disk, &some.join("\n"));
     }
 
+    /// True if there are rules for everybody that say anything.
+    pub fn has_rules(disk: &State) -> bool {
+        let ino = disk.lookup(ROOT, SHARED.as_bytes());
+        let text =
+            ino.map(|ino| String::from_utf8_lossy(&disk.now[&ino].bytes).into_owned()).unwrap_or_default();
+        text.lines().any(|line| !line.is_empty() && !line.starts_with('#'))
+    }
+
     /// Nothing is left alone any more.
     pub fn drop_rules(&mut self, disk: &mut State) {
         if self.device == 0 && disk.lookup(ROOT, SHARED.as_bytes()).is_some() {

@@ -188,7 +188,7 @@ impl World {
             self.go_on_until(self.given_up_at)?;
             self.await_convergence()?;
         }
-        if !self.removed.is_empty() {
+        if self.hopeless().iter().any(|one| one.places > 0) {
             // What stands where something is waited for in vain was not compared, and nobody may have told of it.
             self.notice_all();
             self.go_on_until(self.now + 10_000 * MS)?;

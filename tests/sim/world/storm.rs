@@ -3,6 +3,7 @@
 use super::{CALM_MAX, Failure, MS, What, World};
 use crate::device::Device;
 use crate::disk::faults::{Failing, Fuse, Reach};
+use crate::users::User;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_pipeline::engine::hint::{Hint, Sign};
 use dunlin_storage::folder::fs::FsError;
@@ -250,6 +251,18 @@ impl World {
         Ok(())
     }
 
+    /// Who compares his folder as at a first sync has what he wrote last as a conflict copy, and so he may find the rules for
+    /// everybody as they were: he takes them back again (seed 15959).
+    fn drop_rules_again(&mut self) -> Result<(), Failure> {
+        let disk = self.devices[0].disk.clone();
+        if !User::has_rules(&disk.state()) {
+            return Ok(());
+        }
+        self.set_clock(0);
+        self.devices[0].user.drop_rules(&mut disk.state());
+        self.after_deeds(0)
+    }
+
     /// Everybody looks at everything once.
     pub(super) fn notice_all(&mut self) {
         for device in 0..self.devices.len() {
@@ -267,6 +280,7 @@ impl World {
                 None => return Ok(()),
                 Some(difference) => difference,
             };
+            self.drop_rules_again()?;
             if self.now >= limit {
                 return self.fail(difference.0, format!("INV-1: {}", difference.1));
             }
