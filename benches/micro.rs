@@ -41,7 +41,7 @@ fn root() -> Dot {
 
 /// The event that founds its folder.
 fn founded() -> Event {
-    Event::Founded { label: "bench".to_owned(), device: "bench".to_owned(), nonce: [3; 16] }
+    Event::Founded { label: "bench".to_owned(), device: "bench".to_owned(), nonce: [3; 16], recovery: None }
 }
 
 fn name(number: usize) -> Name {

@@ -4,7 +4,9 @@
 mod members;
 mod rendezvous;
 
-pub use members::{Device, DeviceAction, Invite, InviteAction, Quarantine, QuarantineAction};
+pub use members::{
+    Device, DeviceAction, Invite, InviteAction, Quarantine, QuarantineAction, Recovery, RecoveryAction,
+};
 pub use rendezvous::{Rendezvous, RendezvousAction};
 
 use crate::error::CommandError;
@@ -35,6 +37,7 @@ pub enum Command {
     Invite(Invite),
     Device(Device),
     Quarantine(Quarantine),
+    Recovery(Recovery),
     Held(Held),
     Ignore(Ignore),
     Events(Events),

@@ -13,6 +13,7 @@ pub mod invite;
 pub mod join;
 pub mod log;
 pub mod quarantine;
+pub mod recovery;
 pub mod rendezvous;
 pub mod scan;
 pub mod scrub;
@@ -64,6 +65,9 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::DeviceList { dirs } => device::list(desk, dirs, answer),
         Request::QuarantineList { dirs } => quarantine::list(desk, dirs, answer),
         Request::QuarantineAdopt { dir, device } => quarantine::take_over(desk, dir, device, answer),
+        Request::RecoveryTake { dir } => recovery::take(desk, dir, answer),
+        Request::RecoveryForget { dir, kit } => recovery::forget(desk, dir, kit, answer),
+        Request::RecoveryUse { dir, kit, remove } => recovery::recover(desk, dir, kit, remove, answer),
         Request::DeviceRevoke { dir, device } => device::revoke(desk, dir, device, answer),
         Request::DeviceRole { dir, device, role } => device::change_role_of(desk, dir, device, role, answer),
         Request::HeldList { dirs } => held::list(desk, dirs, answer),

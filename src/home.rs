@@ -9,6 +9,7 @@
 //! HOME/replicas/ID/key       "device", or "local" for a further replica of a folder on this device
 //! HOME/replicas/ID/port      the port at which other members found it last, in decimal
 //! HOME/replicas/ID/pause     there while the folder rests: until when (pause.rs)
+//! HOME/replicas/ID/recovery  the seed of the folder's recovery kit, on the device that began it, until it is taken
 //! HOME/replicas/ID/lifeline  what its database is made anew from, if that is lost (`rebuild`)
 //! HOME/replicas/ID/seal      tells the store from a copy of it (`seal`)
 //! HOME/replicas/ID/store/    LMDB; store.damaged-SECONDS/ is one that was moved aside
@@ -46,6 +47,8 @@ const KEEP_KEY: &str = "DUNLIN_KEEP_KEY";
 
 /// How the name of a store begins that was moved aside.
 const DAMAGED: &str = "store.damaged-";
+/// The file with the seed of the recovery kit.
+const RECOVERY: &str = "recovery";
 /// The name of the socket for commands.
 const SOCKET: &str = "api.sock";
 /// The kernel's room for a socket's path, its end included.
@@ -236,6 +239,26 @@ impl ReplicaDir {
             return Ok(());
         }
         self.note("lifeline", &[blake3::hash(bytes).as_bytes(), bytes].concat())
+    }
+
+    /// The seed of the folder's recovery kit, for as long as this device keeps it.
+    pub fn recovery_seed(&self) -> Option<Zeroizing<[u8; 32]>> {
+        let bytes = Zeroizing::new(fs::read(self.dir.join(RECOVERY)).ok()?);
+        Some(Zeroizing::new(bytes.as_slice().try_into().ok()?))
+    }
+
+    /// Keeps it.
+    pub fn keep_recovery_seed(&self, seed: &[u8; 32]) -> Result<(), CommandError> {
+        self.note(RECOVERY, seed)
+    }
+
+    /// Keeps it no more.
+    pub fn forget_recovery_seed(&self) -> Result<(), CommandError> {
+        let path = self.dir.join(RECOVERY);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot_use(&path, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// True if its store is where its last run left it (`seal`).

@@ -103,6 +103,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Invite(args) => command::invite::run(&home, &args, &screen),
         Command::Device(args) => command::device::run(&home, &args, &screen),
         Command::Quarantine(args) => command::quarantine::run(&home, &args, &screen),
+        Command::Recovery(args) => command::recovery::run(&home, &args, &screen),
         Command::Held(args) => command::held::run(&home, &args, &screen),
         Command::Ignore(args) => command::ignore::run(&home, &args, &screen),
         Command::Id(args) => command::id::run(&home, &args, &screen),

@@ -4,6 +4,7 @@ use crate::error::CommandError;
 use crate::home::{Home, ReplicaDir, random};
 use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
+use dunlin_core::recovery::{Kit, recovery_key};
 use dunlin_pipeline::jobs::admit::{Founding, found, prepare};
 use dunlin_pipeline::jobs::take_up::{Begun, take_up, vouch};
 use dunlin_pipeline::rooms::clock::now_ms;
@@ -16,6 +17,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// A replica, ready to run.
 pub struct Replica {
@@ -133,21 +135,16 @@ impl Replica {
     pub fn found(home: &Home, dir: ReplicaDir) -> Result<Self, CommandError> {
         let identity = home.identity()?;
         let store = dir.open_store()?;
-        let marker = random()?;
         let label = label_of(&identity, &dir.root, home)?;
-        let founding = Founding {
-            label: folder_label(&dir.root),
-            device: label.clone(),
-            incarnation: u64::from_le_bytes(random()?),
-            nonce: random()?,
-            secret: random()?,
-            marker,
-            wall_ms: now_ms(),
-        };
         let folder = match set_up_folder(&store)? {
             Some(folder) => folder,
-            None => found(&store, &identity, founding)?,
+            None => {
+                let seed = Zeroizing::new(random()?);
+                dir.keep_recovery_seed(&seed)?;
+                found(&store, &identity, founding(&dir, &label, &seed)?)?
+            }
         };
+
         finish(&dir, &store, false)?;
         Ok(Self { root: dir.root.clone(), state: dir, folder, identity, label, store: Arc::new(store) })
     }
@@ -190,6 +187,16 @@ impl Replica {
         self.state.keep_seal()
     }
 
+    /// The folder's recovery kit, for as long as this device keeps it.
+    pub fn recovery_kit(&self) -> Option<Kit> {
+        self.state.recovery_seed().map(|seed| Kit { folder: self.folder, seed })
+    }
+
+    /// It was taken elsewhere.
+    pub fn forget_recovery_kit(&self) -> Result<(), CommandError> {
+        self.state.forget_recovery_seed()
+    }
+
     /// True if a part of its ledger is to be taken back.
     pub fn is_astray(&self) -> bool {
         self.store.read().is_ok_and(|tx| matches!(View(&*tx).astray(), Ok(Some(_))))
@@ -224,6 +231,20 @@ fn check_marker(root: &Path, marker: Option<[u8; 16]>) -> Result<(), CommandErro
              nothing is deleted by that",
         )),
     }
+}
+
+/// What a new folder is made of.
+fn founding(dir: &ReplicaDir, label: &str, seed: &[u8; 32]) -> Result<Founding, CommandError> {
+    Ok(Founding {
+        label: folder_label(&dir.root),
+        device: label.to_owned(),
+        incarnation: u64::from_le_bytes(random()?),
+        nonce: random()?,
+        secret: random()?,
+        recovery: Some(recovery_key(seed).peer_id()),
+        marker: random()?,
+        wall_ms: now_ms(),
+    })
 }
 
 /// The folder of a store whose set-up was cut short after this point.

@@ -4,15 +4,13 @@
 //! can shake hands with the issuer and prove it; membership comes from the issuer's signed entry.
 //!
 //! ```text
-//! dunlin://join#BASE32(version u8 · length u16 · body · check [4])     lower case, no padding, big-endian
-//! body = CBOR [folder, issuer, seed, not after, label, [address, …]]
-//! check = the first bytes of BLAKE3 over all before it
+//! body of the link = CBOR [folder, issuer, seed, not after, label, [address, …]]
 //! ```
 
 use crate::id::{FolderId, PeerId};
 use crate::identity::{Domain, Identity, VerifyError, verify};
 use crate::limits::{INVITE_ADDRS_MAX, LABEL_BYTES_MAX};
-use data_encoding::BASE32_NOPAD;
+use crate::link::{Kind, LinkError};
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use std::convert::Infallible;
 use std::fmt;
@@ -24,14 +22,12 @@ use zeroize::Zeroizing;
 mod tests;
 
 const PREFIX: &str = "dunlin://join#";
-const VERSION: u8 = 1;
-const HEAD_LEN: usize = 1 + 2;
-const CHECK_LEN: usize = 4;
 /// An IPv6 address with zone and port takes 59 characters.
 const ADDR_TEXT_MAX: usize = 64;
 const BODY_MAX: usize = 256 + LABEL_BYTES_MAX + INVITE_ADDRS_MAX * (ADDR_TEXT_MAX + 2);
 
 const _: () = assert!(BODY_MAX <= u16::MAX as usize);
+const LINK: Kind = Kind { prefix: PREFIX, body_max: BODY_MAX };
 
 /// Why a text is no invite.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -76,43 +72,19 @@ impl Invite {
         let mut body = Encoder::new(Vec::new());
         // Writing to a Vec cannot fail.
         self.write(&mut body).expect("a Vec takes all bytes");
-        let body = Zeroizing::new(body.into_writer());
-        let mut bytes = Zeroizing::new(vec![VERSION]);
-        bytes.extend_from_slice(&(body.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(&body);
-        let check = check_of(&bytes);
-        bytes.extend_from_slice(&check);
-        format!("{PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_lowercase())
+        LINK.write(&Zeroizing::new(body.into_writer()))
     }
 
     /// From a link; white space around and inside it is fine, as mail programs put it there.
     pub fn parse(text: &str) -> Result<Self, InviteError> {
-        let code = text.trim_start();
-        let is_invite = code.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
-        if !is_invite {
-            return Err(InviteError::NotAnInvite);
-        }
-        let code: Zeroizing<String> = Zeroizing::new(
-            code[PREFIX.len()..].chars().filter(|c| !c.is_whitespace()).take(CODE_MAX + 1).collect(),
-        );
-        let bytes = from_base32(&code)?;
-        match bytes.first() {
-            Some(&VERSION) => {}
-            Some(&version) if version > VERSION => return Err(InviteError::Newer),
-            Some(_) => return Err(InviteError::Damaged),
-            None => return Err(InviteError::Truncated),
-        }
-        let length = bytes.get(1..HEAD_LEN).ok_or(InviteError::Truncated)?;
-        let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-        let end = HEAD_LEN + length;
-        if length <= BODY_MAX && code.len() < ((end + CHECK_LEN) * 8).div_ceil(5) {
-            return Err(InviteError::Truncated);
-        }
-        if bytes.len() != end + CHECK_LEN || check_of(&bytes[..end]) != bytes[end..] {
-            return Err(InviteError::Damaged);
-        }
+        let body = LINK.read(text).map_err(|error| match error {
+            LinkError::Other => InviteError::NotAnInvite,
+            LinkError::Truncated => InviteError::Truncated,
+            LinkError::Damaged => InviteError::Damaged,
+            LinkError::Newer => InviteError::Newer,
+        })?;
         // The check holds, so what cannot be read was not written by this version's rules.
-        read(&mut Decoder::new(&bytes[HEAD_LEN..end])).map_err(|_| InviteError::Damaged)
+        read(&mut Decoder::new(&body)).map_err(|_| InviteError::Damaged)
     }
 
     /// Refuses an invite that is too old. Only the issuer's clock decides; the joiner's is a hint.
@@ -189,32 +161,8 @@ fn join_message(folder: &FolderId, joiner: &PeerId, binding: &[u8; 32]) -> Vec<u
     [&folder.0[..], &joiner.0, binding].concat()
 }
 
-/// Characters behind the prefix of the longest link.
-const CODE_MAX: usize = (HEAD_LEN + BODY_MAX + CHECK_LEN).div_ceil(5) * 8;
 /// Bytes of the longest link.
-pub const LINK_BYTES_MAX: usize = PREFIX.len() + CODE_MAX;
-
-fn check_of(bytes: &[u8]) -> [u8; CHECK_LEN] {
-    let mut check = [0; CHECK_LEN];
-    check.copy_from_slice(&blake3::hash(bytes).as_bytes()[..CHECK_LEN]);
-    check
-}
-
-/// The bytes of a code, as far as it goes: a cut-off code may end inside a byte.
-fn from_base32(code: &str) -> Result<Zeroizing<Vec<u8>>, InviteError> {
-    let upper = Zeroizing::new(code.to_ascii_uppercase());
-    let is_base32 = upper.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
-    if !is_base32 || upper.len() > CODE_MAX {
-        return Err(InviteError::Damaged);
-    }
-    if let Ok(bytes) = BASE32_NOPAD.decode(upper.as_bytes()) {
-        return Ok(Zeroizing::new(bytes));
-    }
-    // Groups of eight characters are five bytes, whatever comes after.
-    let whole = &upper.as_bytes()[..upper.len() / 8 * 8];
-    let bytes = BASE32_NOPAD.decode(whole).map_err(|_| InviteError::Damaged)?;
-    Ok(Zeroizing::new(bytes))
-}
+pub const LINK_BYTES_MAX: usize = PREFIX.len() + LINK.code_max();
 
 fn read(d: &mut Decoder<'_>) -> Result<Invite, minicbor::decode::Error> {
     let fail = minicbor::decode::Error::message;

@@ -1,4 +1,4 @@
-//! The command line of `invite` and `device`: who may come into a folder, and who is in it.
+//! The command line of `invite`, `device`, `quarantine` and `recovery`: who may come into a folder, and who is in it.
 
 use argh::FromArgs;
 use std::path::PathBuf;
@@ -73,6 +73,48 @@ pub struct QuarantineAdopt {
     /// the removed device's label, or its id as list shows it, or the beginning of that
     #[argh(positional)]
     pub device: String,
+}
+
+/// take a folder's recovery kit away from this device, and use it when no admin's device is left
+#[derive(FromArgs)]
+#[argh(subcommand, name = "recovery")]
+pub struct Recovery {
+    #[argh(subcommand)]
+    pub action: RecoveryAction,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum RecoveryAction {
+    Take(RecoveryTake),
+    Use(RecoveryUse),
+}
+
+/// write the recovery kit of a folder that was begun on this device to a file, and forget it here
+#[derive(FromArgs)]
+#[argh(subcommand, name = "take")]
+pub struct RecoveryTake {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// the file, which must not be there yet; - prints it
+    #[argh(positional)]
+    pub file: PathBuf,
+}
+
+/// make this device an admin of a folder by its recovery kit; remove devices that are lost
+#[derive(FromArgs)]
+#[argh(subcommand, name = "use")]
+pub struct RecoveryUse {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// the file with the kit; - reads it from standard input
+    #[argh(positional)]
+    pub file: PathBuf,
+    /// a device to remove, also if it began the folder, by its label or the beginning of its id; may be given again
+    #[argh(option)]
+    pub remove: Vec<String>,
 }
 
 /// list the devices that take part in a folder, say what each may do, and remove one

@@ -74,7 +74,14 @@ pub fn list(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit, 
             text += &format!("\n  {line}");
             members.push(value);
         }
-        let value = json!({ "event": "devices", "root": shown(&replica.root), "members": members });
+        let is_kit_here = replica.recovery_kit().is_some();
+        if is_kit_here {
+            text += "\n  the recovery kit is on this device; dunlin recovery take DIR FILE puts it elsewhere";
+        }
+        let value = json!({
+            "event": "devices", "root": shown(&replica.root), "members": members,
+            "has_recovery_key": membership.recovery.is_some(), "recovery_kit_here": is_kit_here,
+        });
         answer.say(&text, &value)?;
     }
     Ok(Exit::Done)
@@ -172,12 +179,15 @@ pub fn change_membership(
     let text = format!("{}: {error}", shown(&replica.root));
     Err(match error {
         ChangeError::Job(error) => error.into(),
-        ChangeError::NotAdmin | ChangeError::Senior(_) | ChangeError::OfAnother(_) => {
+        ChangeError::NotAdmin | ChangeError::NotHere | ChangeError::Senior(_) | ChangeError::OfAnother(_) => {
             CommandError { exit: Exit::Refused, ..CommandError::usage(text) }
         }
-        ChangeError::NoInvite | ChangeError::Closed | ChangeError::NoMember | ChangeError::Same(_) => {
-            CommandError::usage(text)
-        }
+        ChangeError::NoInvite
+        | ChangeError::Closed
+        | ChangeError::NoMember
+        | ChangeError::OtherKit
+        | ChangeError::Itself
+        | ChangeError::Same(_) => CommandError::usage(text),
     })
 }
 
@@ -188,7 +198,7 @@ pub fn is_called(typed: &str, peer: &PeerId, label: &str) -> bool {
 }
 
 /// The member with this label, or with an id that begins like this.
-fn find_member(membership: &Membership, device: &str) -> Result<PeerId, CommandError> {
+pub fn find_member(membership: &Membership, device: &str) -> Result<PeerId, CommandError> {
     let is_meant = |(peer, member): &(&PeerId, &Member)| is_called(device, peer, &member.label);
     let found: Vec<&PeerId> = membership.members.iter().filter(is_meant).map(|(peer, _)| peer).collect();
     match found[..] {

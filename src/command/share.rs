@@ -37,6 +37,10 @@ use zeroize::Zeroizing;
 /// No address: nobody can use the invite.
 const NO_ADDRESS: &str = "this machine has no address that others could reach; is it on a network?";
 
+/// For as long as the device that began the folder keeps its kit.
+const KIT_HINT: &str = "The folder's recovery kit is on this device. For the day on which this device is lost, put it elsewhere:\n\n  \
+     dunlin recovery take DIR FILE";
+
 /// Runs the command.
 pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, CommandError> {
     let Share { dir, role, expires, uses, code, rendezvous, once, listen } = args;
@@ -206,6 +210,10 @@ fn describe(
         shown(&replica.root),
         span_text(sharing.expires_s),
     );
+    let text = match replica.recovery_kit() {
+        Some(_) => format!("{text}\n\n{KIT_HINT}"),
+        None => text,
+    };
     let value = json!({
         "event": "invite", "invite": link, "root": shown(&replica.root), "folder": replica.folder.to_string(),
         "addrs": invite.addrs, "role": sharing.role, "not_after_ms": offer.not_after_ms, "uses": offer.uses,

@@ -2,6 +2,7 @@
 //! directories.
 
 use super::PROTOCOL;
+use dunlin_core::recovery::Kit;
 use dunlin_pipeline::jobs::resolve::Keep;
 use serde_json::{Value, json};
 use std::fmt;
@@ -35,6 +36,12 @@ pub enum Request {
     QuarantineAdopt { dir: PathBuf, device: String },
     /// Remove a member of a folder.
     DeviceRevoke { dir: PathBuf, device: String },
+    /// The recovery kit of a folder.
+    RecoveryTake { dir: PathBuf },
+    /// It was written down: this device need not keep it.
+    RecoveryForget { dir: PathBuf, kit: Kit },
+    /// Make this device an admin by the kit, and remove these members.
+    RecoveryUse { dir: PathBuf, kit: Kit, remove: Vec<String> },
     /// The mass changes that are held in these folders; none: in all.
     HeldList { dirs: Vec<PathBuf> },
     /// What is to become of all that is held in a folder.
@@ -134,6 +141,13 @@ impl Request {
             }
             Request::DeviceRevoke { dir, device } => {
                 json!({ "ask": "device revoke", "dir": text(dir), "device": device })
+            }
+            Request::RecoveryTake { dir } => json!({ "ask": "recovery take", "dir": text(dir) }),
+            Request::RecoveryForget { dir, kit } => {
+                json!({ "ask": "recovery forget", "dir": text(dir), "kit": kit.to_link() })
+            }
+            Request::RecoveryUse { dir, kit, remove } => {
+                json!({ "ask": "recovery use", "dir": text(dir), "kit": kit.to_link(), "remove": remove })
             }
             Request::DeviceRole { dir, device, role } => {
                 json!({ "ask": "device role", "dir": text(dir), "device": device, "role": role })
@@ -261,6 +275,13 @@ fn about_members(ask: &str, fields: &Fields<'_>) -> Result<Option<Request>, Stri
         "device revoke" => {
             Request::DeviceRevoke { dir: fields.path("dir")?, device: fields.text("device")?.to_owned() }
         }
+        "recovery take" => Request::RecoveryTake { dir: fields.path("dir")? },
+        "recovery forget" => Request::RecoveryForget { dir: fields.path("dir")?, kit: fields.kit()? },
+        "recovery use" => Request::RecoveryUse {
+            dir: fields.path("dir")?,
+            kit: fields.kit()?,
+            remove: fields.texts("remove")?,
+        },
         "device role" => Request::DeviceRole {
             dir: fields.path("dir")?,
             device: fields.text("device")?.to_owned(),
@@ -308,6 +329,19 @@ impl<'a> Fields<'a> {
         list.iter().map(|addr| addr.as_str().and_then(|text| text.parse().ok()).ok_or_else(wrong)).collect()
     }
 
+    fn texts(&self, name: &str) -> Result<Vec<String>, String> {
+        let list = self.0[name].as_array().ok_or_else(|| format!("{name}: a list is missing"))?;
+        let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
+        list.iter()
+            .map(text)
+            .collect::<Option<_>>()
+            .ok_or_else(|| format!("{name}: a list of texts is missing"))
+    }
+
+    fn kit(&self) -> Result<Kit, String> {
+        Kit::parse(self.text("kit")?).map_err(|error| error.to_string())
+    }
+
     fn path(&self, name: &str) -> Result<PathBuf, String> {
         absolute(name, self.text(name)?)
     }
@@ -329,11 +363,14 @@ fn absolute(name: &str, text: &str) -> Result<PathBuf, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dunlin_core::id::FolderId;
+    use zeroize::Zeroizing;
 
     #[test]
     fn each_request_comes_back() {
         let dirs = vec![PathBuf::from("/a b/\"c\""), PathBuf::from("/ü\n")];
         let path = dirs[1].clone();
+        let kit = Kit { folder: FolderId([1; 32]), seed: Zeroizing::new([2; 32]) };
         let listen = vec![SocketAddr::from(([127, 0, 0, 1], 7)), SocketAddr::from(([0; 16], 8))];
         for request in [
             Request::Status { dirs: dirs.clone() },
@@ -347,6 +384,9 @@ mod tests {
             Request::QuarantineAdopt { dir: path.clone(), device: "b".to_owned() },
             Request::DeviceRevoke { dir: path.clone(), device: "b \"".to_owned() },
             Request::DeviceRole { dir: path.clone(), device: "ü \"".to_owned(), role: "reader".to_owned() },
+            Request::RecoveryTake { dir: path.clone() },
+            Request::RecoveryForget { dir: path.clone(), kit: kit.clone() },
+            Request::RecoveryUse { dir: path.clone(), kit, remove: vec!["old \"".to_owned()] },
             Request::HeldList { dirs: dirs.clone() },
             Request::HeldDecide { dir: path.clone(), is_meant: true },
             Request::HeldDecide { dir: path.clone(), is_meant: false },

@@ -61,16 +61,6 @@ fn every_mistyped_character_is_told() {
     assert_eq!(Invite::parse(&link.replace("join", "jöin")), Err(InviteError::NotAnInvite));
 }
 
-/// A link with these bytes behind the head and a check that holds.
-fn sealed(version: u8, body: &[u8]) -> String {
-    let mut bytes = vec![version];
-    bytes.extend_from_slice(&(body.len() as u16).to_be_bytes());
-    bytes.extend_from_slice(body);
-    let check = check_of(&bytes);
-    bytes.extend_from_slice(&check);
-    format!("{PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_lowercase())
-}
-
 fn body(invite: &Invite) -> Vec<u8> {
     let mut e = Encoder::new(Vec::new());
     invite.write(&mut e).unwrap();
@@ -80,10 +70,10 @@ fn body(invite: &Invite) -> Vec<u8> {
 #[test]
 fn versions_and_limits_are_told() {
     let sound = body(&invite());
-    assert_eq!(Invite::parse(&sealed(1, &sound)), Ok(invite()));
-    assert_eq!(Invite::parse(&sealed(2, &sound)), Err(InviteError::Newer));
-    assert_eq!(Invite::parse(&sealed(0, &sound)), Err(InviteError::Damaged));
-    assert_eq!(Invite::parse(&sealed(1, &[&sound[..], &[0]].concat())), Err(InviteError::Damaged));
+    assert_eq!(Invite::parse(&LINK.write_as(1, &sound)), Ok(invite()));
+    assert_eq!(Invite::parse(&LINK.write_as(2, &sound)), Err(InviteError::Newer));
+    assert_eq!(Invite::parse(&LINK.write_as(0, &sound)), Err(InviteError::Damaged));
+    assert_eq!(Invite::parse(&LINK.write_as(1, &[&sound[..], &[0]].concat())), Err(InviteError::Damaged));
     let long = Invite { label: "x".repeat(LABEL_BYTES_MAX + 1), ..invite() };
     assert_eq!(Invite::parse(&long.to_link()), Err(InviteError::Damaged));
     let mut many = invite();
@@ -93,7 +83,7 @@ fn versions_and_limits_are_told() {
     let mut claims = vec![0x86];
     claims.extend_from_slice(&sound[1..sound.len() - 38]);
     claims.extend_from_slice(&[0x9a, 0xff, 0xff, 0xff, 0xff]);
-    assert_eq!(Invite::parse(&sealed(1, &claims)), Err(InviteError::Damaged));
+    assert_eq!(Invite::parse(&LINK.write_as(1, &claims)), Err(InviteError::Damaged));
 }
 
 #[test]

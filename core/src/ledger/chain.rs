@@ -253,7 +253,8 @@ fn check_founding(folder: FolderId, candidate: Verified) -> Admission {
     if folder.0 != id.0 {
         return Admission::Refused(Reason::OtherFolder);
     }
-    let is_founding = matches!(entry.events[..], [Event::Founded { .. }])
+    let author = entry.chain.author;
+    let is_founding = matches!(entry.events[..], [Event::Founded { recovery, .. }] if recovery != Some(author))
         && entry.seq == 0
         && entry.lamport == 0
         && entry.parents.is_empty()

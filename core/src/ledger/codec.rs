@@ -97,7 +97,7 @@ fn own_bound(event: &Event) -> usize {
     let mut dots = 0;
     each_dot(event, &mut |_| dots += 1);
     let rest = match event {
-        Event::Founded { label, device, .. } => label.len() + device.len() + 32,
+        Event::Founded { label, device, .. } => label.len() + device.len() + 72,
         Event::Created { name, body, .. } => name.as_bytes().len() + body_bound(body),
         Event::Written { body, .. } | Event::Merged { body, .. } => body_bound(body),
         Event::Moved { name, .. } => name.as_bytes().len(),

@@ -44,6 +44,8 @@ pub enum Event {
         device: String,
         /// Random, so that no two folders have one id.
         nonce: [u8; 16],
+        /// The key of the recovery kit: no member, and senior to every admin for as long as the folder lives.
+        recovery: Option<PeerId>,
     },
     /// A node came to be. `body` says its kind and is never `Deleted`.
     Created {

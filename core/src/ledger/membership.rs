@@ -93,6 +93,8 @@ pub struct Membership {
     pub labels: BTreeMap<PeerId, String>,
     /// The folder's label.
     pub folder_label: String,
+    /// The key of the recovery kit, which is no member.
+    pub recovery: Option<PeerId>,
     /// The last change of the folder's secret; none: it is the founder's.
     pub epoch: Option<Epoch>,
     /// True if somebody knows the folder's secret who is no member any more, or a member cannot know it: then it is to be
@@ -131,6 +133,7 @@ impl Membership {
 
     /// The label of a peer that is or was a member.
     pub fn label_of(&self, peer: &PeerId) -> Option<&str> {
-        self.labels.get(peer).map(String::as_str)
+        let label = self.labels.get(peer).map(String::as_str);
+        label.or_else(|| (self.recovery == Some(*peer)).then_some("recovery kit"))
     }
 }

@@ -7,8 +7,10 @@
 //!
 //! - Events are read in the order of (lamport, dot), which respects causality. Each is tried against the
 //!   events *in its own past* only: was its author an admin there, was its target junior to it?
-//! - An admin's *seniority* is (distance from the founder in the tree of grants, dot of the grant). Nobody
-//!   acts on the founder and no admin on a senior one, so there is always an admin.
+//! - An admin's *seniority* is (distance from the founder in the tree of grants, dot of the grant). No admin
+//!   acts on a senior one, and none on the founder, so there is always an admin.
+//! - A *recovery key* that the founding entry names is no member and has an admin's rights. It is senior to
+//!   the founder too, and nobody acts on it.
 //! - A removal *cuts* its target's chains: what the target signed beyond the cuts, without knowing of the
 //!   removal, is void, and so is whatever was admitted by it. Chains that the removal does not list are
 //!   cut before their first entry. Removals cut in the order of their authors' seniority; a removal that
@@ -51,8 +53,10 @@ pub struct EntryAt<'a> {
     pub past: &'a Clock,
 }
 
-/// The smaller, the more senior.
-type Seniority = (u32, Dot);
+/// The smaller, the more senior: distance from the founder, and the grant that it comes from. The recovery key has no grant.
+type Seniority = (u32, Option<Dot>);
+
+const MOST_SENIOR: Seniority = (0, None);
 
 /// A resolved set of membership events.
 #[derive(Debug, Default)]
@@ -93,7 +97,15 @@ impl<'a> Resolution<'a> {
 
     /// What the peer could do by the events that `past` covers; `None` if it was no member.
     pub fn role_at(&self, peer: &PeerId, past: &Clock) -> Option<Role> {
-        self.fold(peer, |event| past.covers(&event.dot)).map(|(role, _)| role)
+        self.role_by(peer, |event| past.covers(&event.dot))
+    }
+
+    /// The key of the recovery kit.
+    fn recovery(&self) -> Option<&'a PeerId> {
+        match self.founded.map(|founded| &founded.event) {
+            Some(Event::Founded { recovery, .. }) => recovery.as_ref(),
+            _ => None,
+        }
     }
 
     /// Why an event has no effect; `None` if it has.
@@ -119,7 +131,7 @@ impl<'a> Resolution<'a> {
 
     /// The effective events about a peer that `counts` lets through, with the seniority of their authors where it decides
     /// between two.
-    pub fn about(&self, peer: &PeerId, counts: impl Fn(&Dot) -> bool) -> Vec<(Dot, Option<(u32, Dot)>)> {
+    pub fn about(&self, peer: &PeerId, counts: impl Fn(&Dot) -> bool) -> Vec<(Dot, Option<Seniority>)> {
         let events = self.about.get(peer).into_iter().flatten().filter(|event| counts(&event.dot));
         let rank = |event: &MembershipEvent| match event.event {
             Event::RoleChanged { .. } => self.rank(event.author()),
@@ -142,7 +154,7 @@ impl<'a> Resolution<'a> {
     pub fn members(&self) -> BTreeMap<PeerId, Member> {
         let member = |peer: &PeerId| {
             let (role, label) = self.fold(peer, |_| true)?;
-            let (rank, grant) = self.rank(peer).map_or((u32::MAX, None), |(rank, dot)| (rank, Some(dot)));
+            let (rank, grant) = self.rank(peer).unwrap_or((u32::MAX, None));
             Some((*peer, Member { role, label: label.to_owned(), rank, grant }))
         };
         self.about.keys().filter_map(member).collect()
@@ -167,7 +179,16 @@ impl<'a> Resolution<'a> {
             Event::KeyEpoch { sealed } => Some(Epoch { dot: event.dot, sealed: sealed.clone() }),
             _ => None,
         });
-        Membership { invites, labels: labels.collect(), folder_label, epoch, is_epoch_over, members }
+        let recovery = self.recovery().copied();
+        Membership {
+            invites,
+            labels: labels.collect(),
+            folder_label,
+            epoch,
+            is_epoch_over,
+            members,
+            recovery,
+        }
     }
 
     /// True if who knows the folder's secret and who is a member are not the same. A member knows it that it was sealed to,
@@ -235,6 +256,8 @@ impl<'a> Resolution<'a> {
             Event::RoleChanged { peer, .. } | Event::Revoked { peer, .. } => {
                 !self.may_act_on(author, peer, event)
             }
+            // It is senior to all already.
+            Event::MemberAdded { peer, .. } if Some(peer) == self.recovery() => true,
             Event::MemberAdded { role, invite: Some(invite), .. } => {
                 return (!self.is_open(invite, *role, event)).then_some(Void::BadInvite);
             }
@@ -268,7 +291,7 @@ impl<'a> Resolution<'a> {
         match &event.event {
             Event::Founded { .. } => {
                 self.founded = Some(event);
-                self.seniority.insert(*event.author(), (0, event.dot));
+                self.seniority.insert(*event.author(), (0, Some(event.dot)));
                 self.about.entry(*event.author()).or_default().push(event);
             }
             Event::MemberAdded { peer, invite, .. } => {
@@ -292,8 +315,8 @@ impl<'a> Resolution<'a> {
 
     /// Seniority comes from the most senior grant; who was removed begins anew.
     fn rank_up(&mut self, peer: &PeerId, grant: &MembershipEvent) {
-        let granter = self.seniority.get(grant.author()).map_or(u32::MAX, |(rank, _)| *rank);
-        let new = (granter.saturating_add(1), grant.dot);
+        let granter = self.rank(grant.author()).map_or(u32::MAX, |(rank, _)| rank);
+        let new = (granter.saturating_add(1), Some(grant.dot));
         let begins_anew = self.role_before(peer, grant).is_none()
             && self
                 .about
@@ -305,7 +328,7 @@ impl<'a> Resolution<'a> {
     }
 
     fn rank(&self, peer: &PeerId) -> Option<Seniority> {
-        self.seniority.get(peer).copied()
+        if self.recovery() == Some(peer) { Some(MOST_SENIOR) } else { self.seniority.get(peer).copied() }
     }
 
     fn stands_over(&self, peer: &PeerId, other: &PeerId) -> bool {
@@ -320,7 +343,14 @@ impl<'a> Resolution<'a> {
     }
 
     fn role_before(&self, peer: &PeerId, event: &MembershipEvent) -> Option<Role> {
-        self.fold(peer, |other| other.precedes(event)).map(|(role, _)| role)
+        self.role_by(peer, |other| other.precedes(event))
+    }
+
+    fn role_by(&self, peer: &PeerId, counts: impl Fn(&MembershipEvent) -> bool) -> Option<Role> {
+        if self.recovery() == Some(peer) {
+            return self.founded.filter(|founded| counts(founded)).map(|_| Role::Admin);
+        }
+        self.fold(peer, counts).map(|(role, _)| role)
     }
 
     /// Role and label of a peer by those events about it that `counts` lets through.

@@ -4,6 +4,7 @@ mod chain;
 mod codec;
 mod frontier;
 mod membership;
+mod recovery;
 
 use super::build::EntryBuilder;
 use super::chain::{
@@ -123,8 +124,13 @@ impl Device {
 
     /// The first device of a folder.
     fn founder() -> Self {
+        Self::founder_with(None)
+    }
+
+    /// The first device of a folder that has a recovery kit with this key.
+    fn founder_with(recovery: Option<PeerId>) -> Self {
         let mut device = Self::new(1);
-        let event = Event::Founded { label: "f".into(), device: "d1".into(), nonce: [9; 16] };
+        let event = Event::Founded { label: "f".into(), device: "d1".into(), nonce: [9; 16], recovery };
         let founding = EntryBuilder::founding(device.chain, 5).sign(&device.identity, vec![event]).unwrap();
         device.book.folder = Some(FolderId(founding.id().0));
         device.book.take(&founding);
@@ -203,7 +209,10 @@ fn created(parent: Dot, name: &str) -> Event {
 
 /// A founder with members of these roles, numbered from 2, all of whom have seen everything.
 fn company(roles: &[Role]) -> Vec<Device> {
-    let mut founder = Device::founder();
+    company_of(Device::founder(), roles)
+}
+
+fn company_of(mut founder: Device, roles: &[Role]) -> Vec<Device> {
     let mut others: Vec<Device> = (2..).take(roles.len()).map(Device::new).collect();
     for (device, role) in others.iter().zip(roles) {
         founder.admit(device, *role);

@@ -130,7 +130,8 @@ struct World {
 impl World {
     /// The last of four or more replicas is a second one of the first device.
     fn of(replicas: usize) -> Self {
-        let founding = Event::Founded { label: "f".into(), device: "d0".into(), nonce: [0; 16] };
+        let founding =
+            Event::Founded { label: "f".into(), device: "d0".into(), nonce: [0; 16], recovery: None };
         let chain = |i: usize| {
             let author = if i == 3 { 0 } else { i };
             ChainId { author: PeerId([author as u8; 32]), incarnation: i as u64 }

@@ -111,6 +111,8 @@ pub struct Founding {
     pub nonce: [u8; 16],
     /// The folder's secret.
     pub secret: [u8; 32],
+    /// The key of the recovery kit, if there is to be one.
+    pub recovery: Option<PeerId>,
     /// The root's marker.
     pub marker: [u8; 16],
     /// This device's clock.
@@ -120,7 +122,8 @@ pub struct Founding {
 /// Founds a folder in an empty store; gives its id.
 pub fn found(store: &dyn Store, identity: &Identity, founding: Founding) -> Result<FolderId, JobError> {
     let chain = ChainId { author: identity.peer_id(), incarnation: founding.incarnation };
-    let event = Event::Founded { label: founding.label, device: founding.device, nonce: founding.nonce };
+    let Founding { label, device, nonce, recovery, .. } = founding;
+    let event = Event::Founded { label, device, nonce, recovery };
     let entry = Entry {
         folder: None,
         chain,

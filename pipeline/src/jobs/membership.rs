@@ -3,18 +3,21 @@
 
 use super::JobError;
 use super::epoch;
+use super::recovery::recover;
 use super::signer::Signer;
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{Event, Role};
 use dunlin_core::ledger::membership::{Member, Membership};
+use dunlin_core::recovery::Kit;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::rows::InviteRow;
 use dunlin_storage::store::tables::{Store, StoreError};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
-/// A change that an admin asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A change of who may come in, or do what.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MembershipChange {
     /// Take an invite back. Its seed is kept for as long as it would have been, so that whoever comes with it is told.
     CloseInvite {
@@ -32,6 +35,15 @@ pub enum MembershipChange {
     Remove {
         /// Who.
         peer: PeerId,
+    },
+    /// Make this device an admin by the recovery kit, and remove members, whoever they are.
+    Recover {
+        /// The kit.
+        kit: Kit,
+        /// Random: the kit signs in a chain of its own each time.
+        incarnation: u64,
+        /// Who is to go.
+        remove: BTreeSet<PeerId>,
     },
 }
 
@@ -56,6 +68,15 @@ pub enum ChangeError {
     /// An admin acts on its juniors only, and not on itself: so there is always one.
     #[error("{0} is an admin, and only one that was admitted earlier can change that")]
     Senior(String),
+    /// The kit is not this folder's.
+    #[error("the recovery kit is another folder's")]
+    OtherKit,
+    /// A kit makes a member an admin, and nobody a member.
+    #[error("this device is no member of the folder any more; use the kit on one that is")]
+    NotHere,
+    /// Whoever recovers is to stay.
+    #[error("a device does not remove itself")]
+    Itself,
     /// It has that role.
     #[error("{0} has that role")]
     Same(String),
@@ -77,6 +98,9 @@ pub fn change_membership(
     change: MembershipChange,
     wall_ms: i64,
 ) -> Result<(), ChangeError> {
+    if let MembershipChange::Recover { kit, incarnation, remove } = change {
+        return recover(store, &identity.peer_id(), &kit, incarnation, &remove, wall_ms);
+    }
     let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
     let membership = signer.edit.view().members()?;
     let own = identity.peer_id();
@@ -95,6 +119,7 @@ pub fn change_membership(
             left = Some(peer);
             Event::Revoked { peer, cuts: signer.known_heads_of(&peer)? }
         }
+        MembershipChange::Recover { .. } => return Ok(()),
     };
     signer.push(event)?;
     if let Some(left) = left {

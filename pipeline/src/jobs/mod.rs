@@ -15,6 +15,7 @@ pub mod merge;
 pub mod plan;
 pub mod quarantine;
 pub mod record;
+mod recovery;
 mod redo;
 pub mod resolve;
 pub mod serve;

@@ -1,4 +1,4 @@
-//! Appends this device's events to its chain: entries are filled, signed, stored and applied to the
+//! Appends events to a chain, as a rule this device's: entries are filled, signed, stored and applied to the
 //! tree, all in the caller's transaction.
 
 use super::JobError;
@@ -42,7 +42,12 @@ impl<'a, 'i> Signer<'a, 'i> {
     /// Begins; `wall_ms` is this device's clock.
     pub fn new(edit: Edit<'a>, identity: &'i Identity, wall_ms: i64) -> Result<Self, JobError> {
         let chain = edit.view().chain()?;
-        Ok(Self { edit, identity, chain, wall_ms, open: None, signed: Vec::new(), pushed: 0 })
+        Ok(Self::in_chain(edit, identity, chain, wall_ms))
+    }
+
+    /// Begins in a chain of its own, which must be the identity's.
+    pub fn in_chain(edit: Edit<'a>, identity: &'i Identity, chain: ChainId, wall_ms: i64) -> Self {
+        Self { edit, identity, chain, wall_ms, open: None, signed: Vec::new(), pushed: 0 }
     }
 
     /// Who signs.

@@ -37,6 +37,7 @@ mod descriptors;
 mod epochs;
 mod floods;
 mod forks;
+mod recovery;
 mod redo;
 mod strangers;
 mod withheld;
@@ -418,6 +419,7 @@ impl Device {
             incarnation: 1,
             nonce: [1; 16],
             secret: [2; 32],
+            recovery: None,
             marker: [3; 16],
             wall_ms: 0,
         };

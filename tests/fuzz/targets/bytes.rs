@@ -16,6 +16,7 @@ use dunlin_core::message::{
     Bulk, Goodbye, Have, Hello, Interested, JoinRequest, Message, Run, Unavailable, Welcome,
 };
 use dunlin_core::path::{Name, RelPath};
+use dunlin_core::recovery::Kit;
 use dunlin_core::text;
 use dunlin_core::tree::name::{conflict_name, is_copy_name};
 use dunlin_core::tree::node::Node;
@@ -72,6 +73,9 @@ pub fn invite(data: &[u8]) {
     if let Ok(invite) = Invite::parse(link) {
         assert_eq!(Invite::parse(&invite.to_link()).ok(), Some(invite));
     }
+    if let Ok(kit) = Kit::parse(link) {
+        assert_eq!(Kit::parse(&kit.to_link()).ok(), Some(kit));
+    }
 }
 
 pub fn invite_seeds() -> Vec<Vec<u8>> {
@@ -86,7 +90,8 @@ pub fn invite_seeds() -> Vec<Vec<u8>> {
             "[fe80::1]:27272".parse().expect("an address"),
         ],
     };
-    vec![invite.to_link().into_bytes()]
+    let kit = Kit { folder: FolderId([1; 32]), seed: Zeroizing::new([3; 32]) };
+    vec![invite.to_link().into_bytes(), kit.to_link().into_bytes()]
 }
 
 /// One encoding for each entry: what is signed is what is meant.

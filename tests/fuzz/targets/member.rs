@@ -38,6 +38,7 @@ pub fn folder() -> (MemoryStore, FolderId, ChainId) {
         incarnation: 4,
         nonce: [0; 16],
         secret: [3; 32],
+        recovery: None,
         marker: [4; 16],
         wall_ms: 1_000,
     };

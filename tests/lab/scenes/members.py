@@ -1,8 +1,10 @@
 """Who takes part in a folder and may do what: three devices that serve, one of each role, and what admins say of it."""
 
+import base64
 import concurrent.futures
 import contextlib
 import os
+import pathlib
 import shutil
 import time
 
@@ -341,3 +343,50 @@ def stolen(stage):
     finally:
         for running in going:
             running.kill()
+
+
+@scene('members: the founder is lost, and who has the recovery kit goes on')
+def recovered(stage):
+    """The kit goes to a file, once, and is not on the founder's device any more. Then that device is gone for good, its folder lies
+    with a writer and a reader only, and nobody is an admin. The kit makes the reader one, with its daemon running: it removes the lost
+    device, invites another, and what the lost device does when it turns up again counts nowhere."""
+    with folder(stage) as one:
+        root, kit = one.roots['founder'], stage.path('kit')
+        check(one.ask('founder', 'device', 'list', root).records[0]['recovery_kit_here'], 'the founder has it until it is taken')
+        taken = one.ask('founder', 'recovery', 'take', root, kit)
+        check(taken.code == program.IN_SYNC and os.stat(kit).st_mode & 0o777 == 0o600, f'taken: {taken.describe()}')
+        again = one.ask('founder', 'recovery', 'take', root, stage.path('again'))
+        check(again.code == program.USAGE and not os.path.exists(stage.path('again')), f'it is not there twice: {again.describe()}')
+        with open(kit, encoding='utf-8') as file:
+            link = file.read().split()[-1]
+        code = link.split('#')[1].upper()
+        seed = base64.b32decode(code + '=' * (-len(code) % 8))[35:67]
+        found = [path for path in files_of(stage.path('home-founder')) if seed in path.read_bytes()]
+        check(link.startswith('dunlin://recovery#') and not found, f'the kit is not left in {found}')
+        one.serving.pop('founder').kill()
+        refused = one.ask('reader', 'device', 'role', one.roots['reader'], one.ids['writer'][:10], 'reader')
+        check(refused.code == program.REFUSED, f'nobody is an admin: {refused.describe()}')
+        damaged = stage.path('damaged')
+        with open(damaged, 'w', encoding='utf-8') as file:
+            file.write(link[:-1] + ('a' if link[-1] != 'a' else 'b'))
+        wrong = one.ask('reader', 'recovery', 'use', one.roots['reader'], damaged)
+        check(wrong.code == program.USAGE and 'damaged' in wrong.complaint, f'a mistyped kit: {wrong.describe()}')
+        used = one.ask('reader', 'recovery', 'use', one.roots['reader'], kit, '--remove', one.ids['founder'][:10])
+        check(used.code == program.IN_SYNC, f'used: {used.describe()}')
+        wait_for(lambda: one.roles('writer') == {'writer': 'writer', 'reader': 'admin'}, 'the writer hears of it')
+        put(one.roots['reader'], 'after')
+        one.await_file('writer', 'after', 'text')
+        invite = one.ask('reader', 'share', one.roots['reader']).records[-1]['invite']
+        late = Device(stage.binary, stage.path('home-late'))
+        joined = late.run('--json', 'join', invite, stage.path('late'), '--once')
+        check(joined.code == program.IN_SYNC and read(stage.path('late'), 'after') == 'text', f'it admits: {joined.describe()}')
+        # The lost device turns up again.
+        put(root, 'by the lost one')
+        back = one.devices['founder'].run('--json', 'sync', root, '--wait', '6')
+        check(back.code != program.IN_SYNC and read(root, 'after') is None, f'it gets nothing: {back.describe()}')
+        one.check_absent('by the lost one', 'writer', 'reader')
+
+
+def files_of(home):
+    """All files below a directory."""
+    return [path for path in pathlib.Path(home).rglob('*') if path.is_file()]

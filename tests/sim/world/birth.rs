@@ -152,6 +152,7 @@ impl World {
             incarnation: founder.chain.incarnation,
             nonce,
             secret,
+            recovery: None,
             marker: founder.marker,
             wall_ms,
         };

@@ -135,7 +135,12 @@ impl EventReader<'_, '_> {
 
     fn membership(&mut self, kind: u32, fields: u64) -> Result<Event, Fail> {
         Ok(match (kind, fields) {
-            (0, 4) => Event::Founded { label: label(self.d)?, device: label(self.d)?, nonce: fixed(self.d)? },
+            (0, 4 | 5) => Event::Founded {
+                label: label(self.d)?,
+                device: label(self.d)?,
+                nonce: fixed(self.d)?,
+                recovery: if fields == 5 { Some(self.peer()?) } else { None },
+            },
             (5, 5) => {
                 let (peer, role, label) = (self.peer()?, role(self.d)?, label(self.d)?);
                 let chains = self.chains;

@@ -112,8 +112,12 @@ impl Writer {
     fn membership(&mut self, event: &Event) -> Written {
         let out = &mut self.out;
         match event {
-            Event::Founded { label, device, nonce } => {
-                out.array(4)?.u8(0)?.str(label)?.str(device)?.bytes(nonce)?;
+            Event::Founded { label, device, nonce, recovery } => {
+                let fields = if recovery.is_some() { 5 } else { 4 };
+                out.array(fields)?.u8(0)?.str(label)?.str(device)?.bytes(nonce)?;
+                if let Some(recovery) = recovery {
+                    out.bytes(&recovery.0)?;
+                }
             }
             Event::MemberAdded { peer, role, label, invite } => {
                 out.array(5)?.u8(5)?.bytes(&peer.0)?.u8(role_code(*role))?.str(label)?;

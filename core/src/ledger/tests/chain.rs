@@ -118,7 +118,8 @@ fn a_second_incarnation_begins_at_the_founding_entry() {
 #[test]
 fn founding_is_for_founding_entries() {
     let (a, _, _) = writers();
-    let founded = || Event::Founded { label: "f".into(), device: "d1".into(), nonce: [9; 16] };
+    let founded =
+        || Event::Founded { label: "f".into(), device: "d1".into(), nonce: [9; 16], recovery: None };
     assert_eq!(a.refusal(vec![founded()]), Reason::BadFounding);
     assert_eq!(a.refusal(vec![a.file_event("x"), founded()]), Reason::BadFounding);
     type Change = fn(&mut Entry);

@@ -45,7 +45,7 @@ fn entry(events: Vec<Event>) -> Entry {
 /// One event of each kind, with the dots of four chains.
 fn one_of_each() -> Vec<Event> {
     vec![
-        Event::Founded { label: "photos".into(), device: "laptop".into(), nonce: [1; 16] },
+        Event::Founded { label: "photos".into(), device: "laptop".into(), nonce: [1; 16], recovery: None },
         Event::Created { parent: dot(2, 0, 0), name: name("a"), body: Body::Directory, meta: meta() },
         Event::Created {
             parent: dot(1, 2, 5),
@@ -107,6 +107,17 @@ fn an_entry_is_what_it_was() {
 }
 
 /// The same for a kind that came later.
+#[test]
+fn a_founding_with_a_recovery_key_is_what_it_was() {
+    let (label, device) = ("f".to_owned(), "d".to_owned());
+    let event = Event::Founded { label, device, nonce: [1; 16], recovery: Some(PeerId([7; 32])) };
+    let entry = entry(vec![event]);
+    let bytes = encode(&entry);
+    let end = ["81850061666164", "50", &"01".repeat(16), "5820", &"07".repeat(32)].concat();
+    assert!(data_encoding::HEXLOWER.encode(&bytes).ends_with(&end));
+    assert_eq!(decode(&bytes).unwrap(), entry);
+}
+
 #[test]
 fn a_key_epoch_is_what_it_was() {
     let sealed = vec![(PeerId([7; 32]), [6; SEALED_LEN]), (PeerId([8; 32]), [5; SEALED_LEN])];
@@ -276,6 +287,8 @@ fn events() -> impl Strategy<Value = Event> {
                 .map(|n| (ChainId { author: peer, incarnation: u64::MAX - count + n }, LAMPORT_MAX - 1, EntryId(peer.0)))
                 .collect(),
         }),
+        1 => ("[a-z]{0,64}", any::<[u8; 16]>(), prop::option::of(peer()))
+            .prop_map(|(label, nonce, recovery)| Event::Founded { device: label.clone(), label, nonce, recovery }),
         1 => (peer(), any::<i64>(), any::<u32>()).prop_map(|(key, not_after_ms, uses)| {
             Event::InviteCreated { key, role: Role::Reader, not_after_ms, uses }
         }),

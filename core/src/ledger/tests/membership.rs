@@ -351,7 +351,7 @@ fn play(acts: &[(u8, Act)]) -> (Book, Vec<Verified>) {
 }
 
 /// Takes all entries, each as soon as it can be, trying them in the order given.
-fn take_in_order(start: &Book, order: &[&Verified]) -> Book {
+pub(super) fn take_in_order(start: &Book, order: &[&Verified]) -> Book {
     let mut book = start.clone();
     let mut waiting: Vec<&Verified> = order.to_vec();
     while !waiting.is_empty() {
@@ -367,7 +367,7 @@ fn take_in_order(start: &Book, order: &[&Verified]) -> Book {
 }
 
 /// All that must be the same whatever the order: members, and which entries count.
-fn picture(book: &Book) -> (Membership, Vec<(EntryId, Option<Quarantine>)>) {
+pub(super) fn picture(book: &Book) -> (Membership, Vec<(EntryId, Option<Quarantine>)>) {
     let judge = Judge::of(&book.events);
     let ask = |a: &Accepted| judge.standing(a.id, &a.entry, &a.past).err();
     let verdicts: Vec<_> = book.entries.values().map(|(a, _)| (a.id, ask(a))).collect();
@@ -376,7 +376,7 @@ fn picture(book: &Book) -> (Membership, Vec<(EntryId, Option<Quarantine>)>) {
     (book.membership(), verdicts)
 }
 
-fn orders(count: usize) -> Vec<Vec<usize>> {
+pub(super) fn orders(count: usize) -> Vec<Vec<usize>> {
     if count == 0 {
         return vec![Vec::new()];
     }

@@ -10,6 +10,7 @@ use dunlin_core::ledger::build::EntryBuilder;
 use dunlin_core::ledger::chain::{LedgerRead, Verified};
 use dunlin_core::ledger::event::Role;
 use dunlin_core::message::{Bulk, JoinRequest, Part, WantItem};
+use dunlin_core::recovery::recovery_key;
 use dunlin_storage::store::tables::Table;
 
 const SECRET: [u8; 32] = [3; 32];
@@ -115,6 +116,9 @@ fn what_this_folders_ledger_does_not_name_is_not_given() {
     }
 }
 
+/// The seed of the recovery kit of these folders.
+pub(super) const RECOVERY: [u8; 32] = [77; 32];
+
 pub(super) fn founded() -> (MemoryStore, Identity, FolderId) {
     let (store, founder) = (MemoryStore::default(), Identity::from_seed(&[1; 32]));
     let founding = Founding {
@@ -123,6 +127,7 @@ pub(super) fn founded() -> (MemoryStore, Identity, FolderId) {
         incarnation: 4,
         nonce: [0; 16],
         secret: SECRET,
+        recovery: Some(recovery_key(&RECOVERY).peer_id()),
         marker: [4; 16],
         wall_ms: 0,
     };
