@@ -85,6 +85,9 @@ pub struct Share {
     /// how many devices may use the invite (1)
     #[argh(option, default = "1")]
     pub uses: u32,
+    /// ask before a device is admitted: type the six digits that it shows (dunlin invite confirm)
+    #[argh(switch)]
+    pub confirm: bool,
     /// print a short code in place of the link, good for ten minutes and one try
     #[argh(switch)]
     pub code: bool,

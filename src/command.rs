@@ -62,6 +62,7 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::ConflictsResolve { path, keep } => conflicts::resolve_all(desk, path, *keep, answer),
         Request::InviteList { dirs } => invite::list(desk, dirs, answer),
         Request::InviteRevoke { dir, name } => invite::revoke(desk, dir, name, answer),
+        Request::InviteConfirm { dir, digits } => invite::confirm(desk, dir, digits, answer),
         Request::DeviceList { dirs } => device::list(desk, dirs, answer),
         Request::QuarantineList { dirs } => quarantine::list(desk, dirs, answer),
         Request::QuarantineAdopt { dir, device } => quarantine::take_over(desk, dir, device, answer),

@@ -239,6 +239,14 @@ impl Host {
         }
     }
 
+    /// Has the run of the folder at a root admit who waits for it and shows these digits; gives its label. `None`: nobody does.
+    pub fn confirm(&self, root: &Path, digits: String) -> Result<Option<String>, CommandError> {
+        match self.asker(root).and_then(|asker| asker.ask(Ask::Confirm { digits }, PATIENCE)) {
+            Some(Answer::Confirmed(label)) => Ok(label),
+            _ => Err(no_answer()),
+        }
+    }
+
     /// Has the run of the folder at a root change who may come in, or do what.
     pub fn change_membership(
         &self,

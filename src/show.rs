@@ -218,6 +218,14 @@ fn log(level: Level, text: &str) {
 pub fn as_text(name: &str, notice: &Notice) -> Option<String> {
     Some(match notice {
         Notice::Joined { label, peer } => format!("{name}: {} ({}) joined", clean(label), peer.short()),
+        Notice::Asks { label, peer } => format!(
+            "{name}: {} ({}) wants to join and shows six digits; if it is the device that you mean:\n\n  dunlin invite confirm DIR DIGITS\n",
+            clean(label),
+            peer.short()
+        ),
+        Notice::Compare { digits } => {
+            format!("{name}: whoever invited you is asked for the digits that this device shows: {digits}")
+        }
         Notice::Connected { label, addr, .. } => format!("{name}: connected to {} at {addr}", clean(label)),
         Notice::Disconnected { peer, reason } => format!("{name}: lost {}: {}", peer.short(), clean(reason)),
         Notice::Refused { text } => format!("{name}: refused: {}", clean(text)),
@@ -259,6 +267,10 @@ pub fn as_json(name: &str, notice: &Notice) -> Option<Value> {
         Notice::Joined { peer, label } => {
             json!({ "event": "joined", "folder": name, "peer": peer.to_string(), "label": label })
         }
+        Notice::Asks { peer, label } => {
+            json!({ "event": "asks", "folder": name, "peer": peer.to_string(), "label": label })
+        }
+        Notice::Compare { digits } => json!({ "event": "compare", "folder": name, "digits": digits }),
         Notice::Connected { peer, label, addr } => {
             json!({ "event": "connected", "folder": name, "peer": peer.to_string(), "label": label, "addr": addr })
         }

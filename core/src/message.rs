@@ -240,6 +240,8 @@ pub enum Message {
     Forks(Vec<(ChainId, u64)>),
     /// The proof of a fork.
     Fork(Box<ForkProof>),
+    /// The joiner's user is to tell the issuer's the [`crate::invite::digits`] of this session, for he is asked for them.
+    Compare,
     /// See [`Goodbye`].
     Goodbye(Goodbye),
     /// A kind of a later version; to be skipped. Its body is not kept.
@@ -280,6 +282,10 @@ impl Message {
             13 => Message::Have(d.decode()?),
             14 => Message::Forks(field::list(&mut d, FORKS_MAX, |d| d.decode())?),
             15 => Message::Fork(Box::new(d.decode()?)),
+            16 => {
+                d.skip()?;
+                Message::Compare
+            }
             // Its body is of no known shape, so neither is its end.
             kind => return Ok(Message::Unknown { kind }),
         };
@@ -304,6 +310,7 @@ impl Message {
             Message::Have(have) => e.u32(13)?.encode(have)?,
             Message::Forks(forks) => e.u32(14)?.encode(forks)?,
             Message::Fork(proof) => e.u32(15)?.encode(&**proof)?,
+            Message::Compare => e.u32(16)?.array(0)?,
             Message::Unknown { kind } => e.u32(*kind)?.null()?,
         };
         Ok(())

@@ -44,6 +44,11 @@ pub enum Ask {
     },
     /// Make an invite; answered once that is signed, and the invite can be used.
     Invite(Offer),
+    /// Admit who waits for it and shows these digits; answered at once.
+    Confirm {
+        /// See [`dunlin_core::invite::digits`].
+        digits: String,
+    },
     /// Take over what these removed members did; answered once that is signed.
     Adopt(BTreeSet<PeerId>),
     /// Change who may come in, or do what; answered once that is signed.
@@ -68,6 +73,8 @@ pub struct Offer {
     pub not_after_ms: i64,
     /// For how many devices.
     pub uses: u32,
+    /// The user is asked before anybody is admitted.
+    pub asks: bool,
 }
 
 impl fmt::Debug for Offer {
@@ -100,6 +107,8 @@ pub enum Answer {
     Resolved(Result<(), ResolveError>),
     /// To `Invite`.
     Invited,
+    /// To `Confirm`: the label of who is admitted; none: nobody waits who shows that.
+    Confirmed(Option<String>),
     /// To `Adopt`.
     Adopted(Result<Adopted, AdoptError>),
     /// To `ChangeMembership`.

@@ -172,6 +172,18 @@ pub enum Notice {
         /// Its label.
         label: String,
     },
+    /// A device redeems an invite here that asks its user first: he types the digits that it shows.
+    Asks {
+        /// Who.
+        peer: PeerId,
+        /// Its label.
+        label: String,
+    },
+    /// This device redeems such an invite: its user tells the other's these digits.
+    Compare {
+        /// Six.
+        digits: String,
+    },
     /// A connection ended.
     Disconnected {
         /// Who.

@@ -15,6 +15,7 @@ pub struct Invite {
 #[argh(subcommand)]
 pub enum InviteAction {
     List(InviteList),
+    Confirm(InviteConfirm),
     Revoke(InviteRevoke),
 }
 
@@ -25,6 +26,18 @@ pub struct InviteList {
     /// only of these folders
     #[argh(positional)]
     pub dirs: Vec<PathBuf>,
+}
+
+/// admit the device that waits for it, if the invite was made with --confirm
+#[derive(FromArgs)]
+#[argh(subcommand, name = "confirm")]
+pub struct InviteConfirm {
+    /// the folder
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// the six digits that the device shows
+    #[argh(positional)]
+    pub digits: String,
 }
 
 /// take an invite back that this device has made; who has used it stays a member

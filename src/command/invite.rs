@@ -1,8 +1,8 @@
-//! `invite list|revoke`: the invites of a folder that somebody may still use, and taking one back.
+//! `invite list|confirm|revoke`: the invites of a folder that somebody may still use, admitting who waits, and taking one back.
 
 use super::device::change_membership;
 use super::log::{find_folder, moment};
-use super::{absolute, absolutes, ask};
+use super::{absolute, absolutes, ask, no_daemon};
 use crate::answer::Answer;
 use crate::args::{Invite, InviteAction};
 use crate::control::request::Request;
@@ -24,6 +24,10 @@ use std::path::{Path, PathBuf};
 pub fn run(home: &Home, args: &Invite, screen: &Screen) -> Result<Exit, CommandError> {
     let request = match &args.action {
         InviteAction::List(args) => Request::InviteList { dirs: absolutes(&args.dirs)? },
+        InviteAction::Confirm(args) => {
+            let digits = args.digits.chars().filter(|c| !c.is_whitespace()).collect();
+            Request::InviteConfirm { dir: absolute(&args.dir)?, digits }
+        }
         InviteAction::Revoke(args) => {
             Request::InviteRevoke { dir: absolute(&args.dir)?, name: args.name.clone() }
         }
@@ -41,6 +45,22 @@ pub fn list(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit, 
             answer.say(&text, &value)?;
         }
     }
+    Ok(Exit::Done)
+}
+
+/// Admits who waits for it and shows these digits.
+pub fn confirm(desk: &Desk, dir: &Path, digits: &str, answer: &mut Answer) -> Result<Exit, CommandError> {
+    let (dir, _) = find_folder(&desk.home, dir)?;
+    if !desk.host.is_served(&dir.root) {
+        return Err(no_daemon(&desk.home));
+    }
+    let root = shown(&dir.root);
+    let Some(label) = desk.host.confirm(&dir.root, digits.to_owned())? else {
+        return Err(CommandError::usage(format!("{root}: no device that waits shows {}", clean(digits)))
+            .hint("type what the other device shows now; if it shows other digits than the one before, it has connected again"));
+    };
+    let value = json!({ "event": "confirmed", "root": root, "label": label });
+    answer.say(&format!("{root}: {} comes in", clean(&label)), &value)?;
     Ok(Exit::Done)
 }
 

@@ -121,27 +121,50 @@ pub fn answer(desk: &Desk, joining: &Joining, answer: &mut Answer) -> Result<Exi
     let before = desk.host.feed.last();
     let join = (!is_admitted).then_some(invite);
     supervisor.serve(dir.clone(), Wants { listen: joining.listen.clone(), dial, join })?;
-    let is_answered = is_admitted || is_admitted_soon(&desk.host.feed, before, &root)?;
+    let answered = match is_admitted {
+        true => Answered::Admitted,
+        false => answer_soon(&desk.host.feed, before, &root)?,
+    };
     let label = View(&*desk.replica(dir)?.store.read()?).members()?.folder_label;
     let pid = std::process::id();
-    let text = match is_answered {
-        true => format!(
+    let text = match &answered {
+        Answered::Admitted => format!(
             "{} takes part in the folder {}; the running dunlin (process {pid}) serves it",
             shown(&root),
             clean(&label)
         ),
-        false => format!(
+        Answered::Asks(digits) => format!(
+            "{}: whoever invited you is asked for the digits that this device shows: {digits}\n  the running dunlin (process {pid}) waits for that",
+            shown(&root)
+        ),
+        Answered::Not => format!(
             "{}: nobody has answered yet; the running dunlin (process {pid}) goes on asking",
             shown(&root)
         ),
     };
-    let value = json!({ "event": "joining", "root": shown(&root), "admitted": is_answered, "serving": pid });
+    let (is_in, digits) = match &answered {
+        Answered::Asks(digits) => (false, Some(digits)),
+        answered => (*answered == Answered::Admitted, None),
+    };
+    let value = json!({
+        "event": "joining", "root": shown(&root), "admitted": is_in, "digits": digits, "serving": pid,
+    });
     answer.say(&text, &value)?;
     Ok(Exit::Done)
 }
 
+/// What became of an invite after a while.
+#[derive(PartialEq, Eq)]
+enum Answered {
+    Admitted,
+    /// Its maker is asked for these digits.
+    Asks(String),
+    /// Not yet.
+    Not,
+}
+
 /// Waits for a member's answer to the invite; a refusal is an error.
-fn is_admitted_soon(feed: &Feed, before: u64, root: &Path) -> Result<bool, CommandError> {
+fn answer_soon(feed: &Feed, before: u64, root: &Path) -> Result<Answered, CommandError> {
     let (until, mut after) = (Instant::now() + ANSWER_PATIENCE, before);
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -149,7 +172,8 @@ fn is_admitted_soon(feed: &Feed, before: u64, root: &Path) -> Result<bool, Comma
         after = batch.last;
         for told in batch.told.iter().filter(|told| &*told.root == root) {
             match &told.notice {
-                Notice::Connected { .. } => return Ok(true),
+                Notice::Connected { .. } => return Ok(Answered::Admitted),
+                Notice::Compare { digits } => return Ok(Answered::Asks(digits.clone())),
                 Notice::Ended(Ended::Refused(why)) => {
                     let text = format!("refused: {why}");
                     return Err(CommandError::new(Exit::Refused, text));
@@ -159,7 +183,7 @@ fn is_admitted_soon(feed: &Feed, before: u64, root: &Path) -> Result<bool, Comma
             }
         }
         if batch.is_closed || left.is_zero() {
-            return Ok(false);
+            return Ok(Answered::Not);
         }
     }
 }

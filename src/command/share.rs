@@ -43,19 +43,25 @@ const KIT_HINT: &str = "The folder's recovery kit is on this device. For the day
 
 /// Runs the command.
 pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, CommandError> {
-    let Share { dir, role, expires, uses, code, rendezvous, once, listen } = args;
+    let Share { dir, role, expires, uses, confirm, code, rendezvous, once, listen } = args;
     role_of(&role)?;
     let expires_s = parse_span(&expires)?;
     match uses {
         0 => return Err(CommandError::usage("--uses 0: an invite is for one device at least")),
         2.. if code => return Err(CommandError::usage("--code is for one device; leave --uses out")),
+        _ if code && confirm => {
+            return Err(CommandError::usage("--code binds both devices; leave --confirm out"));
+        }
         _ => {}
+    }
+    if confirm && once {
+        return Err(CommandError::usage("--once ends by itself; leave --confirm out, or --once"));
     }
     if rendezvous.is_some() && !code {
         return Err(CommandError::usage("--rendezvous is where a code meets its device; add --code"));
     }
     let place = code.then(|| Place::find(home, rendezvous.as_deref())).transpose()?;
-    let sharing = Sharing { dir: absolute(&dir)?, role, expires_s, uses, listen };
+    let sharing = Sharing { dir: absolute(&dir)?, role, expires_s, uses, confirm, listen };
     let request = Request::Share(sharing.clone());
     let exit = match &place {
         None => client::ask(home, &request, screen)?,
@@ -114,8 +120,7 @@ fn serve_alone(
     forget_stale_invites(&*replica.store, now_ms())?;
     let seed = Zeroizing::new(random::<32>()?);
     let offer = offer(sharing, &seed)?;
-    let Offer { role, not_after_ms, uses, .. } = offer;
-    invite(&*replica.store, &replica.identity, *seed, role, not_after_ms, uses, now_ms())?;
+    invite(&*replica.store, &replica.identity, &offer, now_ms())?;
     let goal = if once { Goal::InSync { alone_max: None } } else { Goal::Serve };
     let dial = known_addrs(&replica)?.into_iter().collect();
     let listen = listen_addrs(&sharing.listen, state.port());
@@ -185,7 +190,8 @@ pub fn answer(desk: &Desk, sharing: &Sharing, answer: &mut Answer) -> Result<Exi
 
 fn offer(sharing: &Sharing, seed: &[u8; 32]) -> Result<Offer, CommandError> {
     let not_after_ms = now_ms().saturating_add_unsigned(sharing.expires_s.saturating_mul(1000));
-    Ok(Offer { seed: *seed, role: role_of(&sharing.role)?, not_after_ms, uses: sharing.uses })
+    let (role, uses, asks) = (role_of(&sharing.role)?, sharing.uses, sharing.confirm);
+    Ok(Offer { seed: *seed, role, not_after_ms, uses, asks })
 }
 
 fn invite_of(replica: &Replica, offer: &Offer, addrs: Vec<SocketAddr>) -> Result<Invite, CommandError> {

@@ -20,6 +20,7 @@ use crate::supervisor::Wants;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
+use dunlin_pipeline::ask::Offer;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_pipeline::jobs::membership::invite;
 use dunlin_pipeline::rooms::clock::now_ms;
@@ -147,7 +148,8 @@ fn local_invite(host: &Replica) -> Result<Invite, CommandError> {
     host.take_up()?;
     let seed = Zeroizing::new(random::<32>()?);
     let not_after_ms = now_ms() + LOCAL_INVITE_MS;
-    invite(&*host.store, &host.identity, *seed, Role::Admin, not_after_ms, 1, now_ms())?;
+    let offer = Offer { seed: *seed, role: Role::Admin, not_after_ms, uses: 1, asks: false };
+    invite(&*host.store, &host.identity, &offer, now_ms())?;
     let (folder, issuer) = (host.folder, host.identity.peer_id());
     Ok(Invite { folder, issuer, seed, not_after_ms, label: String::new(), addrs: Vec::new() })
 }

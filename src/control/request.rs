@@ -26,6 +26,8 @@ pub enum Request {
     InviteList { dirs: Vec<PathBuf> },
     /// Take back the invite of a folder whose name begins like this.
     InviteRevoke { dir: PathBuf, name: String },
+    /// Admit who waits for it and shows these digits.
+    InviteConfirm { dir: PathBuf, digits: String },
     /// The members of these folders; none: of all.
     DeviceList { dirs: Vec<PathBuf> },
     /// What the member of a folder with this label, or an id that begins like this, may do from now on.
@@ -80,6 +82,8 @@ pub struct Sharing {
     pub expires_s: u64,
     /// For how many devices.
     pub uses: u32,
+    /// Whether the user is asked before anybody is admitted.
+    pub confirm: bool,
     /// Where to listen; none: as usual.
     pub listen: Vec<SocketAddr>,
 }
@@ -134,6 +138,9 @@ impl Request {
             Request::InviteRevoke { dir, name } => {
                 json!({ "ask": "invite revoke", "dir": text(dir), "name": name })
             }
+            Request::InviteConfirm { dir, digits } => {
+                json!({ "ask": "invite confirm", "dir": text(dir), "digits": digits })
+            }
             Request::DeviceList { dirs } => json!({ "ask": "device list", "dirs": texts(dirs) }),
             Request::QuarantineList { dirs } => json!({ "ask": "quarantine list", "dirs": texts(dirs) }),
             Request::QuarantineAdopt { dir, device } => {
@@ -166,7 +173,7 @@ impl Request {
             Request::FolderResume { dir } => json!({ "ask": "folder resume", "dir": text(dir) }),
             Request::Share(one) => json!({
                 "ask": "share", "dir": text(&one.dir), "role": one.role, "expires_s": one.expires_s,
-                "uses": one.uses, "listen": one.listen,
+                "uses": one.uses, "confirm": one.confirm, "listen": one.listen,
             }),
             Request::Join(one) => json!({
                 "ask": "join", "invite": one.invite, "dir": text(&one.dir), "listen": one.listen,
@@ -239,6 +246,7 @@ impl Request {
                 role: fields.text("role")?.to_owned(),
                 expires_s: fields.number("expires_s")? as u64,
                 uses: u32::try_from(fields.number("uses")?).map_err(|_| "uses: too many".to_owned())?,
+                confirm: value["confirm"].as_bool().unwrap_or(false),
                 listen: fields.addrs("listen")?,
             }),
             "join" => Request::Join(Joining {
@@ -266,6 +274,9 @@ fn about_members(ask: &str, fields: &Fields<'_>) -> Result<Option<Request>, Stri
         "invite list" => Request::InviteList { dirs: fields.paths("dirs")? },
         "invite revoke" => {
             Request::InviteRevoke { dir: fields.path("dir")?, name: fields.text("name")?.to_owned() }
+        }
+        "invite confirm" => {
+            Request::InviteConfirm { dir: fields.path("dir")?, digits: fields.text("digits")?.to_owned() }
         }
         "device list" => Request::DeviceList { dirs: fields.paths("dirs")? },
         "quarantine list" => Request::QuarantineList { dirs: fields.paths("dirs")? },
@@ -379,6 +390,7 @@ mod tests {
             Request::ConflictsList { dirs: dirs.clone() },
             Request::InviteList { dirs: dirs.clone() },
             Request::InviteRevoke { dir: path.clone(), name: "1a\"".to_owned() },
+            Request::InviteConfirm { dir: path.clone(), digits: "012345".to_owned() },
             Request::DeviceList { dirs: dirs.clone() },
             Request::QuarantineList { dirs: vec![path.clone()] },
             Request::QuarantineAdopt { dir: path.clone(), device: "b".to_owned() },
@@ -408,6 +420,7 @@ mod tests {
                 role: "reader".to_owned(),
                 expires_s: 60,
                 uses: 2,
+                confirm: true,
                 listen: listen.clone(),
             }),
             Request::Join(Joining {

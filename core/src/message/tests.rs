@@ -66,6 +66,7 @@ fn samples() -> Vec<(Message, &'static str)> {
         (have(&[Run { first: 0, count: 3 }, Run { first: 9, count: 1 }]), "22418748"),
         (forks(2), "f2e7b93a"),
         (fork(), "d011069d"),
+        (Message::Compare, "ee56e820"),
         (Message::Goodbye(Goodbye { code: 0, text }), "342e408f"),
         (Message::Unknown { kind: 99 }, "68c3da6e"),
     ]
@@ -82,15 +83,17 @@ fn every_message_has_its_bytes_and_comes_back() {
     }
     assert_eq!(found, expected);
     let hex = |message: &Message| data_encoding::HEXLOWER.encode(&message.encode());
+    assert_eq!(hex(&Message::Compare), "821080");
     assert_eq!(hex(&Message::Cancel { request: 77 }), "8209184d");
     assert_eq!(hex(&Message::Goodbye(Goodbye { code: 3, text: "bye".to_owned() })), "8206820363627965");
 }
 
 #[test]
 fn a_later_version_may_say_more() {
-    // [16, {"any": [shape]}], a kind that was taken back, and a goodbye with a third place.
-    assert_eq!(Message::decode(b"\x82\x10\xa1\x63any\x81\x01").unwrap(), Message::Unknown { kind: 16 });
+    // [17, {"any": [shape]}], a kind that was taken back, and a goodbye with a third place.
+    assert_eq!(Message::decode(b"\x82\x11\xa1\x63any\x81\x01").unwrap(), Message::Unknown { kind: 17 });
     assert_eq!(Message::decode(b"\x82\x0a\xf6").unwrap(), Message::Unknown { kind: 10 });
+    assert_eq!(Message::decode(b"\x82\x10\x81\x01").unwrap(), Message::Compare);
     let goodbye = Message::Goodbye(Goodbye { code: 3, text: "bye".to_owned() });
     assert_eq!(Message::decode(b"\x82\x06\x83\x03\x63bye\x05").unwrap(), goodbye);
 }

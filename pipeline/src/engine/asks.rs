@@ -46,6 +46,7 @@ impl Engine {
             Ask::Invite(offer) => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Invite { ticket, offer }));
             }
+            Ask::Confirm { digits } => self.confirm(ticket, &digits),
             Ask::Adopt(authors) => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Adopt { ticket, authors }));
             }

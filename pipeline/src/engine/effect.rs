@@ -158,6 +158,8 @@ pub enum LedgerOrder {
         request: JoinRequest,
         /// The session's channel binding.
         binding: [u8; 32],
+        /// The user has compared the digits of that session.
+        is_confirmed: bool,
     },
     /// Keep the folder's secret that a member sent us. Answered by `Ledger`.
     KeepSecret([u8; 32]),

@@ -3,7 +3,7 @@
 use super::hint::Hint;
 use crate::ask::Ask;
 use crate::failure::Failure;
-use crate::jobs::admit::Admitted;
+use crate::jobs::admit::{Admitted, Redeemed};
 use crate::jobs::forks::Learned;
 use crate::jobs::ledger_state::Loaded;
 use crate::jobs::membership::ChangeError;
@@ -108,8 +108,8 @@ pub enum Event {
     MemberAdded {
         /// The session.
         conn: ConnId,
-        /// The folder's secret for the new member, or why it was refused.
-        result: Result<[u8; 32], String>,
+        /// What became of it.
+        result: Redeemed,
         /// The ledger's state after it.
         state: LedgerState,
     },

@@ -150,7 +150,7 @@ impl Engine {
         }
     }
 
-    fn send_hello(&mut self, conn: ConnId, binding: &[u8; 32], joining: bool) {
+    pub(super) fn send_hello(&mut self, conn: ConnId, binding: &[u8; 32], joining: bool) {
         let join = self.config.join.as_ref().filter(|_| joining).map(|invite| {
             let proof = JoinProof::sign(invite, &self.config.identity.peer_id(), binding);
             JoinRequest { label: self.config.label.clone(), key: invite.key().peer_id(), proof }
@@ -177,6 +177,7 @@ impl Engine {
         match message {
             Message::Hello(hello) => self.handle_hello(conn, hello),
             Message::Welcome(welcome) => self.handle_welcome(conn, welcome.secret),
+            Message::Compare => self.handle_compare(conn),
             Message::Goodbye(bye) => self.handle_goodbye(now, conn, bye.code, &bye.text),
             Message::Frontier(frontier) if is_open => self.handle_frontier(conn, frontier),
             Message::Entries(entries) if is_open => self.handle_entries(conn, entries, frame.len() as u64),
@@ -210,15 +211,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         match (session.stage, session.invite, hello.join) {
             (Stage::Closing, ..) => return,
-            (Stage::Joining, Some(_), Some(request)) => {
-                let binding = session.binding;
-                self.effects.push_back(Effect::Ledger(LedgerOrder::AddMember {
-                    conn,
-                    peer,
-                    request,
-                    binding,
-                }));
-            }
+            (Stage::Joining, Some(_), Some(request)) => self.redeem(conn, request, false),
             (Stage::Greeting, None, None) => {
                 // A device that holds no entry yet cannot know the members; its first peer can.
                 let is_member = self.ledger.members.is_empty() || self.ledger.members.contains_key(&peer);
@@ -237,39 +230,8 @@ impl Engine {
         self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPeer { peer, label, addr, key }));
     }
 
-    pub(super) fn handle_member_added(
-        &mut self,
-        conn: ConnId,
-        result: Result<[u8; 32], String>,
-        state: LedgerState,
-    ) {
-        self.set_ledger(state);
-        let Some(session) = self.sessions.get(&conn) else { return };
-        let (peer, label, binding) = (session.peer, session.label.clone(), session.binding);
-        match result {
-            Ok(secret) => {
-                self.send(conn, &Message::Welcome(dunlin_core::message::Welcome { secret }));
-                self.send_hello(conn, &binding, false);
-                self.effects.push_back(Effect::Tell(Notice::Joined { peer, label }));
-                self.open(conn);
-            }
-            Err(why) => self.close(conn, BYE_REFUSED, &why),
-        }
-    }
-
-    fn handle_welcome(&mut self, conn: ConnId, secret: [u8; 32]) {
-        let is_ours = self.sessions.get(&conn).is_some_and(|s| s.stage == Stage::Joining && s.outbound);
-        if !is_ours {
-            return self.close(conn, BYE_PROTOCOL, "a welcome that nobody asked for");
-        }
-        self.config.join = None;
-        self.effects.push_back(Effect::Net(Command::RemovePsk { id: JOIN_PSK }));
-        self.effects.push_back(Effect::Ledger(LedgerOrder::KeepSecret(secret)));
-        self.open(conn);
-    }
-
     /// From now on entries and contents flow.
-    fn open(&mut self, conn: ConnId) {
+    pub(super) fn open(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.stage = Stage::Open;
         let (peer, label, addr) = (session.peer, session.label.clone(), session.addr);

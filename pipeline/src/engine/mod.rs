@@ -7,12 +7,13 @@
 //!
 //! Sub-machines never call each other: they return small enums, and the methods of [`Engine`] pass
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
-//! contents, `sources` says from whom, `merge` says when texts are merged, `session` is one connection; `gossip` and
+//! contents, `sources` says from whom, `admission` lets somebody in, `merge` says when texts are merged, `session` is one connection; `gossip` and
 //! `serve` route between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
 //! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
 //! at what is missing, and `room` looks at the root; `scrub` has all bytes read again; `rest` says when memory is given
 //! back, `calm` when a one-shot run is over; `asks` answers what people ask, and `tell` says what happened.
 
+mod admission;
 mod asks;
 mod await_sync;
 mod background;

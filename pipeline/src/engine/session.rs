@@ -6,7 +6,7 @@
 use super::pace::Pace;
 use dunlin_core::id::{ChainId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::frontier::Frontier;
-use dunlin_core::message::{Status, WantItem};
+use dunlin_core::message::{JoinRequest, Status, WantItem};
 use dunlin_transport::ConnId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -54,6 +54,8 @@ pub struct Session {
     pub stage: Stage,
     /// The channel binding: differs in each session, equal on both ends.
     pub binding: [u8; 32],
+    /// What it redeems here, while the user is asked.
+    pub asks: Option<JoinRequest>,
     /// The invite by whose key the peer came, if it did not use the folder's.
     pub invite: Option<u64>,
     /// The folder's pre-shared key by which it came, if it was the last one.
@@ -115,6 +117,7 @@ impl Session {
             outbound,
             stage: Stage::Greeting,
             binding,
+            asks: None,
             invite: None,
             folder_key: None,
             known: None,

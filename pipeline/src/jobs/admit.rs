@@ -15,6 +15,7 @@ use dunlin_core::ledger::fork::ForkProof;
 use dunlin_core::ledger::membership::MembershipEvent;
 use dunlin_core::message::JoinRequest;
 use dunlin_storage::store::edit::Edit;
+use dunlin_storage::store::rows::InviteRow;
 use dunlin_storage::store::tables::{Store, StoreError, Table};
 
 /// An entry that is part of the ledger now.
@@ -157,41 +158,65 @@ pub fn prepare(
     Ok(edit.commit()?)
 }
 
-/// Checks a redemption and, if it is good, admits the joiner; gives the folder's secret, or in words why
-/// not. A member that asks again (it lost our answer) is told again.
+/// Somebody redeems an invite.
+pub struct Redemption {
+    /// Who.
+    pub peer: PeerId,
+    /// What it sent.
+    pub request: JoinRequest,
+    /// The session's channel binding.
+    pub binding: [u8; 32],
+    /// The user has compared the digits of that session.
+    pub is_confirmed: bool,
+}
+
+/// What became of a redemption.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Redeemed {
+    /// It is a member and gets the folder's secret.
+    Admitted([u8; 32]),
+    /// The user is to be asked first.
+    Asks,
+    /// Not admitted: why, in words.
+    Refused(String),
+}
+
+/// Checks a redemption and, if it is good, admits the joiner. A member that asks again (it lost our answer) is told again.
 pub fn add_member(
     store: &dyn Store,
     identity: &Identity,
-    peer: &PeerId,
-    request: &JoinRequest,
-    binding: &[u8; 32],
+    redemption: &Redemption,
     wall_ms: i64,
-) -> Result<Result<[u8; 32], String>, JobError> {
+) -> Result<Redeemed, JobError> {
+    let Redemption { peer, request, binding, is_confirmed } = redemption;
+    let refused = |why: &str| Ok(Redeemed::Refused(why.to_owned()));
     let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
     let view = signer.edit.view();
     let (folder, membership) = (view.folder()?, view.members()?);
     let Some(secret) = view.secret()? else {
-        return Ok(Err("this device cannot admit anybody yet".to_owned()));
+        return refused("this device cannot admit anybody yet");
     };
     if JoinProof::verify(&request.key, &folder, peer, binding, &request.proof).is_err() {
-        return Ok(Err("the invite's proof is wrong".to_owned()));
+        return refused("the invite's proof is wrong");
     }
     if membership.role_of(peer).is_some() {
-        return Ok(Ok(secret));
+        return Ok(Redeemed::Admitted(secret));
     }
     let Some(invite) = membership.invites.get(&request.key) else {
-        return Ok(Err("the invite is unknown here".to_owned()));
+        return refused("the invite is unknown here");
     };
     if was_removed_since(&signer.edit.view().membership_events()?, peer, &invite.dot) {
-        return Ok(Err(
-            "this device was removed from the folder; only an invite made since lets it in".to_owned()
-        ));
+        return refused("this device was removed from the folder; only an invite made since lets it in");
     }
     if invite.uses_left == 0 {
-        return Ok(Err("the invite has been used or taken back; ask for a new one".to_owned()));
+        return refused("the invite has been used or taken back; ask for a new one");
     }
     if wall_ms > invite.not_after_ms && !canary::is(Bug::InviteByJoiner) {
-        return Ok(Err("the invite has expired; ask for a new one".to_owned()));
+        return refused("the invite has expired; ask for a new one");
+    }
+    let asks = |row: &InviteRow| row.key == request.key && row.asks;
+    if !is_confirmed && signer.edit.view().invites()?.iter().any(asks) {
+        return Ok(Redeemed::Asks);
     }
     let event = Event::MemberAdded {
         peer: *peer,
@@ -201,7 +226,7 @@ pub fn add_member(
     };
     signer.push(event)?;
     signer.commit()?;
-    Ok(Ok(secret))
+    Ok(Redeemed::Admitted(secret))
 }
 
 /// True if a removal of the peer did not know of an invite yet, or came after it: that invite does not let it in again.

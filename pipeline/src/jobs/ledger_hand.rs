@@ -3,7 +3,7 @@
 //! Rooms and simulator run this same code; it knows no thread, channel or clock.
 
 use super::JobError;
-use super::admit::{add_member, admit};
+use super::admit::{Redemption, add_member, admit};
 use super::epoch::{forget_former, renew};
 use super::forks::learn;
 use super::ledger_state::{ledger_state, load};
@@ -114,10 +114,11 @@ impl LedgerHand {
             LedgerOrder::Load { conn, known, budget } => {
                 Some(Event::Loaded { conn, loaded: load(store, known, budget)? })
             }
-            LedgerOrder::AddMember { conn, peer, request, binding } => {
+            LedgerOrder::AddMember { conn, peer, request, binding, is_confirmed } => {
                 // What it is told is the last secret that the ledger here speaks of.
                 renew(store, &self.identity, wall_ms)?;
-                let result = add_member(store, &self.identity, &peer, &request, &binding, wall_ms)?;
+                let redemption = Redemption { peer, request, binding, is_confirmed };
+                let result = add_member(store, &self.identity, &redemption, wall_ms)?;
                 Some(Event::MemberAdded { conn, result, state: ledger_state(store)? })
             }
             LedgerOrder::Renew => Some(self.renew(wall_ms)?),
@@ -189,8 +190,7 @@ impl LedgerHand {
     fn invite(&self, ticket: u64, offer: Offer, wall_ms: i64) -> Result<Event, JobError> {
         let store = &*self.store;
         forget_stale_invites(store, wall_ms)?;
-        let Offer { seed, role, not_after_ms, uses } = offer;
-        invite(store, &self.identity, seed, role, not_after_ms, uses, wall_ms)?;
+        invite(store, &self.identity, &offer, wall_ms)?;
         Ok(Event::Invited { ticket, state: ledger_state(store)? })
     }
 

@@ -5,6 +5,7 @@ use super::JobError;
 use super::epoch;
 use super::recovery::recover;
 use super::signer::Signer;
+use crate::ask::Offer;
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{Event, Role};
@@ -154,20 +155,13 @@ fn junior<'m>(membership: &'m Membership, own: &PeerId, peer: &PeerId) -> Result
 }
 
 /// Makes an invite: its entry, and its seed for the handshake.
-pub fn invite(
-    store: &dyn Store,
-    identity: &Identity,
-    seed: [u8; 32],
-    role: Role,
-    not_after_ms: i64,
-    uses: u32,
-    wall_ms: i64,
-) -> Result<(), JobError> {
+pub fn invite(store: &dyn Store, identity: &Identity, offer: &Offer, wall_ms: i64) -> Result<(), JobError> {
+    let &Offer { seed, role, not_after_ms, uses, asks } = offer;
     let key = dunlin_core::invite::invite_key(&seed).peer_id();
     let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
     signer.push(Event::InviteCreated { key, role, not_after_ms, uses })?;
     let number = signer.edit.view().invites()?.iter().map(|i| i.number + 1).max().unwrap_or_default();
-    signer.edit.put_invite(&InviteRow { number, seed, key })?;
+    signer.edit.put_invite(&InviteRow { number, seed, key, asks })?;
     signer.commit()?;
     Ok(())
 }

@@ -289,6 +289,9 @@ pub struct InviteRow {
     /// Its public key.
     #[n(2)]
     pub key: PeerId,
+    /// Its user is asked before it admits anybody.
+    #[cbor(n(3), default)]
+    pub asks: bool,
 }
 
 /// Whence the folder's secret is, and those before it that still open a handshake.

@@ -132,6 +132,7 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
         Message::Welcome(Welcome { secret: [8; 32] }),
         Message::Frontier(frontier),
         Message::Entries(vec![entry.clone(), entry]),
+        Message::Compare,
         Message::Goodbye(Goodbye { code: 3, text: "bye".to_owned() }),
         Message::Cancel { request: 4 },
         Message::Interested(Interested { node, version: node, on: true }),

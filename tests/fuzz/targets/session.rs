@@ -19,6 +19,7 @@ use dunlin_core::message::{
     Bulk, Goodbye, Hello, Interested, JoinRequest, Message, PROTOCOL, Part, Status, Want, WantItem,
 };
 use dunlin_core::path::Name;
+use dunlin_pipeline::ask::Offer;
 use dunlin_pipeline::engine::effect::Effect;
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::engine::gossip::{FOLDER_PSK, INVITE_PSK_FIRST};
@@ -129,7 +130,9 @@ impl Device {
         let (store, id, _) = folder();
         let store = Arc::new(store);
         let founder = Identity::from_seed(&FOUNDER);
-        invite(&*store, &founder, INVITE_SEED, Role::Writer, i64::MAX, 1, WALL_MS).expect("an invite");
+        let offer =
+            Offer { seed: INVITE_SEED, role: Role::Writer, not_after_ms: i64::MAX, uses: 1, asks: false };
+        invite(&*store, &founder, &offer, WALL_MS).expect("an invite");
         let root = Folder::open(&dir.path().join("folder")).expect("a folder");
         root.set_marker(&[4; 16]).expect("a marker");
         vouch(&root, &*store).expect("a fresh store");

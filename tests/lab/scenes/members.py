@@ -390,3 +390,38 @@ def recovered(stage):
 def files_of(home):
     """All files below a directory."""
     return [path for path in pathlib.Path(home).rglob('*') if path.is_file()]
+
+
+@scene('members: an invite that asks lets in whom its maker confirms, and nobody who copied it')
+def asked(stage):
+    """Two devices come with one invite: a thief, first, and the right one. Both wait and show six digits; neither has anything. The maker
+    types what the right one shows, with his daemon running: it is in, and the thief is refused. A wrong number admits nobody."""
+    root = stage.fresh('folder')
+    put(root, 'first')
+    owner, thief, right = (Device(stage.binary, stage.path(f'home-{name}')) for name in ('owner', 'thief', 'right'))
+    sharing = owner.start('--json', 'share', root, '--confirm', '--listen', '127.0.0.1:0')
+    going = [sharing]
+    try:
+        invite = sharing.record_with('invite')['invite']
+        going.append(thief.start('--json', 'join', invite, stage.path('taken'), '--listen', '127.0.0.1:0'))
+        stolen_digits = going[1].record_with('digits')['digits']
+        going.append(right.start('--json', 'join', invite, stage.path('joined'), '--listen', '127.0.0.1:0'))
+        digits = going[2].record_with('digits')['digits']
+        check(len(digits) == 6 and digits.isdecimal() and digits != stolen_digits, f'each shows its own: {digits}, {stolen_digits}')
+        asks = sharing.record_with('peer')
+        check(asks['event'] == 'asks' and 'digits' not in asks, f'its maker is asked, and not told the digits: {asks}')
+        members = lambda: len(owner.run('--json', 'device', 'list', root).records[0]['members'])
+        wrong = owner.run('--json', 'invite', 'confirm', root, f'{(int(digits) + 1) % 10**6:06}')
+        check(wrong.code == program.USAGE and members() == 1, f'another number admits nobody: {wrong.describe()}')
+        time.sleep(QUIET_S)
+        check(read(stage.path('joined'), 'first') is None and read(stage.path('taken'), 'first') is None, 'neither has anything yet')
+        confirmed = owner.run('--json', 'invite', 'confirm', root, f'{digits[:3]} {digits[3:]}')
+        check(confirmed.code == program.IN_SYNC, f'confirmed: {confirmed.describe()}')
+        wait_for(lambda: read(stage.path('joined'), 'first') == 'text', 'the right one has the folder')
+        check(members() == 2, 'nobody else is a member')
+        late = owner.run('--json', 'invite', 'confirm', root, stolen_digits)
+        wait_for(lambda: going[1].process.poll() is not None, 'the thief is refused')
+        check(members() == 2 and read(stage.path('taken'), 'first') is None, f'the invite is used up: {late.describe()}')
+    finally:
+        for running in going:
+            running.kill()

@@ -17,6 +17,7 @@ use dunlin_core::id::ChainId;
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
+use dunlin_pipeline::ask::Offer;
 use dunlin_pipeline::jobs::admit::{Founding, found, prepare};
 use dunlin_pipeline::jobs::membership::invite;
 use dunlin_pipeline::service::HoldLimits;
@@ -164,8 +165,8 @@ impl World {
             let not_after_ms = wall_ms + 86_400_000 * (1 + 366 * years as i64);
             let founder = &self.devices[0];
             let role = Role::Writer;
-            invite(&*founder.store, &founder.identity, seed, role, not_after_ms, 1, wall_ms)
-                .map_err(words)?;
+            let offer = Offer { seed, role, not_after_ms, uses: 1, asks: false };
+            invite(&*founder.store, &founder.identity, &offer, wall_ms).map_err(words)?;
             let link = Invite {
                 folder,
                 issuer: founder.identity.peer_id(),

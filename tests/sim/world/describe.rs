@@ -4,6 +4,7 @@ use dunlin_core::message::Message;
 use dunlin_pipeline::engine::effect::LedgerOrder;
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::jobs::admit::Admitted;
+use dunlin_pipeline::jobs::admit::Redeemed;
 use dunlin_pipeline::jobs::merge::Merged;
 use dunlin_storage::folder::apply::{Operation, Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
@@ -30,7 +31,9 @@ pub fn describe_event(event: &Event) -> String {
         Event::Loaded { conn, loaded } => {
             format!("loaded {} for {}, {} forked", loaded.entries.len(), conn.0, loaded.forks.len())
         }
-        Event::MemberAdded { conn, result, .. } => format!("member by {}: {}", conn.0, result.is_ok()),
+        Event::MemberAdded { conn, result, .. } => {
+            format!("member by {}: {}", conn.0, matches!(result, Redeemed::Admitted(_)))
+        }
         Event::ManifestFound { ticket, found } => format!("manifest of {ticket}: {}", found.is_ok()),
         Event::ForkLearned { learned, .. } => format!("learned of {} forks", learned.forks.len()),
         Event::ForkRead { conn, proof } => format!("has a fork for {}: {}", conn.0, proof.is_some()),

@@ -18,9 +18,14 @@ pub(super) fn three() -> [(MemoryStore, Identity); 3] {
     let others = [8, 9].map(|seed| Identity::from_seed(&[seed; 32]));
     for (at, other) in others.iter().enumerate() {
         let seed = [20 + at as u8; 32];
-        invite(&store, &founder, seed, Role::Writer, 9_000, 1, 0).unwrap();
+        invite(&store, &founder, &strangers::offer(seed, 9_000), 0).unwrap();
         let request = strangers::request(seed, folder, other.peer_id(), BINDING);
-        add_member(&store, &founder, &other.peer_id(), &request, &BINDING, 1).unwrap().unwrap();
+        strangers::admitted(add_member(
+            &store,
+            &founder,
+            &strangers::redemption(other.peer_id(), request, BINDING),
+            1,
+        ));
     }
     let [one, other] = others.map(|identity| {
         let joined = MemoryStore::default();
@@ -80,9 +85,14 @@ fn what_two_admins_did_at_once_is_mended_by_whoever_sees_it() {
     tell(&founders, &admins);
     let late = Identity::from_seed(&[11; 32]);
     let folder = View(&*founders.read().unwrap()).folder().unwrap();
-    invite(&admins, &admin, [30; 32], Role::Writer, 9_000, 1, 0).unwrap();
+    invite(&admins, &admin, &strangers::offer([30; 32], 9_000), 0).unwrap();
     let request = strangers::request([30; 32], folder, late.peer_id(), BINDING);
-    add_member(&admins, &admin, &late.peer_id(), &request, &BINDING, 6).unwrap().unwrap();
+    strangers::admitted(add_member(
+        &admins,
+        &admin,
+        &strangers::redemption(late.peer_id(), request, BINDING),
+        6,
+    ));
     let change = MembershipChange::Remove { peer: removed.peer_id() };
     change_membership(&founders, &founder, change, 7).unwrap();
     renew(&founders, &founder, 8).unwrap();

@@ -1,7 +1,8 @@
 //! What somebody may try who is not one of us yet, or not any more, or sends what does not belong here.
 
 use super::*;
-use crate::jobs::admit::{add_member, admit};
+use crate::ask::Offer;
+use crate::jobs::admit::{Redeemed, Redemption, add_member, admit};
 use crate::jobs::membership::invite;
 use crate::jobs::serve::serve;
 use dunlin_core::id::{ChainId, Dot, FolderId, PeerId};
@@ -23,10 +24,14 @@ const LAST_MS: i64 = 9_000;
 #[test]
 fn an_invite_admits_who_proves_it_here_in_time_and_first() {
     let (store, founder, folder) = founded();
-    invite(&store, &founder, SEED, Role::Writer, LAST_MS, 1, MADE_MS).unwrap();
+    invite(&store, &founder, &offer(SEED, LAST_MS), MADE_MS).unwrap();
     let [one, other] = [[8; 32], [9; 32]].map(|seed| Identity::from_seed(&seed).peer_id());
     let ask = |peer: PeerId, request: JoinRequest, now| {
-        add_member(&store, &founder, &peer, &request, &BINDING, now).unwrap()
+        add_member(&store, &founder, &redemption(peer, request, BINDING), now).unwrap()
+    };
+    let refused_because = |redeemed| match redeemed {
+        Redeemed::Refused(why) => why,
+        _ => panic!("it was not refused"),
     };
     let refused: [(&str, PeerId, JoinRequest, i64, &str); 6] = [
         ("too late", one, request(SEED, folder, one, BINDING), LAST_MS + 1, "expired"),
@@ -43,15 +48,35 @@ fn an_invite_admits_who_proves_it_here_in_time_and_first() {
         ),
     ];
     for (what, peer, request, now, word) in refused {
-        let why = ask(peer, request, now).unwrap_err();
+        let why = refused_because(ask(peer, request, now));
         assert!(why.contains(word), "{what}: {why}");
     }
-    assert_eq!(ask(one, request(SEED, folder, one, BINDING), LAST_MS), Ok(SECRET));
-    let why = ask(other, request(SEED, folder, other, BINDING), MADE_MS).unwrap_err();
+    assert!(ask(one, request(SEED, folder, one, BINDING), LAST_MS) == Redeemed::Admitted(SECRET));
+    let why = refused_because(ask(other, request(SEED, folder, other, BINDING), MADE_MS));
     assert!(why.contains("used"), "the second: {why}");
-    assert_eq!(ask(one, request(SEED, folder, one, BINDING), MADE_MS), Ok(SECRET), "who is in may ask again");
+    let again = ask(one, request(SEED, folder, one, BINDING), MADE_MS);
+    assert!(again == Redeemed::Admitted(SECRET), "who is in may ask again");
     let members = View(&*store.read().unwrap()).members().unwrap().members;
     assert_eq!(members.len(), 2);
+}
+
+/// G1: such an invite gives nothing to whoever copied it, until its maker's user says that this is the device he means.
+#[test]
+fn an_invite_that_asks_admits_whom_its_user_confirms() {
+    let (store, founder, folder) = founded();
+    invite(&store, &founder, &Offer { asks: true, ..offer(SEED, LAST_MS) }, MADE_MS).unwrap();
+    let [thief, right] = [[8; 32], [9; 32]].map(|seed| Identity::from_seed(&seed).peer_id());
+    let members = || View(&*store.read().unwrap()).members().unwrap().members.len();
+    let ask = |peer: PeerId, is_confirmed| {
+        let redemption = redemption(peer, request(SEED, folder, peer, BINDING), BINDING);
+        add_member(&store, &founder, &Redemption { is_confirmed, ..redemption }, MADE_MS).unwrap()
+    };
+    assert!(ask(thief, false) == Redeemed::Asks);
+    assert!(ask(right, false) == Redeemed::Asks, "it is not used up by who asks");
+    assert_eq!(members(), 1, "nobody is in yet");
+    assert!(ask(right, true) == Redeemed::Admitted(SECRET));
+    assert!(matches!(ask(thief, true), Redeemed::Refused(why) if why.contains("used")));
+    assert_eq!(members(), 2);
 }
 
 /// G5: what was sent by mail or chat holds nothing that lasts.
@@ -133,6 +158,19 @@ pub(super) fn founded() -> (MemoryStore, Identity, FolderId) {
     };
     let folder = found(&store, &founder, founding).unwrap();
     (store, founder, folder)
+}
+
+/// An invite for one writer.
+pub(super) fn offer(seed: [u8; 32], not_after_ms: i64) -> Offer {
+    Offer { seed, role: Role::Writer, not_after_ms, uses: 1, asks: false }
+}
+
+pub(super) fn redemption(peer: PeerId, request: JoinRequest, binding: [u8; 32]) -> Redemption {
+    Redemption { peer, request, binding, is_confirmed: false }
+}
+
+pub(super) fn admitted(redeemed: Result<Redeemed, crate::jobs::JobError>) {
+    assert!(matches!(redeemed.unwrap(), Redeemed::Admitted(_)));
 }
 
 pub(super) fn request(seed: [u8; 32], folder: FolderId, joiner: PeerId, binding: [u8; 32]) -> JoinRequest {
