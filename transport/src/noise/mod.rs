@@ -27,6 +27,7 @@ pub(crate) mod retry;
 pub(crate) mod secret;
 pub(crate) mod session;
 
+mod dh;
 mod header;
 mod packet;
 mod replay;

@@ -4,6 +4,7 @@
 //! nothing about earlier answers. The seed comes from outside: a test replays a run, the driver asks the
 //! system. Never clone one; [`Random::fork`] gives an independent child.
 
+use super::dh::Contributory;
 use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random as NoiseRandom};
@@ -67,7 +68,7 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        DefaultResolver.resolve_dh(choice)
+        Some(Box::new(Contributory(DefaultResolver.resolve_dh(choice)?)))
     }
 
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {

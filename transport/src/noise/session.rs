@@ -30,7 +30,7 @@ const MESSAGE_MAX: usize = 65_535;
 /// What XXpsk0 adds to a payload at most: two keys and two tags.
 const OVERHEAD_MAX: usize = 96;
 const PROOF_LEN: usize = 32 + 64;
-const OK: &[u8] = b"ok";
+pub(super) const OK: &[u8] = b"ok";
 
 /// What a finished handshake has proven.
 #[derive(Clone, Copy, Debug)]
@@ -389,7 +389,7 @@ fn read_parameters(side: Side, bytes: &mut &[u8]) -> Result<TransportParameters,
     TransportParameters::read(side, bytes).map_err(|_| Refusal::Malformed)
 }
 
-fn framed(message: &[u8]) -> Vec<u8> {
+pub(super) fn framed(message: &[u8]) -> Vec<u8> {
     [&(message.len() as u16).to_be_bytes()[..], message].concat()
 }
 

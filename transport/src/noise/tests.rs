@@ -1,5 +1,7 @@
 //! Two sessions, hand to hand, without QUIC: what the handshake accepts, and golden bytes of the key schedule.
 
+mod impostor;
+
 use super::cipher::{Cipher, Ciphers};
 use super::initial::initial_keys;
 use super::party::{Initiator, Psk, Responder, Shared};
