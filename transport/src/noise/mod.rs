@@ -34,6 +34,8 @@ mod replay;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod watch;
 
 /// The QUIC version on the wire: a private one, so that nobody takes our packets for RFC 9001's.
 ///

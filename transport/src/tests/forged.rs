@@ -22,13 +22,13 @@ use quinn_proto::{
 use std::any::Any;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
 const PACKETS: u32 = 400;
 /// Bytes of a packet's frames, and of what a stream is given for it.
-const ROOM: usize = 1000;
+pub const ROOM: usize = 1000;
 
 /// Each packet is answered by one at most, and the connection goes on.
 #[test]
@@ -79,33 +79,55 @@ fn an_acknowledgement_of_what_was_never_sent_ends_the_connection() {
 
 type Frames = Arc<Mutex<VecDeque<Vec<u8>>>>;
 
+/// The keys of its packets of data.
+#[derive(Clone)]
+struct DataKeys {
+    packet: Arc<Box<dyn PacketKey>>,
+    header: Arc<Box<dyn HeaderKey>>,
+}
+
 /// What came back.
 #[derive(Clone, Copy, Default, Debug)]
-struct Answers {
-    packets: u32,
-    bytes: usize,
+pub struct Answers {
+    pub packets: u32,
+    pub bytes: usize,
 }
 
 /// The forger at its address, and node 1, which has node 0 for a peer as well.
-struct ForgingPeer {
-    net: Network,
+pub struct ForgingPeer {
+    pub net: Network,
     quic: Endpoint,
     handle: ConnectionHandle,
     conn: Connection,
     stream: Option<StreamId>,
     addr: SocketAddr,
     frames: Frames,
+    keys: Arc<OnceLock<DataKeys>>,
+    /// What node 1 calls the connection.
+    id: [u8; 8],
     answers: Answers,
     /// It reads nothing.
-    is_deaf: bool,
+    pub is_deaf: bool,
 }
 
 impl ForgingPeer {
-    fn connect() -> Self {
+    pub fn connect() -> Self {
         let mut net = Network::pair(Link::CLEAN);
         net.connect(0, 1);
-        let mut random = Random::from_seed([77; 32]);
-        let identity = Identity::from_seed(&[77; 32]);
+        Self::of(net, 0)
+    }
+
+    /// The same of another device, in the same network; what this one has done to it stays.
+    pub fn again(self, number: u16) -> Self {
+        Self::of(self.net, number)
+    }
+
+    fn of(mut net: Network, number: u16) -> Self {
+        net.nodes[1].events.clear();
+        let mut seed = [77; 32];
+        seed[..2].copy_from_slice(&number.to_be_bytes());
+        let mut random = Random::from_seed(seed);
+        let identity = Identity::from_seed(&seed);
         let shared = Shared::new(identity, Ciphers::of_this_processor(), random.fork()).unwrap();
         let psk = Psk { id: PSK, key: Zeroizing::new(KEY) };
         let initiator = Arc::new(Initiator { shared: Arc::new(shared), psk, expect: None });
@@ -115,14 +137,18 @@ impl ForgingPeer {
         let mut eager = CubicConfig::default();
         eager.initial_window(1 << 30);
         let congestion: Arc<dyn ControllerFactory + Send + Sync> = Arc::new(eager);
-        let mut config = ClientConfig::new(Arc::new(Forger { initiator, frames: frames.clone() }));
-        let addr = SocketAddr::from(([10, 7, 7, 7], 4000));
+        let keys = Arc::default();
+        let start = Forger { initiator, frames: frames.clone(), keys: Arc::clone(&keys) };
+        let mut config = ClientConfig::new(Arc::new(start));
+        let addr = SocketAddr::from(([10, 7, 7, 7], 4000 + number));
         config.version(QUIC_VERSION).transport_config(Transports::new(&congestion).of(addr.ip()));
         config.initial_dst_cid_provider(settings::first_ids(&mut random));
         let (handle, conn) = quic.connect(net.now, config, net.nodes[1].addr, "dunlin").unwrap();
-        let (stream, answers) = Default::default();
-        let mut forger = Self { net, quic, handle, conn, stream, addr, frames, answers, is_deaf: false };
-        while forger.conn.is_handshaking() || forger.net.nodes[1].events.is_empty() {
+        let (stream, answers, id) = Default::default();
+        let mut forger =
+            Self { net, quic, handle, conn, stream, addr, frames, keys, id, answers, is_deaf: false };
+        let is_connected = |event: &Event| matches!(event, Event::Connected { .. });
+        while !forger.net.nodes[1].events.iter().any(is_connected) {
             forger.turn();
         }
         (0..100).for_each(|_| forger.turn());
@@ -132,10 +158,15 @@ impl ForgingPeer {
     }
 
     /// Sends packets with these frames, one every millisecond; nothing in place of them where there are none.
-    fn flood(&mut self, frames: impl Fn(u32) -> Vec<u8>) -> Answers {
+    pub fn flood(&mut self, frames: impl Fn(u32) -> Vec<u8>) -> Answers {
+        self.flood_of(PACKETS, frames)
+    }
+
+    /// The same, so many packets.
+    pub fn flood_of(&mut self, packets: u32, frames: impl Fn(u32) -> Vec<u8>) -> Answers {
         self.answers = Answers::default();
         let stream = self.stream.unwrap();
-        for number in 0..PACKETS {
+        for number in 0..packets {
             self.frames.lock().unwrap().extend(Some(frames(number)).filter(|frames| !frames.is_empty()));
             // Its own end may have closed already.
             let _ = self.conn.send_stream(stream).write(&[0; ROOM]);
@@ -143,6 +174,21 @@ impl ForgingPeer {
         }
         (0..100).for_each(|_| self.turn());
         self.answers
+    }
+
+    /// Sends packets with these frames that its own end never hears of, ten every millisecond; whatever comes back is lost.
+    pub fn throw(&mut self, packets: u32, frames: impl Fn(u32) -> Vec<u8>) {
+        // Beyond those that its end has used.
+        const FIRST: u32 = 1 << 20;
+        let DataKeys { packet: key, header } = self.keys.get().unwrap().clone();
+        for number in FIRST..FIRST + packets {
+            let head = [&[0x43][..], &self.id, &number.to_be_bytes()].concat();
+            let mut bytes = [&head[..], &frames(number - FIRST), &[0; 20]].concat();
+            key.encrypt(number.into(), &mut bytes, head.len());
+            header.encrypt(head.len() - 4, &mut bytes);
+            self.net.inject(Packet { from: self.addr, to: self.net.nodes[1].addr, ecn: None, bytes });
+            self.net.run_for(Duration::from_micros(100));
+        }
     }
 
     /// A millisecond.
@@ -154,6 +200,9 @@ impl ForgingPeer {
         let mut buffer = Vec::new();
         while let Some(transmit) = self.conn.poll_transmit(now, 1, &mut buffer) {
             let bytes = buffer[..transmit.size].to_vec();
+            if bytes[0] & 0x80 == 0 {
+                self.id.copy_from_slice(&bytes[1..9]);
+            }
             self.net.inject(Packet { from: self.addr, to, ecn: None, bytes });
             buffer.clear();
         }
@@ -181,7 +230,7 @@ impl ForgingPeer {
     }
 
     /// Why node 1 has ended a connection, if it has.
-    fn ended(&mut self) -> Option<String> {
+    pub fn ended(&mut self) -> Option<String> {
         self.net.nodes[1].events.iter().find_map(|event| match event {
             Event::Closed { reason, .. } => Some(format!("{reason:?}")),
             _ => None,
@@ -189,7 +238,7 @@ impl ForgingPeer {
     }
 
     /// Node 1 still serves others.
-    fn check_others(&mut self) {
+    pub fn check_others(&mut self) {
         self.net.nodes[1].events.clear();
         let (ours, _) = self.net.connect(0, 1);
         self.net.send(0, ours, Lane::Control, b"still there".to_vec());
@@ -201,6 +250,7 @@ impl ForgingPeer {
 struct Forger {
     initiator: Arc<Initiator>,
     frames: Frames,
+    keys: Arc<OnceLock<DataKeys>>,
 }
 
 impl crypto::ClientConfig for Forger {
@@ -211,7 +261,8 @@ impl crypto::ClientConfig for Forger {
         parameters: &TransportParameters,
     ) -> Result<Box<dyn crypto::Session>, ConnectError> {
         let honest = self.initiator.clone().start_session(version, name, parameters)?;
-        Ok(Box::new(ForgingSession { honest, levels: 0, frames: self.frames.clone() }))
+        let (frames, keys) = (self.frames.clone(), self.keys.clone());
+        Ok(Box::new(ForgingSession { honest, levels: 0, frames, keys }))
     }
 }
 
@@ -219,6 +270,7 @@ struct ForgingSession {
     honest: Box<dyn crypto::Session>,
     levels: u8,
     frames: Frames,
+    keys: Arc<OnceLock<DataKeys>>,
 }
 
 impl crypto::Session for ForgingSession {
@@ -256,13 +308,19 @@ impl crypto::Session for ForgingSession {
 
     /// The second keys are those of data.
     fn write_handshake(&mut self, bytes: &mut Vec<u8>) -> Option<Keys> {
-        let Keys { header, packet: KeyPair { local, remote } } = self.honest.write_handshake(bytes)?;
+        let keys = self.honest.write_handshake(bytes)?;
         self.levels += 1;
-        let local = match self.levels {
-            2 => Box::new(ForgingKey { honest: local, frames: self.frames.clone() }),
-            _ => local,
-        };
-        Some(Keys { header, packet: KeyPair { local, remote } })
+        if self.levels != 2 {
+            return Some(keys);
+        }
+        let Keys { header, packet } = keys;
+        let data = DataKeys { packet: Arc::new(packet.local), header: Arc::new(header.local) };
+        let ours = self.keys.get_or_init(|| data).clone();
+        let local = Box::new(ForgingKey { honest: ours.packet.clone(), frames: self.frames.clone() });
+        Some(Keys {
+            header: KeyPair { local: Box::new(SharedHeader(ours.header.clone())), remote: header.remote },
+            packet: KeyPair { local, remote: packet.remote },
+        })
     }
 
     fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
@@ -283,8 +341,25 @@ impl crypto::Session for ForgingSession {
     }
 }
 
+/// A header key that is used elsewhere too.
+struct SharedHeader(Arc<Box<dyn HeaderKey>>);
+
+impl HeaderKey for SharedHeader {
+    fn decrypt(&self, number_at: usize, packet: &mut [u8]) {
+        self.0.decrypt(number_at, packet);
+    }
+
+    fn encrypt(&self, number_at: usize, packet: &mut [u8]) {
+        self.0.encrypt(number_at, packet);
+    }
+
+    fn sample_size(&self) -> usize {
+        self.0.sample_size()
+    }
+}
+
 struct ForgingKey {
-    honest: Box<dyn PacketKey>,
+    honest: Arc<Box<dyn PacketKey>>,
     frames: Frames,
 }
 

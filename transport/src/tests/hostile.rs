@@ -4,7 +4,8 @@ use super::network::{KEY, Link, Network, PSK, Packet};
 use crate::limits::{CONNECTIONS_PER_PEER_MAX, DIALS_MAX, INCOMING_MAX, INCOMING_RETRY};
 use crate::noise::QUIC_VERSION;
 use crate::noise::random::Random;
-use crate::{CloseReason, Command, DialError, Event, PskId};
+use crate::noise::watch;
+use crate::{CloseReason, Command, DialError, Event, Lane, PskId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -150,6 +151,53 @@ fn unfinished_handshakes_are_bounded_and_their_places_come_back() {
     assert!(net.nodes[1].endpoint.handshakes() <= INCOMING_RETRY);
     net.run_for(Duration::from_secs(11));
     assert_eq!(net.nodes[1].endpoint.handshakes(), 0);
+}
+
+/// F6: whoever sees a connection's packets puts forged ones beside them, from both ends' addresses and from nowhere. They are
+/// counted and move nothing; at the limit, which is lowered here, the connection ends.
+#[test]
+fn forged_packets_move_nothing_until_they_are_too_many() {
+    const LIMIT: usize = 2000;
+    watch::set_integrity_limit(LIMIT as u64);
+    let mut net = Network::pair(Link::CLEAN);
+    let (ours, theirs) = net.connect(0, 1);
+    net.run_for(Duration::from_secs(1));
+    net.capture = Some(Vec::new());
+    net.send(0, ours, Lane::Control, vec![1; 1000]);
+    net.frames(1, Lane::Control, 1000);
+    net.run_for(Duration::from_secs(1));
+    let here = net.nodes[0].addr;
+    let sent = net.capture.take().unwrap().into_iter().filter(|packet| packet.from == here);
+    let packet = sent.max_by_key(|packet| packet.bytes.len()).unwrap();
+    assert!(packet.bytes.len() > 1000 && packet.bytes[0] & 0xc0 == 0x40, "a packet of data");
+    let mut forged = (0..=LIMIT).map(|number| {
+        let mut forged = packet.clone();
+        // Its header, and so its number and its key phase, or its body; the connection's id stays.
+        let at = if number % 4 == 0 { 9 } else { 9 + number % (packet.bytes.len() - 9) };
+        forged.bytes[at] ^= 1 + (number / 4 % 255) as u8;
+        forged.from = [here, SocketAddr::from(STRANGER)][number % 2];
+        forged
+    });
+    watch::take();
+    net.nodes.iter_mut().for_each(|node| node.events.clear());
+    net.capture = Some(Vec::new());
+    for _ in 0..LIMIT {
+        net.inject(forged.next().unwrap());
+        net.run_for(Duration::from_micros(5));
+    }
+    assert!(watch::take().nonces.is_empty() && net.capture.take().unwrap().is_empty(), "it is answered");
+    assert!(net.nodes.iter().all(|node| node.events.is_empty()));
+    net.send(0, ours, Lane::Control, b"goes on".to_vec());
+    net.send(1, theirs, Lane::Control, b"as well".to_vec());
+    assert_eq!(net.frames(1, Lane::Control, 7), [&b"goes on"[..]]);
+    assert_eq!(net.frames(0, Lane::Control, 7), [&b"as well"[..]]);
+    net.inject(forged.next().unwrap());
+    let is_closed = |event: &Event| matches!(event, Event::Closed { .. });
+    let Event::Closed { conn, reason } = net.expect(1, is_closed) else { unreachable!() };
+    assert_eq!(conn, theirs);
+    assert!(format!("{reason:?}").contains("integrity limit"), "{reason:?}");
+    net.expect(0, is_closed);
+    net.connect(0, 1);
 }
 
 /// F14: a holder of the key names somebody else's address as its own; that one gets no more than three times what was sent.

@@ -1,9 +1,11 @@
 //! What endpoints promise, told over an in-memory network with a virtual clock.
 
+mod alone;
 mod bytes;
 mod capture;
 mod flow;
 mod forged;
+mod frames;
 mod handshake;
 mod hostile;
 mod lifetime;
