@@ -22,7 +22,7 @@ RESERVED_VERSION = 0x1a2a3a4a
 # The sharer seeks its members at their last addresses; what it says to those is no answer to this port.
 STRANGER_PORT = 40404
 LISTENING_S = 2.0
-FLOOD_PER_S = 20_000
+FLOOD_PER_S = 50_000
 
 
 @scene('outsider: strangers get no datagram back', root=True, tools=('ip',))
@@ -96,7 +96,7 @@ def anonymity(stage):
 
 @scene('outsider: a flood of spoofed first packets, and replays', root=True, tools=('ip', 'sysctl'))
 def flood(stage):
-    """20 000 datagrams a second under ever other addresses: made-up ones that look like first packets, bent ones, and the
+    """50 000 datagrams a second under ever other addresses: made-up ones that look like first packets, bent ones, and the
     same true one over and over. No answer, no state; a member comes in as ever."""
     seconds, replays = stage.size(6, 60), stage.size(10_000, 100_000)
     with Cable() as cable:
