@@ -50,35 +50,64 @@ const READ_FLAGS: OFlags = OFlags::RDONLY
 const OWN_FILE_FLAGS: OFlags =
     OFlags::CREATE.union(OFlags::RDWR).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// Opens a directory beneath another.
+type OpenBeneath = fn(&OwnedFd, &[u8]) -> Result<OwnedFd, Errno>;
+
 /// A root directory of the real file system.
 pub struct KernelRoot {
     fd: Arc<OwnedFd>,
     dir: Dir,
     path: PathBuf,
+    /// How directories beneath it are opened at once; `None`: name by name.
+    beneath: Option<OpenBeneath>,
 }
 
 impl KernelRoot {
     /// Opens it.
     pub fn open(path: &Path) -> Result<Self, FsError> {
+        Self::open_by(path, open_beneath)
+    }
+
+    /// With this way to open what is beneath it, if it does as it is told.
+    fn open_by(path: &Path, beneath: OpenBeneath) -> Result<Self, FsError> {
         let fd = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let fd = Arc::new(fd);
         let dir = Arc::new(KernelDir { fd: fd.clone() });
-        Ok(Self { fd, dir, path: path.to_owned() })
+        // What is above is not beneath: a sandbox that has the call and not its flags gives it all the same.
+        let beneath = matches!(beneath(&fd, b".."), Err(Errno::XDEV)).then_some(beneath);
+        Ok(Self { fd, dir, path: path.to_owned(), beneath })
     }
 
-    /// Component by component. A mount point shows by its device number only, so that a directory of the same
-    /// file system that is mounted here once more is taken for a plain one.
+    /// Component by component, never through a link, and on the root's mount alone.
     fn walk(&self, path: &RelPath) -> Result<Dir, FsError> {
-        let root = fstat(&*self.fd)?;
+        let root = mount_of(&self.fd)?;
         let mut fd = self.fd.clone();
         for name in path.names() {
             fd = Arc::new(openat(&*fd, name.as_bytes(), DIR_FLAGS, Mode::empty())?);
-            if fstat(&*fd)?.st_dev != root.st_dev {
+            if mount_of(&fd)? != root {
                 return Err(FsError::InTheWay);
             }
         }
         Ok(Arc::new(KernelDir { fd }))
     }
+}
+
+/// openat2(2): nothing but what is beneath, through no link and onto no other mount.
+fn open_beneath(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let beneath = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    openat2(root, path, DIR_FLAGS, Mode::empty(), beneath)
+}
+
+/// The mount that something is on. Before Linux 5.8 a mount has no number, and a directory that is mounted once more on the
+/// same disk is taken for a plain one.
+fn mount_of(fd: &OwnedFd) -> Result<(u64, Option<u64>), Errno> {
+    let device = fstat(fd)?.st_dev;
+    let facts = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok();
+    let numbered = facts.filter(|facts| facts.stx_mask & StatxFlags::MNT_ID.bits() != 0);
+    Ok((device, numbered.map(|facts| facts.stx_mnt_id)))
 }
 
 impl RootHandle for KernelRoot {
@@ -87,14 +116,12 @@ impl RootHandle for KernelRoot {
     }
 
     fn beneath(&self, path: &RelPath) -> Result<Dir, FsError> {
-        let beneath = ResolveFlags::BENEATH
-            | ResolveFlags::NO_SYMLINKS
-            | ResolveFlags::NO_MAGICLINKS
-            | ResolveFlags::NO_XDEV;
-        match openat2(&*self.fd, path.to_bytes(), DIR_FLAGS, Mode::empty(), beneath) {
+        // An old kernel, a sandbox without openat2, or one that does not keep to it.
+        let Some(beneath) = self.beneath else { return self.walk(path) };
+        match beneath(&self.fd, &path.to_bytes()) {
             Ok(fd) => Ok(Arc::new(KernelDir { fd: Arc::new(fd) })),
-            // An old kernel or a sandbox without openat2: component by component, never through a link.
-            Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path),
+            // Somebody renames in the way.
+            Err(Errno::AGAIN) => self.walk(path),
             Err(other) => Err(other.into()),
         }
     }
@@ -344,6 +371,7 @@ mod tests {
         symlink(&outside, root.join("absolute")).unwrap();
         symlink("../../outside", root.join("a/relative")).unwrap();
         symlink("b", root.join("a/inner")).unwrap();
+        let ignorant = KernelRoot::open_by(&root, open_anywhere).unwrap();
         let root = KernelRoot::open(&root).unwrap();
         for (path, is_there) in [
             ("a/b", true),
@@ -354,7 +382,12 @@ mod tests {
             ("a/file", false),
         ] {
             let path = RelPath::parse(path.as_bytes()).unwrap();
-            for (way, found) in [("walk", root.walk(&path)), ("openat2", root.beneath(&path))] {
+            let ways = [
+                ("walk", root.walk(&path)),
+                ("openat2", root.beneath(&path)),
+                ("no flags", ignorant.beneath(&path)),
+            ];
+            for (way, found) in ways {
                 let refusal = found.err();
                 assert_eq!(refusal, (!is_there).then_some(FsError::InTheWay), "{path} by {way}");
             }
@@ -362,5 +395,48 @@ mod tests {
         let proc = KernelRoot::open(Path::new("/")).unwrap();
         let path = RelPath::parse(b"proc/self").unwrap();
         assert_eq!(proc.walk(&path).err(), Some(FsError::InTheWay), "another file system");
+    }
+
+    /// D5: a kernel that has the call and ignores its flags is found out before anything is opened by it.
+    #[test]
+    fn what_ignores_the_flags_of_openat2_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(KernelRoot::open(dir.path()).unwrap().beneath.is_some(), "this kernel keeps to them");
+        let without: OpenBeneath = |_, _| Err(Errno::NOSYS);
+        let forbidden: OpenBeneath = |_, _| Err(Errno::PERM);
+        for other in [open_anywhere, without, forbidden] {
+            assert!(KernelRoot::open_by(dir.path(), other).unwrap().beneath.is_none());
+        }
+    }
+
+    /// D5: a directory of the same disk that is mounted in the tree is no part of it, whichever way is gone. Played again by
+    /// this very test in a mount namespace of its own.
+    #[test]
+    fn without_openat2_a_mount_of_the_same_disk_is_refused_too() {
+        const MARK: &str = "DUNLIN_TEST_MOUNTED";
+        if let Some(root) = std::env::var_os(MARK) {
+            let root = KernelRoot::open(Path::new(&root)).unwrap();
+            for (path, refusal) in [("plain/in", None), ("mounted", Some(FsError::InTheWay))] {
+                let path = RelPath::parse(path.as_bytes()).unwrap();
+                assert_eq!(root.walk(&path).err(), refusal, "{path} by walk");
+                assert_eq!(root.beneath(&path).err(), refusal, "{path} by openat2");
+            }
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("plain/in")).unwrap();
+        fs::create_dir(dir.path().join("mounted")).unwrap();
+        let mut namespace = std::process::Command::new("unshare");
+        let play = "cd \"$0\" && mount --bind plain mounted && exec \"$@\"";
+        namespace.args(["--map-root-user", "--mount", "sh", "-c", play]).arg(dir.path());
+        namespace.arg(std::env::current_exe().unwrap()).env(MARK, dir.path());
+        let name = "folder::fs::kernel::tests::without_openat2_a_mount_of_the_same_disk_is_refused_too";
+        let ended = namespace.args(["--exact", name, "--nocapture"]).output().unwrap();
+        let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+        assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    fn open_anywhere(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+        openat(root, path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
     }
 }
