@@ -14,12 +14,13 @@ use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, SocketPath};
 use dunlin_core::limits::{ANSWERS_MADE_MAX, CLIENTS_MAX, REQUEST_BYTES_MAX};
-use rustix::fs::{Mode, chmod};
+use rustix::fs::{Mode, OFlags, chmod};
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketType, bind, listen, shutdown, socket};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -69,7 +70,10 @@ impl Right {
     pub fn take(home: &Home) -> Result<Option<Self>, CommandError> {
         let path = home.path().join(LOCK);
         let failed = |error| CommandError::attention(format!("{}: {error}", path.display()));
-        let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let mut options = File::options();
+        // A link is not followed: nothing is made where it leads.
+        options.create(true).truncate(false).write(true).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+        let lock = options.open(&path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Some(Self(lock))),
             Err(TryLockError::WouldBlock) => Ok(None),

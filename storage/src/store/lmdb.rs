@@ -26,6 +26,17 @@ const GROW_AT_PERCENT: usize = 60;
 const CHECKSUM_LEN: usize = 16;
 const SCHEMA: &[u8] = b"1";
 
+/// LMDB follows whatever stands at the names of its files; what a link leads to is not its to write into. Who can change this
+/// directory after the look is this user.
+fn refuse_links(dir: &Path) -> Result<(), OpenError> {
+    let is_link = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    let ours = ["lock", "data.mdb", "lock.mdb"].map(|name| dir.join(name));
+    match [dir.to_owned()].into_iter().chain(ours).find(|path| is_link(path)) {
+        Some(link) => Err(OpenError::Link(link)),
+        None => Ok(()),
+    }
+}
+
 /// Why a store cannot be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -38,6 +49,9 @@ pub enum OpenError {
     /// Written by a newer dunlin.
     #[error("this folder's state was written by a newer dunlin; update this device")]
     Newer,
+    /// A link where a file of the store, or its directory, should be.
+    #[error("{0} is a link, and dunlin does not follow it")]
+    Link(PathBuf),
     /// No room on the disk that holds the store.
     #[error("the disk that holds the store is full")]
     Full,
@@ -66,6 +80,7 @@ impl LmdbStore {
     /// As [`LmdbStore::open`], with a map of at least so many bytes at first.
     pub(super) fn open_sized(dir: &Path, map_first: usize) -> Result<Self, OpenError> {
         let failed = |e: std::io::Error| OpenError::from(trouble(dir, heed::Error::Io(e)));
+        refuse_links(dir)?;
         std::fs::create_dir_all(dir).map_err(failed)?;
         if let Some(kind) = network_fs(dir).map_err(failed)? {
             return Err(OpenError::NetworkFs(kind));

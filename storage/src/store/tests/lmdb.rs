@@ -36,6 +36,32 @@ fn a_store_in_use_is_not_opened_again() {
     assert_eq!(open(dir.path()).read().unwrap().len(Table::Nodes).unwrap(), 1);
 }
 
+/// D3: a link in place of the store or of any of its files is refused, and what it leads to is neither made nor changed.
+#[test]
+fn a_link_in_place_of_the_store_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (away, home) = (dir.path().join("away"), dir.path().join("home"));
+    std::fs::create_dir_all(&away).unwrap();
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::write(away.join("theirs"), b"precious").unwrap();
+    let link = |target: &Path, at: &Path| std::os::unix::fs::symlink(target, at).unwrap();
+    let refused = |dir: &Path| matches!(LmdbStore::open(dir), Err(OpenError::Link(_)));
+    for name in ["lock", "data.mdb", "lock.mdb"] {
+        for target in ["theirs", "nothing"] {
+            let store = home.join(format!("{name} to {target}"));
+            std::fs::create_dir(&store).unwrap();
+            link(&away.join(target), &store.join(name));
+            assert!(refused(&store), "{name} to {target}");
+            assert_eq!(std::fs::read_dir(&store).unwrap().count(), 1, "nothing is made beside it");
+        }
+    }
+    drop(open(&away.join("store")));
+    link(&away.join("store"), &home.join("store"));
+    assert!(refused(&home.join("store")), "the directory itself");
+    assert_eq!(std::fs::read(away.join("theirs")).unwrap(), b"precious");
+    assert!(!away.join("nothing").exists());
+}
+
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
