@@ -32,7 +32,7 @@ use dunlin_core::limits::CHUNK_BYTES_MAX;
 use error::{CommandError, Exit};
 use home::Home;
 use serde_json::json;
-use show::{Screen, line};
+use show::{Screen, harmless, line};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Err(error) => {
             if wants_json {
                 let value = json!({ "event": "error", "exit": error.exit as u8, "error": error.text, "hint": error.hint });
-                line(&value.to_string());
+                line(&harmless(&value));
             }
             eprintln!("dunlin: {error}");
             error.exit.into()

@@ -41,7 +41,7 @@ impl Screen {
     /// A line for people, or a value for programs.
     pub fn say(&self, text: &str, value: &Value) {
         if self.json {
-            line(&value.to_string());
+            line(&harmless(value));
         } else {
             self.line(text);
         }
@@ -50,7 +50,7 @@ impl Screen {
     /// A value for programs alone.
     pub fn tell(&self, value: &Value) {
         if self.json {
-            line(&value.to_string());
+            line(&harmless(value));
         }
     }
 
@@ -68,7 +68,7 @@ impl Screen {
 
     /// Trouble that does not end the command.
     pub fn trouble(&self, text: &str, value: &Value) {
-        if self.json { line(&value.to_string()) } else { self.aside(text) }
+        if self.json { line(&harmless(value)) } else { self.aside(text) }
     }
 
     /// Something that a run tells; `run` is its number, `name` its name for people.
@@ -82,12 +82,12 @@ impl Screen {
                 if self.json
                     && let Some(value) = as_json(name, notice)
                 {
-                    line(&value.to_string());
+                    line(&harmless(&value));
                 }
             }
             _ if self.json => {
                 if let Some(value) = as_json(name, notice) {
-                    line(&value.to_string());
+                    line(&harmless(&value));
                 }
             }
             _ => {
@@ -371,6 +371,31 @@ fn report_text(name: &str, report: &Report) -> String {
 pub fn clean(text: &str) -> String {
     let is_plain = |c: char| !c.is_control() && !is_ignorable(c);
     text.chars().flat_map(|c| if is_plain(c) { vec![c] } else { c.escape_default().collect() }).collect()
+}
+
+/// A value as a line of JSON that is as harmless (D12). JSON itself escapes the control characters of ASCII alone; what else is
+/// none for a terminal stands within strings only, where the escape means the same.
+pub fn harmless(value: &Value) -> String {
+    let is_plain = |c: char| !c.is_control() && !is_ignorable(c);
+    let mut out = String::new();
+    for c in value.to_string().chars() {
+        match is_plain(c) {
+            true => out.push(c),
+            false => out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}"))),
+        }
+    }
+    out
+}
+
+/// D12: no character that a terminal obeys, hides or turns round by is in a line of JSON, and the line means what was meant.
+#[test]
+fn lines_of_json_are_harmless_and_mean_the_same() {
+    let all: String = (0..=0x2_0000).filter_map(char::from_u32).collect();
+    let value = json!({ "name": all, all.clone(): [all.clone(), "\u{1b}[2J\n\r\u{9b}2J\u{7f}\u{202e}"] });
+    let text = harmless(&value);
+    let bad = text.chars().find(|c| c.is_control() || is_ignorable(*c));
+    assert_eq!(bad, None);
+    assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(value));
 }
 
 #[test]
