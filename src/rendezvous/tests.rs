@@ -2,6 +2,7 @@
 //! that lies can do.
 
 mod capture;
+mod guessers;
 
 use super::joiner::{self, Joiner, ask};
 use super::session::{Part, Session};
