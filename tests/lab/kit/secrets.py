@@ -36,6 +36,11 @@ def of_folder(name, secret):
     return {f'the secret of folder {name}': secret, f'the key of folder {name}': blake3.derive_key('dunlin 1 folder psk', secret)}
 
 
+def of_seed(name, seed):
+    """The seed of a device, and its halves, of which either would do."""
+    return {name: seed, f'a half of {name}': seed[:BYTES // 2], f'another half of {name}': seed[BYTES // 2:]}
+
+
 def of_invite(link):
     """The seed of an invite and the key that follows from it."""
     code = link.removeprefix(LINK).upper()

@@ -1,12 +1,16 @@
 """No secret stands in what dunlin says: on its outputs, in its log at the most talkative level, in answers on the control socket."""
 
+import glob
 import json
 import os
+import signal
 import socket
+import sys
+import time
 
 from kit import program, secrets
 from kit.program import Device
-from kit.scenes import check, scene
+from kit.scenes import Skipped, check, scene
 
 from .control import put, read, wait_for
 from .service import configure
@@ -14,6 +18,9 @@ from .service import configure
 # Standard error is what a journal would read.
 AS_A_UNIT = ('sh', '-c', 'JOURNAL_STREAM=$(stat -Lc %d:%i /proc/self/fd/2) exec "$0" "$@"')
 ANSWER_S = 10
+# It leaves a core where it may, in the directory that is its first argument.
+WITH_CORES = ('sh', '-c', 'cd "$0" && ulimit -c unlimited && exec "$@"')
+CORE_S = 10
 # Of a day of all commands there are some hundred lines.
 LINES_MIN = 150
 
@@ -135,3 +142,67 @@ def said(stage):
     known |= {f'{name} ({number})': secret for number, one in enumerate(invited) for name, secret in one.items()}
     check_search(known)
     stage.note(f'{len(known)} secrets, {heard.check(known)} lines')
+
+
+@scene('secrets: a crash leaves no core, and no file holds the key that a passphrase keeps')
+def crash(stage):
+    """Who serves dies by SIGSEGV, SIGABRT and SIGQUIT where cores are allowed, beside a process that does leave one with the same
+    bytes in it; then all files of the home and of the folder are searched."""
+    device, root, cores = Device(stage.binary, stage.path('home')), stage.fresh('shared'), stage.fresh('cores')
+    put(root, 'first')
+    sharing = device.start('--json', 'share', root, '--listen', '127.0.0.1:0')
+    sharing.record_with('invite')
+    sharing.interrupt()
+    name, seed = next((name, seed) for name, seed in secrets.of_device(device.home).items() if name.startswith('the seed'))
+    check(holders(stage.path('home'), {name: seed}) == [os.path.join(device.home, 'identity')], 'the search finds it where a file keeps it')
+    check(leaves_core(cores, seed), 'a process without this protection leaves a core with the seed in it')
+    put(stage.directory, 'words', 'a long passphrase\n')
+    environment = {'DUNLIN_PASSPHRASE_FILE': stage.path('words')}
+    kept = device.run('id', 'keep', 'passphrase', environment=environment)
+    check(kept.code == program.IN_SYNC, f'a passphrase keeps it: {kept.describe()}')
+    configure(device.home, '[log]\nlevel = "trace"\n')
+    for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGQUIT):
+        serving = device.start('--json', 'serve', '--listen', '127.0.0.1:0', wrapper=(*WITH_CORES, cores), environment=environment)
+        serving.record_with('folders')
+        put(root, f'before-{number}')
+        wait_for(lambda name=f'before-{number}': name in device.run('log', root).output, 'it is at work')
+        # The first SIGSEGV goes to Rust's guard of its stack, which waits for the fault to come again.
+        serving.signal(number)
+        wait_for(lambda run=serving, number=number: run.signal(number) or not run.alive, 'it dies', CORE_S)
+        ended = serving.wait()
+        check(ended.code in (-number, 128 + number), f'it dies of {number.name}: {ended.describe()}')
+        check(not glob.glob(os.path.join(cores, '*')), f'{number.name} leaves nothing: {os.listdir(cores)}')
+        put(stage.directory, f'log-{number}', ended.output + ended.complaint)
+    found = holders(stage.directory, secrets.of_seed(name, seed))
+    check(not found, f'the seed stands in {found}')
+
+
+def leaves_core(directory, seed):
+    """Whether this machine writes cores as files at all; then they are what is looked for, and are taken away."""
+    waits = f'import time; seed = bytes.fromhex("{seed.hex()}"); print("ready", flush=True); time.sleep(60)'
+    crashing = program.Running([*WITH_CORES, directory, sys.executable, '-c', waits], program.quiet_environment(), None)
+    wait_for(lambda: crashing.lines, 'it is ready')
+    crashing.signal(signal.SIGSEGV)
+    crashing.wait()
+    until = time.monotonic() + CORE_S
+    while not (found := glob.glob(os.path.join(directory, '*'))):
+        if time.monotonic() > until:
+            with open('/proc/sys/kernel/core_pattern') as file:
+                raise Skipped(f'cores are no files here: {file.read().strip()}')
+        time.sleep(0.1)
+    with open(found[0], 'rb') as core:
+        held = seed in core.read()
+    os.remove(found[0])
+    return held
+
+
+def holders(directory, known):
+    """The files below a directory that hold one of these secrets, as bytes or spelt out."""
+    paths = (os.path.join(base, name) for base, _, names in os.walk(directory) for name in names)
+    found = []
+    for path in sorted(path for path in paths if os.path.isfile(path)):
+        with open(path, 'rb') as file:
+            held = file.read()
+        if any(secret in held for secret in known.values()) or secrets.found_in(held.decode('latin-1'), known):
+            found.append(path)
+    return found
