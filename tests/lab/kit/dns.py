@@ -3,7 +3,7 @@
 import struct
 
 PORT_MULTICAST = 5353
-PTR, TXT, SRV, NSEC = 12, 16, 33, 47
+A, PTR, TXT, SRV, NSEC = 1, 12, 16, 33, 47
 
 
 def words(message):
