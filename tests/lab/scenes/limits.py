@@ -1,12 +1,13 @@
-"""What a run has to go without: descriptors."""
+"""What a run has to go without: descriptors, and memory."""
 
 import os
 import resource
 import time
 
-from kit import program, trees
+from kit import memory, program, trees
 from kit.program import Device
-from kit.scenes import check, scene
+from kit.scenes import Skipped, check, scene
+from kit.trees import MIB
 
 from .calls import are_alike
 from .control import put, wait_for
@@ -14,6 +15,8 @@ from .control import put, wait_for
 # While nothing can be opened it may try again, and no more.
 STARVED_S = 3.0
 BUSY_SHARE_MAX = 0.3
+# Less than what a transfer takes, more than what a start does.
+MEMORY = 20 * MIB
 NAMES = ['from-there', 'made', 'moved']
 
 
@@ -106,3 +109,35 @@ def saved(root):
 def names(root):
     """What stands at the root."""
     return sorted(name for name in os.listdir(root) if name != '.dunlin')
+
+
+@scene('limits: the kernel kills it for want of memory', root=True)
+def memory_runs_out(stage):
+    """Who joins runs in a control group with less memory than a large file takes on its way. Whatever stands in the folder after each
+    kill is whole, and with memory enough it ends in sync."""
+    devices, roots = [Device(stage.binary, stage.path(f'home-{side}')) for side in 'ab'], (stage.fresh('a'), stage.fresh('b'))
+    trees.small_files(os.path.join(roots[0], 'small'), 200, seed=6)
+    for number in range(3):
+        trees.big_binary(os.path.join(roots[0], f'large-{number}'), 32 * MIB, seed=7 + number)
+    sharing = devices[0].start('--json', 'share', roots[0], '--listen', '127.0.0.1:0')
+    try:
+        invite, wanted = sharing.record_with('invite')['invite'], saved(roots[0])
+        with memory.Group(MEMORY) as group:
+            if group is None:
+                raise Skipped('no control group with a bound of memory can be made here')
+            command = ('join', invite, roots[1], '--once')
+            for _ in range(4):
+                ended = devices[1].run(*command, '--listen', '127.0.0.1:0', wrapper=group.wrapper())
+                check(saved(roots[1]) <= wanted, 'what stands there is whole')
+                if ended.code == program.IN_SYNC:
+                    break
+                check(ended.code in (-9, 137), f'the kernel kills it: {ended.describe()}')
+                command = ('sync', roots[1]) if os.path.exists(os.path.join(roots[1], '.dunlin', 'marker')) else command
+            kills = group.killed()
+            check(kills > 0, f'its memory was not enough: {ended.describe()}')
+        again = devices[1].run(*command, '--listen', '127.0.0.1:0')
+        check(again.code == program.IN_SYNC, f'with memory enough it ends in sync: {again.describe()}')
+        check(are_alike(roots) and saved(roots[1]) == wanted, 'and both are alike')
+        stage.note(f'{kills} kills, {len(wanted)} contents')
+    finally:
+        sharing.kill()
