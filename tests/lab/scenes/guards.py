@@ -220,10 +220,11 @@ def replaced(stage):
 
 @scene('guards: a part of the tree is unmounted, mounted over, or cannot be read', root=True, tools=('unshare', 'nsenter'))
 def parts(stage):
-    """Mount points inside the folder, of another disk and of the same, and a directory without permissions."""
+    """Mount points inside the folder, of another disk, of the same and of the folder itself, and a directory without permissions."""
     root = stage.fresh('left')
     trees.small_files(root, stage.size(300, 5000), seed=34)
     os.makedirs(os.path.join(root, 'media', 'below'))
+    os.makedirs(os.path.join(root, 'circle', 'below'))
     subprocess.run(['chown', '-R', f'{NOBODY}:{NOBODY}', stage.directory], check=True)
     os.chmod(stage.directory, 0o755)
     with Mounts() as mounts:
@@ -240,18 +241,20 @@ def parts(stage):
             mounts.do('umount', '--lazy', media)
             mounts.do('mount', '-t', 'tmpfs', 'none', os.path.join(root, 'shelf0001'))
             mounts.do('mount', '--bind', stage.fresh('empty'), os.path.join(root, 'shelf0002'))
+            # The whole folder once more below itself, and so without end.
+            mounts.do('mount', '--rbind', root, os.path.join(root, 'circle'))
             os.chmod(os.path.join(root, 'shelf0000'), 0)
             trees.write(os.path.join(mounts.path(root), 'beside'), b'a look is due\n')
             os.chown(os.path.join(mounts.path(root), 'beside'), NOBODY, NOBODY)
             time.sleep(LOOKED_TWICE_S)
         with pair.serving() as (left, _):
-            for shelf, word in (('shelf0000', 'permission'), ('shelf0001', 'mount point'), ('shelf0002', 'mount point')):
+            for shelf, word in (('shelf0000', 'permission'), ('shelf0001', 'mount point'), ('shelf0002', 'mount point'), ('circle', 'mount point')):
                 await_record(left, lambda r: has_problem(word)(r) and r['path'] == shelf, f'{shelf} is shown')
                 check(f'! {shelf}: ' in pair.status()[0], f'status shows {shelf}: {pair.status()[0]}')
             time.sleep(LOOKED_TWICE_S)
         os.chmod(os.path.join(root, 'shelf0000'), 0o755)
-        mounts.do('umount', os.path.join(root, 'shelf0001'))
-        mounts.do('umount', os.path.join(root, 'shelf0002'))
+        for shelf in ('circle', 'shelf0002', 'shelf0001'):
+            mounts.do('umount', '--recursive', os.path.join(root, shelf))
         check(pair.deletions() == 0, f'no deletion is signed, yet {pair.deletions()} were')
         gone = before.keys() - trees.picture(pair.right).keys()
         check(not gone, f'the other side has all it had, yet {len(gone)} are gone')
