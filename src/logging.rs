@@ -1,7 +1,10 @@
 //! Where events go that nobody waits for at a terminal: to standard error, a line each. Below a service manager
 //! that keeps a journal, lines have its priorities and no time of their own.
 
+mod rate;
+
 use crate::config::{Config, Format};
+use rate::Rate;
 use rustix::fs::fstat;
 use std::io::{self, LineWriter, Stderr, Write};
 use tracing::{Level, Metadata};
@@ -29,7 +32,7 @@ impl Log {
             (Format::Json, _) => Box::new(base.json().flatten_event(true)),
         };
         // It fails only where there is a log already.
-        let _ = tracing_subscriber::registry().with(levels).with(layer).try_init();
+        let _ = tracing_subscriber::registry().with(levels).with(Rate::default()).with(layer).try_init();
         Self { levels: handle }
     }
 

@@ -236,6 +236,10 @@ pub const SETTLE_STEPS: u64 = 8192;
 pub const SESSIONS_MAX: usize = 64;
 /// Addresses at which one run looks for members.
 pub const DIALS_MAX: usize = 1024;
+/// Lines of one kind that the log takes within [`LOG_SPAN`]: some 30 MB in a day at most.
+pub const LOG_LINES_MAX: usize = 200;
+/// See [`LOG_LINES_MAX`].
+pub const LOG_SPAN: Duration = Duration::from_secs(60);
 /// Bytes of one request over the control socket; the longest has some paths.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one answer, as text and as JSON together; kept in memory until it is written.
