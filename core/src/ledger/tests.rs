@@ -3,6 +3,7 @@
 mod chain;
 mod codec;
 mod frontier;
+mod heads;
 mod membership;
 mod recovery;
 
