@@ -105,6 +105,37 @@ fn a_tree_deeper_than_a_path_may_be_is_told() {
     );
 }
 
+/// D15: rows are read a page at a time. What has come and gone beside the ends of a page is seen, and nothing else.
+#[test]
+fn a_directory_of_more_names_than_a_page_is_compared_as_a_whole() {
+    for count in [1023, 1024, 2050] {
+        let device = Device::with_file();
+        let names: Vec<String> = (0..count).map(|number| format!("n{number:05}")).collect();
+        for name in &names {
+            std::fs::write(device.dir.path().join(name), b"bytes").unwrap();
+            device.know(name, b"bytes");
+        }
+        let (seen, report) = device.scan(&Nobody);
+        assert!(seen.is_empty() && report.problems.is_empty(), "{count}: {seen:?}");
+        assert_eq!(report.looked_at, count + 1);
+        let gone = [0, 1021, 1022, 1023, 1024, 2047, 2048, count - 1];
+        let mut told: Vec<String> = Vec::new();
+        for name in gone.iter().filter_map(|at| names.get(*at as usize)) {
+            if std::fs::remove_file(device.dir.path().join(name)).is_ok() {
+                told.push(format!("gone {name}"));
+            }
+        }
+        for name in ["a", "n01020x", "n01022x", "n01023x", "n01024x", "n02047x", "z"] {
+            std::fs::write(device.dir.path().join(name), b"new").unwrap();
+            told.push(format!("new {name}"));
+        }
+        let mut seen = device.look("");
+        seen.sort();
+        told.sort();
+        assert_eq!(seen, told, "{count}");
+    }
+}
+
 /// The lab's scene `watch: edits` on a loaded machine: the look at the new parent came before the hint about the old name,
 /// and all files of the directory were read again.
 #[test]

@@ -15,6 +15,7 @@
 //! keeps even its change time, and is not read at all.
 
 mod gone;
+mod rows;
 mod strayed;
 mod unchanged;
 
@@ -31,6 +32,7 @@ use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::Kind;
 use dunlin_core::limits::SCAN_VANISHED_MAX;
 use dunlin_core::path::{Name, RelPath};
+use rows::Rows;
 use std::collections::{BTreeMap, BTreeSet};
 use strayed::ByInode;
 use thiserror::Error;
@@ -345,16 +347,23 @@ impl Scan<'_> {
         for name in listing.unusable {
             self.trouble(format!("{path}/{name}"), ScanTrouble::Name);
         }
-        let mut rows: BTreeMap<Name, DiskRow> = self.rows(dir)?.into_iter().collect();
-        let mut below = Vec::new();
+        let mut rows = Rows::of(self.store, dir)?;
+        let (mut below, mut unlisted) = (Vec::new(), BTreeMap::new());
         for name in listing.names {
+            while let Some(other) = rows.take_before(&name)? {
+                unlisted.extend([other]);
+            }
+            let row = rows.take_of(&name)?;
             match path.join(name.clone()) {
-                Ok(at) => below.extend(self.report_name(handle, at, &name, rows.remove(&name))?),
+                Ok(at) => below.extend(self.report_name(handle, at, &name, row)?),
                 Err(_) => self.trouble(format!("{path}/{name}"), ScanTrouble::TooDeep),
             }
         }
-        self.check_unlisted(path, handle, rows.keys());
-        self.note_missed(path, handle, rows);
+        while let Some(other) = rows.take()? {
+            unlisted.extend([other]);
+        }
+        self.check_unlisted(path, handle, unlisted.keys());
+        self.note_missed(path, handle, unlisted);
         Ok(below)
     }
 

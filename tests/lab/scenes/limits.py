@@ -17,6 +17,8 @@ STARVED_S = 3.0
 BUSY_SHARE_MAX = 0.3
 # Less than what a transfer takes, more than what a start does.
 MEMORY = 20 * MIB
+# Bytes that a name more may take on a side: it is in lists of names, and no more of it is kept.
+OF_A_NAME = 400
 NAMES = ['from-there', 'made', 'moved']
 
 
@@ -141,3 +143,43 @@ def memory_runs_out(stage):
         stage.note(f'{kills} kills, {len(wanted)} contents')
     finally:
         sharing.kill()
+
+
+@scene('limits: very many names in one directory')
+def many_names(stage):
+    """Two directories are made the same, and looked at again when little has changed: what a process takes for that does not
+    follow from how many names there are, but for the list of them."""
+    few, many = stage.size(5_000, 20_000), stage.size(40_000, 1_000_000)
+    most = {}
+    for count in (few, many):
+        roots = [stage.fresh(f'{side}{count}') for side in 'ab']
+        device = Device(stage.binary, stage.path(f'home-{count}'))
+        os.makedirs(os.path.join(roots[0], 'directory'))
+        for number in range(count):
+            os.close(os.open(os.path.join(roots[0], 'directory', f'name-{number:07}'), os.O_CREAT | os.O_WRONLY, 0o644))
+        took = [own_memory(device, 'sync', *roots)]
+        put(os.path.join(roots[0], 'directory'), 'one-more')
+        os.remove(os.path.join(roots[1], 'directory', f'name-{count // 2:07}'))
+        took.append(own_memory(device, 'sync', *roots))
+        listed = [sorted(os.listdir(os.path.join(root, 'directory'))) for root in roots]
+        check(listed[0] == listed[1] and len(listed[0]) == count, f'both have all of them: {len(listed[0])} and {len(listed[1])}')
+        most[count] = took
+    for what, small, large in zip(('at first', 'again'), most[few], most[many], strict=True):
+        grown = (large - small) / (many - few)
+        stage.note(f'{what}: {large >> 20} MiB at {many} names, {grown:.0f} bytes for each more')
+        check(grown < 2 * OF_A_NAME, f'{what} each name takes {grown:.0f} bytes, on two sides')
+
+
+def own_memory(device, *command):
+    """Bytes of memory of its own that a command takes at most; what is mapped from files is the kernel's to give and take."""
+    running, most = device.start('--json', *command), 0
+    while running.alive:
+        try:
+            with open(f'/proc/{running.process.pid}/status') as status:
+                most = max(most, next((int(line.split()[1]) * 1024 for line in status if line.startswith('RssAnon:')), 0))
+        except (FileNotFoundError, ProcessLookupError):
+            break
+        time.sleep(0.01)
+    ended = running.wait()
+    check(ended.code == program.IN_SYNC, f'in sync: {ended.describe()}')
+    return most

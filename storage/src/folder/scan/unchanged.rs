@@ -3,9 +3,10 @@
 //! Each was watched before it was listed, so a hint tells of what changes between the two walks; where nobody watches
 //! it is found like any later change. Knows no more of a directory than the second walk has to report.
 
+use super::rows::Rows;
 use super::{Scan, ScanError, is_changed, is_same_thing};
-use crate::disk::{DirId, DiskRow, ShownAs};
-use crate::folder::fs::{self, FsError, Listing, Standing};
+use crate::disk::{DirId, ShownAs};
+use crate::folder::fs::{self, Standing};
 use dunlin_core::limits::SCAN_UNCHANGED_MAX;
 use dunlin_core::path::{Name, RelPath};
 use std::collections::BTreeMap;
@@ -31,12 +32,16 @@ impl Scan<'_> {
     ) -> Result<Vec<(RelPath, DirId)>, ScanError> {
         let watched = self.lookout.watch(std::slice::from_ref(path)) as u64;
         let Ok(handle) = self.folder.dir(path) else { return Ok(Vec::new()) };
-        let rows = self.rows(Some(dir))?;
-        let mut is_unchanged = has_all(fs::list(&*handle), &rows);
-        let looked_at = rows.len() as u64;
-        let mut found = Unchanged { dir, watched, looked_at, conflict_copies: 0, below: Vec::new() };
+        let mut rows = Rows::of(self.store, Some(dir))?;
+        let listing = fs::list(&*handle);
+        let mut is_unchanged = listing.as_ref().is_ok_and(|listing| listing.unusable.is_empty());
+        let mut listed = listing.map(|listing| listing.names).unwrap_or_default().into_iter();
+        let mut found = Unchanged { dir, watched, looked_at: 0, conflict_copies: 0, below: Vec::new() };
         let mut below = Vec::new();
-        for (name, row) in rows {
+        while let Some((name, row)) = rows.take()? {
+            // It has the names of the rows and no other.
+            is_unchanged &= listed.next().as_ref() == Some(&name);
+            found.looked_at += 1;
             let Ok(at) = path.join(name.clone()) else { continue };
             let there = handle.stat(name.as_bytes());
             is_unchanged &= matches!(&there, Ok(Standing::Node(stat)) if is_same_thing(&row, stat) && !is_changed(&row, stat));
@@ -46,14 +51,10 @@ impl Scan<'_> {
                 below.push((at, dir));
             }
         }
+        is_unchanged &= listed.next().is_none();
         if is_unchanged && self.unchanged.len() < SCAN_UNCHANGED_MAX {
             self.unchanged.insert(path.clone(), found);
         }
         Ok(below)
     }
-}
-
-/// True if a listing has the names of the rows and no other.
-fn has_all(listing: Result<Listing, FsError>, rows: &[(Name, DiskRow)]) -> bool {
-    listing.is_ok_and(|l| l.unusable.is_empty() && l.names.iter().eq(rows.iter().map(|(name, _)| name)))
 }
