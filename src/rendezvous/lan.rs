@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const SERVICE: &str = "_dunlin-code._udp.local.";
 /// How long a joiner looks for a nameplate.
 const SEARCH_TIME: Duration = Duration::from_secs(6);
+/// Addresses of one announcement that are tried; a device has a few.
+const ADDRS_TRIED: usize = 8;
 /// How long the last words to the network may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -120,11 +122,16 @@ pub const ELSEWHERE: &str = "on different networks both devices need a server, -
      config.toml (dunlin rendezvous serve is one), or the link";
 
 fn addrs_of(service: &ResolvedService) -> Vec<SocketAddr> {
-    let ips = service.addresses.iter().map(|address| address.to_ip_addr());
+    worth_a_try(service.addresses.iter().map(|address| address.to_ip_addr()), service.port)
+}
+
+/// Addresses to try, one after the other: few, whatever is announced, so that nobody is sent round half of a network.
+fn worth_a_try(ips: impl Iterator<Item = IpAddr>, port: u16) -> Vec<SocketAddr> {
     // A link-local address means nothing without the name of a network interface.
     let is_usable = |ip: &IpAddr| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    let mut addrs: Vec<_> = ips.filter(is_usable).map(|ip| SocketAddr::new(ip, service.port)).collect();
+    let mut addrs: Vec<_> = ips.filter(is_usable).map(|ip| SocketAddr::new(ip, port)).collect();
     addrs.sort();
+    addrs.truncate(ADDRS_TRIED);
     addrs
 }
 
@@ -134,4 +141,23 @@ fn name_of(nameplate: u32) -> String {
 
 fn failed(error: &dyn std::fmt::Display) -> CommandError {
     CommandError::attention(format!("the local network cannot be asked: {error}")).hint(ELSEWHERE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// G16: an announcement with all addresses of a network.
+    #[test]
+    fn few_of_the_announced_addresses_are_tried() {
+        let all = (0..=u16::MAX).map(|host| IpAddr::from([10, 9, (host >> 8) as u8, host as u8]));
+        let tried = worth_a_try(all, 7);
+        assert_eq!(tried.len(), ADDRS_TRIED);
+        assert_eq!(tried[0], "10.9.0.0:7".parse().unwrap());
+        let usual = ["fe80::1", "fd00::1", "10.0.0.7"].map(|ip| ip.parse().unwrap());
+        assert_eq!(
+            worth_a_try(usual.into_iter(), 7),
+            ["10.0.0.7:7", "[fd00::1]:7"].map(|addr| addr.parse().unwrap())
+        );
+    }
 }
