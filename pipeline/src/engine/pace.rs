@@ -18,6 +18,8 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// A rate is taken over this time; the first one over less.
 const SAMPLE: Duration = Duration::from_millis(100);
 const SAMPLE_FIRST: Duration = Duration::from_millis(20);
+/// And over so many bytes: of fewer the time is that of answers and of this machine, and says nothing of the rate.
+const SAMPLE_BYTES: u64 = 16 * 1024;
 /// A source of unknown rate is expected to give so many bytes in a second, and to answer after this time.
 const RATE_UNKNOWN: u64 = 8 * 1024 * 1024;
 const LAG_UNKNOWN: Duration = Duration::from_millis(20);
@@ -86,9 +88,13 @@ impl Pace {
         self.sample.1 += now.saturating_duration_since(counted);
         let least = if self.rate.is_some() { SAMPLE } else { SAMPLE_FIRST };
         let (sum, elapsed) = self.sample;
-        if elapsed >= least {
+        if elapsed >= least && sum >= SAMPLE_BYTES {
             let rate = (u128::from(sum) * 1_000_000 / elapsed.as_micros().max(1)) as u64;
             self.rate = Some(self.rate.map_or(rate, |old| (old * 3 + rate) / 4));
+            self.sample = Default::default();
+        }
+        // What was asked for was little, and not what came.
+        if self.wanted == 0 && self.sample.0 < SAMPLE_BYTES {
             self.sample = Default::default();
         }
     }
@@ -297,6 +303,31 @@ mod tests {
         assert!(!pace.is_silent(at + Duration::from_secs(8)) && pace.is_silent(at + Duration::from_secs(20)));
         pace.excuse(at + Duration::from_secs(20));
         assert!(!pace.is_silent(at + Duration::from_secs(20)));
+    }
+
+    /// A member that had given some small files was waited for by the half minute when it fell silent with a larger one: what
+    /// came a few bytes at a time was taken for its rate.
+    #[test]
+    fn small_pieces_say_nothing_of_the_rate() {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        for _ in 0..50 {
+            pace.handle_asked(now, 3 * 7, 7);
+            for _ in 0..3 {
+                now += Duration::from_millis(12);
+                pace.handle_came(now, 7, 7);
+            }
+        }
+        assert!(!pace.is_known());
+        pace.handle_asked(now, CHUNK, CHUNK);
+        assert!(pace.is_silent(now + Duration::from_millis(900)));
+        // Many of them in a row are as good as one.
+        pace = Pace::default();
+        pace.handle_asked(now, 4 << 20, 4 * KIB);
+        for _ in 0..100 {
+            now += Duration::from_millis(40);
+            pace.handle_came(now, 4 * KIB, 4 * KIB);
+        }
+        assert!(pace.expected(CHUNK) > Duration::from_secs(20), "{:?}", pace.expected(CHUNK));
     }
 
     #[test]
