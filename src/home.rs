@@ -24,6 +24,8 @@ use crate::seal;
 use dunlin_core::identity::Identity;
 use dunlin_storage::store::lmdb::{LmdbStore, is_in_use};
 use dunlin_storage::store::room::is_full;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -122,14 +124,23 @@ impl Home {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
         }
-        let opened = match keys::open(&self.identity_path())? {
-            Some(opened) => opened,
-            None => self.make_identity(chosen_keeper()?).map_err(|error| match error {
-                KeyError::Keeper(error) => KeyError::NoKeeper(error),
-                other => other,
-            })?,
-        };
+        let opened = self.open_or_make(chosen_keeper)?;
         Ok(self.opened.get_or_init(|| opened))
+    }
+
+    /// The identity that is there. Of two commands that are the first, one makes it, and the other opens that.
+    fn open_or_make(&self, keeper: impl FnOnce() -> Result<Keeper, KeyError>) -> Result<Opened, KeyError> {
+        let path = self.identity_path();
+        if let Some(opened) = keys::open(&path)? {
+            return Ok(opened);
+        }
+        match self.make_identity(keeper()?) {
+            Err(KeyError::Unreadable { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {
+                keys::open(&path)?.ok_or(KeyError::Missing { path })
+            }
+            Err(KeyError::Keeper(error)) => Err(KeyError::NoKeeper(error)),
+            other => other,
+        }
     }
 
     /// Where the identity is.
@@ -148,13 +159,13 @@ impl Home {
     /// `replaces` that.
     pub fn keep_identity(&self, seed: &[u8; 32], keeper: Keeper, replaces: bool) -> Result<Opened, KeyError> {
         let text = keys::seal(seed, keeper, &self.dir)?.to_text();
-        let path = self.identity_path();
+        let (path, identity) = (self.identity_path(), Identity::from_seed(seed));
         let written = match replaces {
             true => replace(&path, text.as_bytes()),
-            false => write_new(&path, text.as_bytes()),
+            false => place_new(&path, &identity.peer_id().short(), text.as_bytes()),
         };
         written.map_err(|error| KeyError::Unreadable { path, error })?;
-        Ok(Opened { identity: Identity::from_seed(seed), keeper })
+        Ok(Opened { identity, keeper })
     }
 
     /// An error where an identity would be another than the one that the folders of this device know.
@@ -362,6 +373,25 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
+/// As [`write_new`], and nobody sees a part of it, not even after a crash. `name` is nobody else's.
+fn place_new(path: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let part = path.with_extension(format!("{name}.part"));
+    write_new(&part, bytes)?;
+    let placed = match renameat_with(CWD, &part, CWD, path, RenameFlags::NOREPLACE) {
+        // Not every file system can.
+        Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(&part, path),
+        other => return other.map_err(|errno| drop_part(&part, errno.into())),
+    };
+    fs::remove_file(&part)?;
+    placed
+}
+
+fn drop_part(part: &Path, error: std::io::Error) -> std::io::Error {
+    // What is left of it harms nobody.
+    let _ = fs::remove_file(part);
+    error
+}
+
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
     match fs::remove_file(&temporary) {
@@ -379,4 +409,29 @@ pub fn cannot_use(path: &Path, error: &std::io::Error) -> CommandError {
         return CommandError::full(text);
     }
     CommandError::attention(text).hint("dunlin keeps its state there; --home DIR chooses another place")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    /// A service and a command that are both the first made two identities, of which one was half a file to the other.
+    #[test]
+    fn whoever_is_first_makes_the_identity_and_all_have_that() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let open = || {
+                Home::open(Some(dir.path().to_owned())).unwrap().open_or_make(|| Ok(Keeper::File)).unwrap()
+            };
+            let peers = thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(|| open().identity.peer_id())).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert!(peers.iter().all(|peer| *peer == peers[0]), "{peers:?}");
+            let names: Vec<_> =
+                fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(names.len(), 2, "something is left over: {names:?}");
+        }
+    }
 }
