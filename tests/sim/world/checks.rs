@@ -1,5 +1,6 @@
 //! The invariants (reliability.md §3), each at the moment where it can break.
 
+use super::hopeless::path;
 use super::{Failure, MS, What, World, twin};
 use crate::device::Device;
 use crate::users::rules;
@@ -8,7 +9,7 @@ use dunlin_core::id::{EntryId, NodeId};
 use dunlin_core::ledger::chain::{LedgerRead, verify_entry};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Event as Fact;
-use dunlin_core::path::RelPath;
+use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Node, TreeRead};
 use dunlin_core::tree::view::{Role, group, slot};
 use dunlin_pipeline::engine::event::Event;
@@ -164,19 +165,14 @@ impl World {
         node: &Node,
         touched: Option<&RelPath>,
     ) -> bool {
-        let (mut names, mut above) = (Vec::new(), node.at.clone());
-        while let Some(at) = above.take() {
-            above = view.node(&at.parent).ok().flatten().and_then(|parent| parent.at);
-            names.insert(0, at.name);
-        }
-        let raw: Vec<Vec<u8>> = names.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let Some((name, dir)) = raw.split_last() else { return false };
+        let raw = node.at.as_ref().and_then(|at| path(view, &at.parent, at.name.as_bytes()));
+        let Some((name, dir)) = raw.as_ref().and_then(|raw| raw.split_last()) else { return false };
         let state = self.devices[device].disk.state();
         let found = state.dir_at(dir).ok().and_then(|dir| state.lookup(dir, name));
         let is_it = found.is_some_and(|ino| state.now[&ino].kind == node.kind);
-        let (Ok(path), Ok(rules)) = (RelPath::from_names(names), InForce::default().of(view)) else {
-            return false;
-        };
+        let names = raw.iter().flatten().map(|name| Name::parse(name)).collect::<Result<Vec<_>, _>>();
+        let path = names.ok().and_then(|names| RelPath::from_names(names).ok());
+        let (Some(path), Ok(rules)) = (path, InForce::default().of(view)) else { return false };
         is_it
             && touched.is_none_or(|touched| *touched == path)
             && rules.ignores(&path, node.kind == Kind::Directory)

@@ -4,6 +4,7 @@
 use super::World;
 use dunlin_core::content::Body;
 use dunlin_core::id::NodeId;
+use dunlin_core::limits::PATH_DEPTH_MAX;
 use dunlin_core::tree::node::{Place, TreeRead};
 use dunlin_core::tree::view::{Shown, group, slot};
 use dunlin_storage::store::tables::Store;
@@ -65,12 +66,15 @@ fn shown_at(view: &View<'_>, place: &Place) -> Option<Vec<Shown>> {
     slot(view, &parents, &place.name, &|peer| peer.short()).ok()
 }
 
-/// Where a name in a directory of the tree stands.
-fn path(view: &View<'_>, dir: &NodeId, name: &[u8]) -> Option<Path> {
+/// Where a name in a directory of the tree stands; nowhere, if the way up has no end (a planted bug closes such circles).
+pub(super) fn path(view: &View<'_>, dir: &NodeId, name: &[u8]) -> Option<Path> {
     let mut names = vec![name.to_vec()];
     let mut above = view.node(dir).ok()??.at;
     while let Some(at) = above {
         names.push(at.name.as_bytes().to_vec());
+        if names.len() > PATH_DEPTH_MAX {
+            return None;
+        }
         above = view.node(&at.parent).ok()??.at;
     }
     names.reverse();
