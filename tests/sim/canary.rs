@@ -136,9 +136,9 @@ impl Plant {
                 plan.storm_ms = plan.storm_ms.min(6_000);
                 plan.deeds = 150;
             }
-            Plant::Product(Bug::OneLookDeletes | Bug::EmptyRootAccepted | Bug::UncleanListing) => {
-                plan.veils = 8
-            }
+            Plant::Product(Bug::OneLookDeletes | Bug::EmptyRootAccepted) => plan.veils = 8,
+            // It shows only where somebody works in a directory whose listing breaks off.
+            Plant::Product(Bug::UncleanListing) => (plan.veils, plan.deeds) = (40, 150),
             Plant::Product(Bug::FinalStatSkipped) => {
                 // Files that take more than one read, and people who write meanwhile.
                 (plan.large, plan.deeds_inside) = (4_000_000, 60);
