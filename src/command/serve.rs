@@ -33,8 +33,9 @@ pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, Comma
     let (coming, stop) = (arrivals(), bell());
     let supervisor = Arc::new(Supervisor::new(home, host.clone(), &steward, args.listen.clone(), coming.to));
     let mut fleet = Fleet::new(supervisor.clone(), host.clone(), coming.from, stop.from);
-    let first_error = start_all(home, &supervisor, &mut fleet, screen)?;
+    // Whoever is stopped while it begins ends well too.
     let interrupt = Interrupt::rings(vec![stop.to], Some(&steward))?;
+    let first_error = start_all(home, &supervisor, &mut fleet, screen)?;
     let server = Server::open(right, Desk::serving(home, host, Some(supervisor)))?;
     let folders = fleet.names();
     let text = match folders.is_empty() {
