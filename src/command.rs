@@ -23,7 +23,7 @@ pub mod share;
 pub mod status;
 pub mod sync;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Line};
 use crate::control::client;
 use crate::control::request::Request;
 use crate::control::server::{Right, Server};
@@ -43,12 +43,17 @@ use std::sync::Arc;
 
 /// Has a request answered by who serves this home, or else from its stores, and shows the answer.
 pub fn ask(home: &Home, request: &Request, screen: &Screen) -> Result<Exit, CommandError> {
-    if let Some(exit) = client::ask(home, request, screen)? {
+    ask_with(home, request, |line| line.show(screen))
+}
+
+/// The same; `take` gets each line.
+fn ask_with(home: &Home, request: &Request, mut take: impl FnMut(Line)) -> Result<Exit, CommandError> {
+    if let Some(exit) = client::ask_with(home, request, &mut take)? {
         return Ok(exit);
     }
     let mut lines = Answer::default();
     let result = answer(&Desk::alone(home), request, &mut lines);
-    lines.into_lines().iter().for_each(|line| line.show(screen));
+    lines.into_lines().into_iter().for_each(take);
     result
 }
 

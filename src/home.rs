@@ -367,10 +367,19 @@ fn make_dir(dir: &Path) -> Result<(), CommandError> {
 }
 
 /// Writes a file that was not there, for this user alone, durably.
-pub fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Writes what the user asked for to the file that he named.
+pub fn write_for_user(file: &Path, bytes: &[u8]) -> Result<(), CommandError> {
+    write_new(file, bytes).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => CommandError::usage(format!("{} is there already", file.display()))
+            .hint("choose another name, nothing is overwritten"),
+        _ => cannot_use(file, &error),
+    })
 }
 
 /// As [`write_new`], and nobody sees a part of it, not even after a crash. `name` is nobody else's.
@@ -380,16 +389,11 @@ fn place_new(path: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     let placed = match renameat_with(CWD, &part, CWD, path, RenameFlags::NOREPLACE) {
         // Not every file system can.
         Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(&part, path),
-        other => return other.map_err(|errno| drop_part(&part, errno.into())),
+        other => other.map_err(std::io::Error::from),
     };
-    fs::remove_file(&part)?;
+    // It has gone, or is one too many.
+    let _ = fs::remove_file(&part);
     placed
-}
-
-fn drop_part(part: &Path, error: std::io::Error) -> std::io::Error {
-    // What is left of it harms nobody.
-    let _ = fs::remove_file(part);
-    error
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

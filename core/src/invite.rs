@@ -137,10 +137,8 @@ pub fn folder_psk(secret: &[u8; 32]) -> [u8; 32] {
 /// Six digits that the two ends of a session show alike, and no two sessions but by a chance of one in a million: people
 /// compare them before a member is admitted. `binding` as in [`JoinProof::sign`].
 pub fn digits(binding: &[u8; 32]) -> String {
-    let bytes = blake3::derive_key("dunlin 1 digits to compare", binding);
-    // It is longer.
-    let (first, _) = bytes.split_first_chunk().expect("32 bytes begin with eight");
-    format!("{:06}", u64::from_be_bytes(*first) % 1_000_000)
+    let [a, b, c, d, e, f, g, h, ..] = blake3::derive_key("dunlin 1 digits to compare", binding);
+    format!("{:06}", u64::from_be_bytes([a, b, c, d, e, f, g, h]) % 1_000_000)
 }
 
 /// The joiner's proof that it holds the invite's seed, good for one session: the invite key's signature

@@ -2,13 +2,12 @@
 
 use crate::args::{Id, IdAction};
 use crate::error::{CommandError, Exit};
-use crate::home::{Home, cannot_use, write_new};
+use crate::home::{Home, write_for_user};
 use crate::keys::keeper::Keeper;
 use crate::keys::{self, KeyError, Opened};
 use crate::replica::shown;
 use crate::show::Screen;
 use serde_json::json;
-use std::io::ErrorKind;
 use std::path::Path;
 
 /// Runs the command.
@@ -51,13 +50,7 @@ fn say(opened: &Opened, screen: &Screen) {
 fn export(home: &Home, file: &Path, screen: &Screen) -> Result<(), CommandError> {
     let seed = home.identity()?.seed();
     let text = keys::seal(&seed, Keeper::Passphrase, home.path())?.to_text();
-    match write_new(file, text.as_bytes()) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(CommandError::usage(format!("{} is there already", shown(file)))
-                .hint("choose another name, nothing is overwritten"));
-        }
-        other => other.map_err(|e| cannot_use(file, &e))?,
-    }
+    write_for_user(file, text.as_bytes())?;
     let text = format!(
         "{} holds a copy of this device's identity, sealed with the passphrase.\n\
          Import it where this device is no more: two devices with one identity would be taken for a fork.",

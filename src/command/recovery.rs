@@ -2,14 +2,13 @@
 
 use super::device::{change_membership, find_member};
 use super::log::find_folder;
-use super::{absolute, answer as answer_of, ask};
+use super::{absolute, ask, ask_with};
 use crate::answer::{Answer, Line};
 use crate::args::{Recovery, RecoveryAction};
-use crate::control::client;
 use crate::control::request::Request;
 use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
-use crate::home::{Home, cannot_use, random, write_new};
+use crate::home::{Home, random, write_for_user};
 use crate::replica::shown;
 use crate::show::{Screen, clean};
 use dunlin_core::recovery::Kit;
@@ -19,7 +18,7 @@ use dunlin_storage::store::view::View;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -40,10 +39,12 @@ pub fn run(home: &Home, args: &Recovery, screen: &Screen) -> Result<Exit, Comman
 
 /// It is forgotten here once it stands in the file.
 fn take_to(home: &Home, dir: &Path, file: &Path, screen: &Screen) -> Result<Exit, CommandError> {
-    let dir = dir.to_owned();
-    let Some(value) = ask_for(home, &Request::RecoveryTake { dir: dir.clone() }, screen)? else {
-        return Ok(Exit::Attention);
-    };
+    let (dir, mut value) = (dir.to_owned(), Value::Null);
+    // Only what is said of it later is shown.
+    ask_with(home, &Request::RecoveryTake { dir: dir.clone() }, |line| match line {
+        Line::Say { value: said, .. } => value = said,
+        warning @ Line::Warn(_) => warning.show(screen),
+    })?;
     let link = Zeroizing::new(value["kit"].as_str().unwrap_or_default().to_owned());
     let kit =
         Kit::parse(&link).map_err(|_| CommandError::attention("the running dunlin gave no recovery kit"))?;
@@ -51,13 +52,7 @@ fn take_to(home: &Home, dir: &Path, file: &Path, screen: &Screen) -> Result<Exit
     if file == Path::new("-") {
         screen.say(&text, &json!({ "event": "recovery kit", "kit": *link, "root": value["root"] }));
     } else {
-        match write_new(file, text.as_bytes()) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                return Err(CommandError::usage(format!("{} is there already", shown(file)))
-                    .hint("choose another name, nothing is overwritten"));
-            }
-            other => other.map_err(|e| cannot_use(file, &e))?,
-        }
+        write_for_user(file, text.as_bytes())?;
         let words = format!(
             "{} holds the recovery kit. Take it off this device: print it, or put it on a medium that lies in a drawer.",
             shown(file)
@@ -65,21 +60,6 @@ fn take_to(home: &Home, dir: &Path, file: &Path, screen: &Screen) -> Result<Exit
         screen.say(&words, &json!({ "event": "recovery kit", "file": shown(file), "root": value["root"] }));
     }
     ask(home, &Request::RecoveryForget { dir, kit }, screen)
-}
-
-/// Has a request answered with one value, which is not shown; `None`: it was not.
-fn ask_for(home: &Home, request: &Request, screen: &Screen) -> Result<Option<Value>, CommandError> {
-    let mut said = None;
-    let mut see = |line: Line| match line {
-        Line::Say { value, .. } => said = Some(value),
-        warning @ Line::Warn(_) => warning.show(screen),
-    };
-    if client::ask_with(home, request, &mut see)?.is_none() {
-        let mut lines = Answer::default();
-        answer_of(&Desk::alone(home), request, &mut lines)?;
-        lines.into_lines().into_iter().for_each(see);
-    }
-    Ok(said)
 }
 
 fn describe(link: &str, label: &str) -> String {

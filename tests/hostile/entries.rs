@@ -97,9 +97,7 @@ fn bent(member: &Member, bend: fn(&mut Vec<u8>)) -> SignedEntry {
 /// H8, H18: a later version's words are skipped, and its events carried to others byte by byte.
 #[test]
 fn events_of_a_later_version_are_carried_and_its_messages_skipped() {
-    let mut world = World::new();
-    let mut writer = Member::join(&world.invite("writer", "1"), 1);
-    let mut session = writer.meet(world.founder.address());
+    let (mut world, mut writer, mut session) = World::with_writer();
     session.say(&Message::Unknown { kind: 60_000 });
     let event = Event::Unknown { kind: 4000, bytes: vec![0x42; 300] };
     let signed = writer.sign_next(vec![event]);
@@ -138,9 +136,7 @@ fn frames_that_are_no_words_end_the_session() {
 /// H16: contents that nobody has, that cannot be, and that take the place of one that is there.
 #[test]
 fn a_content_that_nobody_has_is_needed_and_nothing_is_deleted_for_it() {
-    let mut world = World::new();
-    let mut writer = Member::join(&world.invite("writer", "1"), 1);
-    let mut session = writer.meet(world.founder.address());
+    let (mut world, mut writer, mut session) = World::with_writer();
     let (first, _) = writer.book.created("first").unwrap();
     let hash = ContentHash::of(b"nobody has it");
     let absurd = Content { size: 1 << 61, hash, manifest: Some(hash) };

@@ -21,9 +21,7 @@ const SECONDS: Duration = Duration::from_secs(15);
 /// H7: 6 000 entries of 16 KiB whose past never comes: 96 MiB, of which nothing is kept.
 #[test]
 fn thousands_of_entries_whose_past_never_comes_are_not_kept() {
-    let mut world = World::new();
-    let mut writer = Member::join(&world.invite("writer", "1"), 1);
-    let mut session = writer.meet(world.founder.address());
+    let (mut world, mut writer, mut session) = World::with_writer();
     let mut peak = Peak::of(&world.founder);
     let entries = world.founder.status()["entries"].as_u64().unwrap();
     let stored = world.founder.stored();
@@ -62,9 +60,7 @@ fn orphan(writer: &Member, number: u64) -> SignedEntry {
 /// I7: 6 000 entries of a kilobyte with right signatures, as fast as they are taken, while others work.
 #[test]
 fn a_flood_of_right_signatures_holds_up_nobody() {
-    let mut world = World::new();
-    let mut writer = Member::join(&world.invite("writer", "1"), 1);
-    let mut session = writer.meet(world.founder.address());
+    let (mut world, mut writer, mut session) = World::with_writer();
     let word = || Event::Unknown { kind: 4000, bytes: vec![0x42; 1000] };
     let all: Vec<SignedEntry> = (0..6000).map(|_| writer.sign_next(vec![word()])).collect();
     let mut peak = Peak::of(&world.founder);
@@ -85,9 +81,7 @@ fn a_flood_of_right_signatures_holds_up_nobody() {
 /// I7: the first signature that is wrong ends the session; whoever comes back at once, 100 times, is not listened to.
 #[test]
 fn who_floods_with_wrong_signatures_is_kept_out() {
-    let mut world = World::new();
-    let mut writer = Member::join(&world.invite("writer", "1"), 1);
-    let mut session = writer.meet(world.founder.address());
+    let (mut world, writer, mut session) = World::with_writer();
     let mut peak = Peak::of(&world.founder);
     let mut bent = writer.sign(&writer.next(vec![writer.file("bent", small(b""))]));
     bent.signature[9] ^= 1;

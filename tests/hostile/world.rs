@@ -1,6 +1,8 @@
 //! A folder with two honest devices that serve it, and what has to hold in it after any attack.
 
 use super::device::{Device, until};
+use super::member::Member;
+use super::session::Session;
 use dunlin_core::invite::Invite;
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,6 +41,14 @@ impl World {
         let mut world = Self { founder, friend, files, edits: 0, dir };
         world.check();
         world
+    }
+
+    /// With a writer who does harm, and a session of his with the founder in which both know what the other knows.
+    pub fn with_writer() -> (Self, Member, Session) {
+        let world = Self::new();
+        let mut writer = Member::join(&world.invite("writer", "1"), 1);
+        let session = writer.meet(world.founder.address());
+        (world, writer, session)
     }
 
     /// An invite of the founder's, as `share` makes it.

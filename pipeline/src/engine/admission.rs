@@ -17,7 +17,7 @@ impl Engine {
     /// The ledger says whether the invite is good.
     pub(super) fn redeem(&mut self, conn: ConnId, request: JoinRequest, is_confirmed: bool) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        session.asks = Some(request.clone());
+        session.redeems = Some(request.clone());
         let (peer, binding) = (session.peer, session.binding);
         let order = LedgerOrder::AddMember { conn, peer, request, binding, is_confirmed };
         self.effects.push_back(Effect::Ledger(order));
@@ -29,7 +29,7 @@ impl Engine {
         let (peer, label, binding) = (session.peer, session.label.clone(), session.binding);
         match result {
             Redeemed::Admitted(secret) => {
-                session.asks = None;
+                session.redeems = None;
                 self.send(conn, &Message::Welcome(Welcome { secret }));
                 self.send_hello(conn, &binding, false);
                 self.effects.push_back(Effect::Tell(Notice::Joined { peer, label }));
@@ -45,10 +45,12 @@ impl Engine {
 
     /// The user has typed what the other device shows. If two show the same neither is meant.
     pub(super) fn confirm(&mut self, ticket: u64, typed: &str) {
-        let shows = |session: &&Session| session.asks.is_some() && digits(&session.binding) == typed;
+        let shows = |session: &&Session| session.redeems.is_some() && digits(&session.binding) == typed;
         let shown: Vec<&Session> = self.sessions.values().filter(shows).collect();
         let meant = match shown[..] {
-            [session] => session.asks.clone().map(|request| (session.conn, session.label.clone(), request)),
+            [session] => {
+                session.redeems.clone().map(|request| (session.conn, session.label.clone(), request))
+            }
             _ => None,
         };
         let label = meant.map(|(conn, label, request)| {

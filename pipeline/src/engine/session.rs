@@ -54,8 +54,8 @@ pub struct Session {
     pub stage: Stage,
     /// The channel binding: differs in each session, equal on both ends.
     pub binding: [u8; 32],
-    /// What it redeems here, while the user is asked.
-    pub asks: Option<JoinRequest>,
+    /// What it redeems here, until it is admitted.
+    pub redeems: Option<JoinRequest>,
     /// The invite by whose key the peer came, if it did not use the folder's.
     pub invite: Option<u64>,
     /// The folder's pre-shared key by which it came, if it was the last one.
@@ -117,7 +117,7 @@ impl Session {
             outbound,
             stage: Stage::Greeting,
             binding,
-            asks: None,
+            redeems: None,
             invite: None,
             folder_key: None,
             known: None,

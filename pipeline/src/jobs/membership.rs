@@ -99,9 +99,6 @@ pub fn change_membership(
     change: MembershipChange,
     wall_ms: i64,
 ) -> Result<(), ChangeError> {
-    if let MembershipChange::Recover { kit, incarnation, remove } = change {
-        return recover(store, &identity.peer_id(), &kit, incarnation, &remove, wall_ms);
-    }
     let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
     let membership = signer.edit.view().members()?;
     let own = identity.peer_id();
@@ -120,7 +117,9 @@ pub fn change_membership(
             left = Some(peer);
             Event::Revoked { peer, cuts: signer.known_heads_of(&peer)? }
         }
-        MembershipChange::Recover { .. } => return Ok(()),
+        MembershipChange::Recover { kit, incarnation, remove } => {
+            return recover(signer.edit, &membership, &own, (&kit, incarnation), &remove, wall_ms);
+        }
     };
     signer.push(event)?;
     if let Some(left) = left {

@@ -4,24 +4,22 @@ use super::membership::ChangeError;
 use super::signer::Signer;
 use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::ledger::event::{Event, Role};
+use dunlin_core::ledger::membership::Membership;
 use dunlin_core::recovery::Kit;
 use dunlin_storage::store::edit::Edit;
-use dunlin_storage::store::tables::Store;
 use std::collections::BTreeSet;
 
 /// Makes `own` an admin and removes members. The folder's secret is changed by the new admin, as after any removal.
 pub(super) fn recover(
-    store: &dyn Store,
+    edit: Edit<'_>,
+    membership: &Membership,
     own: &PeerId,
-    kit: &Kit,
-    incarnation: u64,
+    (kit, incarnation): (&Kit, u64),
     remove: &BTreeSet<PeerId>,
     wall_ms: i64,
 ) -> Result<(), ChangeError> {
-    let edit = Edit::new(store.write()?)?;
-    let (folder, membership) = (edit.view().folder()?, edit.view().members()?);
     let identity = kit.identity();
-    if kit.folder != folder || membership.recovery != Some(identity.peer_id()) {
+    if kit.folder != edit.view().folder()? || membership.recovery != Some(identity.peer_id()) {
         return Err(ChangeError::OtherKit);
     }
     let role = membership.role_of(own).ok_or(ChangeError::NotHere)?;
