@@ -192,3 +192,10 @@ pub fn nothing(_: &WantItem, _: u32) -> Answer {
 pub fn piece(bytes: &[u8]) -> Answer {
     Answer::Piece { size: bytes.len() as u32, lz4: false, bytes: bytes.to_vec() }
 }
+
+/// Bytes that no compression makes smaller, the same for a seed.
+pub fn noise(size: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}

@@ -3,7 +3,7 @@
 use super::device::{Device, until};
 use super::line::Line;
 use super::member::Member;
-use super::session::{Answer, piece};
+use super::session::{Answer, noise, piece};
 use super::world::World;
 use dunlin_core::message::Message;
 use dunlin_transport::Lane;
@@ -76,10 +76,4 @@ fn assert_written(device: &Device, name: &str, bytes: &[u8]) -> bool {
     let held = device.read(name);
     assert!(held.as_ref().is_none_or(|held| held == bytes), "other bytes were written");
     held.is_some()
-}
-
-fn noise(size: usize, seed: u64) -> Vec<u8> {
-    let mut bytes = vec![0; size];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
 }
