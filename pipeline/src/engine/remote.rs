@@ -230,6 +230,11 @@ impl Remote {
         dirty <= for_good || self.idle_tries >= IDLE_TRIES_MAX
     }
 
+    /// True if a place is left alone that was refused twice.
+    pub fn has_refused(&self) -> bool {
+        self.stuck.keys().any(|place| self.refused.contains(place))
+    }
+
     /// How often in a row a retry has mended nothing.
     pub fn idle_tries(&self) -> u32 {
         self.idle_tries

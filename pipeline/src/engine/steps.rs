@@ -131,10 +131,11 @@ impl Engine {
         }
     }
 
-    /// Places are marked and nothing is under way for them: they are looked at again after a while.
+    /// Places are marked and nothing is under way for them: they are looked at again after a while. What was refused does not wait
+    /// for the contents of others, which may take hours, or never come.
     pub(super) fn retry_later(&mut self, now: Instant) {
-        let is_left =
-            self.ledger.dirty > self.guard.left_places() && self.remote.is_idle() && self.fetch.is_idle();
+        let is_idle = self.remote.is_idle() && self.fetch.is_idle();
+        let is_left = self.ledger.dirty > self.guard.left_places() && (is_idle || self.remote.has_refused());
         if is_left && !self.wakes.is_armed(Wake::Retry) {
             let pause = RETRY_AFTER.saturating_mul(1 << self.remote.idle_tries().min(3));
             self.wakes.arm(Wake::Retry, now, pause);
