@@ -5,6 +5,7 @@ use super::World;
 use dunlin_core::content::Body;
 use dunlin_core::id::NodeId;
 use dunlin_core::limits::PATH_DEPTH_MAX;
+use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{Place, TreeRead};
 use dunlin_core::tree::view::{Shown, group, slot};
 use dunlin_storage::store::tables::Store;
@@ -47,14 +48,23 @@ impl World {
             hopeless.places += u64::from(!lost.is_empty());
             for one in lost {
                 hopeless.paths.insert(path(&view, &place.parent, one.name.as_bytes())?);
-                for spot in view.located_all(&one.node).ok()? {
-                    let at = view.path_of(&spot).ok()??;
-                    hopeless.paths.insert(at.names().iter().map(|name| name.as_bytes().to_vec()).collect());
+                hopeless.paths.extend(paths_on_disk(&view, &one.node)?);
+                // Its directory may be shown under another name than the tree's (seed 4907).
+                for mut above in paths_on_disk(&view, &place.parent)? {
+                    above.push(one.name.as_bytes().to_vec());
+                    hopeless.paths.insert(above);
                 }
             }
         }
         Some(hopeless)
     }
+}
+
+/// Where a node stands on this disk.
+fn paths_on_disk(view: &View<'_>, node: &NodeId) -> Option<Vec<Path>> {
+    let names = |path: RelPath| path.names().iter().map(|name| name.as_bytes().to_vec()).collect();
+    let spots = view.located_all(node).ok()?;
+    spots.iter().map(|spot| Some(names(view.path_of(spot).ok()??))).collect()
 }
 
 fn waits_for(one: &Shown, is_lost: &dyn Fn(&[u8; 32]) -> bool) -> bool {
