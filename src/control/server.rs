@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Time for a client to make room for more of its answer.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// Pause after a client could not be let in.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that wait to be accepted; the kernel keeps no more than its own limit.
 const BACKLOG: i32 = 1024;
 /// The lock's name in the home.
@@ -151,8 +153,11 @@ impl Shared {
     /// Lets clients in until it is closed.
     fn accept(self: Arc<Self>) {
         while self.wait_for_room() {
-            // A client that was gone before it was let in, or no more files: the next one may fare better.
-            let Ok((stream, _)) = self.listener.accept() else { continue };
+            // A client that was gone before it was let in, or no more descriptors: then that is so at once the next time too.
+            let Ok((stream, _)) = self.listener.accept() else {
+                self.pause();
+                continue;
+            };
             let Some(number) = self.let_in(&stream) else { continue };
             let room = self.clone();
             let attend = move || {
@@ -171,6 +176,12 @@ impl Shared {
         let is_full = |crowd: &mut Crowd| !crowd.is_closing && crowd.clients.len() >= CLIENTS_MAX;
         let crowd = self.left.wait_while(self.crowd(), is_full).unwrap_or_else(|e| e.into_inner());
         !crowd.is_closing
+    }
+
+    /// A while, but for the end.
+    fn pause(&self) {
+        let is_open = |crowd: &mut Crowd| !crowd.is_closing;
+        drop(self.left.wait_timeout_while(self.crowd(), ACCEPT_PAUSE, is_open));
     }
 
     fn let_in(&self, stream: &UnixStream) -> Option<u64> {

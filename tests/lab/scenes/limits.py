@@ -2,6 +2,7 @@
 
 import os
 import resource
+import socket
 import time
 
 from kit import memory, program, trees
@@ -63,7 +64,8 @@ def descriptors(stage):
         check(joined.code == program.IN_SYNC, f'it joins: {joined.describe()}')
         serving.append(devices[1].start('--json', 'serve', '--listen', '127.0.0.1:0'))
         serving[1].record_with('peer')
-        starve(stage, serving[1].process.pid, roots)
+        with socket.socket(socket.AF_UNIX) as guest:
+            starve(stage, serving[1].process.pid, roots, lambda: guest.connect(os.path.join(devices[1].home, 'api.sock')))
         serving[1] = start_again(devices[1], serving[1])
         wanted = saved(roots[0]) | saved(roots[1])
         wait_for(lambda: are_alike(roots), 'both are alike again')
@@ -75,10 +77,11 @@ def descriptors(stage):
             running.kill()
 
 
-def starve(stage, pid, roots):
-    """Takes all descriptors that are free, does things on both sides, waits, and gives them back."""
+def starve(stage, pid, roots, ask):
+    """Takes all descriptors that are free, does things on both sides, waits, and gives them back. Somebody asks and waits."""
     allowed = allow(pid, open_files(pid))
     spent = spent_s(pid)
+    ask()
     trees.small_files(os.path.join(roots[0], 'from-there'), 20, seed=4)
     trees.small_files(os.path.join(roots[1], 'made'), 20, seed=5)
     os.rename(os.path.join(roots[1], 'first'), os.path.join(roots[1], 'moved'))
