@@ -2,8 +2,8 @@
 //! or encrypts a folder bit by bit comes to the same sum.
 //!
 //! What is lost up to a small share of the folder passes at once. Beyond, it waits until nothing more has come for
-//! a while, so that it is seen as a whole before any more of it is done; the while is longer the more has passed already.
-//! A quarter of the folder is held.
+//! a while, so that it is seen as a whole before any more of it is done; the while is longer the more waits or has passed
+//! already, since a machine that has much to do deletes with pauses. A quarter of the folder is held.
 
 use crate::service::HoldLimits;
 use dunlin_core::canary::{self, Bug};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_secs(600);
 /// The window is kept in pieces of this.
 const PIECE: Duration = Duration::from_secs(10);
-/// How long nothing more must come before what waits is done: at first, and once the bound is nearly reached.
+/// How long nothing more must come before what waits is done: of a little, and of what nearly reaches the bound.
 const QUIET_LEAST: Duration = Duration::from_secs(2);
 /// See [`QUIET_LEAST`].
 const QUIET_MOST: Duration = Duration::from_secs(20);
@@ -127,7 +127,7 @@ impl HoldLimits {
                 Verdict::Pass
             }
             () => {
-                let share = done.deleted as f64 / bound as f64;
+                let share = all.deleted as f64 / bound as f64;
                 Verdict::Wait(QUIET_LEAST + (QUIET_MOST - QUIET_LEAST).mul_f64(share.min(1.0)))
             }
         }
@@ -151,10 +151,19 @@ mod tests {
         assert_eq!(judge(0, 1_200, 2_000), Verdict::Hold, "sixty in a hundred at once");
         assert_eq!(judge(0, 500, 2_000), Verdict::Hold, "just a quarter");
         assert_eq!(judge(0, 40, 2_000), Verdict::Pass);
-        assert_eq!(judge(0, 499, 2_000), Verdict::Wait(QUIET_LEAST));
         assert_eq!(judge(0, 99, 99), Verdict::Pass, "a folder of few files");
-        assert_eq!(judge(0, 99, 120), Verdict::Wait(QUIET_LEAST));
         assert_eq!(judge(0, 100, 120), Verdict::Hold);
+    }
+
+    #[test]
+    fn the_more_is_at_stake_the_longer_it_is_waited_for() {
+        let wait = |done, more, on_disk| match judge(done, more, on_disk) {
+            Verdict::Wait(quiet) => quiet.as_secs_f64().round(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([wait(0, 41, 2_000), wait(0, 250, 2_000), wait(0, 499, 2_000)], [3.0, 11.0, 20.0]);
+        assert_eq!(wait(200, 50, 1_800), 11.0, "what was done counts too");
+        assert_eq!(wait(0, 99, 120), 20.0, "nearly all of a small folder");
     }
 
     #[test]
@@ -222,7 +231,7 @@ mod tests {
         let done = Losses { new_noise: 1, ..Losses::default() };
         assert_eq!((limits.free(Losses::default(), 2_000), limits.free(done, 2_000)), (40, 39));
         assert_eq!(limits.judge(done, deleted(39), 2_000), Verdict::Pass);
-        assert_eq!(limits.judge(done, deleted(40), 2_000), Verdict::Wait(QUIET_LEAST));
+        assert!(matches!(limits.judge(done, deleted(40), 2_000), Verdict::Wait(_)));
     }
 
     #[test]
