@@ -26,6 +26,8 @@ pub const LAMPORT_MAX: u64 = 1 << 48;
 pub const LABEL_BYTES_MAX: usize = 64;
 /// Members that one folder can have.
 pub const MEMBERS_MAX: usize = 1024;
+/// Chains that one removal can list with their cuts.
+pub const CUTS_MAX: usize = 1024;
 
 /// Bytes of one chunk.
 pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -50,6 +52,9 @@ pub const MANIFEST_PART_BYTES_MAX: usize = 1024 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Entries' bytes in one `Entries` message.
 pub const ENTRIES_MESSAGE_BYTES: usize = 512 * 1024;
+/// Heads that one message lists of a frontier; one with more goes in parts. Also: chains that a peer says to have and
+/// this device does not, of which a session keeps that.
+pub const FRONTIER_HEADS_MAX: usize = 8192;
 /// Bytes of the words in a goodbye or a refusal; longer ones are cut.
 pub const TEXT_BYTES_MAX: usize = 256;
 /// Addresses in one invite.

@@ -217,8 +217,11 @@ pub enum Message {
     Hello(Hello),
     /// See [`Welcome`].
     Welcome(Welcome),
-    /// How far the speaker is.
+    /// How far the speaker is, as far as it has not said it in this session: [`Message::FrontierPart`]s, and this as the
+    /// last.
     Frontier(Frontier),
+    /// A part of that, while more follow.
+    FrontierPart(Frontier),
     /// Entries, in causal order; at most [`ENTRIES_MESSAGE_BYTES`] and one entry more.
     Entries(Vec<SignedEntry>),
     /// See [`Want`].
@@ -286,6 +289,7 @@ impl Message {
                 d.skip()?;
                 Message::Compare
             }
+            17 => Message::FrontierPart(d.decode()?),
             // Its body is of no known shape, so neither is its end.
             kind => return Ok(Message::Unknown { kind }),
         };
@@ -311,6 +315,7 @@ impl Message {
             Message::Forks(forks) => e.u32(14)?.encode(forks)?,
             Message::Fork(proof) => e.u32(15)?.encode(&**proof)?,
             Message::Compare => e.u32(16)?.array(0)?,
+            Message::FrontierPart(part) => e.u32(17)?.encode(part)?,
             Message::Unknown { kind } => e.u32(*kind)?.null()?,
         };
         Ok(())

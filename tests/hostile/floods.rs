@@ -14,7 +14,7 @@ use dunlin_core::message::{Message, Part, Want, WantItem};
 use dunlin_transport::shaping::Shaper;
 use std::time::{Duration, Instant};
 
-const MIB: u64 = 1 << 20;
+pub const MIB: u64 = 1 << 20;
 /// How long an exchange of edits may take while somebody floods.
 const SECONDS: Duration = Duration::from_secs(15);
 
@@ -164,22 +164,22 @@ fn one_device_has_no_more_than_four_of_two_hundred_connections() {
 }
 
 /// The most memory that a program held since a moment.
-struct Peak {
+pub struct Peak {
     before: u64,
     most: u64,
 }
 
 impl Peak {
-    fn of(device: &Device) -> Self {
+    pub fn of(device: &Device) -> Self {
         let before = device.memory();
         Self { before, most: before }
     }
 
-    fn look(&mut self, device: &Device) {
+    pub fn look(&mut self, device: &Device) {
         self.most = self.most.max(device.memory());
     }
 
-    fn check(&mut self, device: &Device, more: u64) {
+    pub fn check(&mut self, device: &Device, more: u64) {
         self.look(device);
         let grown = self.most - self.before;
         assert!(grown < more, "{} MiB more, {} at most", grown / MIB, more / MIB);

@@ -11,6 +11,7 @@ mod member;
 mod session;
 mod world;
 
+mod chains;
 mod contents;
 mod doors;
 mod entries;

@@ -36,8 +36,10 @@ pub struct Session {
     pub given: Vec<(Bulk, Bytes)>,
     /// Parts that it was asked for.
     pub asked: usize,
-    /// What the other end said last of how far it is.
+    /// What the other end said of how far it is, once it has said it to its end.
     pub theirs: Option<Frontier>,
+    /// Parts of what it has not said to its end.
+    hearing: Frontier,
     /// How many of `heard` were answered.
     answered: usize,
 }
@@ -54,6 +56,7 @@ impl Session {
             given: Vec::new(),
             asked: 0,
             theirs: None,
+            hearing: Frontier::default(),
             answered: 0,
         }
     }
@@ -85,8 +88,13 @@ impl Session {
         match event {
             Event::Frame { conn, lane: Lane::Control, frame } if conn == self.conn => {
                 let message = Message::decode(&frame).expect("the program says messages alone");
-                if let Message::Frontier(frontier) = &message {
-                    self.theirs = Some(frontier.clone());
+                match &message {
+                    Message::FrontierPart(part) => self.hearing.advance(part),
+                    Message::Frontier(last) => {
+                        self.hearing.advance(last);
+                        self.theirs.get_or_insert_default().advance(&std::mem::take(&mut self.hearing));
+                    }
+                    _ => {}
                 }
                 self.heard.push(message);
             }

@@ -1,11 +1,13 @@
 //! Builds and signs entries. Draws nothing: incarnation, nonce and time come from the caller.
 
-use super::chain::{Known, Verified, parents_of};
+use super::chain::{Known, Verified};
 use super::codec::DecodeError;
 use super::entry::{Entry, SignedEntry};
 use super::event::Event;
+use super::link::Links;
 use crate::id::{ChainId, Dot, EntryId, FolderId};
 use crate::identity::Identity;
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Why an entry cannot be signed.
@@ -51,7 +53,9 @@ impl EntryBuilder {
         wall_ms: i64,
     ) -> Self {
         let (prev, known) = prev;
-        let parents = parents_of(&chain, known, heads);
+        let mut links = Links::of(chain, known);
+        heads.iter().for_each(|(id, head)| links.see(*id, head));
+        let parents = links.parents(&BTreeSet::new());
         let lamports = heads.iter().filter(|(id, _)| parents.contains(id)).map(|(_, k)| k.lamport);
         Self {
             folder: Some(folder),

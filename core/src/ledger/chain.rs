@@ -14,7 +14,7 @@ use super::resolve::{EntryAt, Resolution, Void};
 use crate::canary::{self, Bug};
 use crate::id::{ChainId, EntryId, FolderId};
 use crate::identity::{Domain, VerifyError, verify};
-use crate::limits::{ENTRY_PARENTS_MAX, LAMPORT_MAX, MEMBERS_MAX};
+use crate::limits::{LAMPORT_MAX, MEMBERS_MAX};
 use thiserror::Error;
 
 /// An entry whose bytes are canonical and whose signature holds. Only [`verify_entry`] and
@@ -352,21 +352,4 @@ fn membership_events(entry: &Entry, past: &Clock) -> Vec<MembershipEvent> {
         event: event.clone(),
     };
     entry.events.iter().enumerate().filter(|(_, event)| is_membership(event)).map(of).collect()
-}
-
-/// The parents that an entry of `own` should name, given the heads of all chains: those that are in no
-/// other's past. At most as many as an entry can have; the rest is linked by the next entry.
-pub fn parents_of(own: &ChainId, prev: &Known, heads: &[(EntryId, Known)]) -> Vec<EntryId> {
-    // No entry is in its own past, so what the union of all pasts covers is in another's.
-    let mut union = prev.past.clone();
-    union.include(prev.chain, prev.seq);
-    heads.iter().for_each(|(_, head)| union.merge(&head.past));
-    let mut parents: Vec<EntryId> = heads
-        .iter()
-        .filter(|(_, head)| head.chain != *own && !union.covers_entry(&head.chain, head.seq))
-        .map(|(id, _)| *id)
-        .collect();
-    parents.sort();
-    parents.truncate(ENTRY_PARENTS_MAX);
-    parents
 }

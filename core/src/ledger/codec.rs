@@ -123,7 +123,7 @@ fn body_bound(body: &Body) -> usize {
 }
 
 /// Shows each dot inside an event, in the order in which they are encoded.
-fn each_dot(event: &Event, see: &mut impl FnMut(&Dot)) {
+pub fn each_dot(event: &Event, see: &mut impl FnMut(&Dot)) {
     match event {
         Event::Created { parent, .. } => see(parent),
         Event::Written { node, base, .. }

@@ -1,21 +1,19 @@
 //! How far somebody is: for each chain, its last entry.
 
 use crate::id::{ChainId, EntryId, PeerId};
-use crate::limits::{LAMPORT_MAX, MEMBERS_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{FRONTIER_HEADS_MAX, LAMPORT_MAX, MESSAGE_BYTES_MAX};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Chains that one frontier can list: each member may have a few.
-const CHAINS_MAX: usize = MEMBERS_MAX * 8;
 
 /// No less than the encoded bytes of one head.
 const HEAD_BOUND: usize = 92;
 
-const _: () = assert!(CHAINS_MAX * HEAD_BOUND < MESSAGE_BYTES_MAX);
+const _: () = assert!(FRONTIER_HEADS_MAX * HEAD_BOUND < MESSAGE_BYTES_MAX);
 
 /// The head of each chain.
 ///
-/// On the wire: a list of `[chain, seq, entry id]`, strictly sorted by chain.
+/// On the wire: a list of `[chain, seq, entry id]`, strictly sorted by chain, of [`FRONTIER_HEADS_MAX`] at most; what has
+/// more goes in parts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Frontier {
     heads: BTreeMap<ChainId, (u64, EntryId)>,
@@ -65,11 +63,29 @@ impl Frontier {
         }
     }
 
-    /// The same for all chains but these.
-    pub fn advance_but(&mut self, other: &Frontier, but: &BTreeSet<ChainId>) {
-        for (chain, (seq, id)) in other.heads.iter().filter(|(chain, _)| !but.contains(*chain)) {
+    /// The same by what another device says, for all chains but these. Of chains that are not in `ours` it keeps
+    /// [`FRONTIER_HEADS_MAX`] and forgets the others, so that nobody makes it longer than our own ledger allows.
+    pub fn advance_by_word(&mut self, word: &Frontier, ours: &Frontier, but: &BTreeSet<ChainId>) {
+        let is_foreign = |chain: &ChainId| !ours.heads.contains_key(chain);
+        let mut room = None;
+        for (chain, (seq, id)) in word.heads.iter().filter(|(chain, _)| !but.contains(*chain)) {
+            if is_foreign(chain) && !self.heads.contains_key(chain) {
+                let kept = || self.heads.keys().filter(|chain| is_foreign(chain)).count();
+                let left = room.get_or_insert_with(|| FRONTIER_HEADS_MAX.saturating_sub(kept()));
+                if *left == 0 {
+                    continue;
+                }
+                *left -= 1;
+            }
             self.set(*chain, *seq, *id);
         }
+    }
+
+    /// The heads that were not `told` yet, as many as go into one message; true if more follow.
+    pub fn part(&self, told: &Frontier) -> (Frontier, bool) {
+        let mut news = self.heads.iter().filter(|(chain, head)| told.heads.get(chain) != Some(head));
+        let part = news.by_ref().take(FRONTIER_HEADS_MAX).map(|(chain, head)| (*chain, *head));
+        (Frontier { heads: part.collect() }, news.next().is_some())
     }
 
     /// As if nothing of this chain were known.
@@ -141,7 +157,7 @@ impl<C> Encode<C> for Frontier {
 
 impl<'b, C> Decode<'b, C> for Frontier {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
-        let count = d.array()?.filter(|n| *n <= CHAINS_MAX as u64);
+        let count = d.array()?.filter(|n| *n <= FRONTIER_HEADS_MAX as u64);
         let count = count.ok_or_else(|| decode::Error::message("a frontier beyond its limit"))?;
         let mut heads = BTreeMap::new();
         for _ in 0..count {

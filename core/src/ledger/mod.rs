@@ -11,6 +11,7 @@ pub mod entry;
 pub mod event;
 pub mod fork;
 pub mod frontier;
+pub mod link;
 pub mod membership;
 mod resolve;
 pub mod standing;

@@ -67,6 +67,7 @@ fn samples() -> Vec<(Message, &'static str)> {
         (forks(2), "f2e7b93a"),
         (fork(), "d011069d"),
         (Message::Compare, "ee56e820"),
+        (Message::FrontierPart(frontier()), "ee73d6de"),
         (Message::Goodbye(Goodbye { code: 0, text }), "342e408f"),
         (Message::Unknown { kind: 99 }, "68c3da6e"),
     ]
@@ -90,8 +91,8 @@ fn every_message_has_its_bytes_and_comes_back() {
 
 #[test]
 fn a_later_version_may_say_more() {
-    // [17, {"any": [shape]}], a kind that was taken back, and a goodbye with a third place.
-    assert_eq!(Message::decode(b"\x82\x11\xa1\x63any\x81\x01").unwrap(), Message::Unknown { kind: 17 });
+    // [18, {"any": [shape]}], a kind that was taken back, and a goodbye with a third place.
+    assert_eq!(Message::decode(b"\x82\x12\xa1\x63any\x81\x01").unwrap(), Message::Unknown { kind: 18 });
     assert_eq!(Message::decode(b"\x82\x0a\xf6").unwrap(), Message::Unknown { kind: 10 });
     assert_eq!(Message::decode(b"\x82\x10\x81\x01").unwrap(), Message::Compare);
     let goodbye = Message::Goodbye(Goodbye { code: 3, text: "bye".to_owned() });

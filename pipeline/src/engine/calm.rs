@@ -32,7 +32,7 @@ impl Engine {
             needed: self.ledger.dirty,
             in_sync: is_quiet,
             scan_done: self.local.first_scan_done(),
-            frontier: self.ledger.frontier.digest(),
+            frontier: self.frontier_digest,
         }
     }
 

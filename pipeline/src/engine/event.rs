@@ -266,8 +266,8 @@ pub enum FoundManifest {
 /// What the engine must know of the ledger. Small: it grows with members, not with files.
 #[derive(Clone, Debug, Default)]
 pub struct LedgerState {
-    /// Our head of each chain.
-    pub frontier: Frontier,
+    /// Our head of each chain. Sessions share it.
+    pub frontier: Arc<Frontier>,
     /// The members and what they may do.
     pub members: BTreeMap<PeerId, (Role, String)>,
     /// Those who were members once and are none now.

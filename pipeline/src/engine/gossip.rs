@@ -14,7 +14,6 @@ use dunlin_core::id::ChainId;
 use dunlin_core::invite::JoinProof;
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
-use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::limits::{
     CONTROL_CREDIT, CONTROL_UNSENT_MAX, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED, ENTRIES_WAITING_MAX,
     SESSIONS_MAX,
@@ -38,7 +37,7 @@ const DIAL_PAUSE_MIN: Duration = Duration::from_millis(200);
 const DIAL_PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// Stands in the place of a path where there is trouble with the device itself.
-const THIS_DEVICE: &str = "this device";
+pub(super) const THIS_DEVICE: &str = "this device";
 /// What is said to who was removed, and by who was.
 const REMOVED: &str =
     "this device was removed from the folder; its files stay as they are, and are not synced any more";
@@ -179,7 +178,8 @@ impl Engine {
             Message::Welcome(welcome) => self.handle_welcome(conn, welcome.secret),
             Message::Compare => self.handle_compare(conn),
             Message::Goodbye(bye) => self.handle_goodbye(now, conn, bye.code, &bye.text),
-            Message::Frontier(frontier) if is_open => self.handle_frontier(conn, frontier),
+            Message::FrontierPart(part) if is_open => self.handle_frontier_part(conn, &part),
+            Message::Frontier(last) if is_open => self.handle_frontier(conn, &last),
             Message::Entries(entries) if is_open => self.handle_entries(conn, entries, frame.len() as u64),
             Message::Want(want) if is_open => self.handle_want(conn, want.request, want.items),
             Message::Cancel { request } if is_open => self.handle_cancel(conn, request),
@@ -239,25 +239,10 @@ impl Engine {
         self.wakes.disarm(Wake::NobodyThere);
         self.effects.push_back(Effect::Tell(Notice::Connected { peer, label, addr }));
         self.send_forks(conn);
-        let frontier = self.ledger.frontier.clone();
-        self.send(conn, &Message::Frontier(frontier));
+        self.owe_frontier(conn);
         self.show_interests(conn);
         self.remote.hope();
         self.local.forget_tries();
-    }
-
-    fn handle_frontier(&mut self, conn: ConnId, frontier: Frontier) {
-        let Some(session) = self.sessions.get_mut(&conn) else { return };
-        // The first one was sent before any entry of ours came.
-        if session.known.is_some() {
-            session.unconfirmed.pop_front();
-        }
-        // Only members tell it: who was removed has been invited again.
-        self.problems.remove(THIS_DEVICE);
-        match &mut session.known {
-            Some(known) => known.advance_but(&frontier, &session.shown),
-            None => session.known = Some(frontier),
-        }
     }
 
     fn handle_entries(&mut self, conn: ConnId, entries: Vec<SignedEntry>, bytes: u64) {
@@ -279,6 +264,7 @@ impl Engine {
         let Loaded { entries, known, forks } = loaded;
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.loading = false;
+        session.is_level = false;
         match &mut session.known {
             Some(old) => old.advance(&known),
             None => session.known = Some(known),
@@ -308,13 +294,12 @@ impl Engine {
             self.merging.want();
         }
         self.set_ledger(state);
-        let frontier = self.ledger.frontier.clone();
         if let Some(session) = self.sessions.get_mut(&from) {
             if let Some(known) = &mut session.known {
                 known.advance_by(admitted.accepted.iter().map(|a| (a.chain, a.seq, a.id)));
             }
-            // The frontier confirms what came, and asks again for what was missing before it.
-            self.send(from, &Message::Frontier(frontier));
+            // The frontier confirms what came.
+            self.owe_frontier(from);
         }
         for (chain, seq) in &admitted.forked {
             self.sessions.get_mut(&from).into_iter().for_each(|session| session.show(*chain));
@@ -343,6 +328,7 @@ impl Engine {
         let conns: Vec<ConnId> = self.sessions.values().filter(|s| s.is_open()).map(|s| s.conn).collect();
         for conn in conns {
             self.tell_forks(conn);
+            self.tell_frontiers(conn);
             self.load_for(conn);
             self.serve_for(conn);
         }
@@ -351,11 +337,13 @@ impl Engine {
     fn load_for(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let may = !session.loading
+            && !session.is_level
             && session.control_unsent < CONTROL_CREDIT / 2
             && session.unconfirmed.iter().sum::<u64>() < ENTRIES_UNCONFIRMED;
         let Some(known) = session.known.as_ref().filter(|_| may) else { return };
         let forks: Vec<ChainId> = self.ledger.frontier.forks_with(known).collect();
         if !self.ledger.frontier.exceeds(known) && forks.is_empty() {
+            session.is_level = true;
             return;
         }
         forks.into_iter().for_each(|chain| session.show(chain));

@@ -24,6 +24,7 @@ pub mod effect;
 pub mod event;
 mod fetch;
 mod forks;
+mod frontiers;
 pub mod gossip;
 mod guard;
 pub mod hint;
@@ -58,6 +59,7 @@ use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
+use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::Scope;
@@ -115,6 +117,8 @@ const RESCAN_AFTER: Duration = Duration::from_millis(500);
 pub struct Engine {
     config: Config,
     ledger: LedgerState,
+    /// Of its frontier.
+    frontier_digest: [u8; 32],
     recovery: Recovery,
     penalties: Penalties,
     local: Local,
@@ -165,6 +169,7 @@ impl Engine {
         let mut engine = Self {
             config,
             ledger: LedgerState::default(),
+            frontier_digest: Frontier::default().digest(),
             recovery: Recovery::default(),
             penalties: Penalties::default(),
             local: Local::default(),
@@ -467,6 +472,10 @@ impl Engine {
             self.remote.want_plan();
         }
         let was_reader = self.own_role() == Some(Role::Reader);
+        if self.ledger.frontier != state.frontier {
+            self.frontier_digest = state.frontier.digest();
+            self.sessions.values_mut().for_each(|session| session.is_level = false);
+        }
         self.ledger = state;
         if was_reader && self.own_role() > Some(Role::Reader) {
             // What was changed here meanwhile may be shared now.

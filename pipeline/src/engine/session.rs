@@ -10,6 +10,7 @@ use dunlin_core::message::{JoinRequest, Status, WantItem};
 use dunlin_transport::ConnId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// How far a session is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,8 +61,16 @@ pub struct Session {
     pub invite: Option<u64>,
     /// The folder's pre-shared key by which it came, if it was the last one.
     pub folder_key: Option<[u8; 32]>,
-    /// What the peer has, or will have once what we sent arrives; `None` until it told.
+    /// What the peer has, or will have once what we sent arrives; `None` until it told all of it.
     pub known: Option<Frontier>,
+    /// Parts of a frontier that it has not told to its end.
+    pub hearing: Frontier,
+    /// How far it was told that we are.
+    pub told: Arc<Frontier>,
+    /// Frontiers that are still to be told: the first one, and one for each message with entries that it sent.
+    pub frontiers_due: usize,
+    /// It lacked nothing when that was last looked at, and since then neither side has come further.
+    pub is_level: bool,
     /// Chains of which it has another history; ours is shown to it from the beginning.
     pub shown: BTreeSet<ChainId>,
     /// Forks that it knows of, or is being told of; `None` until it said which.
@@ -121,6 +130,10 @@ impl Session {
             invite: None,
             folder_key: None,
             known: None,
+            hearing: Frontier::default(),
+            told: Arc::default(),
+            frontiers_due: 0,
+            is_level: false,
             shown: BTreeSet::new(),
             forks_known: None,
             reads_fork: false,
@@ -147,6 +160,7 @@ impl Session {
             && let Some(known) = &mut self.known
         {
             known.forget(&chain);
+            self.is_level = false;
         }
     }
 

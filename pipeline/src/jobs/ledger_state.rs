@@ -16,6 +16,7 @@ use dunlin_storage::store::rows::FormerKey;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The state as committed.
 pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
@@ -32,7 +33,7 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
     let is_gone = |peer: &&PeerId| !membership.members.contains_key(*peer);
     let removed = membership.labels.keys().filter(is_gone).copied().collect();
     Ok(LedgerState {
-        frontier: view.frontier()?,
+        frontier: Arc::new(view.frontier()?),
         removed,
         members: membership.members.into_iter().map(|(peer, m)| (peer, (m.role, m.label))).collect(),
         dirty: view.dirty_len()?,
@@ -120,13 +121,15 @@ pub fn load(store: &dyn Store, mut known: Frontier, budget: usize) -> Result<Loa
             && let Some(id) = view.id_at_seq(chain, seq)?
             && let Some(row) = view.entry(&id)?
         {
-            next.insert((row.lamport, *chain, seq), (id, row));
+            // One row at a time: there may be very many chains, of large entries.
+            next.insert((row.lamport, *chain, seq), id);
         }
     }
     let mut entries: Vec<SignedEntry> = Vec::new();
     let mut bytes = 0;
     // Whatever an entry builds on has a smaller Lamport time.
-    while let Some(((_, chain, seq), (id, row))) = next.pop_first() {
+    while let Some(((_, chain, seq), id)) = next.pop_first() {
+        let Some(row) = view.entry(&id)? else { continue };
         let entry = SignedEntry { bytes: row.bytes, signature: row.signature };
         if bytes + entry.wire_len() > budget && !entries.is_empty() {
             break;
@@ -137,7 +140,7 @@ pub fn load(store: &dyn Store, mut known: Frontier, budget: usize) -> Result<Loa
         if let Some(id) = view.id_at_seq(&chain, seq + 1)?
             && let Some(row) = view.entry(&id)?
         {
-            next.insert((row.lamport, chain, seq + 1), (id, row));
+            next.insert((row.lamport, chain, seq + 1), id);
         }
     }
     Ok(Loaded { entries, known, forks })

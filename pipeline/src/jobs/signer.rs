@@ -5,15 +5,18 @@ use super::JobError;
 use super::take::append;
 use dunlin_core::id::{ChainId, Dot, EntryId, PeerId};
 use dunlin_core::identity::Identity;
-use dunlin_core::ledger::chain::{Accepted, Known, LedgerRead, parents_of};
+use dunlin_core::ledger::chain::{Accepted, Known, LedgerRead};
 use dunlin_core::ledger::clock::Clock;
-use dunlin_core::ledger::codec::size_bound;
+use dunlin_core::ledger::codec::{each_dot, size_bound};
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::Event;
+use dunlin_core::ledger::link::Links;
 use dunlin_core::ledger::membership::is_membership;
-use dunlin_core::limits::{ENTRY_BYTES_MAX, ENTRY_EVENTS_MAX};
+use dunlin_core::limits::{CUTS_MAX, ENTRY_BYTES_MAX, ENTRY_EVENTS_MAX, ENTRY_PARENTS_MAX};
 use dunlin_core::tree::apply::{EventContext, apply};
 use dunlin_storage::store::edit::Edit;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// Bytes kept free in an entry for its head: keys, parents, the first chains of its table.
 const HEAD_BYTES: usize = 8 * 1024;
@@ -26,6 +29,8 @@ pub struct Signer<'a, 'i> {
     chain: ChainId,
     wall_ms: i64,
     open: Option<Open>,
+    /// Heads that no entry of the chain links yet; read with the first one.
+    links: Option<Links>,
     /// Entries that were signed.
     pub signed: Vec<EntryId>,
     /// Events so far.
@@ -47,7 +52,7 @@ impl<'a, 'i> Signer<'a, 'i> {
 
     /// Begins in a chain of its own, which must be the identity's.
     pub fn in_chain(edit: Edit<'a>, identity: &'i Identity, chain: ChainId, wall_ms: i64) -> Self {
-        Self { edit, identity, chain, wall_ms, open: None, signed: Vec::new(), pushed: 0 }
+        Self { edit, identity, chain, wall_ms, open: None, links: None, signed: Vec::new(), pushed: 0 }
     }
 
     /// Who signs.
@@ -58,7 +63,7 @@ impl<'a, 'i> Signer<'a, 'i> {
     /// Names the place of the next event in this device's chain.
     pub fn place(&mut self) -> Result<Vec<u8>, JobError> {
         if self.open.is_none() {
-            self.open = Some(self.begin()?);
+            self.open = Some(self.begin(&BTreeSet::new())?);
         }
         // It was opened just above.
         let open = self.open.as_ref().expect("an open entry");
@@ -75,9 +80,14 @@ impl<'a, 'i> Signer<'a, 'i> {
             self.flush()?;
         }
         if self.open.is_none() {
-            self.open = Some(self.begin()?);
+            self.open = Some(self.begin(&BTreeSet::new())?);
         }
-        // It was opened just above.
+        let unseen = self.unseen(&event);
+        if !unseen.is_empty() {
+            self.flush()?;
+            self.open = Some(self.begin(&unseen)?);
+        }
+        // It was opened above.
         let open = self.open.as_mut().expect("an open entry");
         let dot = open.entry.dot(open.entry.events.len());
         let (past, seq) = (&open.past, open.entry.seq);
@@ -93,10 +103,11 @@ impl<'a, 'i> Signer<'a, 'i> {
     }
 
     /// The last entries of a device's chains that the next entry has in its past: only those can be a removal's cuts. Of
-    /// more chains than an entry can name as parents some may be cut earlier.
+    /// more chains than an entry can name as parents some may be cut earlier; of more than a removal can list the longest
+    /// are kept, and the others are cut before their first entry.
     pub fn known_heads_of(&mut self, peer: &PeerId) -> Result<Vec<(ChainId, u64, EntryId)>, JobError> {
         if self.open.is_none() {
-            self.open = Some(self.begin()?);
+            self.open = Some(self.begin(&BTreeSet::new())?);
         }
         let past = self.open.as_ref().map(|open| open.past.clone()).unwrap_or_default();
         let mut heads = Vec::new();
@@ -104,10 +115,24 @@ impl<'a, 'i> Signer<'a, 'i> {
             let Some(seq) = past.count(&chain).checked_sub(1) else { continue };
             heads.extend(self.edit.view().id_at_seq(&chain, seq)?.map(|id| (chain, seq, id)));
         }
+        heads.sort_by_key(|(chain, seq, _)| (Reverse(*seq), *chain));
+        heads.truncate(CUTS_MAX);
+        heads.sort_by_key(|(chain, ..)| *chain);
         Ok(heads)
     }
 
-    fn begin(&self) -> Result<Open, JobError> {
+    /// Chains of what an event speaks of that are not in the open entry's past.
+    fn unseen(&self, event: &Event) -> BTreeSet<ChainId> {
+        let mut unseen = BTreeSet::new();
+        if let Some(Open { entry, past, .. }) = &self.open {
+            let is_seen = |dot: &Dot| dot.chain == entry.chain || past.covers(dot);
+            each_dot(event, &mut |dot| unseen.extend(Some(dot.chain).filter(|_| !is_seen(dot))));
+        }
+        unseen
+    }
+
+    /// Opens an entry that has the chains in `wanted` in its past, as far as it can name them.
+    fn begin(&mut self, wanted: &BTreeSet<ChainId>) -> Result<Open, JobError> {
         let view = self.edit.view();
         let folder = view.folder()?;
         let (seq, prev) = match view.head(&self.chain)? {
@@ -115,28 +140,66 @@ impl<'a, 'i> Signer<'a, 'i> {
             None => (0, EntryId(folder.0)),
         };
         let known_prev = view.known(&prev)?.ok_or(JobError::NotSetUp)?;
-        let mut heads: Vec<(EntryId, Known)> = Vec::new();
-        for (_, (_, id)) in view.frontier()?.heads() {
-            heads.push((*id, view.known(id)?.ok_or(JobError::NotSetUp)?));
-        }
-        let parents = parents_of(&self.chain, &known_prev, &heads);
-        let mut past = Clock::default();
-        let mut lamport = 0;
-        for (id, known) in heads.iter().chain([&(prev, known_prev)]) {
-            if *id == prev || parents.contains(id) {
-                past.merge(&known.past);
-                past.include(known.chain, known.seq);
-                lamport = lamport.max(known.lamport + 1);
+        let links = match self.links.take() {
+            Some(links) => links,
+            None => {
+                let mut links = Links::of(self.chain, &known_prev);
+                for (_, (_, id)) in view.frontier()?.heads() {
+                    links.see(*id, &view.known(id)?.ok_or(JobError::NotSetUp)?);
+                }
+                links
             }
+        };
+        let parents = match wanted.iter().all(|chain| links.is_open(chain)) {
+            true => links.parents(wanted),
+            false => self.heads_alone(wanted, (&prev, &known_prev))?,
+        };
+        let view = self.edit.view();
+        let (mut past, mut lamport) = (Clock::default(), 0);
+        for id in parents.iter().chain([&prev]) {
+            let known = view.known(id)?.ok_or(JobError::NotSetUp)?;
+            past.merge(&known.past);
+            past.include(known.chain, known.seq);
+            lamport = lamport.max(known.lamport + 1);
         }
+        self.links = Some(links);
         let (chain, wall_ms) = (self.chain, self.wall_ms);
         let entry =
             Entry { folder: Some(folder), chain, seq, prev, parents, lamport, wall_ms, events: Vec::new() };
         Ok(Open { entry, past, bytes: HEAD_BYTES })
     }
 
+    /// The heads of these chains as parents of one entry, though others build on them that it has no room for. So none
+    /// but these is named, and what is in another's past is left out.
+    fn heads_alone(
+        &self,
+        chains: &BTreeSet<ChainId>,
+        prev: (&EntryId, &Known),
+    ) -> Result<Vec<EntryId>, JobError> {
+        let view = self.edit.view();
+        let mut heads = vec![(*prev.0, prev.1.clone())];
+        for chain in chains.iter().take(ENTRY_PARENTS_MAX) {
+            let Some(head) = view.head(chain)? else { continue };
+            heads.push((head.id, view.known(&head.id)?.ok_or(JobError::NotSetUp)?));
+        }
+        let is_in =
+            |known: &Known| heads.iter().any(|(_, one)| one.past.covers_entry(&known.chain, known.seq));
+        let mut parents: Vec<EntryId> =
+            heads.iter().filter(|(_, known)| !is_in(known)).map(|(id, _)| *id).collect();
+        parents.retain(|id| id != prev.0);
+        parents.sort();
+        Ok(parents)
+    }
+
     fn flush(&mut self) -> Result<(), JobError> {
-        let Some(Open { entry, past, .. }) = self.open.take() else { return Ok(()) };
+        // One that says nothing is opened again where it is needed.
+        let Some(Open { entry, past, .. }) = self.open.take().filter(|open| !open.entry.events.is_empty())
+        else {
+            return Ok(());
+        };
+        if let Some(links) = &mut self.links {
+            links.link(&entry.parents);
+        }
         let signed = SignedEntry::sign(&entry, self.identity);
         let id = signed.id();
         let mut membership = match entry.events.iter().any(is_membership) {

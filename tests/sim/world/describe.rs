@@ -139,6 +139,7 @@ fn describe_message(message: &Message) -> String {
         Message::Frontier(frontier) => {
             format!("frontier {:?}", frontier.heads().map(|(_, (seq, _))| *seq).collect::<Vec<_>>())
         }
+        Message::FrontierPart(part) => format!("a part of a frontier: {} heads", part.heads().count()),
         Message::Entries(entries) => format!("{} entries", entries.len()),
         Message::Want(want) => format!("want {} in request {}", want.items.len(), want.request),
         Message::Status(status) => format!("status needed {} in sync {}", status.needed, status.in_sync),

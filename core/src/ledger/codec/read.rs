@@ -150,7 +150,7 @@ impl EventReader<'_, '_> {
             (6, 3) => Event::RoleChanged { peer: self.peer()?, role: role(self.d)? },
             (7, 3) => {
                 let peer = self.peer()?;
-                let cuts = list(self.d, MEMBERS_MAX, |d| cut(d, peer))?;
+                let cuts = list(self.d, CUTS_MAX, |d| cut(d, peer))?;
                 if !cuts.is_sorted_by(|a, b| a.0 < b.0) {
                     return fail("cuts are not sorted");
                 }

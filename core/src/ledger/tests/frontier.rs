@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::ledger::frontier::Span;
-use crate::limits::LAMPORT_MAX;
+use crate::limits::{FRONTIER_HEADS_MAX, LAMPORT_MAX};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 fn chain(number: u8) -> ChainId {
     ChainId { author: PeerId([number / 2; 32]), incarnation: u64::from(number) }
@@ -63,6 +64,61 @@ fn frontiers_come_back_and_hostile_ones_do_not() {
     for (what, bytes) in rows {
         assert!(minicbor::decode::<Frontier>(&bytes).is_err(), "{what}");
     }
+}
+
+/// H13: parts until all is told, whose end can be seen; after that only what is news.
+#[test]
+fn a_frontier_of_many_chains_goes_in_parts_and_only_what_is_news_goes_again() {
+    let many = |count: u64| {
+        let mut frontier = Frontier::default();
+        (0..count)
+            .for_each(|incarnation| frontier.set(ChainId { incarnation, ..chain(1) }, 3, id(incarnation)));
+        frontier
+    };
+    let max = FRONTIER_HEADS_MAX as u64;
+    for (count, parts) in [(0, 1), (1, 1), (max, 1), (max + 1, 2), (2 * max, 2), (2 * max + 1, 3)] {
+        let (ours, mut told, mut said) = (many(count), Frontier::default(), 0);
+        loop {
+            let (part, is_more) = ours.part(&told);
+            said += 1;
+            let read: Frontier = minicbor::decode(&minicbor::to_vec(&part).unwrap()).unwrap();
+            told.advance(&read);
+            if !is_more {
+                break;
+            }
+        }
+        assert_eq!((said, &told), (parts, &ours), "{count} chains");
+        assert_eq!(ours.part(&told), (Frontier::default(), false));
+    }
+    let (told, mut ours) = (many(max + 5), many(max + 5));
+    ours.set(ChainId { incarnation: max + 2, ..chain(1) }, 4, id(9));
+    let (news, is_more) = ours.part(&told);
+    assert_eq!((news.heads().count(), is_more), (1, false));
+    assert!(minicbor::decode::<Frontier>(&minicbor::to_vec(many(max + 1)).unwrap()).is_err());
+}
+
+/// H13: nobody makes a frontier longer by what he says than our own ledger allows; what we hold is never forgotten.
+#[test]
+fn of_chains_that_are_not_here_a_bounded_number_is_kept() {
+    let none = BTreeSet::new();
+    let ours = frontier(&[(250, 2), (251, 7)]);
+    let mut known = Frontier::default();
+    for round in 0..3u64 {
+        let mut word = frontier(&[(250, round), (251, 7)]);
+        let lie = |at| ChainId { incarnation: round * 6000 + at, ..chain(1) };
+        (0..6000).for_each(|at| word.set(lie(at), 1, id(at)));
+        known.advance_by_word(&word, &ours, &none);
+        assert_eq!(known.head(&chain(250)), Some((round, id(round))));
+        assert!(known.heads().count() <= FRONTIER_HEADS_MAX + 2);
+    }
+    assert_eq!(known.heads().count(), FRONTIER_HEADS_MAX + 2);
+    let raised = frontier(&[(250, 9)]);
+    known.advance_by_word(&raised, &ours, &BTreeSet::from([chain(250)]));
+    assert_eq!(known.head(&chain(250)), Some((2, id(2))), "a chain that is shown from its beginning");
+    let mut again = Frontier::default();
+    again.set(ChainId { incarnation: 3, ..chain(1) }, 5, id(5));
+    known.advance_by_word(&again, &ours, &none);
+    assert_eq!(known.next_seq(&ChainId { incarnation: 3, ..chain(1) }), 6, "what was kept goes on");
 }
 
 fn clocks() -> impl Strategy<Value = Clock> {

@@ -156,12 +156,18 @@ fn a_frontier_confirms_one_message_with_entries() {
 fn who_takes_nothing_of_what_it_is_told_loses_the_session() {
     let mut flood = Flood::new();
     let chain = |incarnation| ChainId { author: PeerId([9; 32]), incarnation };
-    (0..5000).for_each(|at| flood.state.frontier.set(chain(at), 1, EntryId([1; 32])));
-    let answer = Message::Frontier(flood.state.frontier.clone()).encode().len() as u64;
+    let raise = |flood: &mut Flood, seq| {
+        let frontier = Arc::make_mut(&mut flood.state.frontier);
+        (0..5000).for_each(|at| frontier.set(chain(at), seq, EntryId([1; 32])));
+        Message::Frontier(frontier.clone()).encode().len() as u64
+    };
+    let answer = raise(&mut flood, 1);
     let most = CONTROL_UNSENT_MAX / answer;
     assert!(most > 3, "{answer} bytes");
-    for _ in 0..=most {
+    for seq in 0..=most {
         assert_eq!(flood.closed, None);
+        // What it was told already is not told again.
+        raise(&mut flood, 1 + seq);
         flood.say(&Message::Entries(flood.entries.clone()));
         flood.check();
         flood.admit();
