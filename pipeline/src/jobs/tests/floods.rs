@@ -20,7 +20,8 @@ use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::limits::{
     BULK_CREDIT, CHUNK_BYTES_MAX, CONTROL_UNSENT_MAX, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED,
-    ENTRIES_WAITING_MAX, MESSAGE_BYTES_MAX, SERVE_QUEUE_MAX, SERVES_IN_FLIGHT, WANT_ITEMS_MAX,
+    ENTRIES_WAITING_MAX, FRONTIER_HEADS_MAX, MESSAGE_BYTES_MAX, SERVE_QUEUE_MAX, SERVES_IN_FLIGHT,
+    WANT_ITEMS_MAX,
 };
 use dunlin_core::message::{Hello, Message, PROTOCOL, Part, Want, WantItem};
 use dunlin_transport::{Command, ConnId, Event as NetEvent, Lane};
@@ -175,6 +176,42 @@ fn who_takes_nothing_of_what_it_is_told_loses_the_session() {
     assert_eq!(flood.closed, Some(BYE_STOPPING));
 }
 
+/// H13: a frontier of very many chains goes in parts, each once there is room for it, and is heard to its end before
+/// anything is sent for it; the answer to entries says what is news.
+#[test]
+fn many_chains_are_told_in_parts_and_heard_to_their_end() {
+    let mut flood = Flood::new();
+    let max = FRONTIER_HEADS_MAX;
+    let before = flood.state.frontier.heads().count();
+    let chain = |incarnation| ChainId { author: PeerId([9; 32]), incarnation };
+    let frontier = Arc::make_mut(&mut flood.state.frontier);
+    (0..2 * max as u64).for_each(|at| frontier.set(chain(at), 1, EntryId([1; 32])));
+    flood.told.clear();
+    flood.handle(Happened::Ledger(flood.state.clone()));
+    assert_eq!(flood.told, [], "who hears of it by entries needs no word");
+    flood.meet(ConnId(2));
+    assert_eq!(flood.told, [(false, max)]);
+    for expected in [&[(false, max), (false, max)][..], &[(false, max), (false, max), (true, before)]] {
+        flood.net(NetEvent::Sent { conn: flood.conn, lane: Lane::Control, bytes: MESSAGE_BYTES_MAX });
+        assert_eq!(flood.told, expected);
+    }
+    let (mut part, mut last) = (Frontier::default(), Frontier::default());
+    part.set(chain(5), 1, EntryId([1; 32]));
+    last.set(chain(6), 1, EntryId([1; 32]));
+    flood.say(&Message::FrontierPart(part));
+    assert_eq!(flood.loads, 0, "more follows");
+    flood.say(&Message::Frontier(last));
+    assert_eq!(flood.loads, 1);
+    flood.told.clear();
+    for (news, seq) in [(0, 1), (1, 2)] {
+        Arc::make_mut(&mut flood.state.frontier).set(chain(7), seq, EntryId([1; 32]));
+        flood.say(&Message::Entries(flood.entries.clone()));
+        flood.check();
+        flood.admit();
+        assert_eq!(flood.told.pop(), Some((true, news)));
+    }
+}
+
 /// The founder's device, and an open session with a member.
 struct Flood {
     engine: Engine,
@@ -197,6 +234,8 @@ struct Flood {
     /// Orders to admit entries, and to read some for a session.
     admits: usize,
     loads: usize,
+    /// Parts of frontiers that were sent: whether it was the last, and how many heads it had.
+    told: Vec<(bool, usize)>,
     _dir: TempDir,
 }
 
@@ -224,6 +263,7 @@ impl Flood {
             member: member.peer_id(),
             admits: 0,
             loads: 0,
+            told: Vec::new(),
             _dir: dir,
         };
         flood.meet(CONN);
@@ -264,6 +304,13 @@ impl Flood {
                 Effect::Digest(order) => self.orders.push_back(order),
                 Effect::Net(Command::Close { conn, code, .. }) if conn == self.conn => {
                     self.closed = Some(code)
+                }
+                Effect::Net(Command::Send { conn, lane: Lane::Control, frame }) if conn == self.conn => {
+                    match Message::decode(&frame).unwrap() {
+                        Message::FrontierPart(part) => self.told.push((false, part.heads().count())),
+                        Message::Frontier(last) => self.told.push((true, last.heads().count())),
+                        _ => {}
+                    }
                 }
                 Effect::Ledger(LedgerOrder::Admit { .. }) => self.admits += 1,
                 Effect::Ledger(LedgerOrder::Load { conn, .. }) if conn == self.conn => self.loads += 1,
