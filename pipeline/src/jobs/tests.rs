@@ -32,6 +32,7 @@ use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
 
+mod chains;
 mod copies;
 mod descriptors;
 mod epochs;
