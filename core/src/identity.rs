@@ -20,6 +20,8 @@ pub enum Domain {
     NoiseIdentity,
     /// The redemption of an invite.
     Join,
+    /// A new key's consent to take a member's place.
+    Rotate,
 }
 
 impl Domain {
@@ -28,6 +30,7 @@ impl Domain {
             Domain::Entry => b"dunlin/1/entry-sig",
             Domain::NoiseIdentity => b"dunlin/1/noise-id",
             Domain::Join => b"dunlin/1/join",
+            Domain::Rotate => b"dunlin/1/rotate",
         }
     }
 }

@@ -28,6 +28,12 @@ pub const LABEL_BYTES_MAX: usize = 64;
 pub const MEMBERS_MAX: usize = 1024;
 /// Chains that one removal can list with their cuts.
 pub const CUTS_MAX: usize = 1024;
+/// Keys that one member can have had before its last.
+pub const ROTATIONS_MAX: usize = 64;
+/// Rotations of its own that a device shows in its first word; who has missed more hears of them from others.
+pub const HELLO_ROTATIONS_MAX: usize = 8;
+/// Bytes of an entry with a rotation: head, parents, two keys and two signatures, each place at its longest.
+pub const ROTATION_BYTES_MAX: usize = 1024;
 
 /// Bytes of one chunk.
 pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;

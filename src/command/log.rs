@@ -148,6 +148,7 @@ fn lines_of(view: &View<'_>, entry: &Entry, wanted: Option<&NodeId>) -> Result<V
             Event::InviteCreated { role, uses, .. } => {
                 format!("made an invite for {uses} {}", role.word())
             }
+            Event::KeyRotated { key, .. } => format!("took another key: {}", key.short()),
             Event::KeyEpoch { sealed } => format!("changed the folder's secret for {} members", sealed.len()),
             Event::Unknown { kind, .. } => format!("something of a newer version ({kind})"),
         };

@@ -11,6 +11,7 @@ use super::entry::{Entry, SignedEntry, signed_message};
 use super::event::{Event, Role};
 use super::membership::{MembershipEvent, is_membership};
 use super::resolve::{EntryAt, Resolution, Void};
+use super::rotation;
 use crate::canary::{self, Bug};
 use crate::id::{ChainId, EntryId, FolderId};
 use crate::identity::{Domain, VerifyError, verify};
@@ -90,6 +91,7 @@ pub fn verify_entry(signed: SignedEntry) -> Result<Verified, VerifyEntryError> {
     let entry = signed.decode()?;
     let id = signed.id();
     verify(&entry.chain.author, Domain::Entry, &signed_message(entry.folder, &id), &signed.signature)?;
+    rotation::verify_proofs(&entry)?;
     Ok(Verified { entry, id, signed })
 }
 
@@ -150,6 +152,9 @@ pub enum Reason {
     /// The folder is full.
     #[error("an entry that admits more than {MEMBERS_MAX} members")]
     TooManyMembers,
+    /// It changes its author's key, and says something else as well.
+    #[error("an entry that changes a key among other things")]
+    BadRotation,
     /// It founds a folder that exists, or is malformed as a founding entry.
     #[error("a founding entry in the wrong place")]
     BadFounding,
@@ -317,6 +322,9 @@ fn check_rights(
     if entry.events.iter().any(|event| matches!(event, Event::Founded { .. })) {
         return Err(Reason::BadFounding);
     }
+    if entry.events.len() > 1 && entry.events.iter().any(|event| matches!(event, Event::KeyRotated { .. })) {
+        return Err(Reason::BadRotation);
+    }
     let seen = events.iter().filter(|event| past.covers(&event.dot));
     let resolution = Resolution::of(seen.chain(own));
     let role = match canary::is(Bug::RoleOfNow) {
@@ -339,9 +347,13 @@ fn check_rights(
     Ok(())
 }
 
-/// The role that an entry asks for. A reader signs nothing.
+/// The role that an entry asks for. A reader signs nothing but a change of its own key.
 pub(super) fn needs(entry: &Entry) -> Role {
-    if entry.events.iter().any(is_membership) { Role::Admin } else { Role::Writer }
+    match &entry.events[..] {
+        [Event::KeyRotated { .. }] => Role::Reader,
+        events if events.iter().any(is_membership) => Role::Admin,
+        _ => Role::Writer,
+    }
 }
 
 fn membership_events(entry: &Entry, past: &Clock) -> Vec<MembershipEvent> {

@@ -28,6 +28,13 @@ impl Clock {
         self.counts.get(chain).copied().unwrap_or_default()
     }
 
+    /// How many entries of each chain of an author lie in this past.
+    pub fn of(&self, author: &PeerId) -> impl Iterator<Item = (&ChainId, u64)> {
+        let first = ChainId { author: *author, incarnation: 0 };
+        let last = ChainId { author: *author, incarnation: u64::MAX };
+        self.counts.range(first..=last).map(|(chain, count)| (chain, *count))
+    }
+
     /// Takes everything in that `other` has.
     pub fn merge(&mut self, other: &Clock) {
         for (chain, count) in &other.counts {

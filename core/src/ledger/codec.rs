@@ -30,7 +30,7 @@ const CHAINS_MAX: usize = ENTRY_BODY_MAX / (1 + 34 + 1);
 const SEQ_MAX: u64 = LAMPORT_MAX;
 
 /// The last kind of event of this version; greater ones are carried as [`Event::Unknown`].
-const KIND_LAST: u32 = 10;
+const KIND_LAST: u32 = 11;
 
 /// The greatest encoding of all but the events, the entry's own chain included.
 const HEAD_BOUND: usize = 1024;
@@ -107,6 +107,7 @@ fn own_bound(event: &Event) -> usize {
         Event::Revoked { cuts, .. } => 40 + cuts.len() * 56,
         Event::InviteCreated { .. } => 56,
         Event::KeyEpoch { sealed } => sealed.len() * (40 + SEALED_LEN),
+        Event::KeyRotated { proof, .. } => 40 + proof.len(),
         Event::Unknown { bytes, .. } => bytes.len(),
     };
     // The event's own head, its kind, and the heads of a name, a base, a text.
@@ -143,6 +144,7 @@ pub fn each_dot(event: &Event, see: &mut impl FnMut(&Dot)) {
         | Event::Revoked { .. }
         | Event::InviteCreated { .. }
         | Event::KeyEpoch { .. }
+        | Event::KeyRotated { .. }
         | Event::Unknown { .. } => {}
     }
 }

@@ -139,6 +139,13 @@ pub enum Event {
         /// Sorted, each member once.
         sealed: Vec<(PeerId, [u8; SEALED_LEN])>,
     },
+    /// The author's device has another key from now on, and stays the member that it was. The only event of its entry.
+    KeyRotated {
+        /// The new key.
+        key: PeerId,
+        /// The new key's consent, see [`super::rotation`].
+        proof: [u8; 64],
+    },
     /// A kind of event from a later version: carried, not applied.
     Unknown {
         /// Its number.

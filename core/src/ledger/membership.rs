@@ -45,6 +45,7 @@ pub fn is_membership(event: &Event) -> bool {
             | Event::Revoked { .. }
             | Event::InviteCreated { .. }
             | Event::KeyEpoch { .. }
+            | Event::KeyRotated { .. }
     )
 }
 
@@ -89,17 +90,28 @@ pub struct Membership {
     pub members: BTreeMap<PeerId, Member>,
     /// The invites of present admins, by their keys.
     pub invites: BTreeMap<PeerId, InviteState>,
-    /// Labels of all who ever were members.
+    /// Labels of all who ever were members, and of keys to which a member's place did not go.
     pub labels: BTreeMap<PeerId, String>,
     /// The folder's label.
     pub folder_label: String,
     /// The key of the recovery kit, which is no member.
     pub recovery: Option<PeerId>,
+    /// Keys that members had before, each with the one that is in its place.
+    pub successors: BTreeMap<PeerId, Succession>,
     /// The last change of the folder's secret; none: it is the founder's.
     pub epoch: Option<Epoch>,
     /// True if somebody knows the folder's secret who is no member any more, or a member cannot know it: then it is to be
     /// changed.
     pub is_epoch_over: bool,
+}
+
+/// A rotation that counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Succession {
+    /// The new key.
+    pub key: PeerId,
+    /// The event that says so.
+    pub dot: Dot,
 }
 
 /// A change of the folder's secret.
@@ -129,6 +141,28 @@ impl Membership {
     /// What the peer may do; `None` if it is no member.
     pub fn role_of(&self, peer: &PeerId) -> Option<Role> {
         self.members.get(peer).map(|member| member.role)
+    }
+
+    /// The key that a member has now which had this one at some time.
+    pub fn current(&self, peer: &PeerId) -> PeerId {
+        let mut key = *peer;
+        while let Some(next) = self.successors.get(&key) {
+            key = next.key;
+        }
+        key
+    }
+
+    /// The rotations by which a member came to its key, the first one first; with the keys that it had before.
+    pub fn rotations_to(&self, peer: &PeerId) -> Vec<(PeerId, Dot)> {
+        let mut rotations: Vec<(PeerId, Dot)> = Vec::new();
+        loop {
+            let key = rotations.first().map_or(peer, |(before, _)| before);
+            let earlier = self.successors.iter().find(|(_, next)| next.key == *key);
+            let Some((before, next)) = earlier.map(|(before, next)| (*before, next.dot)) else {
+                return rotations;
+            };
+            rotations.insert(0, (before, next));
+        }
     }
 
     /// The label of a peer that is or was a member.

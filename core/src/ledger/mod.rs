@@ -14,6 +14,7 @@ pub mod frontier;
 pub mod link;
 pub mod membership;
 mod resolve;
+pub mod rotation;
 pub mod standing;
 #[cfg(test)]
 mod tests;

@@ -18,8 +18,18 @@
 //!   senior's cuts stand.
 //! - *Removal wins* over a concurrent grant or change of role: these count only if they have every removal
 //!   of that peer in their past.
+//! - A *rotation* puts another key in the place of its author's: the two are one member, with its role, label and
+//!   seniority, and what others decide about the old key without knowing of it holds for the new one. What they decide
+//!   about the new key without knowing of it is void, or a junior could act on a senior by a key that it has yet to take.
+//!   It cuts the old key as a removal does: what that signed is good as far as the rotation has it in its past, so it
+//!   needs no list. Of two that did not know of each other the first in order stands. A removal of the old key that
+//!   counts and did not know of the rotation makes it void, whoever is senior: who has stolen a key must not get away
+//!   with it.
 //!
-//! Reading again for each removing admin costs O(admins · events), with no case worse than that.
+//! Reading again for each removing admin costs O(admins · events). That is done twice where a key changed, and once more
+//! for each rotation of which that shows it to be void.
+
+mod rotations;
 
 use super::chain::Quarantine;
 use super::clock::Clock;
@@ -27,6 +37,7 @@ use super::event::{Event, Role};
 use super::membership::{Epoch, InviteState, Member, Membership, MembershipEvent};
 use crate::canary::{self, Bug};
 use crate::id::{ChainId, Dot, EntryId, PeerId};
+use rotations::Rotations;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why an event has no effect.
@@ -61,11 +72,19 @@ const MOST_SENIOR: Seniority = (0, None);
 /// A resolved set of membership events.
 #[derive(Debug, Default)]
 pub struct Resolution<'a> {
-    /// The effective grants, changes of role and removals about a peer, in order.
+    /// The effective grants, changes of role, removals and rotations about a peer, in order.
     about: BTreeMap<PeerId, Vec<&'a MembershipEvent>>,
     seniority: BTreeMap<PeerId, Seniority>,
     invites: BTreeMap<PeerId, InviteState>,
     void: BTreeMap<Dot, Void>,
+    /// The effective rotations.
+    rotations: Rotations<'a>,
+    /// Rotations that cut.
+    turned: Rotations<'a>,
+    /// Rotations that were found void for good.
+    overtaken: BTreeSet<Dot>,
+    /// Keys to which void rotations would lead, and from where.
+    refused_keys: BTreeMap<PeerId, PeerId>,
     /// Removals whose cuts stand, most senior first.
     cutting: Vec<&'a MembershipEvent>,
     founded: Option<&'a MembershipEvent>,
@@ -82,16 +101,36 @@ impl<'a> Resolution<'a> {
             false => events.sort_by_key(|event| (event.lamport, event.dot)),
         }
         events.dedup_by_key(|event| event.dot);
+        let (mut turned, mut overtaken) = (Rotations::default(), BTreeSet::new());
+        loop {
+            let resolution = Self::with_cuts(&events, &turned, &overtaken);
+            if turned.add(&resolution.rotations) {
+                continue;
+            }
+            let Some(void) = resolution.void_rotation() else { return resolution };
+            turned.remove(void);
+            overtaken.insert(void.dot);
+        }
+    }
+
+    /// All events, given the rotations that cut, once everybody's removals do.
+    fn with_cuts(events: &[&'a MembershipEvent], turned: &Rotations<'a>, overtaken: &BTreeSet<Dot>) -> Self {
         let mut judged = BTreeSet::new();
         let mut cutting = Vec::new();
         loop {
-            let resolution = Self::read(&events, cutting);
+            let (turned, overtaken) = (turned.clone(), overtaken.clone());
+            let resolution = Self::read(events, Self { cutting, turned, overtaken, ..Self::default() });
+            let is_void = |removal: &&&MembershipEvent| resolution.void.contains_key(&removal.dot);
+            if resolution.cutting.iter().any(|removal| is_void(&removal)) {
+                cutting = resolution.cutting.iter().filter(|removal| !is_void(removal)).copied().collect();
+                continue;
+            }
             let removers = events.iter().filter(|e| is_removal(e)).map(|e| *e.author());
             let next =
                 removers.filter(|peer| !judged.contains(peer)).min_by_key(|peer| resolution.order(peer));
             let Some(author) = next else { return resolution };
             judged.insert(author);
-            cutting = resolution.with_cuts_by(&author, &events);
+            cutting = resolution.with_cuts_by(&author, events);
         }
     }
 
@@ -132,22 +171,26 @@ impl<'a> Resolution<'a> {
     /// The effective events about a peer that `counts` lets through, with the seniority of their authors where it decides
     /// between two.
     pub fn about(&self, peer: &PeerId, counts: impl Fn(&Dot) -> bool) -> Vec<(Dot, Option<Seniority>)> {
-        let events = self.about.get(peer).into_iter().flatten().filter(|event| counts(&event.dot));
+        let events = self.events_about(peer, |event| counts(&event.dot));
         let rank = |event: &MembershipEvent| match event.event {
             Event::RoleChanged { .. } => self.rank(event.author()),
             _ => None,
         };
-        events.map(|event| (event.dot, rank(event))).collect()
+        events.into_iter().map(|event| (event.dot, rank(event))).collect()
     }
 
-    /// The removals that cut.
+    /// The removals and rotations that cut.
     pub fn cutting(&self) -> BTreeSet<Dot> {
-        self.cutting.iter().map(|removal| removal.dot).collect()
+        self.all_cutting().map(|event| event.dot).collect()
     }
 
-    /// One of the removals that cut.
-    pub fn removal(&self, dot: &Dot) -> Option<&'a MembershipEvent> {
-        self.cutting.iter().copied().find(|removal| removal.dot == *dot)
+    /// One of them.
+    pub fn cut(&self, dot: &Dot) -> Option<&'a MembershipEvent> {
+        self.all_cutting().find(|event| event.dot == *dot)
+    }
+
+    fn all_cutting(&self) -> impl Iterator<Item = &'a MembershipEvent> {
+        self.cutting.iter().chain(self.turned.by_old.values()).copied()
     }
 
     /// The members after all events.
@@ -166,10 +209,6 @@ impl<'a> Resolution<'a> {
         let is_admin = |peer: &PeerId| members.get(peer).is_some_and(|m| m.role == Role::Admin);
         let open = |(_, invite): &(&PeerId, &InviteState)| is_admin(&invite.dot.chain.author);
         let invites = self.invites.iter().filter(open).map(|(key, invite)| (*key, invite.clone())).collect();
-        let last_label = |events: &Vec<&MembershipEvent>| {
-            events.iter().rev().find_map(|event| grant(event)).map(|(_, label)| label.to_owned())
-        };
-        let labels = self.about.iter().filter_map(|(peer, events)| Some((*peer, last_label(events)?)));
         let folder_label = match self.founded.map(|founded| &founded.event) {
             Some(Event::Founded { label, .. }) => label.clone(),
             _ => String::new(),
@@ -182,7 +221,8 @@ impl<'a> Resolution<'a> {
         let recovery = self.recovery().copied();
         Membership {
             invites,
-            labels: labels.collect(),
+            labels: self.labels(),
+            successors: self.rotations.successions(),
             folder_label,
             epoch,
             is_epoch_over,
@@ -210,15 +250,18 @@ impl<'a> Resolution<'a> {
             || self.about.keys().any(|peer| !members.contains_key(peer) && knows(peer))
     }
 
-    /// One reading of all events, given the removals that cut.
-    fn read(events: &[&'a MembershipEvent], cutting: Vec<&'a MembershipEvent>) -> Self {
-        let mut resolution = Self { cutting, ..Self::default() };
+    /// One reading of all events; `resolution` knows what cuts, and nothing else.
+    fn read(events: &[&'a MembershipEvent], mut resolution: Self) -> Self {
         for event in events {
-            // A removal that cuts was found effective by those senior to its author.
-            let is_cutting = resolution.cutting.iter().any(|removal| removal.dot == event.dot);
+            // A removal that cuts was found effective by those senior to its author, who may since have lost its place.
+            let is_cutting = resolution.cutting.iter().any(|removal| removal.dot == event.dot)
+                && !resolution.has_no_place(event.author());
             match resolution.why_void(event).filter(|_| !is_cutting) {
                 Some(why) => {
                     resolution.void.insert(event.dot, why);
+                    if let Event::KeyRotated { key, .. } = &event.event {
+                        resolution.refused_keys.insert(*key, *event.author());
+                    }
                 }
                 None => resolution.take(event),
             }
@@ -249,15 +292,33 @@ impl<'a> Resolution<'a> {
         if self.is_beyond_cut(&at, |removal| removal.precedes(event)) {
             return Some(Void::BeyondCut);
         }
+        if let Event::KeyRotated { key, .. } = &event.event {
+            let is_overtaken = self.overtaken.contains(&event.dot).then_some(Void::BeyondCut);
+            return is_overtaken.or_else(|| (!self.may_rotate(event, key)).then_some(Void::NotAllowed));
+        }
         if self.role_before(author, event) != Some(Role::Admin) {
             return Some(Void::NotAllowed);
         }
         let is_bad = match &event.event {
+            // A key that was to become a senior's cannot be had before.
+            Event::MemberAdded { peer, .. }
+            | Event::RoleChanged { peer, .. }
+            | Event::Revoked { peer, .. }
+                if self.turned.by_new.get(peer).is_some_and(|rotation| !rotation.precedes(event)) =>
+            {
+                true
+            }
             Event::RoleChanged { peer, .. } | Event::Revoked { peer, .. } => {
                 !self.may_act_on(author, peer, event)
             }
             // It is senior to all already.
             Event::MemberAdded { peer, .. } if Some(peer) == self.recovery() => true,
+            // It is a member under its other key.
+            Event::MemberAdded { peer, .. }
+                if self.rotations.by_old.get(peer).is_some_and(|rotation| rotation.precedes(event)) =>
+            {
+                true
+            }
             Event::MemberAdded { role, invite: Some(invite), .. } => {
                 return (!self.is_open(invite, *role, event)).then_some(Void::BadInvite);
             }
@@ -309,6 +370,13 @@ impl<'a> Resolution<'a> {
                 self.invites.insert(*key, InviteState { dot, role, not_after_ms, uses_left });
             }
             Event::KeyEpoch { .. } => self.epoch = Some(event),
+            Event::KeyRotated { key, .. } => {
+                self.rotations.by_old.insert(*event.author(), event);
+                self.rotations.by_new.insert(*key, event);
+                for peer in [event.author(), key] {
+                    self.about.entry(*peer).or_default().push(event);
+                }
+            }
             _ => {}
         }
     }
@@ -323,12 +391,15 @@ impl<'a> Resolution<'a> {
                 .get(peer)
                 .is_some_and(|events| events.iter().any(|e| is_removal(e) && e.precedes(grant)));
         if begins_anew || self.rank(peer).is_none_or(|old| new < old) {
-            self.seniority.insert(*peer, new);
+            self.seniority.insert(self.first_key(peer), new);
         }
     }
 
     fn rank(&self, peer: &PeerId) -> Option<Seniority> {
-        if self.recovery() == Some(peer) { Some(MOST_SENIOR) } else { self.seniority.get(peer).copied() }
+        match self.recovery() == Some(peer) {
+            true => Some(MOST_SENIOR),
+            false => self.seniority.get(&self.first_key(peer)).copied(),
+        }
     }
 
     fn stands_over(&self, peer: &PeerId, other: &PeerId) -> bool {
@@ -355,8 +426,10 @@ impl<'a> Resolution<'a> {
 
     /// Role and label of a peer by those events about it that `counts` lets through.
     fn fold(&self, peer: &PeerId, counts: impl Fn(&MembershipEvent) -> bool) -> Option<(Role, &'a str)> {
-        let events: Vec<&'a MembershipEvent> =
-            self.about.get(peer)?.iter().copied().filter(|event| counts(event)).collect();
+        if self.rotations.by_old.get(peer).is_some_and(|rotation| counts(rotation)) {
+            return None;
+        }
+        let events = self.events_about(peer, counts);
         let removals: Vec<&MembershipEvent> = events.iter().copied().filter(|e| is_removal(e)).collect();
         let survives = |event: &MembershipEvent| removals.iter().all(|removal| removal.precedes(event));
         let mut grants = events.iter().filter(|event| survives(event)).filter_map(|event| grant(event));
@@ -376,8 +449,15 @@ impl<'a> Resolution<'a> {
         Some((role, label))
     }
 
-    /// True if a removal of its author that the entry did not know cuts it off.
+    /// True if a removal or a rotation of its author that the entry did not know cuts it off.
     fn is_beyond_cut(&self, at: &EntryAt<'_>, is_known: impl Fn(&MembershipEvent) -> bool) -> bool {
+        let is_rotated = self.turned.by_old.get(&at.chain.author).is_some_and(|rotation| {
+            let is_itself = (rotation.dot.chain, rotation.dot.seq) == (*at.chain, at.seq);
+            !is_itself && !is_known(rotation) && !rotation.past.covers_entry(at.chain, at.seq)
+        });
+        if is_rotated {
+            return true;
+        }
         self.cutting.iter().any(|removal| {
             let Event::Revoked { peer, cuts } = &removal.event else { return false };
             if *peer != at.chain.author || is_known(removal) || canary::is(Bug::CutIgnored) {

@@ -56,12 +56,25 @@ impl<'a> Judge<'a> {
             }
         }
         for removal in old.cutting().symmetric_difference(&new.cutting()) {
-            let known = old.removal(removal).or_else(|| new.removal(removal));
-            let Some(Event::Revoked { peer, cuts }) = known.map(|event| &event.event) else { continue };
-            let firsts = cuts.iter().map(|(chain, seq, _)| (*chain, *seq)).collect();
-            doubts.cut.entry(*peer).or_default().push(firsts);
+            let known = old.cut(removal).or_else(|| new.cut(removal));
+            let Some((peer, firsts)) = known.and_then(firsts) else { continue };
+            doubts.cut.entry(peer).or_default().push(firsts);
         }
         doubts
+    }
+}
+
+/// Whom an event cuts, and from which place of each chain on that it knew of what lies there is in doubt.
+fn firsts(event: &MembershipEvent) -> Option<(PeerId, BTreeMap<ChainId, u64>)> {
+    match &event.event {
+        Event::Revoked { peer, cuts } => {
+            Some((*peer, cuts.iter().map(|(chain, seq, _)| (*chain, *seq)).collect()))
+        }
+        Event::KeyRotated { .. } => {
+            let author = event.author();
+            Some((*author, event.past.of(author).map(|(chain, count)| (*chain, count)).collect()))
+        }
+        _ => None,
     }
 }
 

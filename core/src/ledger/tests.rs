@@ -6,6 +6,7 @@ mod frontier;
 mod heads;
 mod membership;
 mod recovery;
+mod rotation;
 
 use super::build::EntryBuilder;
 use super::chain::{

@@ -53,6 +53,7 @@ pub fn apply(
         | Event::Revoked { .. }
         | Event::InviteCreated { .. }
         | Event::KeyEpoch { .. }
+        | Event::KeyRotated { .. }
         | Event::Unknown { .. } => Ok(()),
     }
 }

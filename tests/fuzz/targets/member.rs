@@ -11,6 +11,7 @@ use dunlin_core::ledger::chain::{LedgerRead, Verified};
 use dunlin_core::ledger::codec;
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::{Event, Role};
+use dunlin_core::ledger::rotation::rotation;
 use dunlin_core::path::Name;
 use dunlin_pipeline::jobs::admit::{Founding, admit, found};
 use dunlin_pipeline::jobs::plan::plan;
@@ -153,6 +154,7 @@ fn script() -> Vec<Vec<u8>> {
             Event::Revoked { peer: other, cuts: Vec::new() },
             Event::RoleChanged { peer: Identity::from_seed(&FOUNDER).peer_id(), role: Role::Reader },
         ],
+        vec![rotation(&folder, &chain.author, &Identity::from_seed(&[3; 32]))],
     ];
     (0..).zip(script).map(|(seq, events)| said(folder, chain, seq, events).bytes).collect()
 }

@@ -172,6 +172,7 @@ impl EventReader<'_, '_> {
                 }
                 Event::KeyEpoch { sealed }
             }
+            (11, 3) => Event::KeyRotated { key: self.peer()?, proof: fixed(self.d)? },
             _ => return fail("an event of another shape"),
         })
     }

@@ -105,7 +105,8 @@ impl Writer {
             | Event::RoleChanged { .. }
             | Event::Revoked { .. }
             | Event::InviteCreated { .. }
-            | Event::KeyEpoch { .. } => self.membership(event),
+            | Event::KeyEpoch { .. }
+            | Event::KeyRotated { .. } => self.membership(event),
         }
     }
 
@@ -141,6 +142,9 @@ impl Writer {
                 for (peer, sealed) in sealed {
                     out.array(2)?.bytes(&peer.0)?.bytes(sealed)?;
                 }
+            }
+            Event::KeyRotated { key, proof } => {
+                out.array(3)?.u8(11)?.bytes(&key.0)?.bytes(proof)?;
             }
             Event::InviteCreated { key, role, not_after_ms, uses } => {
                 out.array(5)?.u8(8)?.bytes(&key.0)?.u8(role_code(*role))?.i64(*not_after_ms)?.u32(*uses)?;

@@ -130,6 +130,15 @@ fn a_key_epoch_is_what_it_was() {
     assert_eq!(decode(&bytes).unwrap(), entry);
 }
 
+#[test]
+fn a_rotation_is_what_it_was() {
+    let entry = entry(vec![Event::KeyRotated { key: PeerId([7; 32]), proof: [6; 64] }]);
+    let bytes = encode(&entry);
+    let end = ["81830b5820", &"07".repeat(32), "5840", &"06".repeat(64)].concat();
+    assert!(data_encoding::HEXLOWER.encode(&bytes).ends_with(&end));
+    assert_eq!(decode(&bytes).unwrap(), entry);
+}
+
 /// The bytes with one event put in, as far as an entry can be encoded at all.
 fn with(event: Event) -> Vec<u8> {
     encode(&entry(vec![event]))
@@ -198,8 +207,8 @@ fn limits_hold_at_their_edges() {
         ("the most events", many(ENTRY_EVENTS_MAX), true),
         ("an event more", many(ENTRY_EVENTS_MAX + 1), false),
         ("no events", many(0), false),
-        ("an unknown kind", with(Event::Unknown { kind: 11, bytes: vec![0xff] }), true),
-        ("a known kind called unknown", with(Event::Unknown { kind: 10, bytes: vec![] }), false),
+        ("an unknown kind", with(Event::Unknown { kind: 12, bytes: vec![0xff] }), true),
+        ("a known kind called unknown", with(Event::Unknown { kind: 11, bytes: vec![] }), false),
         ("keys for all that a folder can have", keys(&mut (0..MEMBERS_MAX as u64)), true),
         ("keys for more", keys(&mut (0..MEMBERS_MAX as u64 + 1)), false),
         ("unsorted keys", keys(&mut [2, 1].into_iter()), false),
@@ -298,7 +307,10 @@ fn events() -> impl Strategy<Value = Event> {
             });
             Event::KeyEpoch { sealed: sealed.collect() }
         }),
-        1 => (11..u32::MAX, prop::collection::vec(any::<u8>(), 0..300))
+        1 => (peer(), any::<[u8; 32]>()).prop_map(|(key, half)| {
+            Event::KeyRotated { key, proof: [half; 2].as_flattened().try_into().unwrap() }
+        }),
+        1 => (12..u32::MAX, prop::collection::vec(any::<u8>(), 0..300))
             .prop_map(|(kind, bytes)| Event::Unknown { kind, bytes }),
     ]
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::identity::sealed::SEALED_LEN;
+use crate::ledger::rotation::rotation;
 use proptest::prelude::*;
 
 fn four(roles: [Role; 3]) -> [Device; 4] {
@@ -308,17 +309,20 @@ enum Act {
     Remove(u8),
     Write,
     Meet(u8),
+    Rotate,
 }
 
-const DEVICES: u8 = 5;
+/// Five, and a second disk of the second.
+const DEVICES: u8 = 6;
 
 fn acts() -> impl Strategy<Value = Vec<(u8, Act)>> {
     let role = prop_oneof![1 => Just(Role::Reader), 1 => Just(Role::Writer), 3 => Just(Role::Admin)];
-    let act = (0..DEVICES, role, 0..8u8).prop_map(|(other, role, kind)| match kind {
+    let act = (0..DEVICES, role, 0..9u8).prop_map(|(other, role, kind)| match kind {
         0 => Act::Admit(other, role),
         1 => Act::Change(other, role),
         2 | 3 => Act::Remove(other),
         4 | 5 => Act::Write,
+        6 => Act::Rotate,
         _ => Act::Meet(other),
     });
     prop::collection::vec((0..DEVICES, act), 1..14)
@@ -327,15 +331,22 @@ fn acts() -> impl Strategy<Value = Vec<(u8, Act)>> {
 /// Lets a company of admins act, each seeing what it saw so far; gives all entries that were signed.
 fn play(acts: &[(u8, Act)]) -> (Book, Vec<Verified>) {
     let mut devices = company(&[Role::Admin, Role::Admin, Role::Writer, Role::Admin]);
+    let twin = Device { chain: ChainId { incarnation: 66, ..devices[1].chain }, ..devices[1].clone() };
+    devices.push(twin);
     let start = devices[0].book.clone();
     let mut signed = Vec::new();
     for (by, act) in acts {
         let (by, other) = (usize::from(*by), |n: &u8| usize::from(*n));
+        let mut renewed = None;
         let event = match act {
             Act::Admit(n, role) => added(&devices[other(n)], *role),
             Act::Change(n, role) => Event::RoleChanged { peer: devices[other(n)].peer(), role: *role },
             Act::Remove(n) => devices[by].removal_of(&devices[other(n)].clone()),
             Act::Write => devices[by].file_event("x"),
+            Act::Rotate => {
+                let new = renewed.insert(Device::new(100 + signed.len() as u8));
+                rotation(&start.folder.unwrap(), &devices[by].peer(), &new.identity)
+            }
             Act::Meet(n) => {
                 let theirs = devices[other(n)].book.clone();
                 devices[by].book.take_all(&theirs);
@@ -345,6 +356,9 @@ fn play(acts: &[(u8, Act)]) -> (Book, Vec<Verified>) {
         let entry = devices[by].draft(vec![event]);
         if !matches!(devices[by].book.offer(&entry), Admission::Refused(_)) {
             signed.push(entry);
+            if let Some(new) = renewed {
+                devices[by] = Device { book: devices[by].book.clone(), ..new };
+            }
         }
     }
     (start, signed)
@@ -439,6 +453,7 @@ proptest! {
         let causal: Vec<&Verified> = signed.iter().collect();
         let first = picture(&take_in_order(&start, &causal));
         prop_assert!(first.0.members.values().any(|m| m.role == Role::Admin));
+        prop_assert!(!first.0.members.keys().any(|peer| first.0.successors.contains_key(peer)));
         for seed in shuffles {
             let mut order = causal.clone();
             order.sort_by_key(|entry| (seed ^ u64::from(entry.id().0[0])).wrapping_mul(0x9e37_79b9_7f4a_7c15));
