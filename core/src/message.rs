@@ -59,6 +59,10 @@ pub struct Hello {
     /// The speaker redeems an invite.
     #[n(4)]
     pub join: Option<JoinRequest>,
+    /// The entries by which the speaker came to its key, the last [`crate::limits::HELLO_ROTATIONS_MAX`] of them: who has not
+    /// heard of them knows it by an older one.
+    #[cbor(n(5), decode_with = "field::rotations", skip_if = "Vec::is_empty")]
+    pub rotations: Vec<SignedEntry>,
 }
 
 /// The redemption of an invite.

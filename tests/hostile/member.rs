@@ -77,7 +77,14 @@ impl Member {
 
     pub fn hello(&self) -> Message {
         let (folder, replica) = (self.folder, self.chain);
-        Message::Hello(Hello { protocol: PROTOCOL, folder, replica, label: "harm".to_owned(), join: None })
+        Message::Hello(Hello {
+            protocol: PROTOCOL,
+            folder,
+            replica,
+            label: "harm".to_owned(),
+            join: None,
+            rotations: Vec::new(),
+        })
     }
 
     /// A session in which both know what the other knows. One that is kept out for now is begun again.
@@ -196,5 +203,6 @@ pub fn redemption(invite: &Invite, identity: &Identity, binding: &[u8; 32]) -> M
         replica,
         label: "harm".to_owned(),
         join,
+        rotations: Vec::new(),
     })
 }

@@ -2,7 +2,10 @@
 
 use super::{Part, Run, WantItem};
 use crate::ledger::entry::SignedEntry;
-use crate::limits::{HAVE_RUNS_MAX, LABEL_BYTES_MAX, MANIFEST_CHUNKS_MAX, TEXT_BYTES_MAX, WANT_ITEMS_MAX};
+use crate::limits::{
+    HAVE_RUNS_MAX, HELLO_ROTATIONS_MAX, LABEL_BYTES_MAX, MANIFEST_CHUNKS_MAX, ROTATION_BYTES_MAX,
+    TEXT_BYTES_MAX, WANT_ITEMS_MAX,
+};
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder, encode};
 
@@ -66,6 +69,15 @@ pub(super) fn part<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Part, Error> {
         }
     };
     if is_legal { Ok(part) } else { Err(Error::message("a part beyond the largest manifest")) }
+}
+
+/// A device's own rotations.
+pub(super) fn rotations<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<SignedEntry>, Error> {
+    list(d, HELLO_ROTATIONS_MAX, |d| {
+        let entry: SignedEntry = d.decode()?;
+        let is_short = entry.wire_len() <= ROTATION_BYTES_MAX;
+        if is_short { Ok(entry) } else { Err(Error::message("no entry with a rotation has so many bytes")) }
+    })
 }
 
 /// Entries of at most `bytes_max` together.

@@ -27,7 +27,14 @@ fn have(runs: &[Run]) -> Message {
 fn hello(label: &str) -> Message {
     let join = JoinRequest { label: label.to_owned(), key: PeerId([3; 32]), proof: [4; 64] };
     let (folder, label) = (FolderId([1; 32]), label.to_owned());
-    Message::Hello(Hello { protocol: PROTOCOL, folder, replica: chain(), label, join: Some(join) })
+    Message::Hello(Hello {
+        protocol: PROTOCOL,
+        folder,
+        replica: chain(),
+        label,
+        join: Some(join),
+        rotations: Vec::new(),
+    })
 }
 
 fn frontier() -> Frontier {

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::ledger::chain::Verified;
+use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::ledger::fork::ForkProof;
 use dunlin_core::ledger::frontier::Frontier;
@@ -287,6 +288,8 @@ pub struct LedgerState {
     /// The folder's secret is to be changed by this device, or was by another and is to be taken up; or this device has to
     /// decide again what a taken-back history took with it.
     pub is_renewal_due: bool,
+    /// The entries by which this device came to its key, the last ones.
+    pub rotations: Vec<SignedEntry>,
     /// Chain and place of the forks that are known.
     pub forks: Vec<(ChainId, u64)>,
 }

@@ -38,6 +38,8 @@ const DIAL_PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// Stands in the place of a path where there is trouble with the device itself.
 pub(super) const THIS_DEVICE: &str = "this device";
+/// What is said to a stranger.
+pub(super) const NO_MEMBER: &str = "this device is not a member of the folder";
 /// What is said to who was removed, and by who was.
 const REMOVED: &str =
     "this device was removed from the folder; its files stay as they are, and are not synced any more";
@@ -160,6 +162,7 @@ impl Engine {
             replica: self.config.chain,
             label: self.config.label.clone(),
             join,
+            rotations: self.ledger.rotations.clone(),
         };
         self.send(conn, &Message::Hello(hello));
     }
@@ -213,13 +216,12 @@ impl Engine {
             (Stage::Closing, ..) => return,
             (Stage::Joining, Some(_), Some(request)) => self.redeem(conn, request, false),
             (Stage::Greeting, None, None) => {
-                // A device that holds no entry yet cannot know the members; its first peer can.
-                let is_member = self.ledger.members.is_empty() || self.ledger.members.contains_key(&peer);
+                let is_member = self.is_member(conn, &hello.rotations);
                 if self.ledger.removed.contains(&peer) {
                     return self.refuse_removed(conn);
                 }
                 if !is_member {
-                    return self.close(conn, BYE_REFUSED, "this device is not a member of the folder");
+                    return self.close(conn, BYE_REFUSED, NO_MEMBER);
                 }
                 self.open(conn);
             }
@@ -378,6 +380,7 @@ impl Engine {
         for conn in removed.map(|s| s.conn).collect::<Vec<_>>() {
             self.refuse_removed(conn);
         }
+        self.part_with_strangers();
     }
 
     /// Ends a session with one of them, and dials it no more.

@@ -39,6 +39,7 @@ mod recovery;
 mod remote;
 mod rest;
 mod room;
+mod rotation;
 mod scrub;
 mod serve;
 mod session;

@@ -6,6 +6,7 @@
 use super::pace::Pace;
 use dunlin_core::id::{ChainId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::frontier::Frontier;
+use dunlin_core::ledger::rotation::Shown;
 use dunlin_core::message::{JoinRequest, Status, WantItem};
 use dunlin_transport::ConnId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -59,6 +60,8 @@ pub struct Session {
     pub redeems: Option<JoinRequest>,
     /// The invite by whose key the peer came, if it did not use the folder's.
     pub invite: Option<u64>,
+    /// The rotations that it showed, by which it is a member whom the ledger here knows by another key.
+    pub rotations: Vec<Shown>,
     /// The folder's pre-shared key by which it came, if it was the last one.
     pub folder_key: Option<[u8; 32]>,
     /// What the peer has, or will have once what we sent arrives; `None` until it told all of it.
@@ -128,6 +131,7 @@ impl Session {
             binding,
             redeems: None,
             invite: None,
+            rotations: Vec::new(),
             folder_key: None,
             known: None,
             hearing: Frontier::default(),

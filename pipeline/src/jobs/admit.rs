@@ -202,6 +202,9 @@ pub fn add_member(
     if membership.role_of(peer).is_some() {
         return Ok(Redeemed::Admitted(secret));
     }
+    if membership.successors.contains_key(peer) {
+        return refused("another key has taken this one's place in the folder");
+    }
     let Some(invite) = membership.invites.get(&request.key) else {
         return refused("the invite is unknown here");
     };

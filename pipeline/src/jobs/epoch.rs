@@ -69,7 +69,7 @@ pub fn renew(store: &dyn Store, identity: &Identity, wall_ms: i64) -> Result<(),
 }
 
 /// Takes up the last change. What was not sealed to this device came to it with the invite, or is for others to mend.
-fn take_up(edit: &mut Edit<'_>, identity: &Identity, wall_ms: i64) -> Result<(), JobError> {
+pub(super) fn take_up(edit: &mut Edit<'_>, identity: &Identity, wall_ms: i64) -> Result<(), JobError> {
     let (membership, secret) = (edit.view().members()?, edit.view().secret()?);
     let mut keys = edit.view().keys()?;
     let epoch = membership.epoch.as_ref().filter(|epoch| Some(epoch.dot) != keys.epoch);
@@ -100,9 +100,11 @@ pub(super) fn forget_former(
     if keys.former.is_empty() {
         return Ok(false);
     }
-    let (members, before) = (edit.view().members()?.members, keys.clone());
+    let (membership, before) = (edit.view().members()?, keys.clone());
     for key in &mut keys.former {
-        key.unmet.retain(|peer| Some(peer) != met && members.contains_key(peer));
+        // Whose key changed meanwhile has not been met under the new one.
+        key.unmet.iter_mut().for_each(|peer| *peer = membership.current(peer));
+        key.unmet.retain(|peer| Some(peer) != met && membership.members.contains_key(peer));
     }
     let is_young = |key: &FormerKey| {
         i128::from(wall_ms.saturating_sub(key.replaced_ms)) < FORMER_KEY_KEPT.as_millis() as i128

@@ -9,6 +9,8 @@ use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::invite::{folder_psk, invite_psk};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
+use dunlin_core::ledger::membership::Membership;
+use dunlin_core::limits::HELLO_ROTATIONS_MAX;
 use dunlin_core::tree::name::is_copy_name;
 use dunlin_core::tree::node::TreeRead;
 use dunlin_storage::disk::{DiskRow, ShownAs, Spot};
@@ -31,6 +33,7 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
         (view.keys()?, epoch::is_due(&view, &membership)? || redo::is_due(&view, &membership)?);
     let former = |key: &FormerKey| (FORMER_PSK_FIRST + key.number, folder_psk(&key.secret));
     let is_gone = |peer: &&PeerId| !membership.members.contains_key(*peer);
+    let rotations = rotations_to(&view, &membership, &view.chain()?.author)?;
     let removed = membership.labels.keys().filter(is_gone).copied().collect();
     Ok(LedgerState {
         frontier: Arc::new(view.frontier()?),
@@ -43,8 +46,25 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
         invites,
         former_keys: keys.former.iter().map(former).collect(),
         is_renewal_due,
+        rotations,
         forks: view.forks()?,
     })
+}
+
+/// The entries by which a member came to its key, the last ones.
+fn rotations_to(
+    view: &View<'_>,
+    membership: &Membership,
+    peer: &PeerId,
+) -> Result<Vec<SignedEntry>, JobError> {
+    let all = membership.rotations_to(peer);
+    let mut entries = Vec::new();
+    for (_, dot) in &all[all.len().saturating_sub(HELLO_ROTATIONS_MAX)..] {
+        let id = view.id_at_seq(&dot.chain, dot.seq)?;
+        let row = id.map(|id| view.entry(&id)).transpose()?.flatten();
+        entries.extend(row.map(|row| SignedEntry { bytes: row.bytes, signature: row.signature }));
+    }
+    Ok(entries)
 }
 
 /// Things on this disk under the name of a conflict copy that no person has made a file of its own.

@@ -18,6 +18,7 @@ pub mod record;
 mod recovery;
 mod redo;
 pub mod resolve;
+pub mod rotate;
 pub mod serve;
 mod shown;
 mod signer;

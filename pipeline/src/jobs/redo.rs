@@ -35,24 +35,27 @@ pub(super) fn is_due(view: &View<'_>, membership: &Membership) -> Result<bool, J
 
 /// Signs again what is owed, in the order in which it was decided; what is so already is not signed.
 pub(super) fn redo(store: &dyn Store, identity: &Identity, wall_ms: i64) -> Result<(), JobError> {
-    let owed = {
+    let (owed, membership) = {
         let tx = store.read()?;
         let view = View(&*tx);
-        if is_due(&view, &view.members()?)? { view.owed()? } else { Vec::new() }
+        let membership = view.members()?;
+        (if is_due(&view, &membership)? { view.owed()? } else { Vec::new() }, membership)
     };
     if owed.is_empty() {
         return Ok(());
     }
     for one in owed {
+        // Whose key changed since is the same member.
+        let peer = membership.current(one.peer());
         match one {
-            Owed::Admission { peer, role, label } => {
+            Owed::Admission { role, label, .. } => {
                 admit_again(store, identity, (peer, &role, label), wall_ms)?
             }
-            Owed::Role { peer, role } => {
+            Owed::Role { role, .. } => {
                 let change = Role::parse(&role).map(|role| MembershipChange::SetRole { peer, role });
                 change.map_or(Ok(()), |change| decide(store, identity, change, wall_ms))?;
             }
-            Owed::Removal { peer } => decide(store, identity, MembershipChange::Remove { peer }, wall_ms)?,
+            Owed::Removal { .. } => decide(store, identity, MembershipChange::Remove { peer }, wall_ms)?,
         }
     }
     let mut edit = Edit::new(store.write()?)?;

@@ -16,6 +16,7 @@ use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::rows::{EntryRow, Owed, decode};
 use dunlin_storage::store::tables::{ReadTx, Store, StoreError, Table};
 use dunlin_storage::store::view::View;
+use std::collections::BTreeSet;
 
 /// Entries that are read at a time.
 const PAGE: usize = 256;
@@ -104,6 +105,8 @@ fn take_back(store: &dyn Store, fresh: u64) -> Result<bool, JobError> {
     let is_given_up =
         |row: &EntryRow| (row.chain == chain && row.seq >= from) || row.past.covers_entry(&chain, from);
     let own = edit.view().chain()?;
+    let earlier = edit.view().members()?.rotations_to(&own.author);
+    let own_keys: BTreeSet<PeerId> = earlier.into_iter().map(|(key, _)| key).chain([own.author]).collect();
     let (mut kept, mut gone, mut decided) = (Vec::new(), Vec::new(), Vec::new());
     each_entry(edit.view().0, |id, row| match is_given_up(&row) {
         true => {
@@ -114,7 +117,7 @@ fn take_back(store: &dyn Store, fresh: u64) -> Result<bool, JobError> {
         }
         false => kept.push((row.lamport, id)),
     })?;
-    owe(&mut edit, &own.author, decided)?;
+    owe(&mut edit, &own_keys, decided)?;
     edit.forget_derived()?;
     for (id, chain, seq) in gone {
         edit.remove_entry(&id, &chain, seq)?;
@@ -143,7 +146,7 @@ fn take_back(store: &dyn Store, fresh: u64) -> Result<bool, JobError> {
 /// since. What was owed before comes first.
 fn owe(
     edit: &mut Edit<'_>,
-    own: &PeerId,
+    own_keys: &BTreeSet<PeerId>,
     mut decided: Vec<(u64, EntryId, PeerId, Owed)>,
 ) -> Result<(), JobError> {
     decided.sort_by_key(|(lamport, id, ..)| (*lamport, *id));
@@ -152,7 +155,7 @@ fn owe(
         if let Owed::Removal { peer } = &one {
             owed.retain(|earlier| earlier.peer() != peer);
         }
-        owed.extend(Some(one).filter(|_| author == *own));
+        owed.extend(Some(one).filter(|_| own_keys.contains(&author)));
     }
     Ok(edit.put_owed(&owed)?)
 }

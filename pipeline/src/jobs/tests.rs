@@ -40,6 +40,7 @@ mod floods;
 mod forks;
 mod recovery;
 mod redo;
+mod rotations;
 mod strangers;
 mod withheld;
 

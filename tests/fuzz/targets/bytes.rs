@@ -120,15 +120,21 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
             replica: CHAIN,
             label: "nas".to_owned(),
             join,
+            rotations: Vec::new(),
         })
     };
     let entry = SignedEntry { bytes: vec![1, 2, 3], signature: [9; 64] };
+    let rotated = match hello(None) {
+        Message::Hello(hello) => Message::Hello(Hello { rotations: vec![entry.clone()], ..hello }),
+        other => other,
+    };
     let node = Dot { chain: CHAIN, seq: 3, index: 1 };
     let runs = vec![Run { first: 0, count: 2 }, Run { first: 9, count: 300 }];
     let proof = ForkProof { first: entry.clone(), second: entry.clone() };
     let messages = [
         hello(None),
         hello(Some(join)),
+        rotated,
         Message::Welcome(Welcome { secret: [8; 32] }),
         Message::Frontier(frontier.clone()),
         Message::FrontierPart(frontier),

@@ -330,7 +330,14 @@ pub fn session_seeds() -> Vec<Vec<u8>> {
     let entry = |bytes: &Vec<u8>| [&[deed::ENTRY][..], bytes].concat();
     let hello = |speaker: Speaker, join| {
         let replica = ChainId { author: speaker.identity().peer_id(), incarnation: CHAIN_NUMBER };
-        let hello = Hello { protocol: PROTOCOL, folder, replica, label: "other".to_owned(), join };
+        let hello = Hello {
+            protocol: PROTOCOL,
+            folder,
+            replica,
+            label: "other".to_owned(),
+            join,
+            rotations: Vec::new(),
+        };
         control(&Message::Hello(hello))
     };
     let begin = [hello(Speaker::Member, None), control(&Message::Frontier(Frontier::default()))];

@@ -412,6 +412,7 @@ impl World {
             replica: self.devices[0].chain,
             label: "\u{202e}\u{1b}[2J".to_owned(),
             join: None,
+            rotations: Vec::new(),
         };
         match self.malice.random.below(5) {
             0 => Message::Hello(hello),

@@ -290,6 +290,7 @@ impl Flood {
             replica,
             label,
             join: None,
+            rotations: Vec::new(),
         }));
     }
 
