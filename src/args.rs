@@ -408,6 +408,7 @@ pub enum IdAction {
     Create(IdCreate),
     Keep(IdKeep),
     Export(IdExport),
+    Rotate(IdRotate),
     Import(IdImport),
 }
 
@@ -442,6 +443,11 @@ pub struct IdExport {
     #[argh(positional)]
     pub file: PathBuf,
 }
+
+/// give this device another key; in its folders it stays the member that it was
+#[derive(FromArgs)]
+#[argh(subcommand, name = "rotate")]
+pub struct IdRotate {}
 
 /// take the identity of a device that is no more from its copy
 #[derive(FromArgs)]

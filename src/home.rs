@@ -3,6 +3,7 @@
 //! ```text
 //! HOME/identity              the device's Ed25519 key, sealed (`keys`), mode 0600
 //! HOME/identity.cred         the key to that, where systemd keeps it
+//! HOME/identity.next         the identity that takes its place, while folders go over to it (`id rotate`)
 //! HOME/api.sock              the socket by which commands ask who serves, while somebody does
 //! HOME/api.lock              held by who serves
 //! HOME/replicas/ID/root      the root's path, as bytes
@@ -51,6 +52,8 @@ const KEEP_KEY: &str = "DUNLIN_KEEP_KEY";
 const DAMAGED: &str = "store.damaged-";
 /// The file with the seed of the recovery kit.
 const RECOVERY: &str = "recovery";
+/// The file with the identity that is to come.
+const NEXT_IDENTITY: &str = "identity.next";
 /// The name of the socket for commands.
 const SOCKET: &str = "api.sock";
 /// The kernel's room for a socket's path, its end included.
@@ -166,6 +169,36 @@ impl Home {
         };
         written.map_err(|error| KeyError::Unreadable { path, error })?;
         Ok(Opened { identity, keeper })
+    }
+
+    /// The identity that is to take the place of this one, if a rotation has begun.
+    pub fn next_identity(&self) -> Result<Option<Opened>, KeyError> {
+        keys::open(&self.dir.join(NEXT_IDENTITY))
+    }
+
+    /// Draws it, and puts its key into the hands of who keeps this one's.
+    pub fn make_next_identity(&self) -> Result<Opened, KeyError> {
+        let (path, seed) = (self.dir.join(NEXT_IDENTITY), Zeroizing::new(random_bytes::<32>()?));
+        let text = keys::seal_beside(&seed, &self.identity_path())?.to_text();
+        replace(&path, text.as_bytes())
+            .and_then(|()| self.sync())
+            .map_err(|error| KeyError::Unreadable { path, error })?;
+        Ok(Opened { identity: Identity::from_seed(&seed), keeper: self.opened()?.keeper })
+    }
+
+    /// It takes that place; nothing is kept of the one that goes.
+    pub fn take_next_identity(&self) -> Result<(), KeyError> {
+        let (old, path) = (keys::read(&self.identity_path())?, self.identity_path());
+        fs::rename(self.dir.join(NEXT_IDENTITY), &path)
+            .and_then(|()| self.sync())
+            .map_err(|error| KeyError::Unreadable { path, error })?;
+        old.iter().for_each(keys::forget_key);
+        Ok(())
+    }
+
+    /// Makes the names in it durable.
+    fn sync(&self) -> std::io::Result<()> {
+        fs::File::open(&self.dir)?.sync_all()
     }
 
     /// An error where an identity would be another than the one that the folders of this device know.
@@ -335,17 +368,24 @@ impl ReplicaDir {
     /// The identity under which it signs: the device's, or one that is derived from it for a further
     /// replica of a folder on the same device, since two ends of a session are never the same device.
     pub fn identity(&self, device: &Home) -> Result<Identity, CommandError> {
-        let identity = device.identity()?;
+        Ok(self.identity_of(&device.identity()?))
+    }
+
+    /// The same, where the device's identity is, or will be, this one.
+    pub fn identity_of(&self, device: &Identity) -> Identity {
         match fs::read(self.dir.join("key")) {
-            Ok(key) if key == b"local" => self.local_identity(device),
-            _ => Ok(identity),
+            Ok(key) if key == b"local" => self.derived_from(device),
+            _ => device.clone(),
         }
     }
 
     /// The derived identity, see [`ReplicaDir::identity`].
     pub fn local_identity(&self, device: &Home) -> Result<Identity, CommandError> {
-        let root = self.root.as_os_str().as_bytes();
-        Ok(device.identity()?.derived("dunlin 1 local replica identity", root))
+        Ok(self.derived_from(&device.identity()?))
+    }
+
+    fn derived_from(&self, device: &Identity) -> Identity {
+        device.derived("dunlin 1 local replica identity", self.root.as_os_str().as_bytes())
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::error::CommandError;
 use crate::home::{Home, ReplicaDir, random};
-use dunlin_core::id::{ChainId, FolderId};
+use dunlin_core::id::{ChainId, FolderId, PeerId};
 use dunlin_core::identity::Identity;
 use dunlin_core::recovery::{Kit, recovery_key};
 use dunlin_pipeline::jobs::admit::{Founding, found, prepare};
+use dunlin_pipeline::jobs::rotate::{RotateError, Rotation, may_rotate, rotate};
 use dunlin_pipeline::jobs::take_up::{Begun, take_up, vouch};
 use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_storage::folder::fs::{Folder, FsError};
@@ -124,11 +125,52 @@ impl Replica {
         let identity = dir.identity(home)?;
         let tx = store.read()?;
         let view = View(&*tx);
-        let (folder, marker) = (view.folder()?, view.marker()?);
+        let (folder, marker, chain) = (view.folder()?, view.marker()?, view.chain()?);
         drop(tx);
         check_marker(&dir.root, marker)?;
+        if chain.author != identity.peer_id() {
+            let text = format!("{} goes by another identity than this device's", shown(&dir.root));
+            return Err(CommandError::attention(text).hint(
+                "if dunlin id rotate was interrupted, run it again; if it was not, the identity was restored from a copy that is \
+                 older than the folder's state",
+            ));
+        }
         let label = label_of(&identity, &dir.root, home)?;
         Ok(Self { root: dir.root.clone(), state: dir, folder, identity, label, store: Arc::new(store) })
+    }
+
+    /// The replica of a root whose folder goes over from the key of `identity` to another.
+    pub fn open_to_rotate(dir: ReplicaDir, identity: Identity) -> Result<Self, CommandError> {
+        if !dir.store_path().exists() {
+            return Err(CommandError::attention(format!("the database of {} is lost", shown(&dir.root)))
+                .hint("dunlin serve makes it anew from the folder and from members"));
+        }
+        let store = dir.open_store()?;
+        let tx = store.read()?;
+        let (folder, marker) = (View(&*tx).folder()?, View(&*tx).marker()?);
+        drop(tx);
+        check_marker(&dir.root, marker)?;
+        // No run begins with it.
+        let label = String::new();
+        Ok(Self { root: dir.root.clone(), state: dir, folder, identity, label, store: Arc::new(store) })
+    }
+
+    /// Has the folder go over to another key; nothing, if it has.
+    pub fn rotate(&self, new: &Identity) -> Result<(), CommandError> {
+        if self.may_rotate(Some(&new.peer_id()))? == Rotation::Done {
+            return Ok(());
+        }
+        self.take_up()?;
+        let fresh = u64::from_le_bytes(random()?);
+        rotate(&*self.store, &self.identity, new, fresh, now_ms())
+            .map_err(|e| rotate_error(&self.root, e))?;
+        let folder = Folder::open(&self.root).map_err(|e| root_error(&self.root, e))?;
+        Ok(vouch(&folder, &*self.store)?)
+    }
+
+    /// Whether it can; changes nothing.
+    pub fn may_rotate(&self, new: Option<&PeerId>) -> Result<Rotation, CommandError> {
+        may_rotate(&*self.store, &self.identity.peer_id(), new).map_err(|e| rotate_error(&self.root, e))
     }
 
     /// Makes a root a new folder.
@@ -273,6 +315,18 @@ fn root_error(root: &Path, error: FsError) -> CommandError {
             .hint("dunlin must be able to write there: it keeps a directory .dunlin in each folder"),
         FsError::Full => CommandError::full(text),
         _ => CommandError::attention(text),
+    }
+}
+
+fn rotate_error(root: &Path, error: RotateError) -> CommandError {
+    let text = format!("{}: {error}", shown(root));
+    match error {
+        RotateError::Job(error) => error.into(),
+        RotateError::NotThere | RotateError::Astray => CommandError::attention(text)
+            .hint("let dunlin serve, or dunlin sync, come to its end there first"),
+        RotateError::TooOften => CommandError::attention(text),
+        RotateError::OtherKey => CommandError::attention(text)
+            .hint("the identity was restored from a copy that is older than the folder's state"),
     }
 }
 

@@ -1,11 +1,12 @@
 //! `id`: this device's identity and who keeps its key. The secret half is never printed.
 
 use crate::args::{Id, IdAction};
+use crate::control::server::Right;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, write_for_user};
 use crate::keys::keeper::Keeper;
 use crate::keys::{self, KeyError, Opened};
-use crate::replica::shown;
+use crate::replica::{Replica, shown};
 use crate::show::Screen;
 use serde_json::json;
 use std::path::Path;
@@ -23,6 +24,7 @@ pub fn run(home: &Home, args: &Id, screen: &Screen) -> Result<Exit, CommandError
             say(&home.keep_identity(&seed, keeper(&args.keeper)?, true)?, screen);
         }
         Some(IdAction::Export(args)) => export(home, &args.file, screen)?,
+        Some(IdAction::Rotate(_)) => rotate(home, screen)?,
         Some(IdAction::Import(args)) => {
             let keeper = args.keep.as_deref().map_or(Ok(Keeper::Keyring), keeper)?;
             import(home, &args.file, keeper, screen)?;
@@ -67,6 +69,54 @@ fn import(home: &Home, file: &Path, keeper: Keeper, screen: &Screen) -> Result<(
     let opened = home.keep_identity(&copy.identity.seed(), keeper, false)?;
     say(&opened, screen);
     Ok(())
+}
+
+/// The device takes another key. Before anything is signed every folder is seen to be there; what is interrupted then goes
+/// on when the command is run again.
+fn rotate(home: &Home, screen: &Screen) -> Result<(), CommandError> {
+    // Whoever serves has the old key in memory.
+    let _alone = Right::take(home)?.ok_or_else(|| in_use("these folders"))?;
+    let old = match keys::read(&home.identity_path()) {
+        Ok(None) => Err(KeyError::Missing { path: home.identity_path() }),
+        _ => home.opened(),
+    }?;
+    let begun = home.next_identity()?;
+    let mut replicas = Vec::new();
+    for dir in home.replicas()? {
+        if dir.is_in_use() {
+            return Err(in_use(&shown(&dir.root)));
+        }
+        let next = begun.as_ref().map(|next| dir.identity_of(&next.identity).peer_id());
+        let replica = Replica::open_to_rotate(dir.clone(), dir.identity_of(&old.identity))?;
+        replica.may_rotate(next.as_ref())?;
+        replicas.push((dir, replica));
+    }
+    let next = match begun {
+        Some(next) => next,
+        None => home.make_next_identity()?,
+    };
+    for (dir, replica) in &replicas {
+        replica.rotate(&dir.identity_of(&next.identity))?;
+    }
+    home.take_next_identity()?;
+    let (peer, before) = (next.identity.peer_id(), old.identity.peer_id());
+    let text = format!(
+        "{peer}\n{} before, and the same member of {} folders. Its invites are over, and copies of the old identity open \
+         nothing any more: make a new one (dunlin id export).",
+        before.short(),
+        replicas.len()
+    );
+    let value = json!({
+        "event": "rotated", "peer": peer.to_string(), "before": before.to_string(), "folders": replicas.len(),
+        "key": next.keeper.word(),
+    });
+    screen.say(&text, &value);
+    Ok(())
+}
+
+fn in_use(what: &str) -> CommandError {
+    CommandError::attention(format!("another dunlin serves {what}"))
+        .hint("end it, and run this again: who serves goes by the old identity until it ends")
 }
 
 fn must_be_none(home: &Home) -> Result<(), CommandError> {

@@ -151,6 +151,23 @@ pub fn entrust(
     }
 }
 
+/// Has the keeper of a document's key know it as `peer`'s too. All but the keyring know no names.
+pub fn share(document: &Document, peer: &PeerId, key: &[u8; 32]) -> Result<(), KeeperError> {
+    match document.kept() {
+        Kept::Keyring => tell_keyring(peer, key),
+        Kept::Credential | Kept::Passphrase(_) | Kept::File => Ok(()),
+    }
+}
+
+/// Has the keyring forget the key of a document that is no more. What it keeps of it opens nothing.
+pub fn forget(document: &Document) {
+    if *document.kept() == Kept::Keyring
+        && let Err(error) = with_keyring(&document.peer(), |entry| entry.delete_credential())
+    {
+        tracing::warn!("the keyring still has the item of the former identity: {error}");
+    }
+}
+
 /// Bytes that nobody can guess.
 pub fn random<const N: usize>() -> Result<[u8; N], KeeperError> {
     let mut bytes = [0; N];

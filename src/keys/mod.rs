@@ -158,5 +158,24 @@ pub fn seal(seed: &[u8; 32], keeper: Keeper, home: &Path) -> Result<Document, Ke
     })
 }
 
+/// A document for another seed, with its key in the hands of who keeps that of the document at `path`.
+pub fn seal_beside(seed: &[u8; 32], path: &Path) -> Result<Document, KeyError> {
+    let old = read(path)?.ok_or_else(|| KeyError::Missing { path: path.to_owned() })?;
+    let wrapping = keeper::fetch(&old, path.parent().unwrap_or(Path::new(".")))?;
+    let Some(wrapping) = wrapping else { return Ok(Document::plain(seed)) };
+    // A passphrase that is mistyped now would be the new one's.
+    old.open(Some(&wrapping)).map_err(|why| match old.keeper() {
+        Keeper::Passphrase => KeeperError::WrongPassphrase.into(),
+        _ => KeyError::Damaged { path: path.to_owned(), why },
+    })?;
+    keeper::share(&old, &Identity::from_seed(seed).peer_id(), &wrapping)?;
+    Ok(Document::sealed(seed, old.kept().clone(), &wrapping, keeper::random()?))
+}
+
+/// The identity of this document is no more; nobody needs to keep its key.
+pub fn forget_key(document: &Document) {
+    keeper::forget(document);
+}
+
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,16 @@ identity itself is never replaced.
 """
 
 import os
+import shutil
 import subprocess
 
 from kit import program
 from kit.keyring import Session
 from kit.program import Device
 from kit.scenes import check, scene
+
+from .control import put, wait_for
+from .members import folder
 
 TOOLS = ('dbus-daemon', 'dbus-send', 'gnome-keyring-daemon')
 
@@ -112,8 +116,100 @@ def passphrase(stage):
     done = device.run('id', 'keep', 'file', environment=with_right)
     check(done.code == program.IN_SYNC, f'into a file: {done.describe()}')
     check(identity(device, {})['peer'] == said['peer'], 'the same identity')
+
+    before = file_of(device)
+    done = device.run('--json', 'id', 'rotate')
+    check(done.code == program.IN_SYNC and done.report['before'] == said['peer'], f'another key, in a file: {done.describe()}')
+    check((identity(device, {})['peer'], identity(device, {})['key']) == (done.report['peer'], 'file'), 'it is the device\'s')
+    check(file_of(device) != before, 'and nothing is left of the old one')
+    heir.run('id', 'keep', 'passphrase', environment=with_right)
+    refuses(heir, with_wrong, 'wrong', 'id', 'rotate')
+    done = heir.run('--json', 'id', 'rotate', environment=with_right)
+    check(done.code == program.IN_SYNC and done.report['key'] == 'passphrase', f'the passphrase stays: {done.describe()}')
+    check(identity(heir, with_right)['peer'] == done.report['peer'], 'and opens the new one')
     os.chmod(os.path.join(device.home, 'identity'), 0o644)
     refuses(device, {}, 'chmod 600')
+
+
+def rotate(one, name):
+    """A device that nobody serves takes another key; gives what it says."""
+    ended = one.ask(name, 'id', 'rotate')
+    check(ended.code == program.IN_SYNC, f'the {name} takes another key: {ended.describe()}')
+    said = ended.report
+    check((said['before'], said['folders']) == (one.ids[name], 1), f'it says which: {said}')
+    check(said['peer'] != one.ids[name], 'it is another')
+    check(one.ask(name, 'id').report['peer'] == said['peer'], 'and is the key of this device')
+    return said['peer']
+
+
+def refuse_rotation(one, name, word):
+    """A rotation that is not begun: nothing has changed by it."""
+    before = file_of(one.devices[name])
+    ended = one.ask(name, 'id', 'rotate')
+    check(ended.code == program.ATTENTION and word in ended.complaint, f'it says "{word}": {ended.describe()}')
+    check('hint' in ended.complaint, f'and what to do: {ended.describe()}')
+    is_begun = os.path.exists(os.path.join(one.devices[name].home, 'identity.next'))
+    check(file_of(one.devices[name]) == before and not is_begun, 'nothing was begun')
+
+
+def interrupt_at_the_end(one, name, old):
+    """All folders have gone over, and the file of the identity has not been replaced yet: what a crash leaves."""
+    path = os.path.join(one.devices[name].home, 'identity')
+    os.rename(path, path + '.next')
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), 'wb') as file:
+        file.write(old)
+    ended = one.ask(name, 'sync', one.roots[name])
+    check(ended.code == program.ATTENTION and 'id rotate' in ended.complaint, f'the folder rests until it is done: {ended.describe()}')
+
+
+@scene('keys: a device takes another key and stays the member that it was')
+def another_key(stage):
+    """Founder and writer rotate while they are apart; edits of before and after flow, nobody is asked again, and the old key is a
+    stranger."""
+    with folder(stage) as one:
+        refuse_rotation(one, 'writer', 'serves')
+        for name in ('writer', 'founder'):
+            one.serving[name].interrupt()
+        away = one.roots['writer'] + '.away'
+        os.rename(one.roots['writer'], away)
+        os.makedirs(one.roots['writer'])
+        refuse_rotation(one, 'writer', one.roots['writer'])
+        os.rmdir(one.roots['writer'])
+        os.rename(away, one.roots['writer'])
+
+        thief = Device(stage.binary, stage.path('home-thief'))
+        shutil.copytree(one.devices['writer'].home, thief.home)
+        put(one.roots['writer'], 'before', 'by the old key')
+        old = file_of(one.devices['writer'])
+        ids = {name: rotate(one, name) for name in ('writer', 'founder')}
+        interrupt_at_the_end(one, 'writer', old)
+        ended = one.ask('writer', 'id', 'rotate')
+        check(ended.code == program.IN_SYNC and ended.report['peer'] == ids['writer'], f'it goes on: {ended.describe()}')
+        one.ids.update(ids)
+
+        one.serving['founder'] = one.devices['founder'].start('--json', 'serve', '--listen', one.address)
+        one.serving['writer'] = one.devices['writer'].start('--json', 'serve')
+        for name in ('founder', 'reader'):
+            one.await_file(name, 'before', 'by the old key')
+        put(one.roots['writer'], 'after', 'by the new key')
+        put(one.roots['founder'], 'news', 'for all')
+        put(one.roots['founder'], 'first', 'edited')
+        for name in one.roots:
+            for path, text in (('after', 'by the new key'), ('news', 'for all'), ('first', 'edited')):
+                one.await_file(name, path, text)
+            told = {'founder': 'admin', 'writer': 'writer', 'reader': 'reader'}
+            wait_for(lambda name=name: one.roles(name) == told, f'the {name} knows three members by their keys')
+            names = sorted(entry for entry in os.listdir(one.roots[name]) if entry != '.dunlin')
+            check(names == ['after', 'before', 'first', 'news'], f'no conflict copies at the {name}: {names}')
+        check(one.change_role('founder', 'reader', 'writer').code == program.IN_SYNC, 'the founder is an admin under its new key')
+        wait_for(lambda: one.roles('writer')['reader'] == 'writer', 'and all know it')
+
+        one.serving['writer'].interrupt()
+        ended = thief.run('--json', 'sync', one.roots['writer'])
+        check(ended.code == program.REFUSED, f'a copy of the old identity is refused: {ended.describe()}')
+        one.serving['writer'] = one.devices['writer'].start('--json', 'serve')
+        put(one.roots['founder'], 'last', 'for all')
+        one.await_file('writer', 'last', 'for all')
 
 
 @scene('keys: systemd keeps the key, sealed to this machine', root=True, tools=('systemd-creds',))
