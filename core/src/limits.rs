@@ -34,6 +34,8 @@ pub const ROTATIONS_MAX: usize = 64;
 pub const HELLO_ROTATIONS_MAX: usize = 8;
 /// Bytes of an entry with a rotation: head, parents, two keys and two signatures, each place at its longest.
 pub const ROTATION_BYTES_MAX: usize = 1024;
+/// Admins that it takes at least to remove a senior one: never one alone, whatever it can make of the others.
+pub const QUORUM_MIN: usize = 2;
 
 /// Bytes of one chunk.
 pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -7,7 +7,8 @@ use super::event::{Event, Role};
 use super::resolve::Resolution;
 use crate::id::{Dot, PeerId};
 use crate::identity::sealed::SEALED_LEN;
-use std::collections::BTreeMap;
+use crate::limits::QUORUM_MIN;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A membership event as the ledger keeps it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,6 +71,27 @@ impl Member {
     }
 }
 
+/// What is said against an admin by those that are junior to it, and cannot remove it alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tally {
+    /// Whose word counts: the other admins that it or somebody senior to it made admins.
+    pub electors: BTreeSet<PeerId>,
+    /// Which of them said it since it last became a member.
+    pub voters: BTreeSet<PeerId>,
+}
+
+impl Tally {
+    /// How many have to say so: two thirds of the electors, and never fewer than two.
+    pub fn needed(&self) -> usize {
+        QUORUM_MIN.max((2 * self.electors.len()).div_ceil(3))
+    }
+
+    /// True if that many have said so.
+    pub fn is_quorum(&self) -> bool {
+        self.voters.len() >= self.needed()
+    }
+}
+
 /// An invite.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InviteState {
@@ -100,6 +122,10 @@ pub struct Membership {
     pub successors: BTreeMap<PeerId, Succession>,
     /// The last change of the folder's secret; none: it is the founder's.
     pub epoch: Option<Epoch>,
+    /// The admins whom others have voted to remove, without effect so far.
+    pub tallies: BTreeMap<PeerId, Tally>,
+    /// The removals that are votes and had no effect by themselves.
+    pub votes: BTreeSet<Dot>,
     /// True if somebody knows the folder's secret who is no member any more, or a member cannot know it: then it is to be
     /// changed.
     pub is_epoch_over: bool,
@@ -136,6 +162,11 @@ impl Membership {
     pub fn at(events: &[MembershipEvent], past: Option<&Clock>) -> Self {
         let seen = events.iter().filter(|event| past.is_none_or(|past| past.covers(&event.dot)));
         Resolution::of(seen).membership()
+    }
+
+    /// Who may vote for an admin's removal, and who has, after all events.
+    pub fn tally(events: &[MembershipEvent], peer: &PeerId) -> Tally {
+        Resolution::of(events.iter()).tally(peer)
     }
 
     /// What the peer may do; `None` if it is no member.

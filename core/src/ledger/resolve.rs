@@ -8,14 +8,15 @@
 //! - Events are read in the order of (lamport, dot), which respects causality. Each is tried against the
 //!   events *in its own past* only: was its author an admin there, was its target junior to it?
 //! - An admin's *seniority* is (distance from the founder in the tree of grants, dot of the grant). No admin
-//!   acts on a senior one, and none on the founder, so there is always an admin.
+//!   alone acts on a senior one, and none on the founder, so there is always an admin. Several together remove
+//!   a senior one ([`quorum`]).
 //! - A *recovery key* that the founding entry names is no member and has an admin's rights. It is senior to
 //!   the founder too, and nobody acts on it.
 //! - A removal *cuts* its target's chains: what the target signed beyond the cuts, without knowing of the
 //!   removal, is void, and so is whatever was admitted by it. Chains that the removal does not list are
-//!   cut before their first entry. Removals cut in the order of their authors' seniority; a removal that
-//!   is void by then cuts nothing. Of two removals of one peer that did not know of each other, the
-//!   senior's cuts stand.
+//!   cut before their first entry. Removals cut in the order of their authors' seniority, after those of the
+//!   kit and of quorums; a removal that is void by then cuts nothing. Of two removals of one peer that did not know of
+//!   each other, the senior's cuts stand.
 //! - *Removal wins* over a concurrent grant or change of role: these count only if they have every removal
 //!   of that peer in their past.
 //! - A *rotation* puts another key in the place of its author's: the two are one member, with its role, label and
@@ -29,6 +30,8 @@
 //! Reading again for each removing admin costs O(admins · events). That is done twice where a key changed, and once more
 //! for each rotation of which that shows it to be void.
 
+mod given;
+mod quorum;
 mod rotations;
 
 use super::chain::Quarantine;
@@ -37,6 +40,7 @@ use super::event::{Event, Role};
 use super::membership::{Epoch, InviteState, Member, Membership, MembershipEvent};
 use crate::canary::{self, Bug};
 use crate::id::{ChainId, Dot, EntryId, PeerId};
+use given::{Given, is_overruled};
 use rotations::Rotations;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,6 +68,12 @@ pub struct EntryAt<'a> {
     pub past: &'a Clock,
 }
 
+impl<'a> EntryAt<'a> {
+    fn of(event: &'a MembershipEvent) -> Self {
+        Self { chain: &event.dot.chain, seq: event.dot.seq, id: None, past: &event.past }
+    }
+}
+
 /// The smaller, the more senior: distance from the founder, and the grant that it comes from. The recovery key has no grant.
 type Seniority = (u32, Option<Dot>);
 
@@ -79,14 +89,12 @@ pub struct Resolution<'a> {
     void: BTreeMap<Dot, Void>,
     /// The effective rotations.
     rotations: Rotations<'a>,
-    /// Rotations that cut.
-    turned: Rotations<'a>,
-    /// Rotations that were found void for good.
-    overtaken: BTreeSet<Dot>,
     /// Keys to which void rotations would lead, and from where.
     refused_keys: BTreeMap<PeerId, PeerId>,
-    /// Removals whose cuts stand, most senior first.
-    cutting: Vec<&'a MembershipEvent>,
+    /// What takes effect whatever the events before it say.
+    given: Given<'a>,
+    /// Votes that have no effect by themselves, in order.
+    votes: Vec<&'a MembershipEvent>,
     founded: Option<&'a MembershipEvent>,
     /// The last effective change of the folder's secret.
     epoch: Option<&'a MembershipEvent>,
@@ -103,7 +111,7 @@ impl<'a> Resolution<'a> {
         events.dedup_by_key(|event| event.dot);
         let (mut turned, mut overtaken) = (Rotations::default(), BTreeSet::new());
         loop {
-            let resolution = Self::with_cuts(&events, &turned, &overtaken);
+            let resolution = Self::settle(&events, Self::given(&events, &turned, &overtaken));
             if turned.add(&resolution.rotations) {
                 continue;
             }
@@ -113,16 +121,14 @@ impl<'a> Resolution<'a> {
         }
     }
 
-    /// All events, given the rotations that cut, once everybody's removals do.
-    fn with_cuts(events: &[&'a MembershipEvent], turned: &Rotations<'a>, overtaken: &BTreeSet<Dot>) -> Self {
+    /// Resolves sorted events, given what stands whatever single admins said.
+    fn settle(events: &[&'a MembershipEvent], mut given: Given<'a>) -> Self {
         let mut judged = BTreeSet::new();
-        let mut cutting = Vec::new();
         loop {
-            let (turned, overtaken) = (turned.clone(), overtaken.clone());
-            let resolution = Self::read(events, Self { cutting, turned, overtaken, ..Self::default() });
-            let is_void = |removal: &&&MembershipEvent| resolution.void.contains_key(&removal.dot);
-            if resolution.cutting.iter().any(|removal| is_void(&removal)) {
-                cutting = resolution.cutting.iter().filter(|removal| !is_void(removal)).copied().collect();
+            let resolution = Self::read(events, given.clone());
+            let is_void = |removal: &&MembershipEvent| resolution.void.contains_key(&removal.dot);
+            if given.cutting.iter().any(is_void) {
+                given.cutting.retain(|removal| !is_void(removal));
                 continue;
             }
             let removers = events.iter().filter(|e| is_removal(e)).map(|e| *e.author());
@@ -130,7 +136,7 @@ impl<'a> Resolution<'a> {
                 removers.filter(|peer| !judged.contains(peer)).min_by_key(|peer| resolution.order(peer));
             let Some(author) = next else { return resolution };
             judged.insert(author);
-            cutting = resolution.with_cuts_by(&author, events);
+            given.cutting = resolution.with_cuts_by(&author, events);
         }
     }
 
@@ -190,13 +196,13 @@ impl<'a> Resolution<'a> {
     }
 
     fn all_cutting(&self) -> impl Iterator<Item = &'a MembershipEvent> {
-        self.cutting.iter().chain(self.turned.by_old.values()).copied()
+        self.given.cutting.iter().chain(self.given.turned.by_old.values()).copied()
     }
 
     /// The members after all events.
     pub fn members(&self) -> BTreeMap<PeerId, Member> {
         let member = |peer: &PeerId| {
-            let (role, label) = self.fold(peer, |_| true)?;
+            let (role, label, _) = self.fold(peer, |_| true)?;
             let (rank, grant) = self.rank(peer).unwrap_or((u32::MAX, None));
             Some((*peer, Member { role, label: label.to_owned(), rank, grant }))
         };
@@ -226,6 +232,8 @@ impl<'a> Resolution<'a> {
             folder_label,
             epoch,
             is_epoch_over,
+            tallies: self.tallies(&members),
+            votes: self.votes.iter().map(|vote| vote.dot).collect(),
             members,
             recovery,
         }
@@ -250,19 +258,21 @@ impl<'a> Resolution<'a> {
             || self.about.keys().any(|peer| !members.contains_key(peer) && knows(peer))
     }
 
-    /// One reading of all events; `resolution` knows what cuts, and nothing else.
-    fn read(events: &[&'a MembershipEvent], mut resolution: Self) -> Self {
+    /// One reading of all events.
+    fn read(events: &[&'a MembershipEvent], given: Given<'a>) -> Self {
+        let mut resolution = Self { given, ..Self::default() };
         for event in events {
-            // A removal that cuts was found effective by those senior to its author, who may since have lost its place.
-            let is_cutting = resolution.cutting.iter().any(|removal| removal.dot == event.dot)
-                && !resolution.has_no_place(event.author());
-            match resolution.why_void(event).filter(|_| !is_cutting) {
+            // What is given was found effective by those senior to its author, or by a quorum; the author may since have
+            // lost its place.
+            let is_given = resolution.given.removes(event) && !resolution.has_no_place(event.author());
+            match resolution.why_void(event).filter(|_| !is_given) {
                 Some(why) => {
                     resolution.void.insert(event.dot, why);
                     if let Event::KeyRotated { key, .. } = &event.event {
                         resolution.refused_keys.insert(*key, *event.author());
                     }
                 }
+                None if !is_given && resolution.is_vote(event) => resolution.votes.push(event),
                 None => resolution.take(event),
             }
         }
@@ -271,12 +281,10 @@ impl<'a> Resolution<'a> {
 
     /// The removals that cut once those of `author` do.
     fn with_cuts_by(self, author: &PeerId, events: &[&'a MembershipEvent]) -> Vec<&'a MembershipEvent> {
-        let Self { mut cutting, void, .. } = self;
+        let Self { given: Given { mut cutting, .. }, void, votes, .. } = self;
+        let is_vote = |removal: &MembershipEvent| votes.iter().any(|vote| vote.dot == removal.dot);
         for removal in events.iter().filter(|e| is_removal(e) && e.author() == author) {
-            let is_overruled = cutting.iter().any(|senior| {
-                target(senior) == target(removal) && !senior.precedes(removal) && !removal.precedes(senior)
-            });
-            if !is_overruled && !void.contains_key(&removal.dot) {
+            if !is_overruled(removal, &cutting) && !void.contains_key(&removal.dot) && !is_vote(removal) {
                 cutting.push(removal);
             }
         }
@@ -288,12 +296,11 @@ impl<'a> Resolution<'a> {
             return self.founded.map(|_| Void::NotAllowed);
         }
         let author = event.author();
-        let at = EntryAt { chain: &event.dot.chain, seq: event.dot.seq, id: None, past: &event.past };
-        if self.is_beyond_cut(&at, |removal| removal.precedes(event)) {
+        if self.is_beyond_cut(&EntryAt::of(event), |removal| removal.precedes(event)) {
             return Some(Void::BeyondCut);
         }
         if let Event::KeyRotated { key, .. } = &event.event {
-            let is_overtaken = self.overtaken.contains(&event.dot).then_some(Void::BeyondCut);
+            let is_overtaken = self.given.overtaken.contains(&event.dot).then_some(Void::BeyondCut);
             return is_overtaken.or_else(|| (!self.may_rotate(event, key)).then_some(Void::NotAllowed));
         }
         if self.role_before(author, event) != Some(Role::Admin) {
@@ -304,12 +311,13 @@ impl<'a> Resolution<'a> {
             Event::MemberAdded { peer, .. }
             | Event::RoleChanged { peer, .. }
             | Event::Revoked { peer, .. }
-                if self.turned.by_new.get(peer).is_some_and(|rotation| !rotation.precedes(event)) =>
+                if self.given.turned.by_new.get(peer).is_some_and(|rotation| !rotation.precedes(event)) =>
             {
                 true
             }
-            Event::RoleChanged { peer, .. } | Event::Revoked { peer, .. } => {
-                !self.may_act_on(author, peer, event)
+            Event::RoleChanged { peer, .. } => !self.may_act_on(author, peer, event),
+            Event::Revoked { peer, .. } => {
+                !self.may_act_on(author, peer, event) && !self.may_vote(author, peer, event)
             }
             // It is senior to all already.
             Event::MemberAdded { peer, .. } if Some(peer) == self.recovery() => true,
@@ -421,22 +429,27 @@ impl<'a> Resolution<'a> {
         if self.recovery() == Some(peer) {
             return self.founded.filter(|founded| counts(founded)).map(|_| Role::Admin);
         }
-        self.fold(peer, counts).map(|(role, _)| role)
+        self.fold(peer, counts).map(|(role, ..)| role)
     }
 
-    /// Role and label of a peer by those events about it that `counts` lets through.
-    fn fold(&self, peer: &PeerId, counts: impl Fn(&MembershipEvent) -> bool) -> Option<(Role, &'a str)> {
+    /// Role and label of a peer by those events about it that `counts` lets through, and who gave it the role.
+    fn fold(
+        &self,
+        peer: &PeerId,
+        counts: impl Fn(&MembershipEvent) -> bool,
+    ) -> Option<(Role, &'a str, &'a PeerId)> {
         if self.rotations.by_old.get(peer).is_some_and(|rotation| counts(rotation)) {
             return None;
         }
         let events = self.events_about(peer, counts);
         let removals: Vec<&MembershipEvent> = events.iter().copied().filter(|e| is_removal(e)).collect();
         let survives = |event: &MembershipEvent| removals.iter().all(|removal| removal.precedes(event));
-        let mut grants = events.iter().filter(|event| survives(event)).filter_map(|event| grant(event));
+        let grants = events.iter().copied().filter(|event| survives(event));
+        let mut grants = grants.filter_map(|event| Some((event.author(), grant(event)?)));
         // Who is a member already gets no other role by another grant, but may get another label.
-        let (mut role, first_label) = grants.next()?;
-        let label = grants.next_back().map_or(first_label, |(_, label)| label);
-        let mut set_by: Option<&MembershipEvent> = None;
+        let (granter, (mut role, first_label)) = grants.next()?;
+        let label = grants.next_back().map_or(first_label, |(_, (_, label))| label);
+        let mut set_by: Option<&'a MembershipEvent> = None;
         for event in events.iter().copied().filter(|event| survives(event)) {
             let Event::RoleChanged { role: new, .. } = event.event else { continue };
             // Of two changes at the same time the senior's stands, else the later in order.
@@ -446,19 +459,19 @@ impl<'a> Resolution<'a> {
                 (role, set_by) = (new, Some(event));
             }
         }
-        Some((role, label))
+        Some((role, label, set_by.map_or(granter, MembershipEvent::author)))
     }
 
     /// True if a removal or a rotation of its author that the entry did not know cuts it off.
     fn is_beyond_cut(&self, at: &EntryAt<'_>, is_known: impl Fn(&MembershipEvent) -> bool) -> bool {
-        let is_rotated = self.turned.by_old.get(&at.chain.author).is_some_and(|rotation| {
+        let is_rotated = self.given.turned.by_old.get(&at.chain.author).is_some_and(|rotation| {
             let is_itself = (rotation.dot.chain, rotation.dot.seq) == (*at.chain, at.seq);
             !is_itself && !is_known(rotation) && !rotation.past.covers_entry(at.chain, at.seq)
         });
         if is_rotated {
             return true;
         }
-        self.cutting.iter().any(|removal| {
+        self.given.cutting.iter().any(|removal| {
             let Event::Revoked { peer, cuts } = &removal.event else { return false };
             if *peer != at.chain.author || is_known(removal) || canary::is(Bug::CutIgnored) {
                 return false;

@@ -5,6 +5,7 @@ mod codec;
 mod frontier;
 mod heads;
 mod membership;
+mod quorum;
 mod recovery;
 mod rotation;
 

@@ -50,7 +50,7 @@ impl<'a> Resolution<'a> {
             self.void.contains_key(&rotation.dot)
                 || about.any(|event| is_removal(event) && !event.precedes(rotation))
         };
-        let void = self.turned.by_old.values().copied().filter(is_void);
+        let void = self.given.turned.by_old.values().copied().filter(is_void);
         void.min_by_key(|rotation| (rotation.lamport, rotation.dot))
     }
 

@@ -200,13 +200,16 @@ fn a_lowered_role_binds_those_who_know_it() {
 
 #[test]
 fn acting_on_seniors_is_refused() {
-    let devices = company(&[Role::Admin, Role::Admin]);
+    let mut devices = company(&[Role::Admin, Role::Admin]);
+    let mut puppet = Device::new(20);
+    devices[2].admit(&puppet, Role::Admin);
+    puppet.book = devices[2].book.clone();
     let [founder, senior, junior] = &devices[..] else { panic!("three devices") };
     let demote = |d: &Device| Event::RoleChanged { peer: d.peer(), role: Role::Writer };
     for (what, by, event) in [
-        ("a junior removes its senior", junior, junior.removal_of(senior)),
+        ("whom a junior made an admin removes its maker's senior", &puppet, puppet.removal_of(senior)),
         ("a junior demotes its senior", junior, demote(senior)),
-        ("an admin removes the founder", senior, senior.removal_of(founder)),
+        ("whom a junior made an admin removes the founder", &puppet, puppet.removal_of(founder)),
         ("an admin demotes the founder", senior, demote(founder)),
         ("the founder demotes itself", founder, demote(founder)),
         ("the founder removes itself", founder, founder.removal_of(founder)),

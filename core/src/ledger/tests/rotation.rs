@@ -79,13 +79,14 @@ fn seniority_goes_over() {
     }
     let [_, ref mut senior, ref mut junior, ref writer] = devices[..] else { unreachable!() };
     assert_eq!(
-        senior.refusal(vec![senior.removal_of(&founder)]),
+        senior.refusal(vec![Event::RoleChanged { peer: founder.peer(), role: Role::Writer }]),
         Reason::NotAllowed,
         "it is the founder still"
     );
     let (mut new, _) = rotate(senior, 101);
     junior.book = new.book.clone();
-    assert_eq!(junior.refusal(vec![junior.removal_of(&new)]), Reason::NotAllowed);
+    let demotion = Event::RoleChanged { peer: new.peer(), role: Role::Writer };
+    assert_eq!(junior.refusal(vec![demotion]), Reason::NotAllowed);
     new.say(Event::RoleChanged { peer: writer.peer(), role: Role::Reader });
     new.say(new.removal_of(junior));
     assert_eq!(role(&new.book, junior), None);
