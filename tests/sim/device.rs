@@ -17,6 +17,7 @@ use dunlin_pipeline::jobs::digest_hand::DigestHand;
 use dunlin_pipeline::jobs::folder_hand::{FolderHand, Stages};
 use dunlin_pipeline::jobs::ledger_hand::LedgerHand;
 use dunlin_pipeline::jobs::ledger_state::ledger_state;
+use dunlin_pipeline::jobs::rotate::rotate;
 use dunlin_pipeline::jobs::take_up::{take_up, vouch};
 use dunlin_pipeline::service::{Goal, HoldLimits};
 use dunlin_storage::folder::fs::Folder;
@@ -152,6 +153,23 @@ impl Device {
             wake_at: None,
         });
         Ok(())
+    }
+
+    /// Takes another key; no process runs on it.
+    pub fn rotate(&mut self) -> Result<(), String> {
+        let root = Box::new(SimRoot::open(self.disk.clone()));
+        let folder = Folder::on(root, Path::new("/simulated")).map_err(|e| e.to_string())?;
+        take_up(&folder, &*self.store, self.fresh_incarnation(), self.is_elsewhere)
+            .map_err(|e| e.to_string())?;
+        self.is_elsewhere = false;
+        self.epoch += 1;
+        let number =
+            [b"key".as_slice(), self.addr.to_string().as_bytes(), &self.epoch.to_be_bytes()].concat();
+        let new = Identity::from_seed(blake3::hash(&number).as_bytes());
+        rotate(&*self.store, &self.identity, &new, self.fresh_incarnation(), 0).map_err(|e| e.to_string())?;
+        self.epoch += 1;
+        self.identity = new;
+        vouch(&folder, &*self.store).map_err(|e| e.to_string())
     }
 
     /// An incarnation that nobody has had: no other device has this disk, and no other process of this device its number.

@@ -14,6 +14,7 @@ mod merges;
 mod outcasts;
 mod removals;
 mod rooms;
+mod rotations;
 mod rots;
 pub mod scenarios;
 mod setbacks;

@@ -2,7 +2,9 @@
 //! next change of the program; a script stays what it is. Each ends like a run: calm, silence, and all that is
 //! checked there.
 
-use super::{Failure, MS, Outcome, What, World, malice, masses, removals, rots, setbacks, sources, veils};
+use super::{
+    Failure, MS, Outcome, What, World, malice, masses, removals, rotations, rots, setbacks, sources, veils,
+};
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
 use crate::disk::{Deed, ROOT, State};
@@ -22,7 +24,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 18] = [
+pub const ALL: [Scenario; 19] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -50,6 +52,8 @@ pub const ALL: [Scenario; 18] = [
     Scenario { name: "a-machine-is-set-back", devices: 3, times: 36, script: setbacks::set_back },
     // INV-11: a cut that comes late, and what was built upon what lies beyond it (P-9).
     Scenario { name: "a-member-is-removed", devices: 3, times: 64, script: removals::removed },
+    // G15: members that know nothing of it let the new key in, and all agree whose it is.
+    Scenario { name: "a-key-changes", devices: 3, times: 56, script: rotations::changed },
     // INV-20 where what belongs at a place is lost.
     Scenario {
         name: "what-a-corrupt-file-is-to-get-is-lost",

@@ -71,7 +71,7 @@ pub(super) fn set_back(world: &mut World, time: u32) -> Result<(), Failure> {
 }
 
 /// All have the same files.
-fn begin(world: &mut World) -> Result<(), Failure> {
+pub(super) fn begin(world: &mut World) -> Result<(), Failure> {
     world.act(0, |disk| {
         (0..FILES).for_each(|number| save(disk, &format!("file {number}"), text(number)));
     })?;
@@ -79,7 +79,7 @@ fn begin(world: &mut World) -> Result<(), Failure> {
 }
 
 /// Everybody works, and all come in line again.
-fn work_of_all(world: &mut World, time: u32, round: u64) -> Result<(), Failure> {
+pub(super) fn work_of_all(world: &mut World, time: u32, round: u64) -> Result<(), Failure> {
     for device in 0..world.devices.len() {
         edit(world, device, time, round)?;
     }
@@ -108,7 +108,7 @@ fn go_on_alone(world: &mut World, time: u32) -> Result<(), Failure> {
 }
 
 /// A user writes, deletes, moves and makes files; which ones differs from device to device and overlaps.
-fn edit(world: &mut World, device: usize, time: u32, round: u64) -> Result<(), Failure> {
+pub(super) fn edit(world: &mut World, device: usize, time: u32, round: u64) -> Result<(), Failure> {
     let at = |more: u64| (u64::from(time) + device as u64 * 2 + round + more) % FILES;
     let mark = 1_000 * round + 100 * device as u64;
     world.act(device, |disk| {
@@ -123,7 +123,7 @@ fn edit(world: &mut World, device: usize, time: u32, round: u64) -> Result<(), F
 }
 
 /// INV-9: over all ledgers no place of a chain has two entries.
-fn forks(world: &World) -> Result<(), Failure> {
+pub(super) fn forks(world: &World) -> Result<(), Failure> {
     let mut places: BTreeMap<(ChainId, u64), EntryId> = BTreeMap::new();
     for device in 0..world.devices.len() {
         let tx = world.devices[device].store.read();

@@ -407,7 +407,9 @@ fn a_member_has_so_many_keys_and_no_more() {
 /// What a device shows in its first word.
 #[test]
 fn what_is_shown_is_a_line_of_rotations() {
-    let mut device = company(&[Role::Writer]).remove(1);
+    let mut devices = company(&[Role::Writer, Role::Writer]);
+    let (_, theirs) = rotate(&mut devices[2], 102);
+    let mut device = devices.remove(1);
     let folder = device.book.folder.unwrap();
     let old = device.clone();
     let (mut middle, first) = rotate(&mut device, 100);
@@ -427,6 +429,7 @@ fn what_is_shown_is_a_line_of_rotations() {
     for (key, entries, word) in [
         (&new, &[&second, &first][..], "the wrong order"),
         (&new, &[&first], "another's"),
+        (&new, &[&theirs, &second], "another's first, who may be a member where this one is none"),
         (&old, &[&first], "the old key's"),
         (&new, &[], "none"),
         (&new, &[&new.draft(vec![new.file_event("x")])], "no rotation"),
