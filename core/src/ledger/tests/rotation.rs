@@ -499,3 +499,49 @@ fn no_order_matters_for_who_acts_while_a_key_changes() {
     }
     assert!(worlds > 300, "{worlds}");
 }
+
+/// A founder with three admins, who know all of each other.
+fn board() -> (Device, [Device; 3]) {
+    let mut devices = company(&[Role::Admin; 3]);
+    let book = devices[0].book.clone();
+    for device in &mut devices[1..] {
+        device.book = book.clone();
+    }
+    let [founder, one, two, three] = <[Device; 4]>::try_from(devices).ok().unwrap();
+    (founder, [one, two, three])
+}
+
+#[test]
+fn votes_count_against_a_member_whatever_its_key_and_for_a_voter_whatever_its_own() {
+    let (mut founder, [mut one, mut two, _]) = board();
+    one.say(one.removal_of(&founder));
+    founder.book = one.book.clone();
+    let (new_founder, _) = rotate(&mut founder, 100);
+    one.book = new_founder.book.clone();
+    let (mut new_one, _) = rotate(&mut one, 101);
+    let tally = new_one.book.membership().tallies[&new_founder.peer()].clone();
+    assert_eq!((tally.electors.len(), tally.needed()), (3, 2));
+    assert_eq!(tally.voters.into_iter().collect::<Vec<_>>(), [new_one.peer()]);
+    let again = new_one.removal_of(&new_founder);
+    assert_eq!(new_one.refusal(vec![again]), Reason::NotAllowed, "it has voted under its other key");
+    two.book = new_one.book.clone();
+    two.say(two.removal_of(&new_founder));
+    let membership = two.book.membership();
+    assert_eq!((membership.role_of(&new_founder.peer()), membership.members.len()), (None, 3));
+    new_one.book = two.book.clone();
+    new_one.say(Event::RoleChanged { peer: two.peer(), role: Role::Writer });
+    assert_eq!(role(&new_one.book, &two), Some(Role::Writer), "the first of those that the founder made");
+}
+
+#[test]
+fn a_quorum_that_did_not_know_of_a_rotation_makes_it_void() {
+    let (mut founder, [mut one, mut two, _]) = board();
+    let first = one.say(one.removal_of(&founder));
+    two.book = one.book.clone();
+    let start = founder.book.clone();
+    let last = two.say(two.removal_of(&founder));
+    let (new, gone) = rotate(&mut founder, 100);
+    let book = in_every_order(&start, &[&first, &last, &gone]);
+    assert_eq!((role(&book, &founder), role(&book, &new)), (None, None));
+    assert_eq!(book.membership().members.len(), 3);
+}
