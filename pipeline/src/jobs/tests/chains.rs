@@ -10,14 +10,16 @@ use dunlin_core::ledger::build::EntryBuilder;
 use dunlin_core::ledger::chain::{Known, LedgerRead};
 use dunlin_core::limits::{CUTS_MAX, ENTRY_PARENTS_MAX};
 
-/// Whether the chains that were opened have its past, or have seen nothing: an edit of another's file counts.
+/// An edit of another's file counts, whether what it builds on is a head, or in the past of one that has to wait.
 #[test]
 fn what_an_entry_speaks_of_is_in_its_past_however_many_chains_there_are() {
     for has_seen in [true, false] {
         let [(founders, founder), (members, member), (_, harm)] = three();
         let node = sign(&members, &member, created(&members, "theirs"));
         tell(&members, &founders);
-        open_chains(&founders, &harm, 0..200, has_seen);
+        open_chains(&founders, &harm, 0..1, has_seen);
+        // The longer a chain, the sooner it is linked, and those that go first have not seen it.
+        (0..4).for_each(|_| open_chains(&founders, &harm, 1..200, false));
         sign(
             &founders,
             &founder,

@@ -195,6 +195,7 @@ fn many_chains_are_told_in_parts_and_heard_to_their_end() {
     assert_eq!(flood.told, [(false, max); 2]);
     flood.net(NetEvent::Sent { conn: flood.conn, lane: Lane::Control, bytes: MESSAGE_BYTES_MAX });
     assert_eq!(flood.told, [(false, max), (false, max), (false, max), (true, before)]);
+    flood.net(NetEvent::Sent { conn: flood.conn, lane: Lane::Control, bytes: MESSAGE_BYTES_MAX });
     let (mut part, mut last) = (Frontier::default(), Frontier::default());
     part.set(chain(5), 1, EntryId([1; 32]));
     last.set(chain(6), 1, EntryId([1; 32]));
