@@ -74,7 +74,7 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::RecoveryTake { dir } => recovery::take(desk, dir, answer),
         Request::RecoveryForget { dir, kit } => recovery::forget(desk, dir, kit, answer),
         Request::RecoveryUse { dir, kit, remove } => recovery::recover(desk, dir, kit, remove, answer),
-        Request::DeviceRevoke { dir, device } => device::revoke(desk, dir, device, answer),
+        Request::DeviceRevoke { dir, device, vote } => device::revoke(desk, dir, device, *vote, answer),
         Request::DeviceRole { dir, device, role } => device::change_role_of(desk, dir, device, role, answer),
         Request::HeldList { dirs } => held::list(desk, dirs, answer),
         Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),

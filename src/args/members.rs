@@ -174,6 +174,10 @@ pub struct DeviceRole {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "revoke")]
 pub struct DeviceRevoke {
+    /// say that an admin that was admitted before this device is to go; two thirds of the other admins together, and never
+    /// fewer than two, remove it
+    #[argh(switch)]
+    pub vote: bool,
     /// the folder
     #[argh(positional)]
     pub dir: PathBuf,

@@ -13,14 +13,14 @@ use crate::host::Live;
 use crate::replica::{Replica, find_replicas, shown};
 use crate::show::{Screen, clean};
 use dunlin_core::id::PeerId;
-use dunlin_core::ledger::membership::{Member, Membership};
+use dunlin_core::ledger::membership::{Member, Membership, Tally};
 use dunlin_pipeline::ask::State;
 use dunlin_pipeline::jobs::membership::{self as job, ChangeError, MembershipChange};
 use dunlin_pipeline::rooms::clock::now_ms;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Runs the command.
@@ -33,7 +33,8 @@ pub fn run(home: &Home, args: &Device, screen: &Screen) -> Result<Exit, CommandE
             Request::DeviceRole { dir: absolute(&args.dir)?, device, role }
         }
         DeviceAction::Revoke(args) => {
-            Request::DeviceRevoke { dir: absolute(&args.dir)?, device: args.device.clone() }
+            let (dir, device) = (absolute(&args.dir)?, args.device.clone());
+            Request::DeviceRevoke { dir, device, vote: args.vote }
         }
     };
     ask(home, &request, screen)
@@ -71,6 +72,11 @@ pub fn list(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit, 
                     &format!(", signed two histories {histories} times (restored from a backup, or worse)");
             }
             value["forks"] = json!(histories);
+            let tally = membership.tallies.get(peer);
+            if let Some(tally) = tally {
+                line += &format!(", {}", tally_text(tally, &membership));
+            }
+            value["votes"] = tally.map(tally_value).into();
             text += &format!("\n  {line}");
             members.push(value);
         }
@@ -138,16 +144,45 @@ pub fn change_role_of(
     Ok(Exit::Done)
 }
 
-/// Removes a member of a folder.
-pub fn revoke(desk: &Desk, dir: &Path, device: &str, answer: &mut Answer) -> Result<Exit, CommandError> {
+/// How many have voted to remove an admin, and who.
+fn tally_text(tally: &Tally, membership: &Membership) -> String {
+    let label = |peer: &PeerId| membership.label_of(peer).map_or_else(|| peer.short(), clean);
+    let voters: Vec<String> = tally.voters.iter().map(label).collect();
+    format!("{} of {} needed voted to remove it ({})", voters.len(), tally.needed(), voters.join(", "))
+}
+
+fn tally_value(tally: &Tally) -> Value {
+    let ids = |peers: &BTreeSet<PeerId>| peers.iter().map(ToString::to_string).collect::<Vec<_>>();
+    json!({ "needed": tally.needed(), "voters": ids(&tally.voters), "electors": ids(&tally.electors) })
+}
+
+/// Removes a member of a folder, or votes for that.
+pub fn revoke(
+    desk: &Desk,
+    dir: &Path,
+    device: &str,
+    is_vote: bool,
+    answer: &mut Answer,
+) -> Result<Exit, CommandError> {
     let (dir, _) = find_folder(&desk.home, dir)?;
     let replica = desk.replica(dir)?;
     let root = shown(&replica.root);
     let membership = View(&*replica.store.read()?).members()?;
     let peer = find_member(&membership, device)?;
-    change_membership(desk, &replica, MembershipChange::Remove { peer })?;
+    let change = if is_vote { MembershipChange::Vote { peer } } else { MembershipChange::Remove { peer } };
+    change_membership(desk, &replica, change)?;
+    let after = View(&*replica.store.read()?).members()?;
+    if let Some(tally) = after.tallies.get(&peer) {
+        let so_far = tally_text(tally, &after);
+        let text =
+            format!("{root}: {}: {so_far}; it is removed when as many have as are needed", clean(device));
+        let value =
+            json!({ "event": "voted", "root": root, "peer": peer.to_string(), "votes": tally_value(tally) });
+        answer.say(&text, &value)?;
+        return Ok(Exit::Done);
+    }
     let now = now_ms();
-    let open = membership.invites.values().filter(|i| i.uses_left > 0 && i.not_after_ms > now).count();
+    let open = after.invites.values().filter(|i| i.uses_left > 0 && i.not_after_ms > now).count();
     let text = format!(
         "{root}: {} is removed; whoever hears of it ends its sessions and takes nothing from it any more\n  it keeps the files that it has{}",
         clean(device),
@@ -169,6 +204,7 @@ pub fn change_membership(
     replica: &Replica,
     change: MembershipChange,
 ) -> Result<(), CommandError> {
+    let is_removal = matches!(change, MembershipChange::Remove { .. });
     let result = if desk.host.is_served(&replica.root) {
         desk.host.change_membership(&replica.root, change)?
     } else {
@@ -177,16 +213,23 @@ pub fn change_membership(
     };
     let Err(error) = result else { return Ok(()) };
     let text = format!("{}: {error}", shown(&replica.root));
+    let refused = |text| CommandError { exit: Exit::Refused, ..CommandError::usage(text) };
     Err(match error {
         ChangeError::Job(error) => error.into(),
-        ChangeError::NotAdmin | ChangeError::NotHere | ChangeError::Senior(_) | ChangeError::OfAnother(_) => {
-            CommandError { exit: Exit::Refused, ..CommandError::usage(text) }
-        }
+        ChangeError::Senior(_) if is_removal => refused(text)
+            .hint("with --vote this device says that it is to go; two thirds of the other admins together remove it"),
+        ChangeError::NotAdmin
+        | ChangeError::NotHere
+        | ChangeError::Senior(_)
+        | ChangeError::NoVote(_)
+        | ChangeError::OfAnother(_) => refused(text),
         ChangeError::NoInvite
         | ChangeError::Closed
         | ChangeError::NoMember
         | ChangeError::OtherKit
         | ChangeError::Itself
+        | ChangeError::Alone(_)
+        | ChangeError::Voted(_)
         | ChangeError::Same(_) => CommandError::usage(text),
     })
 }

@@ -9,7 +9,7 @@ use crate::home::{Home, ReplicaDir};
 use crate::replica::shown;
 use crate::show::{Screen, clean};
 use dunlin_core::content::Body;
-use dunlin_core::id::{NodeId, PeerId};
+use dunlin_core::id::{Dot, NodeId, PeerId};
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::Event;
 use dunlin_core::path::RelPath;
@@ -19,7 +19,7 @@ use dunlin_storage::store::rows::{EntryRow, decode};
 use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 /// One line of the log.
@@ -49,7 +49,8 @@ pub fn answer(
     let replica = desk.replica(dir)?;
     let tx = replica.store.read()?;
     let view = View(&*tx);
-    let labels = view.members()?.labels;
+    let membership = view.members()?;
+    let labels = &membership.labels;
     let wanted = match &inside {
         Some(inside) => Some(node_at(&view, inside)?.ok_or_else(|| {
             CommandError::usage(format!("{}: the folder's ledger does not know it", shown(path)))
@@ -63,7 +64,7 @@ pub fn answer(
         let signed = SignedEntry { bytes: row.bytes, signature: row.signature };
         let entry =
             signed.decode().map_err(|e| CommandError::attention(format!("an entry is damaged: {e}")))?;
-        lines.extend(lines_of(&view, &entry, wanted.as_ref())?);
+        lines.extend(lines_of(&view, &entry, wanted.as_ref(), &membership.votes)?);
     }
     lines.retain(|line| line.is_deletion || !deleted);
     lines.sort_by_key(|line| (line.lamport, line.author));
@@ -110,7 +111,12 @@ fn node_at(view: &View<'_>, path: &RelPath) -> Result<Option<NodeId>, CommandErr
     Ok(view.disk_row(&spot)?.map(|row| row.node))
 }
 
-fn lines_of(view: &View<'_>, entry: &Entry, wanted: Option<&NodeId>) -> Result<Vec<Line>, CommandError> {
+fn lines_of(
+    view: &View<'_>,
+    entry: &Entry,
+    wanted: Option<&NodeId>,
+    votes: &BTreeSet<Dot>,
+) -> Result<Vec<Line>, CommandError> {
     let mut lines = Vec::new();
     let mut created = BTreeMap::new();
     for (index, event) in entry.events.iter().enumerate() {
@@ -143,6 +149,9 @@ fn lines_of(view: &View<'_>, entry: &Entry, wanted: Option<&NodeId>) -> Result<V
                 format!("admitted {} as {}", clean(label), role.word())
             }
             Event::RoleChanged { peer, role } => format!("made {} a {}", peer.short(), role.word()),
+            Event::Revoked { peer, .. } if votes.contains(&dot) => {
+                format!("voted to remove {}", peer.short())
+            }
             Event::Revoked { peer, .. } => format!("removed {}", peer.short()),
             Event::InviteCreated { key, uses: 0, .. } => format!("took back the invite {}", key.short()),
             Event::InviteCreated { role, uses, .. } => {

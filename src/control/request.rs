@@ -36,8 +36,8 @@ pub enum Request {
     QuarantineList { dirs: Vec<PathBuf> },
     /// Take over what a removed member did.
     QuarantineAdopt { dir: PathBuf, device: String },
-    /// Remove a member of a folder.
-    DeviceRevoke { dir: PathBuf, device: String },
+    /// Remove a member of a folder, or vote for the removal of a senior admin.
+    DeviceRevoke { dir: PathBuf, device: String, vote: bool },
     /// The recovery kit of a folder.
     RecoveryTake { dir: PathBuf },
     /// It was written down: this device need not keep it.
@@ -146,8 +146,8 @@ impl Request {
             Request::QuarantineAdopt { dir, device } => {
                 json!({ "ask": "quarantine adopt", "dir": text(dir), "device": device })
             }
-            Request::DeviceRevoke { dir, device } => {
-                json!({ "ask": "device revoke", "dir": text(dir), "device": device })
+            Request::DeviceRevoke { dir, device, vote } => {
+                json!({ "ask": "device revoke", "dir": text(dir), "device": device, "vote": vote })
             }
             Request::RecoveryTake { dir } => json!({ "ask": "recovery take", "dir": text(dir) }),
             Request::RecoveryForget { dir, kit } => {
@@ -284,7 +284,8 @@ fn about_members(ask: &str, fields: &Fields<'_>) -> Result<Option<Request>, Stri
             Request::QuarantineAdopt { dir: fields.path("dir")?, device: fields.text("device")?.to_owned() }
         }
         "device revoke" => {
-            Request::DeviceRevoke { dir: fields.path("dir")?, device: fields.text("device")?.to_owned() }
+            let (dir, device) = (fields.path("dir")?, fields.text("device")?.to_owned());
+            Request::DeviceRevoke { dir, device, vote: fields.0["vote"].as_bool().unwrap_or(false) }
         }
         "recovery take" => Request::RecoveryTake { dir: fields.path("dir")? },
         "recovery forget" => Request::RecoveryForget { dir: fields.path("dir")?, kit: fields.kit()? },
@@ -394,7 +395,8 @@ mod tests {
             Request::DeviceList { dirs: dirs.clone() },
             Request::QuarantineList { dirs: vec![path.clone()] },
             Request::QuarantineAdopt { dir: path.clone(), device: "b".to_owned() },
-            Request::DeviceRevoke { dir: path.clone(), device: "b \"".to_owned() },
+            Request::DeviceRevoke { dir: path.clone(), device: "b \"".to_owned(), vote: false },
+            Request::DeviceRevoke { dir: path.clone(), device: "b".to_owned(), vote: true },
             Request::DeviceRole { dir: path.clone(), device: "ü \"".to_owned(), role: "reader".to_owned() },
             Request::RecoveryTake { dir: path.clone() },
             Request::RecoveryForget { dir: path.clone(), kit: kit.clone() },

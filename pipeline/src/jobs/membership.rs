@@ -9,7 +9,7 @@ use crate::ask::Offer;
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{Event, Role};
-use dunlin_core::ledger::membership::{Member, Membership};
+use dunlin_core::ledger::membership::{Member, Membership, MembershipEvent};
 use dunlin_core::recovery::Kit;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::rows::InviteRow;
@@ -34,6 +34,11 @@ pub enum MembershipChange {
     },
     /// Remove a member. Of its chains what this device knows counts, and nothing that it signs without knowing of this.
     Remove {
+        /// Who.
+        peer: PeerId,
+    },
+    /// Vote for the removal of an admin whom this device may not remove alone. With enough others it is one.
+    Vote {
         /// Who.
         peer: PeerId,
     },
@@ -69,6 +74,17 @@ pub enum ChangeError {
     /// An admin acts on its juniors only, and not on itself: so there is always one.
     #[error("{0} is an admin, and only one that was admitted earlier can change that")]
     Senior(String),
+    /// No vote is needed.
+    #[error("this device may remove {0} by itself, without a vote")]
+    Alone(String),
+    /// Whom a junior made an admin does not count.
+    #[error(
+        "about {0} only those vote whom it, or an admin senior to it, made admins, and this device is not one of them"
+    )]
+    NoVote(String),
+    /// It has.
+    #[error("this device has voted to remove {0} already")]
+    Voted(String),
     /// The kit is not this folder's.
     #[error("the recovery kit is another folder's")]
     OtherKit,
@@ -117,6 +133,11 @@ pub fn change_membership(
             left = Some(peer);
             Event::Revoked { peer, cuts: signer.known_heads_of(&peer)? }
         }
+        MembershipChange::Vote { peer } => {
+            let events = signer.edit.view().membership_events()?;
+            left = vote(&membership, &events, &own, &peer)?.then_some(peer);
+            Event::Revoked { peer, cuts: signer.known_heads_of(&peer)? }
+        }
         MembershipChange::Recover { kit, incarnation, remove } => {
             return recover(signer.edit, &membership, &own, (&kit, incarnation), &remove, wall_ms);
         }
@@ -151,6 +172,29 @@ fn junior<'m>(membership: &'m Membership, own: &PeerId, peer: &PeerId) -> Result
     let own = members.get(own).filter(|own| own.role == Role::Admin).ok_or(ChangeError::NotAdmin)?;
     let other = members.get(peer).ok_or(ChangeError::NoMember)?;
     if own.may_act_on(other) { Ok(other) } else { Err(ChangeError::Senior(other.label.clone())) }
+}
+
+/// True if the vote of `own` completes a quorum.
+fn vote(
+    membership: &Membership,
+    events: &[MembershipEvent],
+    own: &PeerId,
+    peer: &PeerId,
+) -> Result<bool, ChangeError> {
+    let label = match junior(membership, own, peer) {
+        Ok(other) => return Err(ChangeError::Alone(other.label.clone())),
+        Err(ChangeError::Senior(label)) => label,
+        Err(error) => return Err(error),
+    };
+    let mut tally = Membership::tally(events, peer);
+    if !tally.electors.contains(own) {
+        return Err(ChangeError::NoVote(label));
+    }
+    let is_new = tally.voters.insert(*own);
+    if !is_new && !tally.is_quorum() {
+        return Err(ChangeError::Voted(label));
+    }
+    Ok(tally.is_quorum())
 }
 
 /// Makes an invite: its entry, and its seed for the handshake.

@@ -1,5 +1,7 @@
 //! What this device decided about members, and what was taken out of the ledger with a history that does not hold: it
 //! decides that again. A removal that was built upon a fork must not be undone by it.
+//!
+//! And votes that did not know of each other: one of those who voted says it again, once it knows of enough.
 
 use super::JobError;
 use super::membership::{ChangeError, MembershipChange, change_membership};
@@ -29,8 +31,15 @@ pub(super) fn decisions(entry: &Entry) -> Vec<Owed> {
 
 /// True if something is owed and this device may decide it.
 pub(super) fn is_due(view: &View<'_>, membership: &Membership) -> Result<bool, JobError> {
-    let role = membership.role_of(&view.chain()?.author);
-    Ok(role == Some(Role::Admin) && !view.owed()?.is_empty())
+    let own = view.chain()?.author;
+    let is_admin = membership.role_of(&own) == Some(Role::Admin);
+    Ok(is_admin && (!view.owed()?.is_empty() || voted_enough(membership, &own).next().is_some()))
+}
+
+/// Those for whose removal this device has voted and enough others have.
+fn voted_enough<'m>(membership: &'m Membership, own: &'m PeerId) -> impl Iterator<Item = &'m PeerId> {
+    let tallies = membership.tallies.iter();
+    tallies.filter(|(_, tally)| tally.is_quorum() && tally.voters.contains(own)).map(|(peer, _)| peer)
 }
 
 /// Signs again what is owed, in the order in which it was decided; what is so already is not signed.
@@ -39,8 +48,14 @@ pub(super) fn redo(store: &dyn Store, identity: &Identity, wall_ms: i64) -> Resu
         let tx = store.read()?;
         let view = View(&*tx);
         let membership = view.members()?;
-        (if is_due(&view, &membership)? { view.owed()? } else { Vec::new() }, membership)
+        if !is_due(&view, &membership)? {
+            return Ok(());
+        }
+        (view.owed()?, membership)
     };
+    for peer in voted_enough(&membership, &identity.peer_id()) {
+        decide(store, identity, MembershipChange::Vote { peer: *peer }, wall_ms)?;
+    }
     if owed.is_empty() {
         return Ok(());
     }
@@ -55,7 +70,11 @@ pub(super) fn redo(store: &dyn Store, identity: &Identity, wall_ms: i64) -> Resu
                 let change = Role::parse(&role).map(|role| MembershipChange::SetRole { peer, role });
                 change.map_or(Ok(()), |change| decide(store, identity, change, wall_ms))?;
             }
-            Owed::Removal { .. } => decide(store, identity, MembershipChange::Remove { peer }, wall_ms)?,
+            // Whom it may not remove, it had voted to remove.
+            Owed::Removal { .. } => {
+                decide(store, identity, MembershipChange::Remove { peer }, wall_ms)?;
+                decide(store, identity, MembershipChange::Vote { peer }, wall_ms)?;
+            }
         }
     }
     let mut edit = Edit::new(store.write()?)?;

@@ -42,6 +42,7 @@ mod recovery;
 mod redo;
 mod rotations;
 mod strangers;
+mod votes;
 mod withheld;
 
 /// How a founder's device runs that dials nobody.

@@ -387,6 +387,48 @@ def recovered(stage):
         one.check_absent('by the lost one', 'writer', 'reader')
 
 
+@scene('members: two admins vote, and the founder is out everywhere')
+def voted(stage):
+    """Neither may remove the founder by itself, and one vote does nothing but to be seen. With the second it is out at both, and
+    is told so; what it does from then on reaches nobody, and the two go on."""
+    with folder(stage) as one:
+        voters = ('writer', 'reader')
+        for name in voters:
+            check(one.change_role('founder', name, 'admin').code == program.IN_SYNC, f'the {name} is an admin')
+        told = {'founder': 'admin', 'writer': 'admin', 'reader': 'admin'}
+        for name in told:
+            wait_for(lambda name=name: one.roles(name) == told, f'the {name} knows who may do what')
+        target = one.ids['founder'][:10]
+        alone = one.ask('writer', 'device', 'revoke', one.roots['writer'], target)
+        check(alone.code == program.REFUSED and '--vote' in alone.complaint, f'not by itself: {alone.describe()}')
+        first = one.ask('writer', 'device', 'revoke', '--vote', one.roots['writer'], target)
+        said = first.records[-1]
+        check(first.code == program.IN_SYNC and said['event'] == 'voted' and said['votes']['needed'] == 2, f'one vote: {first.describe()}')
+        twice = one.ask('writer', 'device', 'revoke', '--vote', one.roots['writer'], target)
+        check(twice.code == program.USAGE and 'already' in twice.complaint, f'once: {twice.describe()}')
+        for name in told:
+            wait_for(lambda name=name: votes_against(one, name, 'founder') == [one.ids['writer']], f'the {name} sees the vote')
+            check(one.roles(name) == told, 'and that is all')
+        second = one.ask('reader', 'device', 'revoke', '--vote', one.roots['reader'], target)
+        check(second.code == program.IN_SYNC and second.records[-1]['event'] == 'revoked', f'the second: {second.describe()}')
+        for name in voters:
+            wait_for(lambda name=name: one.roles(name) == {'writer': 'admin', 'reader': 'admin'}, f'it is out at the {name}')
+        restart(one, 'founder')
+        wait_for(lambda: 'removed' in one.ask('founder', 'status', one.roots['founder']).output, 'the founder is told')
+        put(one.roots['founder'], 'after', 'does not count')
+        put(one.roots['writer'], 'news', 'for members')
+        one.await_file('reader', 'news', 'for members')
+        one.check_absent('after', *voters)
+        check(read(one.roots['founder'], 'news') is None, 'nor does it get anything')
+
+
+def votes_against(one, name, other):
+    """Who has voted for the removal of a device, as another one lists it."""
+    members = one.ask(name, 'device', 'list', one.roots[name]).records[0]['members']
+    votes = [member['votes'] for member in members if member['peer'] == one.ids[other]]
+    return votes[0]['voters'] if votes and votes[0] else []
+
+
 def files_of(home):
     """All files below a directory."""
     return [path for path in pathlib.Path(home).rglob('*') if path.is_file()]
