@@ -22,6 +22,7 @@ use crate::queue::Events;
 use crate::settings::{self, Clock, Servers, Transports};
 use crate::shaping::Shaper;
 use crate::statistics::Statistics;
+use crate::subnet::Network;
 use crate::{Command, ConnId, DialError, Event, PskId, code};
 use bytes::BytesMut;
 use dunlin_core::id::PeerId;
@@ -263,11 +264,15 @@ impl Endpoint {
     /// Somebody who has a key begins a handshake.
     fn handle_incoming(&mut self, now: Instant, incoming: quinn_proto::Incoming, scratch: &mut Vec<u8>) {
         let pending = self.handshakes();
-        let is_full = pending >= INCOMING_MAX || self.connections.len() >= CONNECTIONS_MAX - DIALS_MAX;
+        let near = self.handshakes_of(Network::of(incoming.remote_address().ip()));
+        let is_full = pending >= INCOMING_MAX
+            || near >= INCOMING_PER_NETWORK_MAX
+            || self.connections.len() >= CONNECTIONS_MAX - DIALS_MAX;
         if is_full {
             return self.quic.ignore(incoming);
         }
-        if pending >= INCOMING_RETRY && !incoming.remote_address_validated() {
+        let is_much = pending >= INCOMING_RETRY || near >= INCOMING_PER_NETWORK_RETRY;
+        if is_much && !incoming.remote_address_validated() {
             if self.retries.len() >= RETRIES_MAX || !incoming.may_retry() {
                 return self.quic.ignore(incoming);
             }
@@ -286,6 +291,15 @@ impl Endpoint {
     /// Handshakes in progress that others began.
     pub fn handshakes(&self) -> usize {
         self.count(|connection| connection.is_handshaking() && !connection.is_outbound())
+    }
+
+    /// Those of one network. What is finished does not count, whoever it is with.
+    pub(crate) fn handshakes_of(&self, network: Network) -> usize {
+        self.count(|connection| {
+            connection.is_handshaking()
+                && !connection.is_outbound()
+                && Network::of(connection.remote().ip()) == network
+        })
     }
 
     fn count(&self, is_counted: impl Fn(&Connection) -> bool) -> usize {

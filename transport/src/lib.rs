@@ -23,6 +23,7 @@ mod gate;
 mod pool;
 mod queue;
 mod settings;
+mod subnet;
 
 #[cfg(test)]
 mod tests;

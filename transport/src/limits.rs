@@ -57,8 +57,13 @@ pub const PSKS_MAX: usize = 256;
 pub const REPLAYS_MAX: usize = 16 * KIB;
 /// Handshakes in progress that others began.
 pub const INCOMING_MAX: usize = 256;
-/// From this number on, whoever begins one must prove its address first.
-pub const INCOMING_RETRY: usize = 32;
+/// From this number on, whoever begins one must prove its address first (P-10).
+pub const INCOMING_RETRY: usize = 64;
+/// Of them those from one network, an IPv4 /24 or an IPv6 /64. They are counted among the connections that there are, which
+/// takes no memory of its own. Further ones get no answer and may try again.
+pub const INCOMING_PER_NETWORK_MAX: usize = 32;
+/// From this number on, whoever begins one in that network must prove its address first (P-10).
+pub const INCOMING_PER_NETWORK_RETRY: usize = 8;
 /// Bytes buffered for one handshake that waits.
 pub const INCOMING_BUFFER: u64 = (64 * KIB) as u64;
 /// Bytes buffered for all of them.
@@ -187,6 +192,9 @@ const _: () = assert!(CONTROL_FRAME_MAX <= CONTROL_CREDIT && BULK_FRAME_MAX <= B
 const _: () = assert!(INCOMING_MAX as u64 * MTU_MIN as u64 <= INCOMING_BUFFER_TOTAL);
 const _: () = assert!(INCOMING_BUFFER <= INCOMING_BUFFER_TOTAL);
 const _: () = assert!(INCOMING_RETRY < INCOMING_MAX && INCOMING_MAX + DIALS_MAX <= CONNECTIONS_MAX);
+// One network alone does not have all others prove their addresses.
+const _: () = assert!(INCOMING_PER_NETWORK_RETRY < INCOMING_PER_NETWORK_MAX);
+const _: () = assert!(INCOMING_PER_NETWORK_MAX < INCOMING_RETRY);
 const _: () = assert!(HANDSHAKE_TIMEOUT.as_secs() < IDLE_TIMEOUT.as_secs());
 const _: () = assert!(KEEP_ALIVE_PART >= 2);
 const _: () = assert!(BULK_FRAME_MAX <= EVENT_BYTES_MAX && DATAGRAMS_MAX <= u16::MAX as usize);

@@ -1,38 +1,12 @@
-//! How much of a rendezvous one network may use: an IPv4 /24 or an IPv6 /64, which is what one subscriber has.
+//! How much of a rendezvous one network may use.
 //!
 //! The generic cell rate algorithm (ITU-T I.371), a moment for each ration. `governor` has it too, but keeps its keys in a
 //! concurrent hash map of its own, without the bound that is the point here.
 
 use crate::limits::{CLAIM_EVERY, CLAIMS_MAX, NETWORKS_MAX, TURN_EVERY, TURNS_MAX};
+use crate::subnet::Network;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
-
-/// What an address is counted with.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Network {
-    /// An IPv4 /24.
-    V4([u8; 3]),
-    /// An IPv6 /64.
-    V6([u8; 8]),
-}
-
-impl Network {
-    /// That of an address.
-    pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => {
-                let [a, b, c, _] = v4.octets();
-                Network::V4([a, b, c])
-            }
-            IpAddr::V6(v6) => {
-                let mut prefix = [0; 8];
-                prefix.copy_from_slice(&v6.octets()[..8]);
-                Network::V6(prefix)
-            }
-        }
-    }
-}
 
 /// What one network has used.
 #[derive(Debug)]

@@ -6,11 +6,12 @@
 
 use super::Role;
 use super::datagram::{Cookie, Reply, State, Ticket, Turn};
-use super::ration::{Network, Rations};
+use super::ration::Rations;
 use crate::limits::{
     COOKIE_LIFETIME, NAMEPLATES_MAX, NAMEPLATES_PER_NETWORK_MAX, NETWORKS_MAX, RENDEZVOUS_MESSAGES_MAX,
     RENDEZVOUS_SILENCE_MAX,
 };
+use crate::subnet::Network;
 use dunlin_core::limits::CODE_LIFETIME;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};

@@ -1,7 +1,10 @@
 //! Outsiders and floods: silence, and bounds.
 
 use super::network::{KEY, Link, Network, PSK, Packet};
-use crate::limits::{CONNECTIONS_PER_PEER_MAX, DIALS_MAX, INCOMING_MAX, INCOMING_RETRY};
+use crate::limits::{
+    CONNECTIONS_PER_PEER_MAX, DIALS_MAX, INCOMING_MAX, INCOMING_PER_NETWORK_MAX, INCOMING_PER_NETWORK_RETRY,
+    INCOMING_RETRY,
+};
 use crate::noise::QUIC_VERSION;
 use crate::noise::random::Random;
 use crate::noise::watch;
@@ -122,17 +125,8 @@ fn a_replayed_first_datagram_gets_silence_while_and_after_the_connection_lives()
 fn under_load_only_holders_of_a_key_are_asked_to_prove_their_address() {
     let mut net = Network::pair(Link::CLEAN);
     // Nodes that begin a handshake and never go on: their second datagrams are lost.
-    begin_handshakes(&mut net, INCOMING_RETRY);
-    net.capture = Some(Vec::new());
-    let (_, peer) = {
-        net.dial(0, 1, None);
-        net.connected(0)
-    };
-    assert_eq!(peer, net.nodes[1].peer);
-    let retry = |packet: &Packet| packet.bytes[0] & 0xf0 == 0xf0;
-    let (here, there) = (net.nodes[0].addr, net.nodes[1].addr);
-    let is_ours = |packet: &&Packet| packet.from == there && packet.to == here && retry(packet);
-    assert_eq!(net.capture.take().unwrap().iter().filter(is_ours).count(), 1);
+    begin_handshakes(&mut net, INCOMING_RETRY, everywhere);
+    assert_eq!(retries_until_connected(&mut net, 0), 1);
     // A stranger gets nothing, load or not.
     let wrong = net.add(0);
     net.set_key(wrong, [8; 32]);
@@ -146,11 +140,113 @@ fn under_load_only_holders_of_a_key_are_asked_to_prove_their_address() {
 #[test]
 fn unfinished_handshakes_are_bounded_and_their_places_come_back() {
     let mut net = Network::pair(Link::CLEAN);
-    begin_handshakes(&mut net, INCOMING_MAX + 20);
+    begin_handshakes(&mut net, INCOMING_MAX + 20, everywhere);
     // Beyond the threshold nobody got a place without a proof of its address.
     assert!(net.nodes[1].endpoint.handshakes() <= INCOMING_RETRY);
     net.run_for(Duration::from_secs(11));
     assert_eq!(net.nodes[1].endpoint.handshakes(), 0);
+}
+
+/// I4: whoever has all addresses of one network, and a key, takes no more places than are one network's: others come in as
+/// fast as ever, and an honest device of that very network by a proof of its address.
+#[test]
+fn one_network_has_no_more_than_its_share_of_unfinished_handshakes() {
+    let v4 = |last: u16| SocketAddr::from(([203, 0, 113, last as u8], 27272));
+    let v6 = |last: u16| SocketAddr::from(([0x2001, 0xdb8, 7, 7, last, 0, 0, 1 + last], 27272));
+    for network in [v4 as fn(u16) -> SocketAddr, v6] {
+        let mut net = Network::pair(Link::CLEAN);
+        let old = net.add(0);
+        net.nodes[old].addr = network(251);
+        net.set_key(old, KEY);
+        let (conn, _) = net.connect(old, 1);
+        begin_handshakes(&mut net, 250, |number| network(number as u16));
+        assert_eq!(net.nodes[1].endpoint.handshakes(), INCOMING_PER_NETWORK_RETRY);
+        net.nodes[1].events.clear();
+
+        assert_eq!(retries_until_connected(&mut net, 0), 0, "another network");
+        let near = net.add(0);
+        net.nodes[near].addr = network(252);
+        net.set_key(near, KEY);
+        assert_eq!(retries_until_connected(&mut net, near), 1, "the same network");
+        net.nodes[1].events.clear();
+        net.send(old, conn, Lane::Control, b"goes on".to_vec());
+        assert_eq!(net.frames(1, Lane::Control, 7), [&b"goes on"[..]], "what is finished is not touched");
+    }
+}
+
+/// I4: the same with addresses that are proven. More than a network's share is dropped without a word, and the places
+/// come back.
+#[test]
+fn proven_addresses_of_one_network_have_a_bound_too() {
+    let mut net = Network::pair(Link::CLEAN);
+    let mut many: Vec<usize> = Vec::new();
+    for number in 0..INCOMING_PER_NETWORK_MAX as u8 + 8 {
+        let node = net.add(0);
+        net.nodes[node].addr = SocketAddr::from(([203, 0, 113, number], 27272));
+        net.set_key(node, KEY);
+        net.dial(node, 1, None);
+        many.push(node);
+    }
+    // They prove their addresses, and then say no more.
+    net.run_for(Duration::from_millis(3));
+    many.iter().for_each(|node| net.nodes[*node].addr.set_port(1));
+    net.run_for(Duration::from_millis(500));
+    let there = &net.nodes[1].endpoint;
+    assert_eq!(there.handshakes(), INCOMING_PER_NETWORK_MAX);
+    let late = net.add(0);
+    net.nodes[late].addr = SocketAddr::from(([203, 0, 113, 252], 27272));
+    net.set_key(late, KEY);
+    net.capture = Some(Vec::new());
+    net.dial(late, 1, None);
+    net.run_for(Duration::from_secs(4));
+    let to = net.nodes[late].addr;
+    assert!(net.capture.take().unwrap().iter().all(|packet| packet.to != to), "it is told something");
+    assert_eq!(retries_until_connected(&mut net, 0), 0, "another network");
+    net.run_for(Duration::from_secs(11));
+    assert_eq!(retries_until_connected(&mut net, late), 0, "once the others' time is over");
+}
+
+/// Devices behind one address, or at one office, that all come back in one moment: none waits for more than one lost
+/// datagram's time.
+#[test]
+fn a_household_and_an_office_come_in_at_once() {
+    let household = |number: u8| SocketAddr::from(([203, 0, 113, 7], 40_000 + u16::from(number)));
+    let office = |number: u8| SocketAddr::from(([192, 168, 1, number], 27272));
+    let loopback = |number: u8| SocketAddr::from(([127, 0, 0, 1], 40_000 + u16::from(number)));
+    let round_trips = Duration::from_millis(10);
+    let one_loss = Duration::from_millis(1100);
+    type Address = fn(u8) -> SocketAddr;
+    let cases: [(Address, u8, Duration); 4] = [
+        (household, 10, round_trips),
+        (loopback, INCOMING_PER_NETWORK_MAX as u8, round_trips),
+        (office, INCOMING_PER_NETWORK_MAX as u8, round_trips),
+        (office, 60, one_loss),
+    ];
+    for (address, count, within) in cases {
+        let mut net = Network::pair(Link::CLEAN);
+        let devices: Vec<usize> = (0..count).map(|_| net.add(0)).collect();
+        for (number, node) in (0..).zip(&devices) {
+            net.nodes[*node].addr = address(number);
+            net.set_key(*node, KEY);
+        }
+        devices.iter().for_each(|node| net.dial(*node, 1, None));
+        net.run_for(within);
+        let is_in = |event: &Event| matches!(event, Event::Connected { .. });
+        let inside = devices.iter().filter(|node| net.nodes[**node].events.iter().any(is_in)).count();
+        assert_eq!(inside, devices.len(), "{count} within {within:?}");
+    }
+}
+
+/// Connects a node to node 1, at once; how often it was asked to prove its address.
+fn retries_until_connected(net: &mut Network, from: usize) -> usize {
+    let began = net.now;
+    net.capture = Some(Vec::new());
+    net.dial(from, 1, None);
+    assert_eq!(net.connected(from).1, net.nodes[1].peer);
+    assert!(net.now.duration_since(began) < Duration::from_millis(20), "it has to wait");
+    let to = net.nodes[from].addr;
+    let is_retry = |packet: &&Packet| packet.to == to && packet.bytes[0] & 0xf0 == 0xf0;
+    net.capture.take().unwrap().iter().filter(is_retry).count()
 }
 
 /// F6: whoever sees a connection's packets puts forged ones beside them, from both ends' addresses and from nowhere. They are
@@ -205,7 +301,7 @@ fn forged_packets_move_nothing_until_they_are_too_many() {
 fn an_address_that_has_proven_nothing_gets_little() {
     let mut net = Network::pair(Link::CLEAN);
     net.capture = Some(Vec::new());
-    begin_handshakes(&mut net, 1);
+    begin_handshakes(&mut net, 1, everywhere);
     net.run_for(Duration::from_secs(60));
     let there = net.nodes[1].addr;
     let answers = net.capture.take().unwrap();
@@ -215,8 +311,13 @@ fn an_address_that_has_proven_nothing_gets_little() {
     assert!(got > 0 && got <= 3 * 1200, "{got} bytes");
 }
 
+/// An address of a network of its own for each number.
+fn everywhere(number: usize) -> SocketAddr {
+    SocketAddr::from(([10, 8 + (number >> 8) as u8, number as u8, 1], 1))
+}
+
 /// Lets a device with the key begin handshakes from addresses where nobody listens for the answers.
-fn begin_handshakes(net: &mut Network, count: usize) {
+fn begin_handshakes(net: &mut Network, count: usize, from: impl Fn(usize) -> SocketAddr) {
     let mut maker = Network::new(Link::CLEAN);
     // Not one of the two: keys and ids come from a device's number.
     let device = (0..3).map(|_| maker.add(0)).last().unwrap();
@@ -229,7 +330,7 @@ fn begin_handshakes(net: &mut Network, count: usize) {
         let addr = net.nodes[1].addr;
         maker.command(device, Command::Dial { ticket: 0, addr, psk: PSK, expect: None });
         let mut packet = maker.capture.take().unwrap().remove(0);
-        packet.from = SocketAddr::from(([10, 8, (number >> 8) as u8, number as u8], 1));
+        packet.from = from(number);
         net.inject(packet);
     }
     net.run_for(Duration::from_millis(1));
