@@ -222,6 +222,22 @@ pub const PENALTIES_MAX: usize = 2 * MEMBERS_MAX;
 pub const PENALTY_MIN: Duration = Duration::from_secs(1);
 /// See [`PENALTY_MIN`].
 pub const PENALTY_MAX: Duration = Duration::from_secs(300);
+/// What a device may have another one do for nothing, as the sum of the costs below; one second of it passes in a second.
+pub const WASTE_MAX: Duration = Duration::from_secs(64);
+/// For a part of a content that is not here, for an entry whose past has not come, and for each KiB of entries that nobody has
+/// looked at when a session ends: lookups, and three signatures to check in a KiB, 10 to 200 µs.
+pub const WASTE_IN_VAIN: Duration = Duration::from_micros(500);
+/// For an entry, or the proof of a fork, that is here already, as its sender knows: a signature to check, 60 µs.
+pub const WASTE_REPEATED: Duration = Duration::from_millis(4);
+/// For a frontier that confirms nothing: up to [`MESSAGE_BYTES_MAX`] to decode and compare, 1 ms; for a further hello, which is
+/// written to the store; for a request that is taken back.
+pub const WASTE_FRONTIER: Duration = Duration::from_millis(16);
+/// For any other word that changes nothing.
+pub const WASTE_WORD: Duration = Duration::from_micros(64);
+/// Contents that were asked for in vain and are known for it; beyond, any may have been. About 12 bytes each.
+pub const MISSED_MAX: usize = 256 * 1024;
+/// Devices of which it is remembered what they had this one do for nothing, and the other way round. About 80 bytes each.
+pub const WASTE_DEVICES_MAX: usize = 2 * MEMBERS_MAX;
 /// Silences of a session on one content, after which it counts as one that does not have it.
 pub const SILENCES_MAX: u32 = 8;
 /// Content bytes asked from a source of unknown rate.
@@ -305,6 +321,12 @@ const _: () = assert!(3 * (ENTRIES_UNCONFIRMED + MESSAGE_BYTES_MAX as u64) <= EN
 const _: () = assert!(CONTROL_CREDIT + 2 * MESSAGE_BYTES_MAX as u64 <= CONTROL_UNSENT_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX + ENTRIES_MESSAGE_BYTES <= MESSAGE_BYTES_MAX);
 const _: () = assert!(LOOSE_BYTES_OF_NEW < LOOSE_BYTES_MAX && MERGE_BYTES_MAX < LOOSE_BYTES_MAX);
+// Who stops asking when half of its budget is spent has the rest for what is under way.
+const _: () = assert!(
+    (STEPS_IN_FLIGHT + PLAN_BATCH + FETCH_BYTES_IN_FLIGHT as usize / CDC_MIN) as u128
+        * WASTE_IN_VAIN.as_micros()
+        < WASTE_MAX.as_micros() / 2
+);
 const _: () = assert!(SEGMENT_CHUNKS_MAX * 40 < MANIFEST_PART_BYTES_MAX);
 
 /// Large files of which it is known what they consist of.

@@ -6,11 +6,14 @@ use super::line::Line;
 use super::member::{Member, small};
 use super::session::{Session, noise, nothing};
 use super::world::World;
-use dunlin_core::id::{ChainId, EntryId};
+use dunlin_core::id::{ChainId, Dot, EntryId};
 use dunlin_core::ledger::entry::{Entry, SignedEntry};
 use dunlin_core::ledger::event::Event;
-use dunlin_core::limits::{ENTRIES_MESSAGE_BYTES, SERVE_QUEUE_MAX, WANT_ITEMS_MAX};
-use dunlin_core::message::{Message, Part, Want, WantItem};
+use dunlin_core::limits::{
+    ENTRIES_MESSAGE_BYTES, SERVE_QUEUE_MAX, WANT_ITEMS_MAX, WASTE_FRONTIER, WASTE_IN_VAIN, WASTE_MAX,
+    WASTE_REPEATED,
+};
+use dunlin_core::message::{Bulk, Message, Part, Want, WantItem};
 use dunlin_transport::shaping::Shaper;
 use std::time::{Duration, Instant};
 
@@ -133,6 +136,66 @@ fn requests_for_gigabytes_by_who_takes_nothing_cost_a_bounded_memory() {
         greedy.say(&Message::Want(Want { request, items: (0..WANT_ITEMS_MAX as u32).map(item).collect() }));
     }
     assert_eq!(greedy.end().0, 3, "it may ask for ever more");
+    world.check();
+}
+
+/// I6: requests for what is not here, some taken back at once, for ever.
+#[test]
+fn who_asks_for_ever_for_what_is_not_here_is_out_and_others_are_served() {
+    let (mut world, mut writer, mut session) = World::with_writer();
+    let node = Dot { chain: writer.chain, seq: 70, index: 0 };
+    let item = WantItem { node, version: node, part: Part::Chunks { first: 0, count: 1 } };
+    let (began, mut asked) = (Instant::now(), 0);
+    // Three quarters of its budget for requests that are taken back at once, the rest for answers.
+    for request in 0..(WASTE_MAX.as_millis() / WASTE_FRONTIER.as_millis() * 3 / 4) as u64 {
+        session.say(&Message::Want(Want { request, items: vec![item.clone()] }));
+        session.say(&Message::Cancel { request });
+    }
+    assert!(session.over.is_none(), "within its budget");
+    for request in 5000..6000 {
+        session.say(&Message::Want(Want { request, items: vec![item.clone(); WANT_ITEMS_MAX] }));
+        asked += WANT_ITEMS_MAX;
+        session.turn_until("it is answered", &mut writer.book, &mut nothing, |session, _| {
+            session.over.is_some() || session.given.len() + SERVE_QUEUE_MAX / 2 >= asked
+        });
+        if session.over.is_some() {
+            break;
+        }
+        if request % 10 == 5 {
+            world.check();
+        }
+    }
+    assert_eq!(session.end().0, 6);
+    let lacks = session.given.iter().filter(|(bulk, _)| matches!(bulk, Bulk::Unavailable { .. })).count();
+    let most = (WASTE_MAX / 4 + began.elapsed()).as_micros() / WASTE_IN_VAIN.as_micros();
+    assert!(lacks as u128 <= most, "{lacks} of {most} answers");
+    world.check();
+}
+
+/// I7: 1 000 times the same entry in a message, for ever.
+#[test]
+fn who_repeats_a_known_entry_for_ever_is_out_and_others_are_served() {
+    let (mut world, mut writer, mut session) = World::with_writer();
+    let known = writer.sign_next(vec![Event::Unknown { kind: 4000, bytes: vec![0x42; 16] }]);
+    writer.tell(&mut session, std::slice::from_ref(&known));
+    let flood = vec![known; 1000];
+    let (began, before) = (Instant::now(), answers(&session));
+    for sent in 1..100 {
+        session.tell_entries(&flood);
+        session.turn_until("they are answered", &mut writer.book, &mut nothing, |session, _| {
+            session.over.is_some() || answers(session) + 8 > before + sent
+        });
+        if session.over.is_some() {
+            break;
+        }
+        if sent == 3 {
+            world.check();
+        }
+    }
+    assert_eq!(session.end().0, 6);
+    let most = (WASTE_MAX + began.elapsed()).as_millis() / WASTE_REPEATED.as_millis() / flood.len() as u128;
+    let answered = answers(&session) - before;
+    assert!(answered as u128 <= most + 1, "{answered} of {most} messages");
     world.check();
 }
 

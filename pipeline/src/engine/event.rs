@@ -224,6 +224,8 @@ pub enum Event {
         bytes: u64,
         /// A file that was not what the ledger says: it must be scanned.
         stale: Option<RelPath>,
+        /// It was here.
+        is_here: bool,
     },
     /// The transport reports.
     Net(dunlin_transport::Event),

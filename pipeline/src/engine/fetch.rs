@@ -5,6 +5,7 @@
 
 use super::event::FoundManifest;
 use super::transfer::{Advance, Transfer};
+use super::waste::Missed;
 use dunlin_core::content::Content;
 use dunlin_core::id::{ContentHash, NodeId, VersionId};
 use dunlin_core::limits::{
@@ -118,6 +119,10 @@ pub struct Candidate {
     pub is_known: bool,
     /// It is left alone for a while.
     pub is_resting: bool,
+    /// It can be asked for what it may not have...
+    pub may_miss: bool,
+    /// ...also for what was asked for in vain before, of it or of another.
+    pub may_miss_again: bool,
 }
 
 /// An asked-for part that came, or will not come.
@@ -152,6 +157,7 @@ pub struct Fetch {
     staged: BTreeMap<ContentHash, (NodeId, VersionId)>,
     /// Contents and manifests of which all parts were right and the whole was not, and how often.
     untrue: BTreeMap<(ContentHash, Option<ContentHash>), u8>,
+    missed: Missed,
     /// Differs from device to device.
     seed: u32,
     next_owner: u64,
@@ -216,12 +222,12 @@ impl Fetch {
     fn ask_one(&mut self, now: Instant, source: &Candidate, sources: usize, disk: u64) -> Option<FetchWant> {
         let left = self.requests.values().filter(|r| r.is_left && r.conn == source.conn).count();
         let room = source.room.min(disk).min(FETCH_BYTES_IN_FLIGHT.saturating_sub(self.in_flight));
-        if room == 0 || left >= REQUESTS_LEFT_MAX {
+        if room == 0 || left >= REQUESTS_LEFT_MAX || !source.may_miss {
             return None;
         }
         // Of several each gets a little at a time, so that the next little goes to whoever is first by then.
         let most = if sources > 1 { SOURCE_WINDOW_FIRST } else { WANT_BYTES };
-        self.ask(now, source.conn, room.min(most))
+        self.ask(now, source, room.min(most))
     }
 
     fn reuse(&mut self) -> Option<FetchWant> {
@@ -284,12 +290,13 @@ impl Fetch {
         self.transfers.values_mut()
     }
 
-    fn ask(&mut self, made: Instant, conn: ConnId, budget: u64) -> Option<FetchWant> {
+    fn ask(&mut self, made: Instant, source: &Candidate, budget: u64) -> Option<FetchWant> {
+        let conn = source.conn;
         let mut items = Vec::new();
         let mut expected = Vec::new();
         let mut bytes = 0;
-        self.ask_for_small(conn, budget, &mut items, &mut expected, &mut bytes);
-        self.ask_for_parts(conn, budget, &mut items, &mut expected, &mut bytes);
+        self.ask_for_small(source, budget, &mut items, &mut expected, &mut bytes);
+        self.ask_for_parts(source, budget, &mut items, &mut expected, &mut bytes);
         if items.is_empty() {
             return None;
         }
@@ -304,7 +311,7 @@ impl Fetch {
 
     fn ask_for_small(
         &mut self,
-        conn: ConnId,
+        source: &Candidate,
         budget: u64,
         items: &mut Vec<WantItem>,
         expected: &mut Vec<BTreeMap<u32, Expected>>,
@@ -313,7 +320,8 @@ impl Fetch {
         let mut at = 0;
         while at < self.queue.len() && items.len() < WANT_ITEMS_MAX && *bytes < budget {
             let waiting = &self.queue[at];
-            let asked_in_vain = waiting.tried.contains(&conn);
+            let asked_in_vain = waiting.tried.contains(&source.conn)
+                || !source.may_miss_again && self.missed.contains(&waiting.content.hash);
             if waiting.content.manifest.is_some() || asked_in_vain {
                 at += 1;
                 continue;
@@ -335,15 +343,17 @@ impl Fetch {
 
     fn ask_for_parts(
         &mut self,
-        conn: ConnId,
+        source: &Candidate,
         budget: u64,
         items: &mut Vec<WantItem>,
         expected: &mut Vec<BTreeMap<u32, Expected>>,
         bytes: &mut u64,
     ) {
         for (owner, transfer) in &mut self.transfers {
-            while items.len() < WANT_ITEMS_MAX && *bytes < budget {
-                let Some(ask) = transfer.poll_ask(conn, budget - *bytes) else { break };
+            let hash = transfer.waiting_mut().content.hash;
+            let may_ask = source.may_miss_again || !self.missed.contains(&hash);
+            while may_ask && items.len() < WANT_ITEMS_MAX && *bytes < budget {
+                let Some(ask) = transfer.poll_ask(source.conn, budget - *bytes) else { break };
                 items.push(ask.item);
                 *bytes += ask.bytes;
                 let parts = ask.parts.into_iter();
@@ -478,13 +488,19 @@ impl Fetch {
     /// A part did not come: it is asked for again, from another if `conn` does not have it.
     pub fn give_back(&mut self, expected: Expected, unavailable_at: Option<ConnId>) {
         self.release(u64::from(expected.size.max(1)));
-        if expected.piece == Piece::Small {
-            if let Some(mut waiting) = self.small.remove(&expected.owner) {
-                waiting.tried.extend(unavailable_at);
-                self.queue.push_front(waiting);
-            }
-        } else if let Some(transfer) = self.transfers.get_mut(&expected.owner) {
+        let content = if expected.piece == Piece::Small {
+            let Some(mut waiting) = self.small.remove(&expected.owner) else { return };
+            waiting.tried.extend(unavailable_at);
+            let content = waiting.content;
+            self.queue.push_front(waiting);
+            content
+        } else {
+            let Some(transfer) = self.transfers.get_mut(&expected.owner) else { return };
             transfer.give_back(expected.piece, unavailable_at);
+            transfer.waiting_mut().content
+        };
+        if unavailable_at.is_some() {
+            self.missed.insert(&content.hash);
         }
     }
 
@@ -501,19 +517,25 @@ impl Fetch {
 
     /// Takes out every step whose content none of these sessions can give. What came of it, or was still being
     /// looked at, may have been the last that could. `all`: also those that were not begun.
-    pub fn take_hopeless(&mut self, now: Instant, sources: &[ConnId], all: bool) -> Vec<Waiting> {
+    pub fn take_hopeless(&mut self, now: Instant, sources: &[Candidate], all: bool) -> Vec<Waiting> {
         // With nobody there, everything waits for somebody.
         if sources.is_empty() {
             return Vec::new();
         }
-        let hopeless = |tried: &BTreeSet<ConnId>| sources.iter().all(|c| tried.contains(c));
+        // What was missed before and may not be asked for again now makes room for what is new.
+        let hopeless = |w: &Waiting, missed: &Missed| {
+            let is_missed = missed.contains(&w.content.hash);
+            sources.iter().all(|s| w.tried.contains(&s.conn) || is_missed && !s.may_miss_again)
+        };
         let mut taken = Vec::new();
-        if all && self.queue.iter().any(|waiting| hopeless(&waiting.tried)) {
+        if all && self.queue.iter().any(|waiting| hopeless(waiting, &self.missed)) {
             for waiting in std::mem::take(&mut self.queue) {
-                if hopeless(&waiting.tried) { taken.push(waiting) } else { self.queue.push_back(waiting) }
+                let queue = &mut self.queue;
+                if hopeless(&waiting, &self.missed) { taken.push(waiting) } else { queue.push_back(waiting) }
             }
         }
-        self.take_transfers(|transfer| transfer.is_hopeless(now, sources), &mut taken);
+        let sources: Vec<ConnId> = sources.iter().map(|source| source.conn).collect();
+        self.take_transfers(|transfer| transfer.is_hopeless(now, &sources), &mut taken);
         taken
     }
 
@@ -551,6 +573,11 @@ impl Fetch {
         if let Some(transfer) = self.transfers.get_mut(&ticket) {
             transfer.handle_manifest(found);
         }
+    }
+
+    /// All is in line: what was asked for in vain came, or is not wanted.
+    pub fn forget_missed(&mut self) {
+        self.missed = Missed::default();
     }
 
     fn new_owner(&mut self) -> u64 {

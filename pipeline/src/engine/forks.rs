@@ -2,14 +2,16 @@
 
 use super::Engine;
 use super::effect::{Effect, LedgerOrder};
+use super::event::LedgerState;
 use super::gossip::{BYE_PROTOCOL, BYE_STOPPING};
 use crate::jobs::forks::Learned;
 use dunlin_core::canary::{self, Bug};
-use dunlin_core::id::ChainId;
+use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::ledger::fork::ForkProof;
-use dunlin_core::limits::{CONTROL_CREDIT, ENTRIES_WAITING_MAX};
+use dunlin_core::limits::{CONTROL_CREDIT, ENTRIES_WAITING_MAX, WASTE_REPEATED};
 use dunlin_core::message::Message;
 use dunlin_transport::ConnId;
+use std::time::Instant;
 
 impl Engine {
     /// The first word of an open session: which forks are known here.
@@ -58,6 +60,23 @@ impl Engine {
         }
         self.remote.wait(peer, bytes);
         self.effects.push_back(Effect::Ledger(LedgerOrder::LearnFork { from: (conn, peer), proof, bytes }));
+    }
+
+    /// A proof that came was looked at.
+    pub(super) fn handle_fork_learned(
+        &mut self,
+        now: Instant,
+        (conn, peer): (ConnId, PeerId),
+        bytes: u64,
+        learned: Learned,
+        state: LedgerState,
+    ) {
+        self.remote.wait_no_more(peer, bytes);
+        self.set_ledger(state);
+        if learned.forks.is_empty() {
+            self.charge(now, conn, WASTE_REPEATED);
+        }
+        self.handle_learned(conn, learned);
     }
 
     /// What is new goes to all that do not know it, at the next chance.

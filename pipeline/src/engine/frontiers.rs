@@ -6,25 +6,30 @@
 use super::Engine;
 use super::gossip::THIS_DEVICE;
 use dunlin_core::ledger::frontier::Frontier;
-use dunlin_core::limits::CONTROL_CREDIT;
+use dunlin_core::limits::{CONTROL_CREDIT, WASTE_FRONTIER};
 use dunlin_core::message::Message;
 use dunlin_transport::ConnId;
 use std::sync::Arc;
+use std::time::Instant;
 
 impl Engine {
-    pub(super) fn handle_frontier_part(&mut self, conn: ConnId, part: &Frontier) {
+    /// It may be the first of parts without end.
+    pub(super) fn handle_frontier_part(&mut self, now: Instant, conn: ConnId, part: &Frontier) {
+        self.hear(conn, part);
+        self.charge(now, conn, WASTE_FRONTIER);
+    }
+
+    fn hear(&mut self, conn: ConnId, part: &Frontier) {
         if let Some(session) = self.sessions.get_mut(&conn) {
             session.hearing.advance_by_word(part, &self.ledger.frontier, &session.shown);
         }
     }
 
-    pub(super) fn handle_frontier(&mut self, conn: ConnId, last: &Frontier) {
-        self.handle_frontier_part(conn, last);
+    pub(super) fn handle_frontier(&mut self, now: Instant, conn: ConnId, last: &Frontier) {
+        self.hear(conn, last);
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         // The first one was sent before any entry of ours came.
-        if session.known.is_some() {
-            session.unconfirmed.pop_front();
-        }
+        let confirms = session.known.is_none() || session.unconfirmed.pop_front().is_some();
         // Only members tell it: who was removed has been invited again.
         self.problems.remove(THIS_DEVICE);
         session.is_level = false;
@@ -32,6 +37,9 @@ impl Engine {
         match &mut session.known {
             Some(known) => known.advance_by_word(&heard, &self.ledger.frontier, &session.shown),
             None => session.known = Some(heard),
+        }
+        if !confirms {
+            self.charge(now, conn, WASTE_FRONTIER);
         }
     }
 

@@ -5,6 +5,7 @@ use super::effect::{DigestOrder, Effect, LedgerOrder};
 use super::event::LedgerState;
 use super::session::{Session, Stage};
 use super::wake::Wake;
+use super::waste::Told;
 use crate::failure::Failure;
 use crate::jobs::admit::Admitted;
 use crate::jobs::ledger_state::Loaded;
@@ -16,11 +17,12 @@ use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::limits::{
     CONTROL_CREDIT, CONTROL_UNSENT_MAX, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED, ENTRIES_WAITING_MAX,
-    SESSIONS_MAX,
+    SESSIONS_MAX, WASTE_FRONTIER, WASTE_WORD,
 };
 use dunlin_core::message::{Hello, JoinRequest, Message, PROTOCOL};
 use dunlin_transport::{CloseReason, Command, ConnId, Event as NetEvent, Lane, PskId};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The pre-shared key of the folder itself.
@@ -56,6 +58,8 @@ pub const BYE_PROTOCOL: u32 = 3;
 pub const BYE_DUPLICATE: u32 = 4;
 /// Goodbye: you were a member and are none any more.
 pub const BYE_REMOVED: u32 = 5;
+/// Goodbye: too much of what you asked for or said was of no use.
+pub const BYE_WASTE: u32 = 6;
 
 impl Engine {
     pub(super) fn handle_net(&mut self, now: Instant, event: NetEvent) {
@@ -177,26 +181,33 @@ impl Engine {
         };
         let is_open = self.sessions.get(&conn).is_some_and(Session::is_open);
         match message {
-            Message::Hello(hello) => self.handle_hello(conn, hello),
+            Message::Hello(hello) => {
+                if is_open {
+                    self.charge(now, conn, WASTE_FRONTIER);
+                }
+                self.handle_hello(conn, hello);
+            }
             Message::Welcome(welcome) => self.handle_welcome(conn, welcome.secret),
             Message::Compare => self.handle_compare(conn),
             Message::Goodbye(bye) => self.handle_goodbye(now, conn, bye.code, &bye.text),
-            Message::FrontierPart(part) if is_open => self.handle_frontier_part(conn, &part),
-            Message::Frontier(last) if is_open => self.handle_frontier(conn, &last),
+            Message::FrontierPart(part) if is_open => self.handle_frontier_part(now, conn, &part),
+            Message::Frontier(last) if is_open => self.handle_frontier(now, conn, &last),
             Message::Entries(entries) if is_open => self.handle_entries(conn, entries, frame.len() as u64),
             Message::Want(want) if is_open => self.handle_want(conn, want.request, want.items),
-            Message::Cancel { request } if is_open => self.handle_cancel(conn, request),
-            Message::Interested(interested) if is_open => self.handle_interested(conn, interested),
-            Message::Have(have) if is_open => self.handle_have(conn, have),
+            Message::Cancel { request } if is_open => self.handle_cancel(now, conn, request),
+            Message::Interested(interested) if is_open => self.handle_interested(now, conn, interested),
+            Message::Have(have) if is_open => self.handle_have(now, conn, have),
             Message::Forks(forks) if is_open => self.handle_forks(conn, forks),
             Message::Fork(proof) if is_open => self.handle_fork(conn, proof, frame.len() as u64),
             Message::Status(status) if is_open => {
                 if let Some(session) = self.sessions.get_mut(&conn) {
                     session.pace.forgive();
-                    session.status = Some(status);
+                    if session.status.replace(status) == Some(status) {
+                        self.charge(now, conn, WASTE_WORD);
+                    }
                 }
             }
-            Message::Unknown { .. } => {}
+            Message::Unknown { .. } => self.charge(now, conn, WASTE_WORD),
             _ => self.close(conn, BYE_PROTOCOL, "a message that does not belong here"),
         }
     }
@@ -241,6 +252,8 @@ impl Engine {
         self.wakes.disarm(Wake::NobodyThere);
         self.effects.push_back(Effect::Tell(Notice::Connected { peer, label, addr }));
         self.send_forks(conn);
+        let seen_here = Told::new(Arc::clone(&self.ledger.frontier));
+        self.sessions.entry(conn).and_modify(|session| session.seen_here = seen_here);
         self.owe_frontier(conn);
         self.show_interests(conn);
         self.remote.hope();
@@ -289,7 +302,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_admitted(&mut self, from: ConnId, admitted: Admitted, state: LedgerState) {
+    pub(super) fn handle_admitted(
+        &mut self,
+        now: Instant,
+        from: ConnId,
+        admitted: Admitted,
+        state: LedgerState,
+    ) {
         self.remote.handle_admitted();
         if !admitted.accepted.is_empty() {
             self.remote.hope();
@@ -310,6 +329,7 @@ impl Engine {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::NoteAstray { chain, from }));
             }
         }
+        self.charge_entries(now, from, &admitted);
         if let Some((_, reason)) = admitted.refused.first() {
             let text = reason.to_string();
             self.close(from, BYE_PROTOCOL, &text);
@@ -416,6 +436,7 @@ impl Engine {
 
     fn handle_closed(&mut self, now: Instant, conn: ConnId, reason: &CloseReason) {
         let Some(mut session) = self.sessions.remove(&conn) else { return };
+        self.charge_end(now, &session);
         // The code of the close itself arrives even where the last frames were lost.
         if let CloseReason::PeerClosed { code, reason } = reason {
             session.left_in_sync |= *code == u64::from(BYE_IN_SYNC);
@@ -530,7 +551,7 @@ impl Engine {
             return;
         }
         session.stage = Stage::Closing;
-        if code == BYE_PROTOCOL {
+        if matches!(code, BYE_PROTOCOL | BYE_WASTE) {
             self.penalties.note(session.peer);
         }
         let bye = Message::Goodbye(dunlin_core::message::Goodbye { code, text: text.to_owned() });

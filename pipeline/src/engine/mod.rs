@@ -11,7 +11,7 @@
 //! `serve` route between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
 //! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
 //! at what is missing, and `room` looks at the root; `scrub` has all bytes read again; `rest` says when memory is given
-//! back, `calm` when a one-shot run is over; `asks` answers what people ask, and `tell` says what happened.
+//! back, `calm` when a one-shot run is over; `asks` answers what people ask, and `tell` says what happened; `waste` has a budget for each device.
 
 mod admission;
 mod asks;
@@ -49,6 +49,7 @@ mod tell;
 mod transfer;
 mod turns;
 mod wake;
+mod waste;
 mod watch;
 
 use crate::failure::Failure;
@@ -84,6 +85,7 @@ use std::time::{Duration, Instant};
 use transfer::Advance;
 use turns::Turns;
 use wake::{Wake, Wakes};
+use waste::Waste;
 
 pub use scrub::ScrubPlan;
 
@@ -122,6 +124,7 @@ pub struct Engine {
     frontier_digest: [u8; 32],
     recovery: Recovery,
     penalties: Penalties,
+    waste: Waste,
     local: Local,
     doubts: Doubts,
     root: Root,
@@ -173,6 +176,7 @@ impl Engine {
             frontier_digest: Frontier::default().digest(),
             recovery: Recovery::default(),
             penalties: Penalties::default(),
+            waste: Waste::default(),
             local: Local::default(),
             doubts: Doubts::default(),
             root: Root::default(),
@@ -320,13 +324,11 @@ impl Engine {
                 self.handle_verified(ticket, from, entries, bad)
             }
             Event::Admitted { from, admitted, learned, state } => {
-                self.handle_admitted(from, admitted, state);
+                self.handle_admitted(now, from, admitted, state);
                 self.handle_learned(from, learned);
             }
-            Event::ForkLearned { from: (conn, peer), bytes, learned, state } => {
-                self.remote.wait_no_more(peer, bytes);
-                self.set_ledger(state);
-                self.handle_learned(conn, learned);
+            Event::ForkLearned { from, bytes, learned, state } => {
+                self.handle_fork_learned(now, from, bytes, learned, state)
             }
             Event::ForkRead { conn, proof } => self.handle_fork_read(conn, proof),
             Event::Loaded { conn, loaded } => self.handle_loaded(conn, loaded),
@@ -347,8 +349,8 @@ impl Engine {
             Event::StageFinished { ticket, result } => self.handle_stage_finished(ticket, result),
             Event::Opened { ticket, result } => self.handle_opened(now, ticket, result),
             Event::Reused { owner, bytes } => self.handle_reused(owner, bytes),
-            Event::Served { conn, request, frames, bytes, stale } => {
-                self.handle_served(now, (conn, request), frames, bytes, stale)
+            Event::Served { conn, request, frames, bytes, stale, is_here } => {
+                self.handle_served(now, (conn, request), frames, bytes, stale, is_here)
             }
         }
         self.advance(now);
@@ -432,7 +434,8 @@ impl Engine {
             if self.config.goal.is_alone() {
                 return self.give_up_peerless();
             }
-            return self.give_up_hopeless(now, false);
+            let is_short = sources.iter().any(|source| !source.may_miss_again);
+            return self.give_up_hopeless(now, is_short);
         };
         match want {
             FetchWant::Reuse { owner, content } => {
@@ -469,8 +472,9 @@ impl Engine {
 
     fn set_ledger(&mut self, state: LedgerState) {
         self.set_keys(&state);
-        if state.dirty > 0 {
-            self.remote.want_plan();
+        match state.dirty {
+            0 => self.fetch.forget_missed(),
+            _ => self.remote.want_plan(),
         }
         let was_reader = self.own_role() == Some(Role::Reader);
         if self.ledger.frontier != state.frontier {

@@ -93,6 +93,12 @@ impl Remote {
         self.waiting.get(peer).copied().unwrap_or(0)
     }
 
+    /// The same of one session.
+    pub fn waiting_by(&self, conn: ConnId) -> u64 {
+        let waiting = self.verifying.values().chain(&self.admit_queue);
+        waiting.filter(|incoming| incoming.from == conn).map(|incoming| incoming.bytes).sum()
+    }
+
     /// The entries of a message of so many bytes go to be verified; gives the number of the order.
     pub fn verify_begun(&mut self, from: ConnId, peer: PeerId, bytes: u64) -> u64 {
         self.wait(peer, bytes);

@@ -8,7 +8,9 @@ use super::session::Serving;
 use super::wake::Wake;
 use super::{Engine, RESCAN_AFTER};
 use bytes::Bytes;
-use dunlin_core::limits::{BULK_CREDIT, CHUNK_BYTES_MAX, SERVE_QUEUE_MAX, SERVES_IN_FLIGHT};
+use dunlin_core::limits::{
+    BULK_CREDIT, CHUNK_BYTES_MAX, SERVE_QUEUE_MAX, SERVES_IN_FLIGHT, WASTE_FRONTIER, WASTE_IN_VAIN,
+};
 use dunlin_core::message::{Bulk, Part, WantItem};
 use dunlin_core::path::RelPath;
 use dunlin_transport::{Command, ConnId, Lane};
@@ -42,8 +44,9 @@ impl Engine {
     }
 
     /// What of this request is not sent yet is not wanted any more. The answer goes behind what is being read.
-    pub(super) fn handle_cancel(&mut self, conn: ConnId, request: u64) {
-        let Some(session) = self.sessions.get_mut(&conn) else { return };
+    pub(super) fn handle_cancel(&mut self, now: Instant, conn: ConnId, request: u64) {
+        self.charge(now, conn, WASTE_FRONTIER);
+        let Some(session) = self.sessions.get_mut(&conn).filter(|session| session.is_open()) else { return };
         session.serving.retain(|serving| serving.request != request);
         if session.reading.contains_key(&request) {
             session.cancelled.insert(request);
@@ -69,7 +72,11 @@ impl Engine {
         frames: Vec<Bytes>,
         bytes: u64,
         stale: Option<RelPath>,
+        is_here: bool,
     ) {
+        if !is_here {
+            self.charge(now, conn, WASTE_IN_VAIN);
+        }
         if let Some(path) = stale {
             self.look_again(now, path);
             if let Some(session) = self.sessions.get_mut(&conn) {
@@ -177,6 +184,7 @@ impl Engine {
             session.status = None;
             let bytes = if taken.late.is_none() { u64::from(taken.expected.size.max(1)) } else { 0 };
             session.pace.handle_unavailable(now, bytes);
+            self.waste.charge_us(session.peer, now, WASTE_IN_VAIN);
         }
         if taken.late.is_none() {
             self.fetch.give_back(taken.expected, Some(conn));

@@ -4,6 +4,7 @@
 //! about files.
 
 use super::pace::Pace;
+use super::waste::Told;
 use dunlin_core::id::{ChainId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::ledger::rotation::Shown;
@@ -80,6 +81,8 @@ pub struct Session {
     pub forks_known: Option<BTreeSet<(ChainId, u64)>>,
     /// True while the proof of one is being read for it.
     pub reads_fork: bool,
+    /// What it knows to be here.
+    pub seen_here: Told,
     /// True while entries for it are being read.
     pub loading: bool,
     /// Bytes of each message with entries that the peer has not answered; it answers one after the other.
@@ -141,6 +144,7 @@ impl Session {
             shown: BTreeSet::new(),
             forks_known: None,
             reads_fork: false,
+            seen_here: Told::default(),
             loading: false,
             unconfirmed: VecDeque::new(),
             control_unsent: 0,

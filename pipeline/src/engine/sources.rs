@@ -8,7 +8,7 @@ use super::wake::Wake;
 use crate::service::Goal;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::id::{NodeId, VersionId};
-use dunlin_core::limits::{CONTROL_CREDIT, INTERESTS_MAX, SOURCE_WINDOW_MIN};
+use dunlin_core::limits::{CONTROL_CREDIT, INTERESTS_MAX, SOURCE_WINDOW_MIN, WASTE_MAX, WASTE_WORD};
 use dunlin_core::message::{Have, Interested, Message, Run, Want, WantItem};
 use dunlin_transport::ConnId;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ impl Engine {
             expected: s.pace.expected(SOURCE_WINDOW_MIN),
             is_known: s.pace.is_known(),
             is_resting: s.pace.is_resting(now),
+            may_miss: self.waste.may_ask(&s.peer, now, WASTE_MAX),
+            may_miss_again: self.waste.may_ask(&s.peer, now, WASTE_MAX / 2),
         };
         self.sessions.values().filter(|s| is_source(s)).map(candidate).collect()
     }
@@ -59,7 +61,7 @@ impl Engine {
 
     /// Contents that no connected member has wait until something changes. `all`: also those that were not begun.
     pub(super) fn give_up_hopeless(&mut self, now: Instant, all: bool) -> bool {
-        let sources: Vec<ConnId> = self.sources(now).into_iter().map(|source| source.conn).collect();
+        let sources = self.sources(now);
         let hopeless = self.fetch.take_hopeless(now, &sources, all);
         let is_any = !hopeless.is_empty();
         for waiting in hopeless {
@@ -145,10 +147,15 @@ impl Engine {
         self.send(conn, &Message::Interested(Interested { node, version, on }));
     }
 
-    pub(super) fn handle_interested(&mut self, conn: ConnId, interested: Interested) {
+    pub(super) fn handle_interested(&mut self, now: Instant, conn: ConnId, interested: Interested) {
         let name = (interested.node, interested.version);
         let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let was_on = session.interests.contains(&name);
         session.interests.retain(|known| *known != name);
+        if was_on == interested.on {
+            self.charge(now, conn, WASTE_WORD);
+        }
+        let Some(session) = self.sessions.get_mut(&conn).filter(|session| session.is_open()) else { return };
         if !interested.on {
             return;
         }
@@ -163,7 +170,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_have(&mut self, conn: ConnId, have: Have) {
+    pub(super) fn handle_have(&mut self, now: Instant, conn: ConnId, have: Have) {
         if let Some(session) = self.sessions.get_mut(&conn) {
             session.pace.forgive();
         }
@@ -171,6 +178,9 @@ impl Engine {
         for transfer in self.fetch.transfers_of((have.node, have.version)) {
             transfer.handle_have(conn, have.whole, &have.runs);
             is_fetched = true;
+        }
+        if !is_fetched {
+            self.charge(now, conn, WASTE_WORD);
         }
         // It may have been given up for want of somebody who has it.
         if !is_fetched && self.ledger.dirty > 0 {

@@ -36,6 +36,8 @@ pub struct Admitted {
     pub accepted: Vec<AcceptedEntry>,
     /// Entries that must come first.
     pub missing: Vec<EntryId>,
+    /// How many wait for those; none of them is kept.
+    pub orphans: usize,
     /// Those that never will be.
     pub refused: Vec<(EntryId, Reason)>,
     /// Places of chains for which their author signed two entries; the first one known stays (P-2).
@@ -92,6 +94,7 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
             }
         }
         if waiting.is_empty() || waiting.len() == before {
+            admitted.orphans = waiting.len();
             break;
         }
         entries = waiting;

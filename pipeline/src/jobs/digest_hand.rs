@@ -65,6 +65,7 @@ impl DigestHand {
                         frames: served.frames,
                         bytes: served.bytes,
                         stale: served.stale,
+                        is_here: served.is_here,
                     },
                     Err(error) => Event::Failed(Failure::of(&error)),
                 }

@@ -26,6 +26,8 @@ pub struct Served {
     pub bytes: u64,
     /// A file that is not what its row says: it must be scanned.
     pub stale: Option<RelPath>,
+    /// It was here.
+    pub is_here: bool,
 }
 
 /// Serves one item of at most one chunk.
@@ -51,7 +53,7 @@ pub fn serve(
     };
     if !is_here {
         let head = Bulk::Unavailable { request, item, chunk, reason: Unavailable::NotHere }.encode();
-        return Ok(Served { frames: vec![head.to_vec().into()], bytes: 0, stale });
+        return Ok(Served { frames: vec![head.to_vec().into()], bytes: 0, stale, is_here });
     }
     let plain = &frame[BULK_HEAD..];
     let size = plain.len() as u32;
@@ -61,7 +63,7 @@ pub fn serve(
         frame = packed;
     }
     frame[..BULK_HEAD].copy_from_slice(&Bulk::Piece { request, item, chunk, size, lz4 }.encode());
-    Ok(Served { frames: vec![frame.into()], bytes: u64::from(size), stale })
+    Ok(Served { frames: vec![frame.into()], bytes: u64::from(size), stale, is_here })
 }
 
 /// A cheap look before LZ4 is tried on a whole chunk: does its first piece shrink at all?

@@ -7,8 +7,8 @@ use super::*;
 use crate::engine::Engine;
 use crate::engine::effect::{DigestOrder, Effect, LedgerOrder};
 use crate::engine::event::{Event as Happened, LedgerState};
-use crate::engine::gossip::{BYE_PROTOCOL, BYE_STOPPING, FOLDER_PSK};
-use crate::jobs::admit::Admitted;
+use crate::engine::gossip::{BYE_PROTOCOL, BYE_STOPPING, BYE_WASTE, FOLDER_PSK};
+use crate::jobs::admit::admit;
 use crate::jobs::digest_hand::DigestHand;
 use crate::jobs::folder_hand::Stages;
 use crate::jobs::forks::Learned;
@@ -16,14 +16,17 @@ use crate::jobs::ledger_state::{Loaded, ledger_state, load};
 use crate::service::Goal;
 use bytes::Bytes;
 use dunlin_core::id::{ChainId, Dot, EntryId, FolderId, PeerId};
+use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::limits::{
     BULK_CREDIT, CHUNK_BYTES_MAX, CONTROL_UNSENT_MAX, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED,
-    ENTRIES_WAITING_MAX, FRONTIER_HEADS_MAX, MESSAGE_BYTES_MAX, SERVE_QUEUE_MAX, SERVES_IN_FLIGHT,
-    WANT_ITEMS_MAX,
+    ENTRIES_WAITING_MAX, FRONTIER_HEADS_MAX, MESSAGE_BYTES_MAX, PENALTY_MIN, SERVE_QUEUE_MAX,
+    SERVES_IN_FLIGHT, WANT_ITEMS_MAX, WASTE_FRONTIER, WASTE_IN_VAIN, WASTE_MAX, WASTE_REPEATED, WASTE_WORD,
 };
-use dunlin_core::message::{Hello, Message, PROTOCOL, Part, Want, WantItem};
+use dunlin_core::message::{
+    Bulk, Have, Hello, Interested, Message, PROTOCOL, Part, Status, Unavailable, Want, WantItem,
+};
 use dunlin_transport::{Command, ConnId, Event as NetEvent, Lane};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -213,6 +216,115 @@ fn many_chains_are_told_in_parts_and_heard_to_their_end() {
     }
 }
 
+/// I6, P-16: who asks for ever for what is not here is out after a bounded number of answers, whatever its sessions, and
+/// somebody else is served meanwhile. Time brings its budget back.
+#[test]
+fn who_asks_for_ever_for_what_is_not_here_is_out_and_others_are_served() {
+    let mut flood = Flood::new();
+    let honest = ConnId(99);
+    flood.meet_one(flood.other, honest);
+    let spend = |flood: &mut Flood, honest: ConnId| {
+        let (mut lacks, mut served) = (0, 0);
+        for request in 0..20_000 {
+            flood.want(request, SERVES_IN_FLIGHT);
+            flood.say_by(honest, &wanted(request, 1));
+            while let Some(order) = flood.orders.pop_front() {
+                let DigestOrder::Serve { conn, .. } = order else { panic!("only contents are asked for") };
+                match conn == honest {
+                    true => flood.serve(order, 100),
+                    false => flood.lack(order),
+                }
+                served += u128::from(conn == honest);
+                lacks += u128::from(conn != honest);
+            }
+            assert_eq!(served, u128::from(request) + 1, "the other one waits");
+            flood.net(NetEvent::Sent { conn: honest, lane: Lane::Bulk, bytes: 100 });
+            if flood.closed.is_some() {
+                break;
+            }
+        }
+        lacks
+    };
+    let of = |time: Duration| time.as_micros() / WASTE_IN_VAIN.as_micros();
+    let under_way = SERVES_IN_FLIGHT as u128;
+    let all = of(WASTE_MAX) + 1;
+    assert!((all..all + under_way).contains(&spend(&mut flood, honest)));
+    assert_eq!(flood.closed, Some(BYE_WASTE));
+    flood.meet(ConnId(2));
+    assert_eq!(flood.closed, Some(BYE_STOPPING), "it stays out for a second");
+    flood.now += PENALTY_MIN;
+    flood.meet(ConnId(3));
+    let again = of(PENALTY_MIN) + 1;
+    assert!((again..again + under_way).contains(&spend(&mut flood, honest)), "another session, one budget");
+    flood.now += WASTE_MAX;
+    flood.meet(ConnId(4));
+    assert!((all..all + under_way).contains(&spend(&mut flood, honest)));
+}
+
+/// I7, P-16: who says for ever what it was told to be here, or has brought, is out after a bounded number of signatures.
+#[test]
+fn who_repeats_a_known_entry_for_ever_is_out() {
+    const COPIES: usize = 500;
+    let mut flood = Flood::new();
+    let message = Message::Entries(vec![flood.entries[1].clone(); COPIES]);
+    let mut checked = 0;
+    for _ in 0..100 {
+        if flood.closed.is_some() {
+            break;
+        }
+        flood.say(&message);
+        checked += flood.check().0;
+        flood.admit();
+    }
+    assert_eq!(flood.closed, Some(BYE_WASTE));
+    let most = (WASTE_MAX.as_millis() / WASTE_REPEATED.as_millis()) as usize;
+    assert!((most + 1..=most + COPIES).contains(&checked), "{checked} signatures");
+}
+
+/// P-16: words that change nothing end a session too.
+#[test]
+fn words_that_change_nothing_are_bounded() {
+    let dot = Dot { chain: ChainId { author: PeerId([9; 32]), incarnation: 1 }, seq: 3, index: 0 };
+    let status = Status { needed: 0, in_sync: false, scan_done: true, frontier: [1; 32] };
+    let hello = |flood: &Flood| flood.hello(ChainId { author: flood.member, incarnation: CONN.0 });
+    let hello = hello(&Flood::new());
+    let words = [
+        (Message::Frontier(Frontier::default()), WASTE_FRONTIER),
+        (Message::FrontierPart(Frontier::default()), WASTE_FRONTIER),
+        (Message::Cancel { request: 7 }, WASTE_FRONTIER),
+        (hello, WASTE_FRONTIER),
+        (Message::Status(status), WASTE_WORD),
+        (Message::Interested(Interested { node: dot, version: dot, on: false }), WASTE_WORD),
+        (Message::Have(Have { node: dot, version: dot, whole: true, runs: Vec::new() }), WASTE_WORD),
+        (Message::Unknown { kind: 77 }, WASTE_WORD),
+    ];
+    for (word, cost) in words {
+        let mut flood = Flood::new();
+        // The first frontier of a session and its first status are news.
+        flood.say(&Message::Frontier(Frontier::default()));
+        flood.say(&Message::Status(status));
+        let rest = WASTE_FRONTIER * 2;
+        let until = (WASTE_MAX - rest).as_millis() / WASTE_FRONTIER.as_millis();
+        (0..until).for_each(|_| flood.say(&Message::Cancel { request: 7 }));
+        flood.net(NetEvent::Sent { conn: CONN, lane: Lane::Bulk, bytes: BULK_CREDIT as usize });
+        let count = (1..10_000u32).find(|_| {
+            flood.say(&word);
+            flood.net(NetEvent::Sent { conn: CONN, lane: Lane::Bulk, bytes: BULK_CREDIT as usize });
+            flood.closed.is_some()
+        });
+        let most = (rest.as_micros() / cost.as_micros()) as u32;
+        assert_eq!((flood.closed, count), (Some(BYE_WASTE), Some(most + 1)), "{word:?}");
+    }
+}
+
+/// So many pieces in one request.
+fn wanted(request: u64, count: usize) -> Message {
+    let chain = ChainId { author: PeerId([9; 32]), incarnation: 1 };
+    let node = Dot { chain, seq: 3, index: 0 };
+    let item = WantItem { node, version: node, part: Part::Chunks { first: 0, count: 1 } };
+    Message::Want(Want { request, items: vec![item; count] })
+}
+
 /// The founder's device, and an open session with a member.
 struct Flood {
     engine: Engine,
@@ -232,8 +344,10 @@ struct Flood {
     /// The last session, and the member at its other end.
     conn: ConnId,
     member: PeerId,
+    /// Another member.
+    other: PeerId,
     /// Orders to admit entries, and to read some for a session.
-    admits: usize,
+    admits: VecDeque<Vec<Verified>>,
     loads: usize,
     /// Parts of frontiers that were sent: whether it was the last, and how many heads it had.
     told: Vec<(bool, usize)>,
@@ -242,7 +356,7 @@ struct Flood {
 
 impl Flood {
     fn new() -> Self {
-        let [(store, founder), (_, member), _] = three();
+        let [(store, founder), (_, member), (_, other)] = three();
         let folder = View(&*store.read().unwrap()).folder().unwrap();
         let entries = load(&store, Frontier::default(), usize::MAX).unwrap().entries;
         let (now, dir) = (Instant::now(), tempfile::tempdir().unwrap());
@@ -262,7 +376,8 @@ impl Flood {
             state,
             conn: CONN,
             member: member.peer_id(),
-            admits: 0,
+            other: other.peer_id(),
+            admits: VecDeque::new(),
             loads: 0,
             told: Vec::new(),
             _dir: dir,
@@ -274,25 +389,32 @@ impl Flood {
     /// The member's next session.
     fn meet(&mut self, conn: ConnId) {
         (self.conn, self.closed) = (conn, None);
+        self.meet_one(self.member, conn);
+    }
+
+    fn meet_one(&mut self, peer: PeerId, conn: ConnId) {
         self.net(NetEvent::Connected {
             conn,
-            peer: self.member,
+            peer,
             process: [conn.0 as u8; 32],
             psk: FOLDER_PSK,
             outbound: None,
             remote: SocketAddr::from(([10, 0, 0, 2], 27272)),
             binding: [5; 32],
         });
-        let replica = ChainId { author: self.member, incarnation: conn.0 };
-        let label = "member".to_owned();
-        self.say(&Message::Hello(Hello {
+        self.say_by(conn, &self.hello(ChainId { author: peer, incarnation: conn.0 }));
+    }
+
+    fn hello(&self, replica: ChainId) -> Message {
+        let (folder, label) = (self.folder, "member".to_owned());
+        Message::Hello(Hello {
             protocol: PROTOCOL,
-            folder: self.folder,
+            folder,
             replica,
             label,
             join: None,
             rotations: Vec::new(),
-        }));
+        })
     }
 
     fn net(&mut self, event: NetEvent) {
@@ -314,7 +436,7 @@ impl Flood {
                         _ => {}
                     }
                 }
-                Effect::Ledger(LedgerOrder::Admit { .. }) => self.admits += 1,
+                Effect::Ledger(LedgerOrder::Admit { entries, .. }) => self.admits.push_back(entries),
                 Effect::Ledger(LedgerOrder::Load { conn, .. }) if conn == self.conn => self.loads += 1,
                 _ => {}
             }
@@ -322,8 +444,12 @@ impl Flood {
     }
 
     fn say(&mut self, message: &Message) {
+        self.say_by(self.conn, message);
+    }
+
+    fn say_by(&mut self, conn: ConnId, message: &Message) {
         let frame = Bytes::from(message.encode());
-        self.net(NetEvent::Frame { conn: self.conn, lane: Lane::Control, frame });
+        self.net(NetEvent::Frame { conn, lane: Lane::Control, frame });
     }
 
     /// A message with as many entries as an honest device puts into one.
@@ -350,21 +476,28 @@ impl Flood {
         messages
     }
 
-    /// The ledger has what it was last told to admit.
+    /// The ledger has what it was told to admit first.
     fn admit(&mut self) {
-        assert!(self.admits > 0);
-        self.admits -= 1;
-        let state = self.state.clone();
-        let (admitted, learned) = (Admitted::default(), Learned::default());
+        let entries = self.admits.pop_front().unwrap();
+        let admitted = admit(&*self.digest.store, entries).unwrap();
+        let (state, learned) = (self.state.clone(), Learned::default());
         self.handle(Happened::Admitted { from: self.conn, admitted, learned, state });
     }
 
-    /// So many pieces in one request.
     fn want(&mut self, request: u64, count: usize) {
-        let chain = ChainId { author: PeerId([9; 32]), incarnation: 1 };
-        let node = Dot { chain, seq: 3, index: 0 };
-        let item = WantItem { node, version: node, part: Part::Chunks { first: 0, count: 1 } };
-        self.say(&Message::Want(Want { request, items: vec![item; count] }));
+        self.say(&wanted(request, count));
+    }
+
+    /// A piece is not here.
+    fn lack(&mut self, order: DigestOrder) {
+        let DigestOrder::Serve { conn, request, item, .. } = order else {
+            panic!("only contents are asked for")
+        };
+        let head = Bulk::Unavailable { request, item, chunk: 0, reason: Unavailable::NotHere }.encode();
+        let frames = vec![Bytes::copy_from_slice(&head)];
+        let bytes = frames[0].len();
+        self.handle(Happened::Served { conn, request, frames, bytes: 0, stale: None, is_here: false });
+        self.net(NetEvent::Sent { conn, lane: Lane::Bulk, bytes });
     }
 
     /// A piece of this many bytes was read.
@@ -372,7 +505,7 @@ impl Flood {
         let DigestOrder::Serve { conn, request, .. } = order else { panic!("only contents are asked for") };
         self.served += 1;
         let (frames, bytes) = (vec![Bytes::from(vec![0; len])], len as u64);
-        self.handle(Happened::Served { conn, request, frames, bytes, stale: None });
+        self.handle(Happened::Served { conn, request, frames, bytes, stale: None, is_here: true });
     }
 
     /// Has the signatures of the next message checked; how many are good, and how many bad.
