@@ -101,8 +101,8 @@ fn rotate(home: &Home, screen: &Screen) -> Result<(), CommandError> {
     home.take_next_identity()?;
     let (peer, before) = (next.identity.peer_id(), old.identity.peer_id());
     let text = format!(
-        "{peer}\n{} before, and the same member of {} folders. Its invites are over, and copies of the old identity open \
-         nothing any more: make a new one (dunlin id export).",
+        "{peer}\n{} before, and the same member of {} folders. The invites that this device made are over, and copies of \
+         the old identity open nothing any more: make a new one (dunlin id export).",
         before.short(),
         replicas.len()
     );

@@ -43,8 +43,8 @@ pub(super) const THIS_DEVICE: &str = "this device";
 /// What is said to a stranger.
 pub(super) const NO_MEMBER: &str = "this device is not a member of the folder";
 /// What is said to who was removed, and by who was.
-const REMOVED: &str =
-    "this device was removed from the folder; its files stay as they are, and are not synced any more";
+const REMOVED: &str = "this device was removed from the folder, or goes by another key by now; its files stay as they are, and are \
+    not synced any more";
 
 /// Goodbye: everything is in sync.
 pub const BYE_IN_SYNC: u32 = 0;

@@ -11,7 +11,7 @@ from kit.keyring import Session
 from kit.program import Device
 from kit.scenes import check, scene
 
-from .control import put, wait_for
+from .control import put, read, wait_for
 from .members import folder
 
 TOOLS = ('dbus-daemon', 'dbus-send', 'gnome-keyring-daemon')
@@ -77,6 +77,13 @@ def keyring(stage):
         late.record_with('folders', patience_s=90)
         check(late.interrupt().code == program.IN_SYNC, 'a keyring that is late at boot is waited for')
 
+        done = device.run('--json', 'id', 'rotate', environment=session.environment)
+        check(done.code == program.IN_SYNC and done.report['folders'] == 2, f'another key: {done.describe()}')
+        check(done.report['before'] == said['peer'] and done.report['key'] == 'keyring', f'in the same hands: {done.report}')
+        check(identity(device, session.environment)['peer'] == done.report['peer'], 'the keyring knows it by its name')
+        done = device.run('sync', stage.path('a'), stage.path('b'), environment=session.environment)
+        check(done.code == program.IN_SYNC, f'the two directories go on: {done.describe()}')
+        before = file_of(device)
         session.end_keyring()
     other = stage.fresh('elsewhere')
     with Session(other) as session:
@@ -212,6 +219,31 @@ def another_key(stage):
         one.await_file('writer', 'last', 'for all')
 
 
+@scene('keys: two directories of one device go over to another key, and what was cut short goes on')
+def two_directories(stage):
+    """A crash after the first of two folders: it is not opened with the old key, and the next run of the command does the rest."""
+    device, roots = Device(stage.binary, stage.path('home')), [stage.fresh('a'), stage.fresh('b')]
+    put(roots[0], 'one')
+    check(device.sync(*roots).code == program.IN_SYNC, 'two directories')
+    before = stage.path('before')
+    shutil.copytree(device.home, before)
+    done = device.run('--json', 'id', 'rotate')
+    check(done.code == program.IN_SYNC and done.report['folders'] == 2, f'both go over: {done.describe()}')
+    named = {root: name for name in os.listdir(os.path.join(before, 'replicas')) for root in roots
+             if read(os.path.join(before, 'replicas', name), 'root') == os.path.realpath(root)}
+    second = os.path.join('replicas', named[roots[1]])
+    shutil.rmtree(os.path.join(device.home, second))
+    shutil.copytree(os.path.join(before, second), os.path.join(device.home, second))
+    os.rename(os.path.join(device.home, 'identity'), os.path.join(device.home, 'identity.next'))
+    shutil.copy2(os.path.join(before, 'identity'), os.path.join(device.home, 'identity'))
+    refuses(device, {}, 'id rotate', 'sync', roots[0])
+    again = device.run('--json', 'id', 'rotate')
+    check(again.code == program.IN_SYNC and again.report['peer'] == done.report['peer'], f'it goes on: {again.describe()}')
+    put(roots[1], 'two')
+    check(device.sync(*roots).code == program.IN_SYNC, 'both are in sync')
+    check(all(read(root, name) == 'text' for root in roots for name in ('one', 'two')), 'with what came since')
+
+
 @scene('keys: systemd keeps the key, sealed to this machine', root=True, tools=('systemd-creds',))
 def credential(stage):
     """Made, opened again, handed over as to a unit, and of no use elsewhere."""
@@ -223,6 +255,10 @@ def credential(stage):
     sealed = os.path.join(device.home, 'identity.cred')
     unit = device.run('service', 'install', '--print').output
     check(f'LoadCredentialEncrypted=dunlin-key:{sealed}' in unit, f'the unit gets it: {unit}')
+    done = device.run('--json', 'id', 'rotate')
+    check(done.code == program.IN_SYNC and done.report['before'] == said['peer'], f'another key: {done.describe()}')
+    check(done.report['key'] == 'credential', f'systemd keeps it: {done.report}')
+    said = done.report
     handed = stage.fresh('handed')
     with open(os.path.join(handed, 'dunlin-key'), 'wb') as file:
         subprocess.run(['systemd-creds', 'decrypt', '--name', 'dunlin-key', sealed, '-'], stdout=file, check=True)
