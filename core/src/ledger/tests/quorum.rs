@@ -16,6 +16,9 @@ enum Act {
 /// One thing that was said: by whom, what, and knowing which of those before it, a bit for each.
 type Step = (usize, Act, u32);
 
+/// What looks at each story.
+type Look = dyn Fn(&World, &[Step], &[Said]);
+
 /// A folder of which member 0 is the founder; the others were made by the member and with the role that are told.
 struct World {
     folder: FolderId,
@@ -121,7 +124,7 @@ struct Stories<'w> {
 }
 
 impl Stories<'_> {
-    fn tell(&mut self, steps: &mut Vec<Step>, said: &mut Vec<Said>, look: &dyn Fn(&World, &[Step], &[Said])) {
+    fn tell(&mut self, steps: &mut Vec<Step>, said: &mut Vec<Said>, look: &Look) {
         if steps.len() == self.len {
             return;
         }
@@ -241,13 +244,7 @@ fn check_all(world: &World, steps: &[Step], said: &[Said]) {
     check_orders(world, steps, said);
 }
 
-fn tell_all(
-    world: &World,
-    actors: &[usize],
-    acts: &[Act],
-    len: usize,
-    look: &dyn Fn(&World, &[Step], &[Said]),
-) -> u64 {
+fn tell_all(world: &World, actors: &[usize], acts: &[Act], len: usize, look: &Look) -> u64 {
     let of = |by: usize| acts.iter().copied().map(move |act| (by, act));
     let is_other =
         |(by, act): &(usize, Act)| !matches!(act, Act::Remove(other) | Act::Demote(other) if other == by);
