@@ -236,12 +236,14 @@ impl Side {
         (self.address, self.heard_at) = (from, now);
         self.read = self.read.max(turn.read);
         let next = self.said.len() + 1;
-        let new = turn.message.filter(|(number, _)| {
-            usize::from(*number) == next && next <= RENDEZVOUS_MESSAGES_MAX && !self.is_done
-        });
+        let new = turn
+            .message
+            .filter(|(number, _)| usize::from(*number) == next && next <= RENDEZVOUS_MESSAGES_MAX);
         self.said.extend(new.map(|(_, message)| message.to_vec()));
-        let ends = turn.is_done && !self.is_done;
-        self.is_done |= turn.is_done;
+        // At a nameplate that a late turn has opened again a last message comes before the others are said again.
+        let is_whole = turn.message.is_none_or(|(number, _)| usize::from(number) <= self.said.len());
+        let ends = turn.is_done && is_whole && !self.is_done;
+        self.is_done |= ends;
         new.is_some() || ends
     }
 

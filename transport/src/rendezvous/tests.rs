@@ -146,6 +146,13 @@ fn what_is_said_comes_at_once_where_nothing_is_lost() {
     assert_eq!((world.server.nameplates(), world.server.bytes_kept()), (0, 0), "and nothing of it is kept");
 }
 
+/// Both are done and the nameplate is forgotten, but the joiner does not hear of it; a turn of the sharer comes late, and
+/// opens it again. What the joiner says again is kept, and it hears so.
+#[test]
+fn who_is_done_is_told_so_at_a_nameplate_that_was_opened_again() {
+    World::new(2_680_227_655_914_599_206, 24).exchange(1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
