@@ -171,6 +171,11 @@ impl Home {
         Ok(Opened { identity, keeper })
     }
 
+    /// True if a rotation has begun and not come to its end.
+    pub fn has_next_identity(&self) -> bool {
+        self.dir.join(NEXT_IDENTITY).exists()
+    }
+
     /// The identity that is to take the place of this one, if a rotation has begun.
     pub fn next_identity(&self) -> Result<Option<Opened>, KeyError> {
         keys::open(&self.dir.join(NEXT_IDENTITY))

@@ -56,6 +56,7 @@ fn failure(what: impl Into<String>, advice: impl Into<String>) -> Finding {
 /// Runs the command.
 pub fn run(home: &Home, screen: &Screen) -> Result<Exit, CommandError> {
     let mut findings = vec![state(home), identity(home), configuration(home)];
+    findings.extend(rotation(home));
     findings.extend(network());
     findings.push(open_files());
     let mut directories = 0;
@@ -126,6 +127,14 @@ fn identity(home: &Home) -> Finding {
             failure(error.text, error.hint.unwrap_or_default())
         }
     }
+}
+
+/// Whether a change of key has been begun and not been brought to its end.
+fn rotation(home: &Home) -> Option<Finding> {
+    home.has_next_identity().then(|| {
+        let text = "another key was drawn for this device, and not all of its folders go by it";
+        warning(text, "dunlin id rotate goes on where it was interrupted; until then some may not be served")
+    })
 }
 
 fn configuration(home: &Home) -> Finding {
