@@ -15,6 +15,7 @@
 //! - A quorum that would *leave no admin* counts for nothing. Without it that can be: the founder demotes the next, who without
 //!   knowing of it demotes two, who without knowing of that remove the founder.
 //! - Who has voted does not vote again, unless that completes a quorum: so votes are few, however many one signs.
+//! - A vote counts against a member and for a voter, whatever keys they have taken since.
 
 use super::given::Given;
 use super::rotations::Rotations;
