@@ -61,7 +61,6 @@ use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
-use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::Scope;
@@ -173,7 +172,7 @@ impl Engine {
         let mut engine = Self {
             config,
             ledger: LedgerState::default(),
-            frontier_digest: Frontier::default().digest(),
+            frontier_digest: [0; 32],
             recovery: Recovery::default(),
             penalties: Penalties::default(),
             waste: Waste::default(),
@@ -214,6 +213,7 @@ impl Engine {
         let key = engine.config.identity.peer_id().0;
         engine.fetch.set_seed(u32::from_le_bytes([key[0], key[1], key[2], key[3]]));
         engine.set_keys(&ledger);
+        engine.frontier_digest = ledger.frontier.digest();
         engine.ledger = ledger;
         engine.renew();
         if let Some(invite) = &engine.config.join {
