@@ -61,6 +61,7 @@ use dunlin_core::id::{ChainId, FolderId};
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
+use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::Scope;
@@ -172,7 +173,7 @@ impl Engine {
         let mut engine = Self {
             config,
             ledger: LedgerState::default(),
-            frontier_digest: [0; 32],
+            frontier_digest: Frontier::default().digest(),
             recovery: Recovery::default(),
             penalties: Penalties::default(),
             waste: Waste::default(),
@@ -213,8 +214,7 @@ impl Engine {
         let key = engine.config.identity.peer_id().0;
         engine.fetch.set_seed(u32::from_le_bytes([key[0], key[1], key[2], key[3]]));
         engine.set_keys(&ledger);
-        engine.frontier_digest = ledger.frontier.digest();
-        engine.ledger = ledger;
+        engine.put_ledger(ledger);
         engine.renew();
         if let Some(invite) = &engine.config.join {
             let key = invite.psk();
@@ -477,17 +477,22 @@ impl Engine {
             _ => self.remote.want_plan(),
         }
         let was_reader = self.own_role() == Some(Role::Reader);
-        if self.ledger.frontier != state.frontier {
-            self.frontier_digest = state.frontier.digest();
-            self.sessions.values_mut().for_each(|session| session.is_level = false);
-        }
-        self.ledger = state;
+        self.put_ledger(state);
         if was_reader && self.own_role() > Some(Role::Reader) {
             // What was changed here meanwhile may be shared now.
             self.local.rescan_all();
         }
         self.part_with_removed();
         self.renew();
+    }
+
+    /// With the digest of its frontier, which is what others hear of it.
+    fn put_ledger(&mut self, state: LedgerState) {
+        if self.ledger.frontier != state.frontier {
+            self.frontier_digest = state.frontier.digest();
+            self.sessions.values_mut().for_each(|session| session.is_level = false);
+        }
+        self.ledger = state;
     }
 
     /// The folder's secret is to be another, or is.
