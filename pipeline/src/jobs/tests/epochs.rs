@@ -1,14 +1,17 @@
 //! The folder's secret when members go: who learns the next one, and how long the last one opens a door.
 
 use super::*;
+use crate::engine::gossip::FOLDER_PSK;
 use crate::jobs::admit::{add_member, admit};
 use crate::jobs::epoch::{forget_former, renew};
 use crate::jobs::ledger_state::{ledger_state, load};
 use crate::jobs::membership::{MembershipChange, change_membership, invite};
-use dunlin_core::id::ChainId;
+use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::ledger::chain::verify_entry;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::limits::FORMER_KEY_KEPT;
+use dunlin_transport::{ConnId, Event as NetEvent};
+use std::net::SocketAddr;
 
 const BINDING: [u8; 32] = [5; 32];
 
@@ -43,6 +46,29 @@ pub(super) fn three() -> [(MemoryStore, Identity); 3] {
 
 fn secret(store: &MemoryStore) -> [u8; 32] {
     View(&*store.read().unwrap()).secret().unwrap().unwrap()
+}
+
+/// The same after the founder has removed the last one and changed the secret, at 1 000 ms.
+pub(super) fn three_of_whom_one_is_removed() -> [(MemoryStore, Identity); 3] {
+    let devices = three();
+    let [(founders, founder), _, (_, removed)] = &devices;
+    let change = MembershipChange::Remove { peer: removed.peer_id() };
+    change_membership(founders, founder, change, 10).unwrap();
+    renew(founders, founder, 1_000).unwrap();
+    devices
+}
+
+/// A device comes by a session of its own, with the folder's key.
+pub(super) fn arrival(conn: ConnId, peer: PeerId) -> NetEvent {
+    NetEvent::Connected {
+        conn,
+        peer,
+        process: [conn.0 as u8; 32],
+        psk: FOLDER_PSK,
+        outbound: None,
+        remote: SocketAddr::from(([10, 0, 0, 2], 27272)),
+        binding: [5; 32],
+    }
 }
 
 /// Everything that one has goes to another.
@@ -110,10 +136,7 @@ fn what_two_admins_did_at_once_is_mended_by_whoever_sees_it() {
 /// Also where the clock was wrong when the secret changed, and is set later (simulator, seed 15438).
 #[test]
 fn a_former_secret_is_kept_for_those_who_were_away() {
-    let [(founders, founder), (_, member), (_, removed)] = three();
-    let change = MembershipChange::Remove { peer: removed.peer_id() };
-    change_membership(&founders, &founder, change, 10).unwrap();
-    renew(&founders, &founder, 1_000).unwrap();
+    let [(founders, _), (_, member), (_, removed)] = three_of_whom_one_is_removed();
     let forget = |met: Option<&Identity>, at_ms: u128| {
         let mut edit = Edit::new(founders.write().unwrap()).unwrap();
         let met = met.map(Identity::peer_id);

@@ -2,12 +2,12 @@
 //! wait to be taken.
 //! The real engine is asked, and checks are the real hand's.
 
-use super::epochs::three;
+use super::epochs::{arrival, three};
 use super::*;
 use crate::engine::Engine;
 use crate::engine::effect::{DigestOrder, Effect, LedgerOrder};
 use crate::engine::event::{Event as Happened, LedgerState};
-use crate::engine::gossip::{BYE_PROTOCOL, BYE_STOPPING, BYE_WASTE, FOLDER_PSK};
+use crate::engine::gossip::{BYE_PROTOCOL, BYE_STOPPING, BYE_WASTE};
 use crate::jobs::admit::admit;
 use crate::jobs::digest_hand::DigestHand;
 use crate::jobs::folder_hand::Stages;
@@ -29,7 +29,6 @@ use dunlin_core::message::{
 };
 use dunlin_transport::{Command, ConnId, Event as NetEvent, Lane};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -393,15 +392,7 @@ impl Flood {
     }
 
     fn meet_one(&mut self, peer: PeerId, conn: ConnId) {
-        self.net(NetEvent::Connected {
-            conn,
-            peer,
-            process: [conn.0 as u8; 32],
-            psk: FOLDER_PSK,
-            outbound: None,
-            remote: SocketAddr::from(([10, 0, 0, 2], 27272)),
-            binding: [5; 32],
-        });
+        self.net(arrival(conn, peer));
         self.say_by(conn, &self.hello(ChainId { author: peer, incarnation: conn.0 }));
     }
 

@@ -1,11 +1,11 @@
 //! A device takes another key: what its own replica makes of it, and at whose door it is let in (G15).
 
-use super::epochs::{tell, three};
+use super::epochs::{arrival, tell, three, three_of_whom_one_is_removed};
 use super::*;
 use crate::engine::Engine;
 use crate::engine::effect::Effect;
 use crate::engine::event::Event as Happened;
-use crate::engine::gossip::{BYE_REFUSED, BYE_REMOVED, FOLDER_PSK};
+use crate::engine::gossip::{BYE_REFUSED, BYE_REMOVED};
 use crate::jobs::admit::{Redeemed, add_member};
 use crate::jobs::epoch::{forget_former, renew};
 use crate::jobs::ledger_state::ledger_state;
@@ -20,7 +20,6 @@ use dunlin_core::ledger::membership::Membership;
 use dunlin_core::limits::FORMER_KEY_KEPT;
 use dunlin_core::message::{Hello, Message, PROTOCOL};
 use dunlin_transport::{Command, ConnId, Event as NetEvent, Lane};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 fn key(seed: u8) -> Identity {
@@ -99,10 +98,7 @@ fn what_was_sealed_to_the_old_key_is_opened_first() {
 /// A former secret is kept for whoever has not come with the next one, under whatever key.
 #[test]
 fn a_former_secret_is_kept_for_who_has_another_key_now() {
-    let [(founders, founder), (ours, own), (_, gone)] = three();
-    let change = MembershipChange::Remove { peer: gone.peer_id() };
-    change_membership(&founders, &founder, change, 10).unwrap();
-    renew(&founders, &founder, 1_000).unwrap();
+    let [(founders, _), (ours, own), _] = three_of_whom_one_is_removed();
     turn(&ours, &own, &key(50));
     tell(&ours, &founders);
     let forget = |met: Option<PeerId>| {
@@ -211,15 +207,7 @@ impl Door {
     fn knock(&mut self, who: &Identity, rotations: &[SignedEntry]) -> Option<u32> {
         (self.conn, self.closed) = (ConnId(self.conn.0 + 1), None);
         let (conn, peer) = (self.conn, who.peer_id());
-        self.handle(Happened::Net(NetEvent::Connected {
-            conn,
-            peer,
-            process: [conn.0 as u8; 32],
-            psk: FOLDER_PSK,
-            outbound: None,
-            remote: SocketAddr::from(([10, 0, 0, 2], 27272)),
-            binding: [5; 32],
-        }));
+        self.handle(Happened::Net(arrival(conn, peer)));
         let hello = Message::Hello(Hello {
             protocol: PROTOCOL,
             folder: self.folder,
