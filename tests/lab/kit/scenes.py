@@ -4,6 +4,8 @@ A scene fails by a false check or by any exception, and then the others still ru
 cannot do (no root, no namespaces) is skipped with its reason, never counted as passed.
 """
 
+import functools
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -12,6 +14,8 @@ import time
 import traceback
 
 SCENES = []
+# Those that are played alone.
+MEASURING = []
 
 
 class Skipped(Exception):
@@ -22,10 +26,11 @@ class Failed(Exception):
     """A promise that did not hold."""
 
 
-def scene(name, root=False, tools=()):
-    """Registers a scene under a name; `root` and `tools` are what it needs of the machine."""
+def scene(name, root=False, tools=(), measures=False):
+    """Registers a scene under a name; `root` and `tools` are what it needs of the machine; one that `measures` is played alone."""
     def register(play):
         SCENES.append((name, root, tools, play))
+        MEASURING.extend([name] if measures else [])
         return play
     return register
 
@@ -60,17 +65,29 @@ class Stage:
         return full if self.full else small
 
 
-def play_all(binary, full, wanted, scratch):
-    """Plays the scenes whose name contains one of `wanted` (all, if none); returns (passed, failed, skipped)."""
-    tally = {'passed': 0, 'failed': 0, 'skipped': 0}
-    for name, root, tools, play in SCENES:
-        if wanted and not any(word in name for word in wanted):
-            continue
-        directory = tempfile.mkdtemp(prefix='lab-', dir=scratch)
-        outcome = play_one(Stage(binary, directory, full), name, root, tools, play)
-        tally[outcome] += 1
+def play_all(binary, full, wanted, scratch, lanes):
+    """Plays the scenes whose name contains one of `wanted` (all, if none), so many at a time: first those that may have company, then
+    those that measure, alone; returns the tally."""
+    chosen = [index for index, (name, *_) in enumerate(SCENES) if not wanted or any(word in name for word in wanted)]
+    in_company = [index for index in chosen if lanes > 1 and SCENES[index][0] not in MEASURING]
+    play = functools.partial(play_at, binary, full, scratch)
+    outcomes = []
+    if in_company:
+        # Each in a process of its own kind: some change what a process is, and are seen by what they leave behind.
+        with multiprocessing.get_context('fork').Pool(lanes, maxtasksperchild=1) as pool:
+            outcomes += pool.imap_unordered(play, in_company)
+    outcomes += [play(index) for index in chosen if index not in in_company]
+    return {outcome: outcomes.count(outcome) for outcome in ('passed', 'failed', 'skipped')}
+
+
+def play_at(binary, full, scratch, index):
+    """Plays a scene on a stage of its own."""
+    name, root, tools, play = SCENES[index]
+    directory = tempfile.mkdtemp(prefix='lab-', dir=scratch)
+    try:
+        return play_one(Stage(binary, directory, full), name, root, tools, play)
+    finally:
         shutil.rmtree(directory, ignore_errors=True)
-    return tally
 
 
 def play_one(stage, name, root, tools, play):

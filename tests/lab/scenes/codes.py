@@ -144,7 +144,7 @@ def codes_of(running):
     return [record['code'] for record in program.json_lines(''.join(running.lines)) if 'code' in record]
 
 
-@scene('codes: a flood from one address keeps nobody out', root=True, tools=NEEDS)
+@scene('codes: a flood from one address keeps nobody out', root=True, tools=NEEDS, measures=True)
 def flood(stage):
     """One machine opens nameplates and leaves messages as fast as it can, with a proven address and with made-up ones."""
     seconds = stage.size(8, 60)

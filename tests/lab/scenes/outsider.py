@@ -94,7 +94,7 @@ def anonymity(stage):
         stage.note(f'{len(capture.frames)} frames, {len(wire)} bytes, {len(secrets)} spellings looked for')
 
 
-@scene('outsider: a flood of spoofed first packets, and replays', root=True, tools=('ip', 'sysctl'))
+@scene('outsider: a flood of spoofed first packets, and replays', root=True, tools=('ip', 'sysctl'), measures=True)
 def flood(stage):
     """50 000 datagrams a second under ever other addresses: made-up ones that look like first packets, bent ones, and the
     same true one over and over. No answer, no state; a member comes in as ever."""

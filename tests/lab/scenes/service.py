@@ -33,7 +33,7 @@ def seconds_until(path, size, patience_s=120):
     return time.monotonic() - began
 
 
-@scene('service: a bounded rate holds, and is lifted by a reload', root=True, tools=('ip',))
+@scene('service: a bounded rate holds, and is lifted by a reload', root=True, tools=('ip',), measures=True)
 def bounded_rate(stage):
     """2 MiB/s up at the sender, then none; 8 MiB of noise each time."""
     size = 8 * MIB

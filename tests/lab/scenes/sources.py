@@ -118,7 +118,7 @@ def check_alike(machines):
     check(len(digests) == 1, f'{len(digests)} different files')
 
 
-@scene('sources: one against two, and one of two cut off', root=True, tools=NEEDS)
+@scene('sources: one against two, and one of two cut off', root=True, tools=NEEDS, measures=True)
 def one_against_two(stage):
     """B fetches from A, C from A and B, D from A and B until A's plug is out."""
     size = stage.size(64 * MIB, 256 * MIB)
@@ -143,7 +143,7 @@ def one_against_two(stage):
             machine.stop()
 
 
-@scene('sources: two fetch what one has', root=True, tools=NEEDS)
+@scene('sources: two fetch what one has', root=True, tools=NEEDS, measures=True)
 def two_fetch(stage):
     """B and C begin at once; what one has got from A the other can have from it."""
     size = stage.size(64 * MIB, 256 * MIB)

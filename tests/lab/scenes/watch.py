@@ -206,7 +206,7 @@ def checkout(stage, both, rng):
     stage.note(f'700 files by checkout {time.monotonic() - began:.2f} s')
 
 
-@scene('watch: from saved here to visible there', root=True, tools=NEEDS)
+@scene('watch: from saved here to visible there', root=True, tools=NEEDS, measures=True)
 def latency(stage):
     """A 4 KiB file is saved again and again at random moments, written over and by rename."""
     with pair(stage, stage.size(5000, 100_000)) as both:
@@ -256,7 +256,7 @@ def holds(path, data):
         return False
 
 
-@scene('watch: an idle server sleeps', root=True, tools=NEEDS)
+@scene('watch: an idle server sleeps', root=True, tools=NEEDS, measures=True)
 def idle(stage):
     """`serve` at both ends, in sync: wake-ups, CPU and bytes written while nothing happens."""
     with pair(stage, stage.size(2000, 100_000)) as both:
