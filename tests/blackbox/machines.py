@@ -34,7 +34,7 @@ class Machine:
         with open(os.path.join(self.device.home, 'config.toml'), 'x') as file:
             file.write(TIME_IS_SHORT)
         self.running = None
-        self.started_at = 0
+        self.started_at, self.slept_s, self.asleep_since = 0, 0.0, 0.0
         self.offset_s = 0
         self.is_cut = self.is_asleep = False
         self.kills = self.signed = 0
@@ -47,7 +47,7 @@ class Machine:
 
     def start(self, *arguments, wrapper=()):
         """Starts `serve`, or another command that goes on."""
-        self.started_at = time.monotonic()
+        self.started_at, self.slept_s = time.monotonic(), 0.0
         self.note(f'device {self.number}: {" ".join(arguments[:1]) or "serve"} starts')
         arguments = arguments or ('serve', '--listen', self.listen())
         self.running = self.device.start('--json', *arguments, wrapper=(*self.clock(), *wrapper))
@@ -105,7 +105,7 @@ class Machine:
         self.running = None
         self._keep(ended)
         # One that has hardly begun does not heed signals yet.
-        is_young = ended.seconds < YOUNG_S and ended.code == TERMINATED
+        is_young = ended.seconds - self.slept_s < YOUNG_S and ended.code == TERMINATED
         check(was_up and (is_young or ended.code == program.IN_SYNC), f'serve on device {self.number} ends well: {ended.describe()}')
 
     def end(self):
@@ -126,13 +126,14 @@ class Machine:
         """The lid is closed."""
         if self.is_up and not self.is_asleep:
             self.running.signal(signal.SIGSTOP)
-            self.is_asleep = True
+            self.is_asleep, self.asleep_since = True, time.monotonic()
             self.note(f'device {self.number}: asleep')
 
     def wake(self):
         """And opened again."""
         if self.is_asleep:
             self.is_asleep = False
+            self.slept_s += time.monotonic() - self.asleep_since
             self.note(f'device {self.number}: awake')
             self.running.signal(signal.SIGCONT)
 
