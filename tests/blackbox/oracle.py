@@ -62,7 +62,7 @@ class Oracle:
         self.reads = 0
         self.revived, self.violations = [], []
         self.blind = []
-        # Names of files that somebody made and left empty for longer than anybody has to wait.
+        # Names of files that somebody made and left unfinished for longer than anybody has to wait.
         self.stalled_names = set()
         self.began, self.diary = time.monotonic(), []
         # Deeds that are under way, by a number each; what they do may show before it is recorded.
@@ -207,7 +207,7 @@ class Oracle:
         torn.is_excused = True
 
     def stalled(self, name):
-        """A writer was stopped with a file open, by the machine: it may be seen empty."""
+        """A writer was stopped with a file open, by the machine: its beginning may be seen."""
         with self.lock:
             self.stalled_names.add(SUFFIX.sub('', name))
 
@@ -235,7 +235,7 @@ class Oracle:
                 self.violations.append(text)
 
     def _trouble(self, device, path, data, value, since):
-        if not data and SUFFIX.sub('', path.split('/')[-1]) in self.stalled_names:
+        if SUFFIX.sub('', path.split('/')[-1]) in self.stalled_names and values.is_beginning(data):
             return None
         if value is None:
             return self._merge_trouble(path, data)

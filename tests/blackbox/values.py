@@ -16,6 +16,7 @@ SLOTS = 24
 LINE = re.compile(rb'(\d{3}) line (\d+) of device (\d): ([a-z ]+) ([0-9a-f]{8})')
 HEADING = re.compile(rb'document (\d+) begins')
 ENDING = re.compile(rb'document (\d+) ends')
+HEADER = re.compile(rb'\0value (\d+) of device (\d), document (\d+), (\d+) bytes\0')
 WORDS = ('tide', 'wader', 'flock', 'shore', 'reed', 'dune', 'gull', 'sand', 'wing', 'nest', 'salt', 'mud')
 
 
@@ -55,6 +56,12 @@ def extended(data, number, device, document, size):
 def is_blob(data):
     """True for what was made by `blob` and those after it."""
     return data.startswith(b'\0value ') and len(data) >= BLOB_LEAST
+
+
+def is_beginning(data):
+    """True for the first bytes of a blob, or none: what there is while a writer has not come further."""
+    head = HEADER.match(data[:HEAD])
+    return not data or head is not None and blob(*map(int, head.groups())).startswith(data)
 
 
 def line(slot, number, device):
