@@ -22,14 +22,19 @@
 //! share = 25              # percent of a folder's files that are deleted within ten minutes,
 //! files = 100             # and at least so many,
 //! noise = 50              # or so many made unreadable
+//!
+//! [quota]                 # docs/guards.md; from the next start on too
+//! member = "off"          # what the files of each other member may take in a folder: 512M, 20G
 //! ```
 
+mod size;
 pub mod timetable;
 
 use crate::args::parse_span;
 use crate::error::CommandError;
-use dunlin_pipeline::service::{HoldLimits, Rates, ScrubPace};
+use dunlin_pipeline::service::{HoldLimits, Rates, ScrubPace, TrustLimits};
 use serde::Deserialize;
+use size::parse_size;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -51,8 +56,8 @@ pub struct Config {
     pub scrub: ScrubPace,
     timetable: Timetable,
     is_for_lan: bool,
-    /// When a mass change is held.
-    pub hold: HoldLimits,
+    /// How far other members are trusted.
+    pub limits: TrustLimits,
     /// Where devices with a short code meet.
     pub rendezvous: Option<String>,
 }
@@ -75,6 +80,7 @@ struct Written {
     bandwidth: WrittenBandwidth,
     scrub: WrittenScrub,
     hold: WrittenHold,
+    quota: WrittenQuota,
     rendezvous: WrittenRendezvous,
 }
 
@@ -147,6 +153,24 @@ impl WrittenHold {
     }
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenQuota {
+    member: Option<String>,
+}
+
+impl WrittenQuota {
+    fn member_bytes(&self) -> Result<Option<u64>, String> {
+        let size = |text: &String| match text.as_str() {
+            "off" => Ok(None),
+            text => parse_size(text, None)
+                .map(Some)
+                .ok_or_else(|| format!("quota.member: {text:?}: no size; write off, 512M or 20G")),
+        };
+        self.member.as_ref().map_or(Ok(None), size)
+    }
+}
+
 impl Config {
     /// Reads `path`. A file that is not there is an empty one, unless it was asked for.
     pub fn read(path: &Path, is_asked_for: bool) -> Result<Self, CommandError> {
@@ -172,7 +196,7 @@ impl Config {
                 .map_err(|why| format!("bandwidth.limit: {why}"))?,
             is_for_lan: written.bandwidth.lan,
             scrub: written.scrub.parse()?,
-            hold: written.hold.limits()?,
+            limits: TrustLimits { hold: written.hold.limits()?, member_bytes: written.quota.member_bytes()? },
             rendezvous: written.rendezvous.server,
         })
     }
@@ -206,6 +230,7 @@ mod tests {
         assert_eq!(config.format, Format::Text);
         assert_eq!(config.rates(77), (Rates::default(), None));
         assert_eq!(config.scrub, ScrubPace::default());
+        assert_eq!(config.limits, TrustLimits::default());
     }
 
     #[test]
@@ -223,6 +248,8 @@ mod tests {
             [hold]
             share = 50
             noise = 7
+            [quota]
+            member = "20G"
             [rendezvous]
             server = "meet.example.org"
         "#;
@@ -232,7 +259,8 @@ mod tests {
         assert_eq!(config.rates(9 * 60), (bound, Some(10 * 60)));
         assert_eq!(config.scrub, ScrubPace { every: Some(Duration::from_secs(7 * 86_400)), rate: 0 });
         assert_eq!(config.rendezvous.as_deref(), Some("meet.example.org"));
-        assert_eq!(config.hold, HoldLimits { share: 50, noise: 7, ..HoldLimits::default() });
+        assert_eq!(config.limits.hold, HoldLimits { share: 50, noise: 7, ..HoldLimits::default() });
+        assert_eq!(config.limits.member_bytes, Some(20 << 30));
         assert!(config.level.would_enable("dunlin_transport", &tracing::Level::DEBUG));
         assert!(!config.level.would_enable("dunlin", &tracing::Level::INFO));
     }
@@ -251,6 +279,8 @@ mod tests {
             ("[hold]\nshare = 0", "hold.share"),
             ("[hold]\nshare = 101", "hold.share"),
             ("[hold]\nshares = 5", "shares"),
+            ("[quota]\nmember = \"much\"", "quota.member"),
+            ("[quota]\nmember = \"20\"", "quota.member"),
             ("[rendezvous]\nservers = 5", "servers"),
             ("[log", "line 1"),
         ] {

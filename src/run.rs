@@ -8,7 +8,7 @@ use crate::steward::{Steward, tell_stopping};
 use crossbeam_channel::{Receiver, Select, Sender};
 use dunlin_core::invite::Invite;
 use dunlin_pipeline::ask::Ask;
-use dunlin_pipeline::service::{Ended, Feed, Goal, HoldLimits, Notice, Report, ScrubPace, Setup, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, Notice, Report, ScrubPace, Setup, Shaper, TrustLimits};
 use dunlin_pipeline::{Running, start};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -33,8 +33,8 @@ pub struct Plan {
     pub goal: Goal,
     /// When all bytes are read again.
     pub scrub: ScrubPace,
-    /// When a mass change is held.
-    pub hold: HoldLimits,
+    /// How far other members are trusted.
+    pub limits: TrustLimits,
     /// How much may be sent and received.
     pub shaper: Shaper,
     /// Where what happens is kept.
@@ -44,7 +44,7 @@ pub struct Plan {
 /// Starts a replica.
 pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
     replica.take_up()?;
-    let Plan { listen, dial, join, goal, hold, scrub, shaper, feed } = plan;
+    let Plan { listen, dial, join, goal, limits, scrub, shaper, feed } = plan;
     Ok(start(Setup {
         identity: replica.identity.clone(),
         label: replica.label.clone(),
@@ -55,7 +55,7 @@ pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
         join,
         goal,
         scrub,
-        hold,
+        limits,
         shaper,
         feed,
     })?)

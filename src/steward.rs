@@ -5,7 +5,7 @@ use crate::error::CommandError;
 use crate::home::Home;
 use crate::logging::Log;
 use crossbeam_channel::{Receiver, Sender};
-use dunlin_pipeline::service::{HoldLimits, ScrubPace, Shaper};
+use dunlin_pipeline::service::{ScrubPace, Shaper, TrustLimits};
 use dunlin_pipeline::wiring::{Link, bell};
 use jiff::ZonedDateTime;
 use sd_notify::NotifyState;
@@ -62,9 +62,9 @@ impl Steward {
         self.config.scrub
     }
 
-    /// When a mass change is held.
-    pub fn hold(&self) -> HoldLimits {
-        self.config.hold
+    /// How far other members are trusted.
+    pub fn limits(&self) -> TrustLimits {
+        self.config.limits
     }
 
     /// Where to ask that the configuration be read again.
@@ -148,9 +148,9 @@ pub fn tell_stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// When a mass change is held, for a command that minds nothing else.
-pub fn hold_limits(home: &Home) -> Result<HoldLimits, CommandError> {
-    Ok(read(home.config_path(), false)?.hold)
+/// How far other members are trusted, for a command that minds nothing else.
+pub fn trust_limits(home: &Home) -> Result<TrustLimits, CommandError> {
+    Ok(read(home.config_path(), false)?.limits)
 }
 
 /// Where devices with a short code meet, as the configuration says.

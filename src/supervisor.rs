@@ -14,7 +14,7 @@ use crossbeam_channel::Sender;
 use dunlin_core::invite::Invite;
 use dunlin_pipeline::Running;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::{Ended, Goal, Happening, HoldLimits, Notice, ScrubPace, Shaper};
+use dunlin_pipeline::service::{Ended, Goal, Happening, Notice, ScrubPace, Shaper, TrustLimits};
 use dunlin_storage::store::room::has_room;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -69,7 +69,7 @@ pub struct Wants {
 pub struct Supervisor {
     home: Home,
     host: Arc<Host>,
-    hold: HoldLimits,
+    limits: TrustLimits,
     scrub: ScrubPace,
     shaper: Shaper,
     listen: Vec<SocketAddr>,
@@ -94,12 +94,12 @@ impl Supervisor {
     ) -> Self {
         let (changing, is_closing) = (Mutex::new(()), AtomicBool::new(false));
         let mended = Mutex::default();
-        let (hold, scrub, shaper) = (steward.hold(), steward.scrub(), steward.shaper());
+        let (limits, scrub, shaper) = (steward.limits(), steward.scrub(), steward.shaper());
         let cramped = Mutex::default();
         Self {
             home: home.clone(),
             host,
-            hold,
+            limits,
             scrub,
             shaper,
             listen,
@@ -340,7 +340,7 @@ impl Supervisor {
             dial: known.into_iter().collect(),
             join,
             goal: Goal::Serve,
-            hold: self.hold,
+            limits: self.limits,
             scrub: self.scrub,
             shaper: self.shaper.clone(),
             feed: self.host.feed.clone(),

@@ -84,6 +84,12 @@ pub enum Bug {
     RotServed = 61,
     /// Who was asked for contents and gives none is waited for.
     SilentKept = 70,
+    /// What a removal says of two histories is not heard.
+    VerdictUnheard = 71,
+    /// A member's share of a disk has no bound.
+    QuotaIgnored = 72,
+    /// What is on disk is counted for nobody when it goes.
+    GoneStillCounted = 73,
 }
 
 #[cfg(feature = "canary")]

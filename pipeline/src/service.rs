@@ -65,6 +65,15 @@ impl Default for HoldLimits {
     }
 }
 
+/// How far the other members are trusted with this disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TrustLimits {
+    /// When a mass change is held.
+    pub hold: HoldLimits,
+    /// Bytes that the files of each of them may take in a folder; `None`: no bound.
+    pub member_bytes: Option<u64>,
+}
+
 /// What a run is given. Everything is explicit; nothing is read from the environment.
 pub struct Setup {
     /// This device's key.
@@ -85,8 +94,8 @@ pub struct Setup {
     pub goal: Goal,
     /// When all bytes are read again.
     pub scrub: ScrubPace,
-    /// When a mass change is held.
-    pub hold: HoldLimits,
+    /// How far the other members are trusted.
+    pub limits: TrustLimits,
     /// How much may be sent and received, also while it changes; runs of one device share it.
     pub shaper: Shaper,
     /// Where what happens is kept for those who follow it; runs of one device share it.

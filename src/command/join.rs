@@ -84,9 +84,9 @@ fn serve_alone(
     let listen = listen_addrs(&joining.listen, state.port());
     let mut steward = Steward::start(home, None)?;
     let host = Host::default();
-    let (hold, scrub) = (steward.hold(), steward.scrub());
+    let (limits, scrub) = (steward.limits(), steward.scrub());
     let (shaper, feed) = (steward.shaper(), host.feed.clone());
-    let plan = Plan { listen, dial: dial.into_iter().collect(), join, goal, hold, scrub, shaper, feed };
+    let plan = Plan { listen, dial: dial.into_iter().collect(), join, goal, limits, scrub, shaper, feed };
     let running = launch(&replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     keep_port(&state, &wait_listening(&running)?)?;

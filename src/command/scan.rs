@@ -12,7 +12,7 @@ use crate::host::Looked;
 use crate::replica::{Replica, find_replica, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
-use crate::steward::hold_limits;
+use crate::steward::trust_limits;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_pipeline::service::{Ended, Feed, Goal, Report, ScrubPace, Shaper};
 use std::path::Path;
@@ -41,7 +41,7 @@ pub fn look_alone(
         join: None,
         goal,
         scrub: ScrubPace::default(),
-        hold: hold_limits(home)?,
+        limits: trust_limits(home)?,
         shaper: Shaper::default(),
         feed: Feed::default(),
     };

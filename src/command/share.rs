@@ -126,9 +126,9 @@ fn serve_alone(
     let listen = listen_addrs(&sharing.listen, state.port());
     let mut steward = Steward::start(home, None)?;
     let host = Host::default();
-    let (hold, scrub) = (steward.hold(), steward.scrub());
+    let (limits, scrub) = (steward.limits(), steward.scrub());
     let (shaper, feed) = (steward.shaper(), host.feed.clone());
-    let running = launch(&replica, Plan { listen, dial, join: None, goal, hold, scrub, shaper, feed })?;
+    let running = launch(&replica, Plan { listen, dial, join: None, goal, limits, scrub, shaper, feed })?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     let bound = wait_listening(&running)?;
     keep_port(&state, &bound)?;

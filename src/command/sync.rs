@@ -15,7 +15,7 @@ use crate::rebuild::open_told;
 use crate::replica::{Replica, check_root, find_replicas, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
 use crate::show::{Screen, report_lines};
-use crate::steward::{Steward, hold_limits};
+use crate::steward::{Steward, trust_limits};
 use crate::supervisor::Wants;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::Invite;
@@ -121,14 +121,14 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
     let pass = if guest.is_admitted()? { None } else { Some(local_invite(&host)?) };
     let loopback = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
     let goal = Goal::InSync { alone_max: Some(LOCAL_PATIENCE) };
-    let hold = hold_limits(home)?;
+    let limits = trust_limits(home)?;
     let plan = |dial, join| Plan {
         listen: loopback.clone(),
         dial,
         join,
         goal,
         scrub: ScrubPace::default(),
-        hold,
+        limits,
         shaper: Shaper::default(),
         feed: Feed::default(),
     };
@@ -184,7 +184,7 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
             join: None,
             goal,
             scrub: steward.scrub(),
-            hold: steward.hold(),
+            limits: steward.limits(),
             shaper: steward.shaper(),
             feed: Feed::default(),
         };

@@ -7,13 +7,16 @@
 //! 08:00,512k 19:00,10M          from 8 to 19 o'clock 512 KiB/s each way, else 10 MiB/s
 //! Mon-08:00,1M Fri-19:00,off    by the day of the week; what is said last holds on into the next week
 //! ```
-//! A number without a unit means KiB; B, k, M and G are the units, in bytes, KiB, MiB and GiB a second.
+//! A number without a unit means KiB; B, k, M, G and T are the units, in bytes, KiB, MiB, GiB and TiB a second.
 
+use super::size::parse_size;
 use dunlin_pipeline::service::Rates;
 
 /// Minutes of a week.
 const WEEK: u32 = 7 * DAY;
 const DAY: u32 = 24 * 60;
+/// A rate that no link has.
+const FASTEST: u64 = 1_000_000_000_000_000;
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// What may be sent and received when. Bytes a second; `None` is no bound.
@@ -107,25 +110,12 @@ pub fn parse_rate(text: &str) -> Result<Option<u64>, String> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(None);
     }
-    let wrong = || format!("{text:?}: no rate; write off, 512k, 10M or 1.5G (a second)");
-    let (number, unit) = match text.char_indices().next_back().ok_or_else(wrong)? {
-        (at, unit) if unit.is_ascii_alphabetic() => (&text[..at], unit.to_ascii_lowercase()),
-        _ => (text, 'k'),
-    };
-    let unit: u64 = match unit {
-        'b' => 1,
-        'k' => 1 << 10,
-        'm' => 1 << 20,
-        'g' => 1 << 30,
-        _ => return Err(wrong()),
-    };
-    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number: f64 = number.parse().ok().filter(|_| is_plain).ok_or_else(wrong)?;
-    let rate = (number * unit as f64).round();
-    if !(1.0..=1e15).contains(&rate) {
+    let rate = parse_size(text, Some('k'))
+        .ok_or_else(|| format!("{text:?}: no rate; write off, 512k, 10M or 1.5G (a second)"))?;
+    if !(1..=FASTEST).contains(&rate) {
         return Err(format!("{text:?}: nothing could be sent at this rate; to stop a folder, pause it"));
     }
-    Ok(Some(rate as u64))
+    Ok(Some(rate))
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ fn control_reply(data: &[u8]) {
 fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(config) = Config::parse(text) else { return };
-    assert!((1..=100).contains(&config.hold.share));
+    assert!((1..=100).contains(&config.limits.hold.share));
     for minute in (0..7 * 24 * 60).step_by(601) {
         let (rates, minutes) = config.rates(minute);
         // A bound that is looked at again in no time would keep the machine awake.

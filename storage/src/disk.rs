@@ -85,7 +85,7 @@ pub struct DiskRow {
     /// The metadata that was put or read there.
     #[n(4)]
     pub meta: Meta,
-    /// Content versions of the node that this body stands for.
+    /// Content versions of the node that this body stands for, first the one that says it.
     #[n(5)]
     pub versions: Vec<VersionId>,
     /// Place versions of the node at the time.

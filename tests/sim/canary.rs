@@ -34,7 +34,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 43] = [
+    pub const ALL: [(u8, Plant, &'static str); 46] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (3, Plant::Product(Bug::FinalStatSkipped), "skip the final stat"),
@@ -76,6 +76,9 @@ impl Plant {
         (60, Plant::Product(Bug::RotSigned), "a flipped bit is signed as an edit"),
         (61, Plant::Product(Bug::RotServed), "what is served is not looked at"),
         (70, Plant::Product(Bug::SilentKept), "who gives nothing is waited for"),
+        (71, Plant::Product(Bug::VerdictUnheard), "a removal does not say which history holds"),
+        (72, Plant::Product(Bug::QuotaIgnored), "a member's share has no bound"),
+        (73, Plant::Product(Bug::GoneStillCounted), "what is gone counts as there"),
         (50, Plant::Product(Bug::UncleanListing), "a listing that breaks off is believed"),
         (51, Plant::Product(Bug::BatchForWindow), "a batch counts and not a window"),
     ];
@@ -112,7 +115,16 @@ impl Plant {
 
     /// True if a story tells of what it breaks, and no seed does.
     pub fn is_told(self) -> bool {
-        matches!(self, Plant::Product(Bug::GuardOnlyAtSender | Bug::BatchForWindow | Bug::SilentKept))
+        matches!(
+            self,
+            Plant::Product(
+                Bug::GuardOnlyAtSender
+                    | Bug::BatchForWindow
+                    | Bug::SilentKept
+                    | Bug::VerdictUnheard
+                    | Bug::QuotaIgnored
+            )
+        )
     }
 
     /// What the run needs so that the bug can show at all.

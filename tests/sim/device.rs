@@ -10,6 +10,7 @@ use crate::watcher::Watcher;
 use dunlin_core::id::ChainId;
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
+use dunlin_core::message::Status;
 use dunlin_pipeline::engine::effect::{FolderOrder, LedgerOrder};
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::engine::{Config, Engine, ScrubPlan};
@@ -19,7 +20,7 @@ use dunlin_pipeline::jobs::ledger_hand::LedgerHand;
 use dunlin_pipeline::jobs::ledger_state::ledger_state;
 use dunlin_pipeline::jobs::rotate::rotate;
 use dunlin_pipeline::jobs::take_up::{take_up, vouch};
-use dunlin_pipeline::service::{Goal, HoldLimits};
+use dunlin_pipeline::service::{Goal, TrustLimits};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Nobody;
 use dunlin_storage::folder::rules::InForce;
@@ -48,8 +49,8 @@ pub struct Device {
     pub addr: SocketAddr,
     pub dial: Vec<SocketAddr>,
     pub invite: Option<Invite>,
-    /// When a mass change is held.
-    pub hold: HoldLimits,
+    /// How far other members are trusted.
+    pub limits: TrustLimits,
     pub user: User,
     pub watcher: Watcher,
     /// This device's clock less the true one, nanoseconds.
@@ -84,6 +85,8 @@ pub struct Life {
     pub next_conn: u64,
     /// The wake-up that is on the calendar.
     pub wake_at: Option<u64>,
+    /// What it told others last of itself.
+    pub status_told: Option<Status>,
 }
 
 impl Device {
@@ -119,7 +122,7 @@ impl Device {
             join: self.invite.clone().filter(|_| state.folder_key.is_none()),
             goal: Goal::Serve,
             scrub: self.scrub_plan(),
-            hold: self.hold,
+            limits: self.limits,
         };
         let stages: Stages = Stages::default();
         let in_force = Arc::new(InForce::default());
@@ -151,6 +154,7 @@ impl Device {
             psks: BTreeMap::new(),
             next_conn: 1,
             wake_at: None,
+            status_told: None,
         });
         Ok(())
     }

@@ -34,7 +34,7 @@ pub struct Shown {
     pub role: Role,
     /// The content and metadata.
     pub state: State,
-    /// The content versions that an edit of it would supersede.
+    /// The content versions that an edit of it would supersede, first the one that says it.
     pub versions: Vec<VersionId>,
     /// The place versions that a move of it would supersede.
     pub places: Vec<VersionId>,
@@ -174,12 +174,12 @@ fn picture(tree: &dyn TreeRead, node: &Node, name: &Name) -> Result<Option<Pictu
     }
     // Whoever edits the winner has seen the node alive: deletions that lost are superseded with it.
     let is_mains = |h: &&Version<State>| is_same(&h.value.body, &winner.value.body) || h.value.is_deleted();
-    let main = show(winner, Role::Main, node.content.iter().filter(is_mains).map(|h| h.id).collect());
+    let main = show(winner, Role::Main, first_of(winner, node.content.iter().filter(is_mains)));
     let mut losers: Vec<(Shown, Signature)> = Vec::new();
     for head in heads.filter(|h| !h.value.is_deleted() && !is_same(&h.value.body, &winner.value.body)) {
         if !losers.iter().any(|(s, _)| is_same(&s.state.body, &head.value.body)) {
             let equals = node.content.iter().filter(|h| is_same(&h.value.body, &head.value.body));
-            let shown = show(head, Role::Copy(head.id), equals.map(|h| h.id).collect());
+            let shown = show(head, Role::Copy(head.id), first_of(head, equals));
             losers.push((shown, Signature { id: head.id, wall_ms: head.wall_ms }));
         }
     }
@@ -187,6 +187,12 @@ fn picture(tree: &dyn TreeRead, node: &Node, name: &Name) -> Result<Option<Pictu
         losers.truncate(10);
     }
     Ok(Some(Picture { main, losers }))
+}
+
+/// The versions that a thing stands for, first the one that says what it holds.
+fn first_of<'a>(says: &Version<State>, all: impl Iterator<Item = &'a Version<State>>) -> Vec<VersionId> {
+    let others = all.map(|head| head.id).filter(|id| *id != says.id);
+    std::iter::once(says.id).chain(others).collect()
 }
 
 /// A suffixed node is named after its creation, so that its name stays when its content changes.

@@ -10,7 +10,7 @@
 //! contents, `sources` says from whom, `admission` lets somebody in, `merge` says when texts are merged, `session` is one connection; `gossip` and
 //! `serve` route between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
 //! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
-//! at what is missing, and `room` looks at the root; `scrub` has all bytes read again; `rest` says when memory is given
+//! at what is missing, and `room` looks at the root; `scrub` has all bytes read again; `quotas` what others may take of it; `rest` says when memory is given
 //! back, `calm` when a one-shot run is over; `asks` answers what people ask, and `tell` says what happened; `waste` has a budget for each device.
 
 mod admission;
@@ -35,6 +35,7 @@ mod pace;
 mod penalty;
 mod pieces;
 mod quiet;
+mod quotas;
 mod recovery;
 mod remote;
 mod rest;
@@ -53,7 +54,8 @@ mod waste;
 mod watch;
 
 use crate::failure::Failure;
-use crate::service::{Ended, Goal, HoldLimits, Notice, Problem, Progress, Report};
+use crate::jobs::plan::withhold::Leave;
+use crate::service::{Ended, Goal, Notice, Problem, Progress, Report, TrustLimits};
 use asks::Asks;
 use background::Background;
 use doubt::Doubts;
@@ -62,6 +64,7 @@ use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::ledger::frontier::Frontier;
+use dunlin_core::limits::PLAN_BATCH;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::Scope;
@@ -74,6 +77,7 @@ use local::{Local, LocalWant, Unread};
 use merge::Merging;
 use penalty::Penalties;
 use quiet::Quiet;
+use quotas::Quotas;
 use recovery::Recovery;
 use remote::{Remote, RemoteWant, Stuck};
 use room::{LOOK_BUSY, Root};
@@ -107,8 +111,8 @@ pub struct Config {
     pub goal: Goal,
     /// When all bytes are read again, and where that goes on.
     pub scrub: ScrubPlan,
-    /// When a mass change is held.
-    pub hold: HoldLimits,
+    /// How far the other members are trusted.
+    pub limits: TrustLimits,
 }
 
 /// How often the people get new figures.
@@ -129,6 +133,7 @@ pub struct Engine {
     doubts: Doubts,
     root: Root,
     guard: Guard,
+    quotas: Quotas,
     quiet: Quiet,
     background: Background,
     scrub: Scrub,
@@ -169,7 +174,7 @@ pub struct Engine {
 impl Engine {
     /// Begins with the ledger as it was opened; orders the recovery of the folder.
     pub fn new(config: Config, ledger: LedgerState, now: Instant) -> Self {
-        let guard = Guard::new(config.hold, ledger.held.clone(), ledger.on_disk, now);
+        let guard = Guard::new(config.limits.hold, ledger.held.clone(), ledger.on_disk, now);
         let mut engine = Self {
             config,
             ledger: LedgerState::default(),
@@ -181,6 +186,7 @@ impl Engine {
             doubts: Doubts::default(),
             root: Root::default(),
             guard,
+            quotas: Quotas::default(),
             quiet: Quiet::default(),
             background: Background::default(),
             scrub: Scrub::default(),
@@ -413,7 +419,8 @@ impl Engine {
         self.effects.push_back(match want {
             RemoteWant::Admit(from, entries) => Effect::Ledger(LedgerOrder::Admit { from, entries }),
             RemoteWant::Plan(busy, cursor) => {
-                let (limit, leave) = (dunlin_core::limits::PLAN_BATCH, self.guard.leave());
+                let quota = self.quotas.quota(self.config.limits.member_bytes, &self.remote);
+                let (limit, leave) = (PLAN_BATCH, Leave { quota, ..self.guard.leave() });
                 Effect::Ledger(LedgerOrder::Plan { limit, busy, cursor, leave })
             }
             RemoteWant::Apply(steps) => Effect::Folder(FolderOrder::Apply(steps)),

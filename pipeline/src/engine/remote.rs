@@ -276,6 +276,11 @@ impl Remote {
         self.applying > 0 || !self.steps.is_empty()
     }
 
+    /// True while a place has steps under way.
+    pub fn is_busy_at(&self, place: &Place) -> bool {
+        self.busy.contains_key(place)
+    }
+
     /// True while places have steps under way.
     pub fn is_busy(&self) -> bool {
         !self.busy.is_empty()

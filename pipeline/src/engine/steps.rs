@@ -20,6 +20,7 @@ const SETTLE_AFTER: Duration = Duration::from_secs(30);
 impl Engine {
     pub(super) fn handle_planned(&mut self, now: Instant, mut plan: Plan) {
         self.guard_plan(&mut plan);
+        self.count_plan(&mut plan);
         let places: Vec<Place> = plan.items.iter().map(|item| item.place.clone()).collect();
         self.remote.handle_planned(places.into_iter(), plan.cursor, plan.again);
         self.ledger.dirty = plan.dirty;

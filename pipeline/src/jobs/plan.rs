@@ -8,12 +8,13 @@ mod earlier;
 mod leave;
 mod left_out;
 mod marks;
+pub mod quota;
 mod slot;
 mod way;
 pub mod withhold;
 
 use super::JobError;
-use super::ledger_state::{label_of, labels};
+use super::ledger_state::label_of;
 use dunlin_core::content::Content;
 use dunlin_core::id::{NodeId, PeerId, VersionId};
 use dunlin_core::path::RelPath;
@@ -25,6 +26,7 @@ use dunlin_storage::folder::ignore::Rules;
 use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
+use quota::{Over, Share, Shares};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use withhold::{Leave, Left, Withheld};
@@ -45,6 +47,8 @@ pub struct Item {
     pub instead: Option<Box<Instead>>,
     /// It takes away what a member has deleted, and the bytes stand nowhere else.
     pub is_loss: bool,
+    /// What it takes of its author's share of this disk, where that has a bound.
+    pub takes: Option<Share>,
 }
 
 /// A step that needs another content than the one that cannot be had.
@@ -80,7 +84,9 @@ pub struct Plan {
     pub again: bool,
     /// What was left alone for the guard, by who made it.
     pub left: BTreeMap<PeerId, Withheld>,
-    /// At how many marked places that was.
+    /// What was left out for want of room in its author's share, by author.
+    pub over: BTreeMap<PeerId, Over>,
+    /// At how many marked places something was left alone or out.
     pub left_places: u64,
 }
 
@@ -106,15 +112,18 @@ pub(super) fn plan_and_list(
     mut cursor: Option<Place>,
     lists: bool,
 ) -> Result<(Plan, Vec<(RelPath, DiskRow)>), JobError> {
-    let edit = Edit::new(store.write()?)?;
-    let labels = labels(&edit.view())?;
+    let mut edit = Edit::new(store.write()?)?;
+    if leave.quota.bytes_max.is_some() {
+        edit.begin_to_count()?;
+    }
+    let (membership, own) = (edit.view().members()?, edit.view().chain()?.author);
     let rules = in_force.of(&edit.view())?;
     let has_history = edit.view().has_quarantine()?;
     let mut planner = Planner {
         edit,
         rules,
         busy,
-        labels,
+        shares: Shares::new(&leave.quota, membership, own),
         groups: BTreeMap::new(),
         items: Vec::new(),
         planned: BTreeSet::new(),
@@ -149,10 +158,10 @@ pub(super) fn plan_and_list(
         }
     }
     let dirty = planner.edit.view().dirty_len()?;
-    let Planner { edit, items, again, left, .. } = planner;
+    let Planner { edit, items, again, left, shares, .. } = planner;
     edit.commit()?;
     Ok((
-        Plan { items, cursor, dirty, again, left: left.by, left_places: left.places },
+        Plan { items, cursor, dirty, again, left: left.by, over: shares.over, left_places: left.places },
         left.things.unwrap_or_default(),
     ))
 }
@@ -180,7 +189,7 @@ struct Planner<'a, 'b> {
     edit: Edit<'a>,
     rules: Arc<Rules>,
     busy: &'b BTreeSet<Place>,
-    labels: BTreeMap<PeerId, String>,
+    shares: Shares<'b>,
     groups: BTreeMap<NodeId, Option<Home>>,
     items: Vec<Item>,
     /// Places that have steps in this plan.
@@ -296,7 +305,7 @@ impl Planner<'_, '_> {
 
     /// What is shown because of a place in a group of directories.
     fn shown_at(&self, group: &[NodeId], place: &Place) -> Result<Vec<Shown>, JobError> {
-        let labels = &self.labels;
+        let labels = &self.shares.membership.labels;
         Ok(slot(&self.edit, group, &place.name, &|peer| label_of(labels, peer))?)
     }
 
@@ -317,6 +326,7 @@ impl Planner<'_, '_> {
             self.taken.insert(step.operation.at().clone());
         }
         self.planned.insert(place.clone());
-        self.items.push(Item { place: place.clone(), step, content, instead: None, is_loss: false });
+        let place = place.clone();
+        self.items.push(Item { place, step, content, instead: None, is_loss: false, takes: None });
     }
 }

@@ -71,8 +71,15 @@ impl<'a, 'i> Signer<'a, 'i> {
         Ok([&entry.prev.0[..], &entry.seq.to_be_bytes(), &index.to_be_bytes()].concat())
     }
 
-    /// Signs one event; gives its dot.
-    pub fn push(&mut self, event: Event) -> Result<Dot, JobError> {
+    /// Signs one event; gives its dot. The base may be in any order.
+    pub fn push(&mut self, mut event: Event) -> Result<Dot, JobError> {
+        if let Event::Written { base, .. }
+        | Event::Merged { base, .. }
+        | Event::Moved { base, .. }
+        | Event::Deleted { base, .. } = &mut event
+        {
+            base.sort();
+        }
         let bytes = size_bound(&event);
         let is_full =
             |o: &Open| o.entry.events.len() >= ENTRY_EVENTS_MAX || o.bytes + bytes > ENTRY_BYTES_MAX;

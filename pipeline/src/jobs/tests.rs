@@ -9,7 +9,7 @@ use super::record::{Observed, Recorded, record};
 use super::resolve::{Keep, resolve};
 use super::signer::Signer;
 use crate::engine::{Config, ScrubPlan};
-use crate::service::{Goal, HoldLimits};
+use crate::service::{Goal, TrustLimits};
 use dunlin_core::chunk::digest::Digester;
 use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
@@ -38,6 +38,7 @@ mod descriptors;
 mod epochs;
 mod floods;
 mod forks;
+mod quotas;
 mod recovery;
 mod redo;
 mod rotations;
@@ -56,7 +57,7 @@ fn founders(founder: &Identity, folder: FolderId, goal: Goal) -> Config {
         join: None,
         goal,
         scrub: ScrubPlan { due: None, every: None, rate: 0, from: None, corrupt: Vec::new() },
-        hold: HoldLimits::default(),
+        limits: TrustLimits::default(),
     }
 }
 

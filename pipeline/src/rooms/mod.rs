@@ -152,7 +152,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         join: setup.join,
         goal: setup.goal,
         scrub: scrub_plan(&*setup.store, setup.scrub)?,
-        hold: setup.hold,
+        limits: setup.limits,
     };
     let room = engine::Room {
         digest,

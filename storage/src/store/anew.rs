@@ -2,7 +2,7 @@
 //! has the ledger from others and has not looked at its disk yet.
 
 use super::edit::Edit;
-use super::rows::{Meta, Owed, chain_seq_key, encode};
+use super::rows::{Meta, Owed, USED_PREFIX, chain_seq_key, encode};
 use super::tables::{StoreError, Table};
 use super::view::View;
 use dunlin_core::id::{ChainId, EntryId};
@@ -79,6 +79,9 @@ impl Edit<'_> {
                 }
                 page.iter().try_for_each(|(key, _)| self.tx.delete(table, key))?;
             }
+        }
+        for (key, _) in self.view().all(Table::Meta, USED_PREFIX)? {
+            self.tx.delete(Table::Meta, &key)?;
         }
         self.tx.delete(Table::Meta, Meta::Skipped.key())?;
         self.tx.delete(Table::Meta, Meta::Scrub.key())

@@ -52,6 +52,7 @@ impl<'a> Edit<'a> {
     pub fn set_up(&mut self, folder: FolderId, chain: ChainId, marker: [u8; 16]) -> Result<(), StoreError> {
         self.put(Table::Meta, Meta::Folder.key(), &folder)?;
         self.put(Table::Meta, Meta::Chain.key(), &chain)?;
+        self.put(Table::Meta, Meta::IsCounted.key(), &true)?;
         self.put(Table::Meta, Meta::Marker.key(), &ByteArray::from(marker))
     }
 
@@ -119,12 +120,14 @@ impl<'a> Edit<'a> {
 
     /// Says what stands at a spot.
     pub fn put_disk_row(&mut self, spot: &Spot, row: &DiskRow) -> Result<(), StoreError> {
-        if let Some(old) = self.view().disk_row(spot)?
+        let old = self.view().disk_row(spot)?;
+        if let Some(old) = &old
             && ((old.node, old.shown_as) != (row.node, row.shown_as) || old.dir != row.dir)
         {
-            self.forget(spot, &old)?;
+            self.forget(spot, old)?;
         }
         let other = self.view().located(&row.node, row.shown_as)?.filter(|other| other != spot);
+        self.count(old.as_ref(), Some(row))?;
         self.put(Table::Disk, &spot_key(spot), row)?;
         self.put(Table::Located, &located_key(&row.node, row.shown_as), spot)?;
         if let Some(dir) = row.dir {
@@ -154,7 +157,11 @@ impl<'a> Edit<'a> {
     /// counts, this one stays left over.
     pub fn put_disk_row_again(&mut self, spot: &Spot, row: &DiskRow) -> Result<(), StoreError> {
         match self.view().located(&row.node, row.shown_as)? {
-            Some(other) if other != *spot => self.put(Table::Disk, &spot_key(spot), row),
+            Some(other) if other != *spot => {
+                let old = self.view().disk_row(spot)?;
+                self.count(old.as_ref(), Some(row))?;
+                self.put(Table::Disk, &spot_key(spot), row)
+            }
             _ => self.put_disk_row(spot, row),
         }
     }
@@ -163,6 +170,7 @@ impl<'a> Edit<'a> {
     pub fn remove_disk_row(&mut self, spot: &Spot) -> Result<(), StoreError> {
         if let Some(old) = self.view().disk_row(spot)? {
             self.forget(spot, &old)?;
+            self.count(Some(&old), None)?;
             self.tx.delete(Table::Disk, &spot_key(spot))?;
         }
         Ok(())

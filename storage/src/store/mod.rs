@@ -16,5 +16,6 @@ pub mod rows;
 pub mod tables;
 #[cfg(test)]
 mod tests;
+pub mod used;
 pub mod verify;
 pub mod view;

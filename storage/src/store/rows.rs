@@ -46,6 +46,8 @@ pub enum Meta {
     Owed,
     /// Chain and place of the forks that are known.
     Forks,
+    /// The sums of what the files of each author take are kept.
+    IsCounted,
 }
 
 impl Meta {
@@ -69,6 +71,7 @@ impl Meta {
             Meta::Settled => b"settled",
             Meta::Owed => b"owed",
             Meta::Forks => b"forks",
+            Meta::IsCounted => b"counted",
         }
     }
 }
@@ -119,6 +122,8 @@ impl Owed {
 
 /// The prefix of the rows of [`Table::Meta`] that hold invites made here.
 pub const INVITE_PREFIX: &[u8] = b"invite ";
+/// The prefix of the rows of [`Table::Meta`] that hold how many bytes of this disk an author's files take.
+pub const USED_PREFIX: &[u8] = b"used ";
 
 /// An entry with what was derived for it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]

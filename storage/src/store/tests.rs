@@ -4,3 +4,4 @@ mod lmdb;
 mod loose;
 mod model;
 mod rows;
+mod used;

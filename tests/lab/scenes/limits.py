@@ -12,6 +12,7 @@ from kit.trees import MIB
 
 from .calls import are_alike
 from .control import put, wait_for
+from .guards import Pair
 
 # While nothing can be opened it may try again, and no more.
 STARVED_S = 3.0
@@ -114,6 +115,64 @@ def saved(root):
 def names(root):
     """What stands at the root."""
     return sorted(name for name in os.listdir(root) if name != '.dunlin')
+
+
+@scene('limits: a member fills a disk that has a bound for it')
+def member_fills(stage):
+    """What fits comes, the rest stays away and is told; edits that take no more room, what is made here, and what there is room for
+    again do not wait for it. Without the bound all comes."""
+    pair = Pair(stage, stage.fresh('left'))
+    for number in range(4):
+        trees.big_binary(os.path.join(pair.left, f'film-{number}'), 400 * 1024, seed=50 + number)
+    os.makedirs(pair.there.home, mode=0o700, exist_ok=True)
+    config = os.path.join(pair.there.home, 'config.toml')
+    trees.write(config, b'[quota]\nmember = "1M"\n')
+    sharing = pair.here.start('--json', 'share', pair.left, '--listen', '127.0.0.1:0')
+    try:
+        invite = sharing.record_with('invite')['invite']
+        joined = pair.there.run('join', invite, pair.right, '--once', '--listen', '127.0.0.1:0')
+        check(joined.code == program.SOME_FAILED and '2 of them' in joined.complaint, f'two are left out, and told: {joined.describe()}')
+        check(len(names(pair.right)) == 2, f'as many as fit came: {names(pair.right)}')
+        serving = pair.there.start('--json', 'serve', '--listen', '127.0.0.1:0')
+        try:
+            play_full(stage, pair)
+        finally:
+            serving.kill()
+        os.remove(config)
+        synced = pair.there.run('sync', pair.right)
+        check(synced.code == program.IN_SYNC, f'without the bound it ends in sync: {synced.describe()}')
+        check(are_alike((pair.left, pair.right)), 'and both are alike')
+    finally:
+        sharing.kill()
+
+
+def play_full(stage, pair):
+    """Life goes on while a member has no room left."""
+    there = names(pair.right)
+    trees.big_binary(os.path.join(pair.right, 'own'), 2 * MIB, seed=60)
+    wait_for(lambda: holds_same(pair, 'own'), 'what is made here comes to the other')
+    trees.big_binary(os.path.join(pair.left, there[0]), 400 * 1024, seed=61)
+    wait_for(lambda: holds_same(pair, there[0]), 'an edit that takes no more room comes through')
+    trees.big_binary(os.path.join(pair.left, 'one-more'), 400 * 1024, seed=62)
+    status = wait_for(lambda: has_words(pair.there.run('status', pair.right), '3 of them'), 'status tells how many are left out')
+    check('[quota] in config.toml' in status, f'and why: {status}')
+    os.remove(os.path.join(pair.left, there[1]))
+    wait_for(lambda: len(names(pair.right)) == 3 and there[1] not in names(pair.right), 'another comes in place of what was deleted')
+    time.sleep(2)
+    check(len(names(pair.right)) == 3, f'and no more than that: {names(pair.right)}')
+    stage.note(f'there are {names(pair.right)}')
+
+
+def holds_same(pair, name):
+    """True if both have a file, with the same bytes."""
+    found = [trees.picture(root).get(os.fsencode(name)) for root in (pair.left, pair.right)]
+    return None not in found and found[0].digest == found[1].digest
+
+
+def has_words(done, words):
+    """What a command said, if these words are in it."""
+    said = done.output + done.complaint
+    return said if words in said else None
 
 
 @scene('limits: the kernel kills it for want of memory', root=True)

@@ -20,7 +20,7 @@ use dunlin_core::ledger::event::Role;
 use dunlin_pipeline::ask::Offer;
 use dunlin_pipeline::jobs::admit::{Founding, found, prepare};
 use dunlin_pipeline::jobs::membership::invite;
-use dunlin_pipeline::service::HoldLimits;
+use dunlin_pipeline::service::TrustLimits;
 use dunlin_storage::store::memory::MemoryStore;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
@@ -128,7 +128,7 @@ impl World {
             addr: addr(index),
             dial: (0..self.plan.devices).filter(|i| *i != index).map(addr).collect(),
             invite: None,
-            hold: HoldLimits::default(),
+            limits: TrustLimits::default(),
             user: User::new(index, self.random.fork(), &self.plan),
             watcher: Watcher::default(),
             clock_offset: offset * 1_000_000_000,

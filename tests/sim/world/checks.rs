@@ -360,6 +360,7 @@ impl World {
         self.check_backdated()?;
         self.check_secret()?;
         self.check_malice()?;
+        self.check_statuses()?;
         self.check_reach()?;
         self.check_winners().map_err(|what| Failure { device: None, what })?;
         self.check_lamports().map_err(|what| Failure { device: None, what })?;

@@ -92,7 +92,7 @@ pub(super) fn ordinary(world: &mut World, _: u32) -> Result<(), Failure> {
 fn begin(world: &mut World, time: u32) -> Result<BTreeSet<[u8; 32]>, Failure> {
     for device in 0..world.devices.len() {
         let is_on = device > 0 || time.is_multiple_of(2);
-        world.devices[device].hold = HoldLimits { is_on, ..LIMITS };
+        world.devices[device].limits.hold = HoldLimits { is_on, ..LIMITS };
         restart(world, device)?;
     }
     world.act(0, |disk| {
@@ -108,7 +108,7 @@ fn begin(world: &mut World, time: u32) -> Result<BTreeSet<[u8; 32]>, Failure> {
     Ok(world.devices[0].disk.state().shown().into_iter().collect())
 }
 
-fn restart(world: &mut World, device: usize) -> Result<(), Failure> {
+pub(super) fn restart(world: &mut World, device: usize) -> Result<(), Failure> {
     world.kill(device, false)?;
     world.start(device)
 }
@@ -210,7 +210,7 @@ fn files(disk: &State) -> Vec<Name> {
     found
 }
 
-fn text(number: u64) -> Vec<u8> {
+pub(super) fn text(number: u64) -> Vec<u8> {
     (0..30).map(|line| format!("{number}: line {line} of a text\n")).collect::<String>().into_bytes()
 }
 
@@ -220,7 +220,7 @@ fn noise(number: u64) -> Vec<u8> {
     bytes
 }
 
-fn save(disk: &mut State, dir: u64, name: &[u8], bytes: Vec<u8>) {
+pub(super) fn save(disk: &mut State, dir: u64, name: &[u8], bytes: Vec<u8>) {
     let known = disk.lookup(dir, name);
     let is_fresh = known.is_none();
     if let Some(ino) = known.or_else(|| disk.make(dir, name, Kind::File, 0o644, false).ok()) {

@@ -41,7 +41,7 @@ pub(super) fn changed(world: &mut World, time: u32) -> Result<(), Failure> {
     (0..world.devices.len()).try_for_each(|device| knows_all(world, device))
 }
 
-fn rotate(world: &mut World, device: usize) -> Result<(), Failure> {
+pub(super) fn rotate(world: &mut World, device: usize) -> Result<(), Failure> {
     world.say(device, "takes another key");
     world.devices[device].rotate().map_err(|what| Failure { device: Some(device), what })
 }

@@ -3,7 +3,8 @@
 //! checked there.
 
 use super::{
-    Failure, MS, Outcome, What, World, malice, masses, removals, rotations, rots, setbacks, sources, veils,
+    Failure, MS, Outcome, What, World, malice, masses, quotas, removals, rotations, rots, setbacks, sources,
+    veils,
 };
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
@@ -24,7 +25,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 19] = [
+pub const ALL: [Scenario; 20] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -54,6 +55,8 @@ pub const ALL: [Scenario; 19] = [
     Scenario { name: "a-member-is-removed", devices: 3, times: 64, script: removals::removed },
     // G15: members that know nothing of it let the new key in, and all agree whose it is.
     Scenario { name: "a-key-changes", devices: 3, times: 56, script: rotations::changed },
+    // I5: it takes no more of another's disk than that lets it, and nothing else waits for that.
+    Scenario { name: "a-member-fills-a-disk", devices: 3, times: 32, script: quotas::filled },
     // INV-20 where what belongs at a place is lost.
     Scenario {
         name: "what-a-corrupt-file-is-to-get-is-lost",

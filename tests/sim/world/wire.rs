@@ -133,6 +133,7 @@ impl World {
     ) -> Result<(), Failure> {
         let Some((pipe, side)) = self.net.find(device, epoch, conn) else { return Ok(()) };
         self.check_announced(device, lane, &frame)?;
+        self.note_status(device, epoch, lane, &frame);
         self.note_left(device, pipe, side, lane, &frame);
         let frame = self.garble(device, lane, frame);
         let frame = self.spoil(device, lane, frame);

@@ -288,7 +288,8 @@ impl Guard {
         };
         let (held, free_of) =
             (by(Word::Awaited).union(&by(Word::Rejected)).copied().collect(), by(Word::Accepted));
-        Leave { deletions_max: if self.granted > 0 { self.granted } else { free }, held, free_of }
+        let deletions_max = if self.granted > 0 { self.granted } else { free };
+        Leave { deletions_max, held, free_of, ..Leave::default() }
     }
 
     /// A piece of a plan's pass: deletions that it does, and what it leaves. `end`: it was the last piece, and, if

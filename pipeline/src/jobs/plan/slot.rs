@@ -4,6 +4,7 @@
 //! nowhere, or put anew, in this order. Whatever of the slot is left over goes. Two things that are in
 //! each other's way are untangled over several plans: who cannot move yet waits.
 
+use super::quota::Fit;
 use super::way::name_aside;
 use super::{Home, Instead, JobError, Needed, Planner};
 use crate::jobs::record::shown_as;
@@ -321,12 +322,16 @@ impl Planner<'_, '_> {
             Some(row) => self.earlier(place, &at, row, &one.state.body)?,
             None => None,
         };
-        if !self.may_put_over(version.chain.author, &at, over.as_ref()) {
+        let fit = match self.may_put_over(version.chain.author, &at, over.as_ref()) {
+            true => self.fit(one, over.as_ref())?,
+            false => Fit::LeftOut,
+        };
+        let Fit::Fits(takes) = fit else {
             if let Some(Instead { step, content }) = instead {
                 self.push(place, step, Some(content));
             }
             return Ok(false);
-        }
+        };
         match &one.state.body {
             Body::Symlink(target) => {
                 let operation = Operation::PutLink { at, target: target.clone(), over };
@@ -339,6 +344,7 @@ impl Planner<'_, '_> {
                 self.push_shown(place, operation, one, Some(needed));
                 if let Some(item) = self.items.last_mut() {
                     item.instead = instead.map(Box::new);
+                    item.takes = takes;
                 }
             }
             Body::Directory | Body::Deleted => {}

@@ -1,6 +1,7 @@
 //! What a plan leaves alone for the mass-change guard: deletions that are more than may be done now, and whatever of those
 //! whose changes are held would take a file's bytes away. It is counted, not decided, here.
 
+use super::quota::Quota;
 use super::{JobError, Planner};
 use dunlin_core::id::PeerId;
 use dunlin_core::limits::HELD_TOLD;
@@ -19,6 +20,8 @@ pub struct Leave {
     pub held: BTreeSet<PeerId>,
     /// Whose deletions are done however many there are.
     pub free_of: BTreeSet<PeerId>,
+    /// What would make others' shares of the disk larger than they may be is left out.
+    pub quota: Quota,
 }
 
 impl Leave {

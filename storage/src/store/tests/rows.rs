@@ -18,14 +18,14 @@ fn name(text: &str) -> Name {
     Name::parse(text.as_bytes()).unwrap()
 }
 
-fn dot(number: u64) -> Dot {
+pub(super) fn dot(number: u64) -> Dot {
     let author = PeerId([(number % 3) as u8; 32]);
     let chain = ChainId { author, incarnation: number % 2 };
     Dot { chain, seq: number, index: (number % 5) as u16 }
 }
 
 /// A row of a directory (with an id) or of a file.
-fn row(node: u64, shown_as: ShownAs, dir: Option<DirId>) -> DiskRow {
+pub(super) fn row(node: u64, shown_as: ShownAs, dir: Option<DirId>) -> DiskRow {
     let kind = if dir.is_some() { Kind::Directory } else { Kind::Symlink };
     let time = Timestamp { secs: 1, nanos: 2 };
     DiskRow {
@@ -43,7 +43,7 @@ fn row(node: u64, shown_as: ShownAs, dir: Option<DirId>) -> DiskRow {
     }
 }
 
-fn spot(dir: DirId, text: &str) -> Spot {
+pub(super) fn spot(dir: DirId, text: &str) -> Spot {
     Spot { dir, name: name(text) }
 }
 
