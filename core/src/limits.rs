@@ -216,6 +216,12 @@ pub const UNTRUE_MAX: usize = 1024;
 pub const FORKS_OF_ONE_MAX: usize = 16;
 /// The same of all authors.
 pub const FORKS_MAX: usize = 1024;
+/// Entries of other histories than those that are here that a run remembers by their names.
+pub const OTHERS_MAX: usize = 65_536;
+/// Cuts of removals that it remembers which cannot be taken into the ledger.
+pub const NAMED_MAX: usize = 1024;
+/// How often a replica gives way about one chain.
+pub const VERDICTS_MAX: usize = 8;
 /// Devices that broke the protocol and are remembered for it.
 pub const PENALTIES_MAX: usize = 2 * MEMBERS_MAX;
 /// How long a device stays out that broke the protocol for the first time; doubles.

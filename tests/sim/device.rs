@@ -31,7 +31,7 @@ use dunlin_transport::{ConnId, PskId};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// From one pass over all bytes to the next.
@@ -134,6 +134,7 @@ impl Device {
                 store: store.clone(),
                 identity: self.identity.clone(),
                 in_force: in_force.clone(),
+                evidence: Mutex::default(),
             },
             folder: FolderHand {
                 folder: folder.clone(),

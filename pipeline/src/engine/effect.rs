@@ -12,7 +12,7 @@ use crate::service::Notice;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::Content;
-use dunlin_core::id::{ChainId, ContentHash, PeerId};
+use dunlin_core::id::{ChainId, ContentHash, EntryId, PeerId};
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::fork::ForkProof;
@@ -112,13 +112,15 @@ pub enum LedgerOrder {
         /// The place.
         seq: u64,
     },
-    /// Note that the author of a chain has given up what this ledger has of it from a place on. Answered by `Failed`, unless
-    /// this replica gave way about that chain before.
+    /// Note that what this ledger has of a chain from a place on does not hold. Answered by `Failed`, unless its author says so
+    /// and this replica gave way to that before.
     NoteAstray {
         /// The chain.
         chain: ChainId,
         /// The place.
         from: u64,
+        /// A removal of the author says so: the entry at that place that holds.
+        holds: Option<EntryId>,
     },
     /// Make an invite. Answered by `Invited`.
     Invite {

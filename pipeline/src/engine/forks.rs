@@ -1,10 +1,11 @@
-//! Proofs of forks go to whoever does not know them. Which history holds is the ledger's matter.
+//! Proofs of forks go to whoever does not know them; which history holds is followed.
 
 use super::Engine;
 use super::effect::{Effect, LedgerOrder};
 use super::event::LedgerState;
 use super::gossip::{BYE_PROTOCOL, BYE_STOPPING};
 use crate::jobs::forks::Learned;
+use crate::jobs::verdicts::Verdict;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::ledger::fork::ForkProof;
@@ -89,8 +90,12 @@ impl Engine {
             {
                 known.insert((fork.chain, fork.seq));
             }
-            let what = "this device signed two histories (a restored backup?); one of them is left out";
+            let what = "this device signed two histories (a restored backup?); one of them is left out. If devices do not come in line by themselves, remove it";
             self.note_problem(format!("device {}", fork.chain.author.short()), what.to_owned());
+        }
+        for Verdict { chain, from, holds } in learned.verdicts {
+            let order = LedgerOrder::NoteAstray { chain, from, holds: Some(holds) };
+            self.effects.push_back(Effect::Ledger(order));
         }
     }
 }

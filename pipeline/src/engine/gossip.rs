@@ -325,8 +325,8 @@ impl Engine {
         for (chain, seq) in &admitted.forked {
             self.sessions.get_mut(&from).into_iter().for_each(|session| session.show(*chain));
             if self.must_give_way(from, chain) {
-                let (chain, from) = (*chain, *seq);
-                self.effects.push_back(Effect::Ledger(LedgerOrder::NoteAstray { chain, from }));
+                let order = LedgerOrder::NoteAstray { chain: *chain, from: *seq, holds: None };
+                self.effects.push_back(Effect::Ledger(order));
             }
         }
         self.charge_entries(now, from, &admitted);

@@ -3,6 +3,7 @@
 use super::JobError;
 use super::signer::Signer;
 use super::take::take;
+use super::verdicts::{Named, Other, named};
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, FolderId, PeerId};
 use dunlin_core::identity::Identity;
@@ -44,13 +45,17 @@ pub struct Admitted {
     pub forked: Vec<(ChainId, u64)>,
     /// The proofs, where they part.
     pub proofs: Vec<ForkProof>,
+    /// Entries that are not part of the ledger, those of each chain in order.
+    pub others: Vec<Other>,
+    /// Histories that removals name which wait for others.
+    pub named: Vec<Named>,
 }
 
 /// Admits a batch in one transaction. The order within the batch does not matter.
 pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, JobError> {
     let mut edit = Edit::new(store.write()?)?;
     let mut admitted = Admitted::default();
-    let mut membership = edit.view().membership()?;
+    let (mut membership, given_up) = (edit.view().membership()?, edit.view().given_up()?);
     loop {
         let before = entries.len();
         let mut waiting = Vec::new();
@@ -61,6 +66,11 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
                 seq: candidate.entry().seq,
                 id: candidate.id(),
             };
+            if given_up.contains(&place.id) {
+                admitted.forked.push((place.chain, place.seq));
+                admitted.others.push(Other::of(&candidate, true));
+                continue;
+            }
             match check_with(&edit.view(), &membership, candidate.clone())? {
                 Admission::Accept(accepted) => {
                     take(&mut edit, &mut membership, &accepted, None)?;
@@ -76,6 +86,7 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
                 }
                 Admission::Fork { stored, other } => {
                     admitted.forked.push((place.chain, place.seq));
+                    admitted.others.push(Other::of(&other, true));
                     let row = edit.view().entry(&stored)?.ok_or(StoreError::Malformed(Table::Entries))?;
                     let stored = SignedEntry { bytes: row.bytes, signature: row.signature };
                     if stored.decode().is_ok_and(|stored| stored.prev == other.entry().prev) {
@@ -95,6 +106,10 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
         }
         if waiting.is_empty() || waiting.len() == before {
             admitted.orphans = waiting.len();
+            admitted.others.extend(waiting.iter().map(|orphan| Other::of(orphan, false)));
+            admitted.others.sort_by_key(|other| other.seq);
+            admitted.named = named(&waiting);
+
             break;
         }
         entries = waiting;

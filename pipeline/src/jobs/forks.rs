@@ -1,6 +1,7 @@
 //! Proofs that somebody signed two entries for one place: kept, and passed on to whoever does not know them.
 
 use super::JobError;
+use super::verdicts::Verdict;
 use dunlin_core::ledger::fork::{Fork, ForkProof};
 use dunlin_core::limits::{FORKS_MAX, FORKS_OF_ONE_MAX};
 use dunlin_storage::store::edit::Edit;
@@ -13,6 +14,8 @@ pub struct Learned {
     pub forks: Vec<Fork>,
     /// One of them proves nothing.
     pub is_false: bool,
+    /// Which of two histories holds, as removals say.
+    pub verdicts: Vec<Verdict>,
 }
 
 /// Keeps what is new of these proofs. Of an author who never was a member nothing is kept, and of one who forks all the

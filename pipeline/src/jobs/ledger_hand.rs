@@ -17,6 +17,7 @@ use super::resolve::{Keep, ResolveError, resolve};
 use super::take_back::reassert;
 use super::take_up::{foresee, note_astray, note_signed};
 use super::texts::read_texts;
+use super::verdicts::Evidence;
 use crate::ask::Offer;
 use crate::engine::effect::LedgerOrder;
 use crate::engine::event::{Event, FoundManifest};
@@ -37,7 +38,8 @@ use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use dunlin_transport::ConnId;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Mutex};
 
 /// Addresses that are remembered of a peer.
 const ADDRS_KEPT: usize = 8;
@@ -56,6 +58,8 @@ pub struct LedgerHand {
     pub identity: Identity,
     /// What is not put on this disk.
     pub in_force: Arc<InForce>,
+    /// What has come of other histories than those that are here.
+    pub evidence: Mutex<Evidence>,
 }
 
 impl LedgerHand {
@@ -104,8 +108,8 @@ impl LedgerHand {
             }
             LedgerOrder::Resolve { ticket, copy, keep } => Some(self.resolve(ticket, &copy, keep, wall_ms)?),
             LedgerOrder::Adopt { ticket, authors } => Some(self.adopt(ticket, &authors, wall_ms)?),
-            LedgerOrder::NoteAstray { chain, from } => {
-                note_astray(store, chain, from)?.then(|| Event::Failed(Failure::other(TWO_HISTORIES)))
+            LedgerOrder::NoteAstray { chain, from, holds } => {
+                note_astray(store, chain, from, holds)?.then(|| Event::Failed(Failure::other(TWO_HISTORIES)))
             }
             LedgerOrder::Invite { ticket, offer } => Some(self.invite(ticket, offer, wall_ms)?),
             LedgerOrder::ChangeMembership { ticket, change } => {
@@ -147,8 +151,16 @@ impl LedgerHand {
     }
 
     fn admit(&self, from: ConnId, entries: Vec<Verified>) -> Result<Event, JobError> {
-        let admitted = admit(&*self.store, entries)?;
-        let learned = learn(&*self.store, &admitted.proofs)?;
+        let mut admitted = admit(&*self.store, entries)?;
+        let mut learned = learn(&*self.store, &admitted.proofs)?;
+        let (others, named) = (mem::take(&mut admitted.others), mem::take(&mut admitted.named));
+        if !(others.is_empty() && named.is_empty()) {
+            learned.verdicts = self.evidence.lock().unwrap_or_else(|e| e.into_inner()).weigh(
+                &*self.store,
+                &others,
+                named,
+            )?;
+        }
         Ok(Event::Admitted { from, admitted, learned, state: ledger_state(&*self.store)? })
     }
 

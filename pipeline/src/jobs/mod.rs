@@ -29,6 +29,7 @@ pub mod take_up;
 #[cfg(test)]
 mod tests;
 pub mod texts;
+pub mod verdicts;
 
 use dunlin_core::ledger::chain::LedgerFault;
 use dunlin_core::tree::node::TreeFault;

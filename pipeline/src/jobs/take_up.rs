@@ -44,6 +44,7 @@ pub fn take_up(
     fresh: u64,
     is_elsewhere: bool,
 ) -> Result<Begun, JobError> {
+    free_given_up(store)?;
     let begun = match () {
         () if take_back(store, fresh)? => Begun::TakenBack,
         () if is_elsewhere || !is_continued(folder, store)? => {
@@ -57,6 +58,17 @@ pub fn take_up(
     };
     say(folder, store, 0, true)?;
     Ok(begun)
+}
+
+/// What was given up stays out for the one run that comes after: by then whoever did not give way before has heard why. For
+/// ever it must not: the other history may be lost.
+fn free_given_up(store: &dyn Store) -> Result<(), JobError> {
+    let mut edit = Edit::new(store.write()?)?;
+    if !edit.view().given_up()?.is_empty() {
+        edit.unbar_all()?;
+        edit.commit()?;
+    }
+    Ok(())
 }
 
 /// The store was set up just now and is what it seems.
@@ -104,6 +116,7 @@ fn take_back(store: &dyn Store, fresh: u64) -> Result<bool, JobError> {
     let Some((chain, from)) = edit.view().astray()? else { return Ok(false) };
     let is_given_up =
         |row: &EntryRow| (row.chain == chain && row.seq >= from) || row.past.covers_entry(&chain, from);
+    let given_up = edit.view().id_at(&chain, from)?;
     let own = edit.view().chain()?;
     let earlier = edit.view().members()?.rotations_to(&own.author);
     let own_keys: BTreeSet<PeerId> = earlier.into_iter().map(|(key, _)| key).chain([own.author]).collect();
@@ -137,6 +150,7 @@ fn take_back(store: &dyn Store, fresh: u64) -> Result<bool, JobError> {
         take(&mut edit, &mut membership, &accepted, verdict)?;
     }
     edit.set_chain(ChainId { incarnation: fresh, ..own })?;
+    given_up.map_or(Ok(()), |id| edit.bar(id))?;
     edit.set_settled(chain)?;
     edit.commit()?;
     Ok(true)
@@ -176,13 +190,26 @@ fn each_entry(tx: &dyn ReadTx, mut each: impl FnMut(EntryId, EntryRow)) -> Resul
     }
 }
 
-/// Notes that the author of a chain has given up what this ledger has of it from a place on; the next run takes it back.
-/// False if this replica gave way about that chain before: then it is left as it is, since two devices that each
-/// follow another would never come to rest.
-pub(super) fn note_astray(store: &dyn Store, chain: ChainId, from: u64) -> Result<bool, JobError> {
+/// Notes that what this ledger has of a chain from a place on does not hold; the next run takes it back. False if its author
+/// says so, and this replica gave way about that chain before: then it is left as it is, since two devices that each
+/// follow another would never come to rest. What a removal says `holds` may come, whatever was given up before.
+pub(super) fn note_astray(
+    store: &dyn Store,
+    chain: ChainId,
+    from: u64,
+    holds: Option<EntryId>,
+) -> Result<bool, JobError> {
     let mut edit = Edit::new(store.write()?)?;
     let view = edit.view();
-    if view.settled()?.contains(&chain) || view.id_at(&chain, from)?.is_none() {
+    let is_settled = holds.is_none() && view.settled()?.contains(&chain);
+    let is_there = view.id_at(&chain, from)?.is_some();
+    if let (Some(id), false) = (holds, is_there) {
+        // It was given up and comes in again from the next run on.
+        edit.unbar(&id)?;
+        edit.commit()?;
+        return Ok(true);
+    }
+    if is_settled || !is_there {
         return Ok(false);
     }
     // The first place that differs is shown first, and all that follow differ too.
@@ -190,6 +217,7 @@ pub(super) fn note_astray(store: &dyn Store, chain: ChainId, from: u64) -> Resul
         return Ok(true);
     }
     edit.set_astray(chain, from)?;
+    holds.map_or(Ok(()), |id| edit.unbar(&id))?;
     edit.commit()?;
     Ok(true)
 }

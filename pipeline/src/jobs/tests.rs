@@ -43,6 +43,7 @@ mod recovery;
 mod redo;
 mod rotations;
 mod strangers;
+mod verdicts;
 mod votes;
 mod withheld;
 

@@ -137,6 +137,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
             store: store.clone(),
             identity: setup.identity.clone(),
             in_force: in_force.clone(),
+            evidence: Mutex::default(),
         },
         done: wiring.done.to.clone(),
     };

@@ -39,6 +39,11 @@ impl View<'_> {
         Ok(self.meta(Meta::Owed)?.unwrap_or_default())
     }
 
+    /// Entries that were taken back: of two histories the other one holds.
+    pub fn given_up(&self) -> Result<Vec<EntryId>, StoreError> {
+        Ok(self.meta(Meta::GivenUp)?.unwrap_or_default())
+    }
+
     /// Chains about whose forks this replica has given way once.
     pub fn settled(&self) -> Result<Vec<ChainId>, StoreError> {
         Ok(self.meta(Meta::Settled)?.unwrap_or_default())
@@ -59,6 +64,25 @@ impl Edit<'_> {
     /// Notes what this device has to decide again.
     pub fn put_owed(&mut self, owed: &[Owed]) -> Result<(), StoreError> {
         self.tx.put(Table::Meta, Meta::Owed.key(), &encode(&owed.to_vec()))
+    }
+
+    /// An entry does not come in again.
+    pub fn bar(&mut self, id: EntryId) -> Result<(), StoreError> {
+        let mut given_up = self.view().given_up()?;
+        given_up.push(id);
+        self.put(Table::Meta, Meta::GivenUp.key(), &given_up)
+    }
+
+    /// It may.
+    pub fn unbar(&mut self, id: &EntryId) -> Result<(), StoreError> {
+        let mut given_up = self.view().given_up()?;
+        given_up.retain(|other| other != id);
+        self.put(Table::Meta, Meta::GivenUp.key(), &given_up)
+    }
+
+    /// All may.
+    pub fn unbar_all(&mut self) -> Result<(), StoreError> {
+        self.tx.delete(Table::Meta, Meta::GivenUp.key())
     }
 
     /// That has been taken back.

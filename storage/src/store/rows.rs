@@ -42,6 +42,8 @@ pub enum Meta {
     Astray,
     /// Chains about whose forks this replica has given way once.
     Settled,
+    /// Entries that were taken back and do not come in again.
+    GivenUp,
     /// What this device has to decide again about members.
     Owed,
     /// Chain and place of the forks that are known.
@@ -69,6 +71,7 @@ impl Meta {
             Meta::Held => b"held",
             Meta::Astray => b"astray",
             Meta::Settled => b"settled",
+            Meta::GivenUp => b"given up",
             Meta::Owed => b"owed",
             Meta::Forks => b"forks",
             Meta::IsCounted => b"counted",

@@ -42,7 +42,7 @@ use dunlin_transport::{CloseReason, Command, ConnId, Event as NetEvent, Lane, Ps
 use std::collections::VecDeque;
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -160,6 +160,7 @@ impl Device {
                 store: shared.clone(),
                 identity: founder,
                 in_force: in_force.clone(),
+                evidence: Mutex::default(),
             },
             hand: FolderHand {
                 folder: root.clone(),

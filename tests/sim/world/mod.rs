@@ -6,6 +6,7 @@ mod checks;
 mod describe;
 mod dump;
 mod forge;
+mod forgers;
 mod hardships;
 mod hopeless;
 mod malice;

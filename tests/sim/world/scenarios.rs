@@ -3,8 +3,8 @@
 //! checked there.
 
 use super::{
-    Failure, MS, Outcome, What, World, malice, masses, quotas, removals, rotations, rots, setbacks, sources,
-    veils,
+    Failure, MS, Outcome, What, World, forgers, malice, masses, quotas, removals, rotations, rots, setbacks,
+    sources, veils,
 };
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
@@ -25,7 +25,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 20] = [
+pub const ALL: [Scenario; 21] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -51,6 +51,8 @@ pub const ALL: [Scenario; 20] = [
     Scenario { name: "a-home-is-restored", devices: 3, times: 24, script: setbacks::restored },
     Scenario { name: "a-disk-is-copied", devices: 3, times: 24, script: setbacks::copied },
     Scenario { name: "a-machine-is-set-back", devices: 3, times: 36, script: setbacks::set_back },
+    // H1: what no author mends, a removal does.
+    Scenario { name: "a-member-signs-two-histories", devices: 3, times: 48, script: forgers::removed },
     // INV-11: a cut that comes late, and what was built upon what lies beyond it (P-9).
     Scenario { name: "a-member-is-removed", devices: 3, times: 64, script: removals::removed },
     // G15: members that know nothing of it let the new key in, and all agree whose it is.

@@ -12,7 +12,7 @@ use dunlin_core::ledger::fork::ForkProof;
 use dunlin_core::limits::FORKS_OF_ONE_MAX;
 
 /// Two first entries of a chain of this author.
-fn two(store: &MemoryStore, author: &Identity, incarnation: u64) -> [Verified; 2] {
+pub(super) fn two(store: &MemoryStore, author: &Identity, incarnation: u64) -> [Verified; 2] {
     let tx = store.read().unwrap();
     let view = View(&*tx);
     let (folder, frontier) = (view.folder().unwrap(), view.frontier().unwrap());
@@ -26,7 +26,7 @@ fn two(store: &MemoryStore, author: &Identity, incarnation: u64) -> [Verified; 2
     })
 }
 
-fn proof([one, other]: &[Verified; 2]) -> ForkProof {
+pub(super) fn proof([one, other]: &[Verified; 2]) -> ForkProof {
     ForkProof::of(one.signed().clone(), other.signed().clone())
 }
 

@@ -9,7 +9,7 @@ use dunlin_core::ledger::event::Role;
 use dunlin_core::recovery::Kit;
 use std::collections::BTreeSet;
 
-fn kit(store: &MemoryStore) -> Kit {
+pub(super) fn kit(store: &MemoryStore) -> Kit {
     let folder = View(&*store.read().unwrap()).folder().unwrap();
     Kit { folder, seed: strangers::RECOVERY.into() }
 }
