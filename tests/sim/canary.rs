@@ -121,6 +121,7 @@ impl Plant {
                 Bug::GuardOnlyAtSender
                     | Bug::BatchForWindow
                     | Bug::SilentKept
+                    | Bug::IgnoringDeletes
                     | Bug::VerdictUnheard
                     | Bug::QuotaIgnored
             )

@@ -9,6 +9,7 @@ mod forge;
 mod forgers;
 mod hardships;
 mod hopeless;
+mod ignoring;
 mod malice;
 mod masses;
 mod merges;

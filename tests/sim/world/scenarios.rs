@@ -3,8 +3,8 @@
 //! checked there.
 
 use super::{
-    Failure, MS, Outcome, What, World, forgers, malice, masses, quotas, removals, rotations, rots, setbacks,
-    sources, veils,
+    Failure, MS, Outcome, What, World, forgers, ignoring, malice, masses, quotas, removals, rotations, rots,
+    setbacks, sources, veils,
 };
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
@@ -25,7 +25,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 21] = [
+pub const ALL: [Scenario; 22] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -47,6 +47,8 @@ pub const ALL: [Scenario; 21] = [
     Scenario { name: "most-of-a-folder-is-deleted", devices: 3, times: 24, script: masses::wipe },
     Scenario { name: "most-of-a-folder-is-encrypted", devices: 3, times: 48, script: masses::encryptor },
     Scenario { name: "a-days-mass-work", devices: 2, times: 1, script: masses::ordinary },
+    // INV-5: the storms found what breaks it by luck alone (planted bug 11).
+    Scenario { name: "what-is-here-comes-to-be-ignored", devices: 2, times: 16, script: ignoring::ruled },
     // INV-9, and what becomes of it where nothing on the device can tell (P-3).
     Scenario { name: "a-home-is-restored", devices: 3, times: 24, script: setbacks::restored },
     Scenario { name: "a-disk-is-copied", devices: 3, times: 24, script: setbacks::copied },
