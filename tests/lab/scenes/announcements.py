@@ -76,7 +76,7 @@ def peak(process):
         return 0
 
 
-@scene('codes: forged announcements in the local network', root=True, tools=('ip',))
+@scene('codes: forged announcements in the local network', root=True, tools=('ip',), measures=True)
 def announced(stage):
     """10 000 other nameplates are announced at a victim's address, over and over. The code works, little is kept of them, and nothing
     goes to the victim."""

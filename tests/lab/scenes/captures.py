@@ -104,7 +104,7 @@ def check_untold(stage, pairs, lives, *more):
     return words
 
 
-@scene('captures: who shares by a code on one network again and again is not told apart', root=True, tools=('ip',))
+@scene('captures: who shares by a code on one network again and again is not told apart', root=True, tools=('ip',), measures=True)
 def on_one_network(stage):
     """By mDNS, the sharer's own rendezvous and the session that follows."""
     with Switch(2) as switch:

@@ -250,7 +250,7 @@ def secrets_of(stage, sharer, joiner, shared, *codes):
     return secrets | {b'dunlin://'}
 
 
-@scene('codes: on one network no server is needed', root=True, tools=('ip',))
+@scene('codes: on one network no server is needed', root=True, tools=('ip',), measures=True)
 def one_network(stage):
     """Both find each other by mDNS, which names nobody; a wrong word burns the code there too."""
     with Switch(2) as switch:
