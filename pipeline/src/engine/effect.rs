@@ -12,7 +12,7 @@ use crate::service::Notice;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::Manifest;
 use dunlin_core::content::Content;
-use dunlin_core::id::{ChainId, ContentHash, EntryId, PeerId};
+use dunlin_core::id::{ChainId, ContentHash, PeerId};
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::fork::ForkProof;
@@ -119,8 +119,8 @@ pub enum LedgerOrder {
         chain: ChainId,
         /// The place.
         from: u64,
-        /// A removal of the author says so: the entry at that place that holds.
-        holds: Option<EntryId>,
+        /// A removal of the author says so, and not the author.
+        is_said: bool,
     },
     /// Make an invite. Answered by `Invited`.
     Invite {

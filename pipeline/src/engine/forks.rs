@@ -93,8 +93,8 @@ impl Engine {
             let what = "this device signed two histories (a restored backup?); one of them is left out. If devices do not come in line by themselves, remove it";
             self.note_problem(format!("device {}", fork.chain.author.short()), what.to_owned());
         }
-        for Verdict { chain, from, holds } in learned.verdicts {
-            let order = LedgerOrder::NoteAstray { chain, from, holds: Some(holds) };
+        for Verdict { chain, from, .. } in learned.verdicts {
+            let order = LedgerOrder::NoteAstray { chain, from, is_said: true };
             self.effects.push_back(Effect::Ledger(order));
         }
     }

@@ -325,7 +325,7 @@ impl Engine {
         for (chain, seq) in &admitted.forked {
             self.sessions.get_mut(&from).into_iter().for_each(|session| session.show(*chain));
             if self.must_give_way(from, chain) {
-                let order = LedgerOrder::NoteAstray { chain: *chain, from: *seq, holds: None };
+                let order = LedgerOrder::NoteAstray { chain: *chain, from: *seq, is_said: false };
                 self.effects.push_back(Effect::Ledger(order));
             }
         }

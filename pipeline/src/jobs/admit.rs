@@ -66,7 +66,7 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
                 seq: candidate.entry().seq,
                 id: candidate.id(),
             };
-            if given_up.contains(&place.id) {
+            if given_up == Some(place.id) {
                 admitted.forked.push((place.chain, place.seq));
                 admitted.others.push(Other::of(&candidate, true));
                 continue;
@@ -109,7 +109,6 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
             admitted.others.extend(waiting.iter().map(|orphan| Other::of(orphan, false)));
             admitted.others.sort_by_key(|other| other.seq);
             admitted.named = named(&waiting);
-
             break;
         }
         entries = waiting;

@@ -108,9 +108,8 @@ impl LedgerHand {
             }
             LedgerOrder::Resolve { ticket, copy, keep } => Some(self.resolve(ticket, &copy, keep, wall_ms)?),
             LedgerOrder::Adopt { ticket, authors } => Some(self.adopt(ticket, &authors, wall_ms)?),
-            LedgerOrder::NoteAstray { chain, from, holds } => {
-                note_astray(store, chain, from, holds)?.then(|| Event::Failed(Failure::other(TWO_HISTORIES)))
-            }
+            LedgerOrder::NoteAstray { chain, from, is_said } => note_astray(store, chain, from, is_said)?
+                .then(|| Event::Failed(Failure::other(TWO_HISTORIES))),
             LedgerOrder::Invite { ticket, offer } => Some(self.invite(ticket, offer, wall_ms)?),
             LedgerOrder::ChangeMembership { ticket, change } => {
                 Some(self.change_membership(ticket, change, wall_ms)?)

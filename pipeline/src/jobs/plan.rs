@@ -17,6 +17,7 @@ use super::JobError;
 use super::ledger_state::label_of;
 use dunlin_core::content::Content;
 use dunlin_core::id::{NodeId, PeerId, VersionId};
+use dunlin_core::ledger::membership::Membership;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Shown, group, slot};
@@ -123,7 +124,8 @@ pub(super) fn plan_and_list(
         edit,
         rules,
         busy,
-        shares: Shares::new(&leave.quota, membership, own),
+        membership,
+        shares: Shares::new(&leave.quota, own),
         groups: BTreeMap::new(),
         items: Vec::new(),
         planned: BTreeSet::new(),
@@ -189,6 +191,7 @@ struct Planner<'a, 'b> {
     edit: Edit<'a>,
     rules: Arc<Rules>,
     busy: &'b BTreeSet<Place>,
+    membership: Membership,
     shares: Shares<'b>,
     groups: BTreeMap<NodeId, Option<Home>>,
     items: Vec<Item>,
@@ -305,7 +308,7 @@ impl Planner<'_, '_> {
 
     /// What is shown because of a place in a group of directories.
     fn shown_at(&self, group: &[NodeId], place: &Place) -> Result<Vec<Shown>, JobError> {
-        let labels = &self.shares.membership.labels;
+        let labels = &self.membership.labels;
         Ok(slot(&self.edit, group, &place.name, &|peer| label_of(labels, peer))?)
     }
 

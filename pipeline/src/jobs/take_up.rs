@@ -63,9 +63,9 @@ pub fn take_up(
 /// What was given up stays out for the one run that comes after: by then whoever did not give way before has heard why. For
 /// ever it must not: the other history may be lost.
 fn free_given_up(store: &dyn Store) -> Result<(), JobError> {
-    let mut edit = Edit::new(store.write()?)?;
-    if !edit.view().given_up()?.is_empty() {
-        edit.unbar_all()?;
+    if View(&*store.read()?).given_up()?.is_some() {
+        let mut edit = Edit::new(store.write()?)?;
+        edit.set_given_up(None)?;
         edit.commit()?;
     }
     Ok(())
@@ -150,7 +150,7 @@ fn take_back(store: &dyn Store, fresh: u64) -> Result<bool, JobError> {
         take(&mut edit, &mut membership, &accepted, verdict)?;
     }
     edit.set_chain(ChainId { incarnation: fresh, ..own })?;
-    given_up.map_or(Ok(()), |id| edit.bar(id))?;
+    edit.set_given_up(given_up)?;
     edit.set_settled(chain)?;
     edit.commit()?;
     Ok(true)
@@ -192,32 +192,29 @@ fn each_entry(tx: &dyn ReadTx, mut each: impl FnMut(EntryId, EntryRow)) -> Resul
 
 /// Notes that what this ledger has of a chain from a place on does not hold; the next run takes it back. False if its author
 /// says so, and this replica gave way about that chain before: then it is left as it is, since two devices that each
-/// follow another would never come to rest. What a removal says `holds` may come, whatever was given up before.
+/// follow another would never come to rest. If it `is_said` by a removal that is bounded elsewhere.
 pub(super) fn note_astray(
     store: &dyn Store,
     chain: ChainId,
     from: u64,
-    holds: Option<EntryId>,
+    is_said: bool,
 ) -> Result<bool, JobError> {
     let mut edit = Edit::new(store.write()?)?;
     let view = edit.view();
-    let is_settled = holds.is_none() && view.settled()?.contains(&chain);
+    let is_settled = !is_said && view.settled()?.contains(&chain);
     let is_there = view.id_at(&chain, from)?.is_some();
-    if let (Some(id), false) = (holds, is_there) {
-        // It was given up and comes in again from the next run on.
-        edit.unbar(&id)?;
-        edit.commit()?;
-        return Ok(true);
-    }
-    if is_settled || !is_there {
+    if is_settled {
         return Ok(false);
+    }
+    if !is_there {
+        // What a removal says holds was given up itself, and comes in again from the next run on.
+        return Ok(is_said);
     }
     // The first place that differs is shown first, and all that follow differ too.
     if view.astray()?.is_some() {
         return Ok(true);
     }
     edit.set_astray(chain, from)?;
-    holds.map_or(Ok(()), |id| edit.unbar(&id))?;
     edit.commit()?;
     Ok(true)
 }

@@ -39,9 +39,9 @@ impl View<'_> {
         Ok(self.meta(Meta::Owed)?.unwrap_or_default())
     }
 
-    /// Entries that were taken back: of two histories the other one holds.
-    pub fn given_up(&self) -> Result<Vec<EntryId>, StoreError> {
-        Ok(self.meta(Meta::GivenUp)?.unwrap_or_default())
+    /// The first entry of what was taken back at this run's start: of two histories the other one holds.
+    pub fn given_up(&self) -> Result<Option<EntryId>, StoreError> {
+        self.meta(Meta::GivenUp)
     }
 
     /// Chains about whose forks this replica has given way once.
@@ -66,23 +66,12 @@ impl Edit<'_> {
         self.tx.put(Table::Meta, Meta::Owed.key(), &encode(&owed.to_vec()))
     }
 
-    /// An entry does not come in again.
-    pub fn bar(&mut self, id: EntryId) -> Result<(), StoreError> {
-        let mut given_up = self.view().given_up()?;
-        given_up.push(id);
-        self.put(Table::Meta, Meta::GivenUp.key(), &given_up)
-    }
-
-    /// It may.
-    pub fn unbar(&mut self, id: &EntryId) -> Result<(), StoreError> {
-        let mut given_up = self.view().given_up()?;
-        given_up.retain(|other| other != id);
-        self.put(Table::Meta, Meta::GivenUp.key(), &given_up)
-    }
-
-    /// All may.
-    pub fn unbar_all(&mut self) -> Result<(), StoreError> {
-        self.tx.delete(Table::Meta, Meta::GivenUp.key())
+    /// An entry does not come in again; none: any may.
+    pub fn set_given_up(&mut self, id: Option<EntryId>) -> Result<(), StoreError> {
+        match id {
+            Some(id) => self.put(Table::Meta, Meta::GivenUp.key(), &id),
+            None => self.tx.delete(Table::Meta, Meta::GivenUp.key()),
+        }
     }
 
     /// That has been taken back.

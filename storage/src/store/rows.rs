@@ -42,7 +42,7 @@ pub enum Meta {
     Astray,
     /// Chains about whose forks this replica has given way once.
     Settled,
-    /// Entries that were taken back and do not come in again.
+    /// The entry that was taken back at this run's start and does not come in again.
     GivenUp,
     /// What this device has to decide again about members.
     Owed,

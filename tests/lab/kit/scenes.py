@@ -14,8 +14,6 @@ import time
 import traceback
 
 SCENES = []
-# Those that are played alone.
-MEASURING = []
 
 
 class Skipped(Exception):
@@ -29,8 +27,7 @@ class Failed(Exception):
 def scene(name, root=False, tools=(), measures=False):
     """Registers a scene under a name; `root` and `tools` are what it needs of the machine; one that `measures` is played alone."""
     def register(play):
-        SCENES.append((name, root, tools, play))
-        MEASURING.extend([name] if measures else [])
+        SCENES.append((name, root, tools, measures, play))
         return play
     return register
 
@@ -69,7 +66,7 @@ def play_all(binary, full, wanted, scratch, lanes):
     """Plays the scenes whose name contains one of `wanted` (all, if none), so many at a time: first those that may have company, then
     those that measure, alone; returns the tally."""
     chosen = [index for index, (name, *_) in enumerate(SCENES) if not wanted or any(word in name for word in wanted)]
-    in_company = [index for index in chosen if lanes > 1 and SCENES[index][0] not in MEASURING]
+    in_company = [index for index in chosen if lanes > 1 and not SCENES[index][3]]
     play = functools.partial(play_at, binary, full, scratch)
     outcomes = []
     if in_company:
@@ -82,7 +79,7 @@ def play_all(binary, full, wanted, scratch, lanes):
 
 def play_at(binary, full, scratch, index):
     """Plays a scene on a stage of its own."""
-    name, root, tools, play = SCENES[index]
+    name, root, tools, _, play = SCENES[index]
     directory = tempfile.mkdtemp(prefix='lab-', dir=scratch)
     try:
         return play_one(Stage(binary, directory, full), name, root, tools, play)

@@ -1,6 +1,7 @@
 //! What was synchronised comes to be ignored, by a rule for all or for one device, as a story (INV-5): it stays wherever it
 //! stands, nobody signs that it is deleted, and when the rule is taken back it is what it was.
 
+use super::removals::text;
 use super::scenarios::save;
 use super::{Failure, MS, World};
 use crate::disk::{Deed, ROOT, State};
@@ -66,8 +67,4 @@ fn check(world: &World, before: &[BTreeSet<[u8; 32]>]) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn text(number: u64) -> Vec<u8> {
-    format!("binary \0 {number} {}", blake3::hash(&number.to_be_bytes())).into_bytes()
 }

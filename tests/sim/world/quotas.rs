@@ -66,7 +66,7 @@ fn save_all(world: &mut World, device: usize, stem: &str, first: u64) -> Result<
     })
 }
 
-/// Deletes files of the first device that stand at the second one, the same ones whoever does it.
+/// Deletes the first files that whoever does it has of the first device.
 fn drop_some(disk: &mut State, count: usize) {
     let mut names = Vec::new();
     for number in 0..FILES {

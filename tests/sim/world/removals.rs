@@ -185,7 +185,7 @@ fn name(number: u64) -> String {
     format!("file {number}")
 }
 
-fn text(number: u64) -> Vec<u8> {
+pub(super) fn text(number: u64) -> Vec<u8> {
     format!("binary \0 {number} {}", blake3::hash(&number.to_be_bytes())).into_bytes()
 }
 

@@ -5,7 +5,6 @@ use super::{JobError, Planner};
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::Body;
 use dunlin_core::id::{PeerId, VersionId};
-use dunlin_core::ledger::membership::Membership;
 use dunlin_core::tree::view::{Role, Shown, is_same};
 use dunlin_storage::disk::{DiskRow, ShownAs};
 use dunlin_storage::store::used::charge;
@@ -43,7 +42,6 @@ pub struct Over {
 /// The shares of a plan.
 pub(super) struct Shares<'a> {
     quota: &'a Quota,
-    pub membership: Membership,
     own: PeerId,
     /// Bytes of each member that is spoken of: on disk, under way, planned.
     taken: BTreeMap<PeerId, u64>,
@@ -60,8 +58,8 @@ pub(super) enum Fit {
 }
 
 impl<'a> Shares<'a> {
-    pub fn new(quota: &'a Quota, membership: Membership, own: PeerId) -> Self {
-        Self { quota, membership, own, taken: BTreeMap::new(), over: BTreeMap::new() }
+    pub fn new(quota: &'a Quota, own: PeerId) -> Self {
+        Self { quota, own, taken: BTreeMap::new(), over: BTreeMap::new() }
     }
 }
 
@@ -85,7 +83,7 @@ impl Planner<'_, '_> {
             return Ok(Fit::LeftOut);
         }
         self.left.is_touched = true;
-        let label = self.shares.membership.label_of(&member);
+        let label = self.membership.label_of(&member);
         let label = label.map_or_else(String::new, str::to_owned);
         let left = self.shares.over.entry(member).or_insert_with(|| Over { label, ..Over::default() });
         left.files += 1;
@@ -112,7 +110,7 @@ impl Planner<'_, '_> {
     /// Which other member a file counts for, by the key that it has now, and its bytes.
     fn charge(&self, body: &Body, versions: &[VersionId]) -> Option<(PeerId, u64)> {
         let (author, bytes) = charge(body, versions)?;
-        let member = self.shares.membership.current(&author);
+        let member = self.membership.current(&author);
         (member != self.shares.own).then_some((member, bytes))
     }
 
@@ -123,7 +121,7 @@ impl Planner<'_, '_> {
         }
         let view = self.edit.view();
         let mut taken = self.shares.quota.under_way.get(member).copied().unwrap_or(0);
-        let former = self.shares.membership.rotations_to(member);
+        let former = self.membership.rotations_to(member);
         for key in former.iter().map(|(key, _)| key).chain([member]) {
             taken = taken.saturating_add(view.used_by(key)?);
         }

@@ -40,7 +40,7 @@ fn a_removal_that_was_built_upon_a_fork_is_decided_again() {
     assert!(role(&founders, &gone).is_none());
 
     let chain = View(&*authors.read().unwrap()).chain().unwrap();
-    assert!(note_astray(&founders, chain, 0, None).unwrap());
+    assert!(note_astray(&founders, chain, 0, false).unwrap());
     let dir = TempDir::new().unwrap();
     let folder = Folder::open(dir.path()).unwrap();
     assert_eq!(take_up(&folder, &founders, 77, false).unwrap(), Begun::TakenBack);
@@ -68,7 +68,7 @@ fn who_was_admitted_upon_a_fork_is_admitted_again_unless_it_was_removed() {
             change_membership(&founders, &founder, MembershipChange::Remove { peer: new }, 10).unwrap();
         }
         let chain = View(&*authors.read().unwrap()).chain().unwrap();
-        note_astray(&founders, chain, 0, None).unwrap();
+        note_astray(&founders, chain, 0, false).unwrap();
         let dir = TempDir::new().unwrap();
         take_up(&Folder::open(dir.path()).unwrap(), &founders, 77, false).unwrap();
         assert_eq!(role(&founders, &new), None);

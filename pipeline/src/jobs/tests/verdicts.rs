@@ -16,6 +16,7 @@ use dunlin_core::ledger::build::EntryBuilder;
 use dunlin_core::ledger::chain::{LedgerRead, Verified, verify_entry};
 use dunlin_core::ledger::event::Role;
 use dunlin_core::ledger::frontier::Frontier;
+use dunlin_core::limits::VERDICTS_MAX;
 use tempfile::TempDir;
 
 /// The founder has one history of the third, the member the other one; both know that there are two.
@@ -85,10 +86,10 @@ fn an_admins_removal_says_which_holds_and_who_follows_comes_in_line() {
     let folder = Folder::open(dir.path()).unwrap();
     let mut edit = Edit::new(all.members.write().unwrap()).unwrap();
     edit.set_settled(chain).unwrap();
-    edit.bar(holds).unwrap();
+    edit.set_given_up(Some(holds)).unwrap();
     edit.commit().unwrap();
-    assert!(!note_astray(&all.members, chain, from, None).unwrap());
-    assert!(note_astray(&all.members, chain, from, Some(holds)).unwrap());
+    assert!(!note_astray(&all.members, chain, from, false).unwrap());
+    assert!(note_astray(&all.members, chain, from, true).unwrap());
     assert_eq!(take_up(&folder, &all.members, 77, false).unwrap(), Begun::TakenBack);
     // Others may not have followed yet.
     let admitted = admit(&all.members, vec![all.pair[1].clone()]).unwrap();
@@ -219,25 +220,35 @@ fn of_two_uses_of_the_kit_one_holds() {
     assert_eq!(followed.concat().iter().map(|one| one.holds).collect::<Vec<_>>(), [lesser]);
 }
 
-/// What was given up may be all that is left: it comes in again when somebody with weight says so, or with the next run but one.
+/// What was given up may be all that is left: it comes in again with the next run but one, and whoever has weight can end the
+/// run that is in between.
 #[test]
 fn what_was_given_up_does_not_stay_out_for_ever() {
-    for is_said in [true, false] {
-        let all = apart(false);
-        let (chain, from) = (all.pair[1].entry().chain, 0);
-        let dir = TempDir::new().unwrap();
-        let folder = Folder::open(dir.path()).unwrap();
-        assert!(note_astray(&all.members, chain, from, None).unwrap());
-        assert_eq!(take_up(&folder, &all.members, 77, false).unwrap(), Begun::TakenBack);
-        let again = || admit(&all.members, vec![all.pair[1].clone()]).unwrap().accepted.len();
-        assert_eq!(again(), 0, "not at once");
-        if is_said {
-            assert!(note_astray(&all.members, chain, from, Some(all.pair[1].id())).unwrap());
-        } else {
-            take_up(&folder, &all.members, 78, false).unwrap();
-        }
-        assert_eq!(again(), 1, "said: {is_said}");
+    let all = apart(false);
+    let (chain, dir) = (all.pair[1].entry().chain, TempDir::new().unwrap());
+    let folder = Folder::open(dir.path()).unwrap();
+    assert!(note_astray(&all.members, chain, 0, false).unwrap());
+    assert_eq!(take_up(&folder, &all.members, 77, false).unwrap(), Begun::TakenBack);
+    let again = || admit(&all.members, vec![all.pair[1].clone()]).unwrap().accepted.len();
+    assert_eq!(again(), 0, "not at once");
+    assert!(!note_astray(&all.members, chain, 0, false).unwrap());
+    assert!(note_astray(&all.members, chain, 0, true).unwrap());
+    take_up(&folder, &all.members, 78, false).unwrap();
+    assert_eq!(again(), 1);
+}
+
+/// A replica follows so often and no more.
+#[test]
+fn nobody_follows_for_ever() {
+    let all = apart(false);
+    all.remove(true);
+    for _ in 0..VERDICTS_MAX {
+        assert_eq!(said(&all.founders, &all.members), all.holds(0));
+        let mut edit = Edit::new(all.members.write().unwrap()).unwrap();
+        edit.set_settled(all.pair[0].entry().chain).unwrap();
+        edit.commit().unwrap();
     }
+    assert_eq!(said(&all.founders, &all.members), []);
 }
 
 /// The next entry of a chain, by its author, in a store.
