@@ -125,6 +125,8 @@ pub const SCRUB_BYTES: u64 = 8 * 1024 * 1024;
 /// Files that wait to be read again since their bytes seem to be corrupt; the next scrub finds those beyond. About
 /// 100 bytes each.
 pub const SUSPECTS_MAX: usize = 4096;
+/// Paths that could not be read and are looked at again; the background scanner finds those beyond. About 100 bytes each.
+pub const UNREADABLE_MAX: usize = 4096;
 /// Hints that the watcher keeps until the engine takes them; beyond, everything may have changed. About 100
 /// bytes each.
 pub const HINTS_MAX: usize = 16_384;

@@ -197,6 +197,11 @@ impl Local {
         self.rescan_all();
     }
 
+    /// The file that is cut under this ticket.
+    pub fn path_of(&self, ticket: u64) -> Option<&RelPath> {
+        self.queue.get((ticket - self.front) as usize).map(|pending| pending.seen.path())
+    }
+
     /// Takes results of cutting; gives the files that could not be read, and those that a look came across while
     /// somebody writes them, as far as that can be told by `is_being_written`, or for those whose writer was done by
     /// `is_open_again`.

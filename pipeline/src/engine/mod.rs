@@ -10,7 +10,7 @@
 //! contents, `sources` says from whom, `admission` lets somebody in, `merge` says when texts are merged, `session` is one connection; `gossip` and
 //! `serve` route between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
 //! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
-//! at what is missing, and `room` looks at the root; `scrub` has all bytes read again; `quotas` what others may take of it; `rest` says when memory is given
+//! at what is missing, `unreadable` at what could not be read, and `room` looks at the root; `scrub` has all bytes read again; `quotas` what others may take of it; `rest` says when memory is given
 //! back, `calm` when a one-shot run is over; `asks` answers what people ask, and `tell` says what happened; `waste` has a budget for each device.
 
 mod admission;
@@ -49,6 +49,7 @@ mod steps;
 mod tell;
 mod transfer;
 mod turns;
+mod unreadable;
 mod wake;
 mod waste;
 mod watch;
@@ -65,15 +66,13 @@ use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::limits::PLAN_BATCH;
-use dunlin_core::path::RelPath;
-use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::Scope;
 use dunlin_transport::{Command, ConnId};
 use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
 use event::{Event, LedgerState};
 use fetch::{Expected, Fetch, FetchWant};
 use guard::Guard;
-use local::{Local, LocalWant, Unread};
+use local::{Local, LocalWant};
 use merge::Merging;
 use penalty::Penalties;
 use quiet::Quiet;
@@ -88,6 +87,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use transfer::Advance;
 use turns::Turns;
+use unreadable::Unreadable;
 use wake::{Wake, Wakes};
 use waste::Waste;
 
@@ -131,6 +131,9 @@ pub struct Engine {
     waste: Waste,
     local: Local,
     doubts: Doubts,
+    unreadable: Unreadable,
+    /// What could not be read is looked at again, or something else before it.
+    is_rereading: bool,
     root: Root,
     guard: Guard,
     quotas: Quotas,
@@ -184,6 +187,8 @@ impl Engine {
             waste: Waste::default(),
             local: Local::default(),
             doubts: Doubts::default(),
+            unreadable: Unreadable::default(),
+            is_rereading: false,
             root: Root::default(),
             guard,
             quotas: Quotas::default(),
@@ -276,6 +281,7 @@ impl Engine {
                 Wake::MergeAnyway => self.merging.press(),
                 Wake::Recover => self.recover(),
                 Wake::Rescan => self.local.rescan_now(),
+                Wake::Reread => self.read_again(),
                 Wake::Look => self.look(now),
                 Wake::Survey => self.survey(now),
                 // `advance` looks again at what is due.
@@ -370,6 +376,7 @@ impl Engine {
         self.penalties.settle(now);
         self.take_turns(now);
         self.have_second_look(now);
+        self.mind_unreadable(now);
         self.mind_guard(now);
         while self.advance_local()
             || self.advance_remote()
@@ -528,6 +535,7 @@ impl Engine {
                 self.note_coverage(now, &report);
                 self.await_rules(now, report.rules_due);
                 self.note_scan_problems(report.problems, report.is_whole);
+                self.note_unreadable(now, report.unreadable);
                 // A move that is not shared is seen at each look.
                 if self.own_role() >= Some(Role::Writer) {
                     report.moved_dirs.into_iter().for_each(|dir| self.local.rescan(Scope::tree(dir)));
@@ -543,34 +551,6 @@ impl Engine {
                 self.stop(now, Ended::Failed(failure));
             }
         }
-    }
-
-    fn handle_cut(&mut self, now: Instant, results: Vec<(u64, Result<Cut, CutError>)>) {
-        let read = results.iter().filter_map(|(_, r)| r.as_ref().ok());
-        self.progress.bytes_hashed += read.map(|cut| cut.digest.content.size).sum::<u64>();
-        // A one-shot run hears of no writer, and takes what is there.
-        let is_told = self.config.goal == Goal::Serve;
-        let (quiet, may_go_on) = (&self.quiet, |cut: &Cut| is_told && cut.is_fresh);
-        let is_open = |path: &RelPath, cut: &Cut| may_go_on(cut) || quiet.is_open(path);
-        // The hint that the next writer has emptied it may be on its way yet.
-        let is_emptied = |cut: &Cut| may_go_on(cut) && cut.digest.content.size == 0;
-        let is_open_again = |path: &RelPath, cut: &Cut| is_emptied(cut) || quiet.is_open_again(path);
-        let unread = self.local.handle_cut(results, is_open, is_open_again);
-        for Unread { path, error } in unread {
-            let Some(error) = error else {
-                self.quiet.come_across(now, path);
-                continue;
-            };
-            if error.is_passing() && self.local.rescan_later(path.clone()) {
-                self.wakes.arm(Wake::Rescan, now, RESCAN_AFTER);
-            } else {
-                self.note_problem(path.to_string(), error.to_string());
-                if error.is_passing() && self.config.goal == Goal::Serve {
-                    self.quiet.unread(now, path);
-                }
-            }
-        }
-        self.await_look(now);
     }
 
     fn note_problem(&mut self, path: String, what: String) {

@@ -22,6 +22,8 @@ pub enum Wake {
     Recover,
     /// Look again at files that were busy.
     Rescan,
+    /// Look again at what could not be read.
+    Reread,
     /// Look at what hints are about.
     Look,
     /// Look again at what was missing.

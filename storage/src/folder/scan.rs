@@ -288,7 +288,14 @@ impl Scan<'_> {
             let below = match path.split_last() {
                 None => Some(Below { path: path.clone(), dir: Some(DirId::ROOT), came: false }),
                 Some((parent, name)) => {
-                    let Ok(handle) = self.folder.dir(&parent) else { continue };
+                    let handle = match self.folder.dir(&parent) {
+                        Ok(handle) => handle,
+                        Err(FsError::InTheWay) => continue,
+                        Err(error) => {
+                            self.unreadable(path, error);
+                            continue;
+                        }
+                    };
                     let row = self.row_at(path)?;
                     self.report_name(&*handle, path.clone(), name, row)?
                 }
@@ -331,8 +338,7 @@ impl Scan<'_> {
         match self.folder.dir(&path).and_then(|handle| Ok((fs::list(&*handle)?, handle))) {
             Ok((listing, handle)) => return self.report_dir(&path, dir, listing, &*handle),
             Err(error) if path.is_root() || error.is_passing() => return Err(ScanError::Root(error)),
-            Err(FsError::NotFound) => {}
-            Err(error) => self.trouble(path.to_string(), ScanTrouble::Unreadable(error)),
+            Err(error) => self.unreadable(&path, error),
         }
         Ok(Vec::new())
     }
@@ -459,8 +465,9 @@ impl Scan<'_> {
     }
 
     /// What cannot be read is told, unless it has just gone.
-    fn unreadable(&mut self, at: &RelPath, error: fs::FsError) {
-        if error != fs::FsError::NotFound {
+    fn unreadable(&mut self, at: &RelPath, error: FsError) {
+        if error != FsError::NotFound {
+            self.report.unreadable.push(at.clone());
             self.trouble(at.to_string(), ScanTrouble::Unreadable(error));
         }
     }

@@ -141,6 +141,8 @@ pub struct ScanReport {
     pub looked_at: u64,
     /// Trouble.
     pub problems: Vec<ScanProblem>,
+    /// Where something could not be looked at that may be readable another time.
+    pub unreadable: Vec<RelPath>,
     /// Conflict copies on disk.
     pub conflict_copies: u64,
     /// Directories that moved: what is missing in them shows at a look at their new place.

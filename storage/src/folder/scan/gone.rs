@@ -8,7 +8,7 @@ use super::{Scan, ScanError, is_same_thing};
 use crate::disk::DiskRow;
 use crate::folder::fs::{self, FsError, Standing};
 use crate::folder::root::check_root;
-use crate::folder::seen::{Loss, ScanTrouble, Seen};
+use crate::folder::seen::{Loss, Seen};
 use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::path::{Name, RelPath};
@@ -79,10 +79,8 @@ impl Scan<'_> {
         let Some((parent, name)) = path.split_last() else { return false };
         if listed.as_ref().is_none_or(|(at, _)| *at != parent) {
             let names = self.folder.dir(&parent).and_then(|dir| fs::list(&*dir));
-            if let Err(error) = &names
-                && *error != FsError::NotFound
-            {
-                self.trouble(parent.to_string(), ScanTrouble::Unreadable(*error));
+            if let Err(error) = &names {
+                self.unreadable(&parent, *error);
             }
             *listed = Some((parent, names.ok().map(|listing| listing.names.into_iter().collect())));
         }
