@@ -6,6 +6,7 @@ use dunlin_core::identity::Identity;
 use dunlin_core::limits::PATH_DEPTH_MAX;
 use dunlin_core::path::RelPath;
 use dunlin_storage::disk::{DiskRow, ShownAs};
+use dunlin_storage::folder::cut::{Cut, cut};
 use dunlin_storage::folder::fs::{Folder, Standing};
 use dunlin_storage::folder::lookout::{Lookout, Nobody};
 use dunlin_storage::folder::rules::{InForce, Lens};
@@ -16,9 +17,11 @@ use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 const MARKER: [u8; 16] = [5; 16];
 
@@ -52,6 +55,39 @@ fn what_goes_just_before_its_directory_is_watched_is_gone() {
     let device = Device::with_file();
     let (seen, _) = device.scan(&Taking(Mutex::new(Some(device.dir.path().join("f")))));
     assert!(matches!(&seen[..], [Seen::Gone { path, .. }] if *path == device.path("f")), "{seen:?}");
+}
+
+/// ext4 shows a file that is being emptied with the times that it had before, and so it would be taken for one that nobody has
+/// touched for long (black box, errors of the disk).
+#[test]
+fn a_file_that_is_being_emptied_has_other_times_by_the_time_it_is_read() {
+    const ROUNDS: usize = 100;
+    // More than a tick of the clock by which files get their times.
+    const PAUSE: Duration = Duration::from_millis(12);
+    let device = Device::with_file();
+    let (file, is_over) = (device.dir.path().join("f"), AtomicBool::new(false));
+    let write = || std::fs::write(&file, [b'x'; 60_000]).unwrap();
+    write();
+    let now = Timestamp { secs: 0, nanos: 0 };
+    let read = || cut(&device.folder, &device.path("f"), None, now, &|_, _| ()).ok();
+    let mut full = BTreeSet::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (0..ROUNDS).for_each(|_| {
+                write();
+                std::thread::sleep(PAUSE);
+            });
+            is_over.store(true, Ordering::Relaxed);
+        });
+        while !is_over.load(Ordering::Relaxed) {
+            let Some(Cut { stat, .. }) = read() else { continue };
+            match stat.size {
+                0 => assert!(!full.contains(&stat.ctime), "emptied, with the time of its bytes"),
+                _ => drop(full.insert(stat.ctime)),
+            }
+        }
+    });
+    assert!(!full.is_empty());
 }
 
 #[test]

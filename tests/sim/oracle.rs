@@ -140,6 +140,11 @@ impl Oracle {
         }
     }
 
+    /// True if these bytes may stand under a name.
+    pub fn is_allowed(&self, hash: &Hash) -> bool {
+        self.allowed.contains(hash)
+    }
+
     /// The bytes of a text that stood under a name at some time.
     pub fn text(&self, hash: &Hash) -> Option<Vec<u8>> {
         self.texts.get(hash).map(|bytes| bytes.to_vec())

@@ -116,14 +116,21 @@ pub fn settle(folder: &Folder, store: &dyn Store) -> Result<(), ApplyFailed> {
 /// A step that makes something new counts on a spot without a row. If there is one, a local change was
 /// recorded since the plan was made; were its row written over, its deletion would go unseen.
 /// And it counts on the directory at its path: a content can be long in coming, and another directory may
-/// have that path by then.
+/// have that path by then, or one that a user has made and nobody has seen yet. What is put there without a row
+/// would be taken for the user's.
 fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError> {
     let tx = store.read()?;
     let view = View(&*tx);
     let mut freed: BTreeSet<RelPath> = BTreeSet::new();
+    let mut made: BTreeSet<RelPath> = BTreeSet::new();
     for ready in batch.iter_mut().filter(|r| r.outcome.is_none()) {
         let operation = &ready.step.operation;
         let at = operation.at();
+        if operation.is_new() && view.spot_of(at)?.is_none() && !made.iter().any(|path| at.starts_with(path))
+        {
+            ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
+            continue;
+        }
         if operation.is_new()
             && !freed.contains(at)
             && let Some(spot) = view.spot_of(at)?
@@ -157,6 +164,7 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
             }
         }
         freed.extend(operation.frees().cloned());
+        made.extend(operation.makes().cloned());
     }
     Ok(())
 }
@@ -325,9 +333,11 @@ fn intent_step(ready: &Ready) -> IntentStep {
 
 /// Carries out what was not refused. Where a step was to take something away and did not, what counts on it
 /// must not happen: a directory that is made would be taken for the old one, and what is put into it as well;
-/// one that a user takes away just then would be gone with a row in it.
+/// one that a user takes away just then would be gone with a row in it. Nor must anything happen in a directory that was
+/// to be made and was not: there may be one of a user's by now.
 fn place_all(folder: &Folder, batch: &mut [Ready]) -> Result<(), ApplyFailed> {
     let mut not_freed: BTreeSet<RelPath> = BTreeSet::new();
+    let mut not_made: BTreeSet<RelPath> = BTreeSet::new();
     for ready in batch.iter_mut() {
         let operation = &ready.step.operation;
         if ready.outcome.is_none() {
@@ -336,7 +346,8 @@ fn place_all(folder: &Folder, batch: &mut [Ready]) -> Result<(), ApplyFailed> {
                 Operation::RemoveDir { .. } => path.starts_with(at),
                 _ => operation.is_new() && at.starts_with(path),
             };
-            let result = match not_freed.iter().any(counts_on) {
+            let is_inside = |path: &RelPath| at != path && at.starts_with(path);
+            let result = match not_freed.iter().any(counts_on) || not_made.iter().any(is_inside) {
                 true => Err(Outcome::Refused(Refusal::NotAsExpected).into()),
                 false => place(folder, &ready.step, ready.staged.as_deref()),
             };
@@ -351,6 +362,7 @@ fn place_all(folder: &Folder, batch: &mut [Ready]) -> Result<(), ApplyFailed> {
         }
         if ready.outcome != Some(Outcome::Done) {
             not_freed.extend(ready.step.operation.frees().cloned());
+            not_made.extend(ready.step.operation.makes().cloned());
         }
     }
     Ok(())

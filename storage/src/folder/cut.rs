@@ -127,6 +127,9 @@ pub fn cut(
             }
             other => other.map_err(fs_error)?,
         };
+        if seen.size == 0 {
+            file.await_truncation();
+        }
         let after = file.stat().map_err(fs_error)?;
         if let Some((digest, look)) = digest
             && before == Standing::Node(seen)

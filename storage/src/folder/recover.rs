@@ -46,7 +46,7 @@ pub fn recover(
         for step in &intent.steps {
             // Contents that are alike share their staged file: which of them was placed cannot be told.
             let is_own = all_steps().filter(|other| other.staged == step.staged).count() == 1;
-            let (has_run_on, was_placed) = (has_run_on, has_run_on && is_own && was_placed(folder, step));
+            let was_placed = has_run_on && is_own && was_placed(folder, step).map_err(ApplyFailed::Sync)?;
             let since = Since { has_run_on, was_placed };
             recover_step(folder, store, step, since, now, &mut lost)?;
         }
@@ -96,11 +96,13 @@ struct Since {
 
 /// True if the staged content of a step is at its place, or was: it is in the stage no more, and what was there before
 /// may be instead. Says nothing after a power loss, which may have taken it from the stage.
-fn was_placed(folder: &Folder, step: &IntentStep) -> bool {
-    let Some(staged) = &step.staged else { return false };
-    let came_out =
-        || step.before.as_ref().is_some_and(|row| is_body(folder.stage(), staged.as_bytes(), &row.body));
-    folder.stage().stat(staged.as_bytes()) == Err(FsError::NotFound) || came_out()
+fn was_placed(folder: &Folder, step: &IntentStep) -> Result<bool, FsError> {
+    let Some(staged) = &step.staged else { return Ok(false) };
+    match (folder.stage().stat(staged.as_bytes()), &step.before) {
+        (Err(FsError::NotFound), _) => Ok(true),
+        (_, Some(row)) => is_body(folder.stage(), staged.as_bytes(), &row.body),
+        (_, None) => Ok(false),
+    }
 }
 
 /// Nothing was lost with the power, and what a step was to put does not stand there. If it had put it, its user has
@@ -326,8 +328,12 @@ fn give_back(folder: &Folder, path: &RelPath, step: &IntentStep) -> Result<(), F
     };
     let (stage, staged) = (folder.stage(), came_out.as_bytes());
     let after = step.after.as_ref().map(|after| &after.body);
-    let is_known = || std::iter::once(&before.body).chain(after).any(|body| is_body(stage, staged, body));
-    if stage.stat(staged) == Err(FsError::NotFound) || is_known() {
+    for body in std::iter::once(&before.body).chain(after) {
+        if is_body(stage, staged, body)? {
+            return Ok(());
+        }
+    }
+    if stage.stat(staged) == Err(FsError::NotFound) {
         return Ok(());
     }
     let Ok((dir, name)) = folder.parent(path) else { return Ok(()) };
@@ -344,12 +350,19 @@ fn give_back(folder: &Folder, path: &RelPath, step: &IntentStep) -> Result<(), F
     }
 }
 
-/// True if a file or link is what a body says.
-fn is_body(dir: &dyn DirHandle, name: &[u8], body: &Body) -> bool {
-    match body {
-        Body::File(content) => hash_of(dir, name) == Ok(content.hash),
-        Body::Symlink(target) => dir.read_link(name).as_ref() == Ok(target),
-        Body::Directory | Body::Deleted => false,
+/// True if a file or link is what a body says. An error if it cannot be read now: were it taken for something else, what
+/// came out would go back over what was put there, or be taken for placed.
+fn is_body(dir: &dyn DirHandle, name: &[u8], body: &Body) -> Result<bool, FsError> {
+    let standing = match (dir.stat(name), body) {
+        (Ok(Standing::Node(stat)), Body::File(content)) if stat.size == content.size => stat.kind,
+        (Ok(Standing::Node(stat)), Body::Symlink(_)) => stat.kind,
+        (Ok(_) | Err(FsError::NotFound), _) => return Ok(false),
+        (Err(error), _) => return Err(error),
+    };
+    match (standing, body) {
+        (Kind::File, Body::File(content)) => Ok(hash_of(dir, name)? == content.hash),
+        (Kind::Symlink, Body::Symlink(target)) => Ok(dir.read_link(name)? == *target),
+        _ => Ok(false),
     }
 }
 
@@ -357,7 +370,10 @@ fn is_body(dir: &dyn DirHandle, name: &[u8], body: &Body) -> bool {
 /// new one is ours; anything else goes to history, since it may be the user's edit of the last moment.
 fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) -> Result<(), FsError> {
     let (stage, name) = (folder.stage(), staged.as_bytes());
-    let is_ours = step.after.as_ref().is_some_and(|after| is_body(stage, name, &after.body));
+    let is_ours = match &step.after {
+        Some(after) => is_body(stage, name, &after.body)?,
+        None => false,
+    };
     match if is_ours { Ok(()) } else { keep_unknown(folder, staged) } {
         Err(FsError::NotFound) => Ok(()),
         other => other,

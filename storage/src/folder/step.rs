@@ -128,6 +128,14 @@ impl Operation {
         }
     }
 
+    /// The path at which there may be a directory once it is done, and was none before.
+    pub fn makes(&self) -> Option<&RelPath> {
+        match self {
+            Operation::MakeDir { at } | Operation::Move { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
     /// The path at which nothing stands once it is done.
     pub fn frees(&self) -> Option<&RelPath> {
         match self {

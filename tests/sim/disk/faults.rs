@@ -16,7 +16,9 @@ pub enum Call {
     Read,
     /// Opens a file of dunlin's own, or makes it.
     Make,
-    /// Changes names, bytes or metadata.
+    /// Makes a directory.
+    MakeDir,
+    /// Changes names, bytes or metadata else.
     Change,
     /// Makes things durable.
     Sync,
@@ -27,6 +29,8 @@ pub enum Call {
 pub enum Reach {
     /// Whatever changes something or makes it durable.
     Changes,
+    /// Whatever makes a directory.
+    MakesDirs,
     /// Whatever looks at something.
     Reads,
     /// Whatever opens something.
@@ -38,7 +42,8 @@ pub enum Reach {
 impl Reach {
     fn hits(self, call: Call) -> bool {
         match self {
-            Reach::Changes => matches!(call, Call::Make | Call::Change | Call::Sync),
+            Reach::Changes => matches!(call, Call::Make | Call::MakeDir | Call::Change | Call::Sync),
+            Reach::MakesDirs => call == Call::MakeDir,
             Reach::Reads => matches!(call, Call::Look | Call::Read),
             Reach::Opens => matches!(call, Call::Open | Call::Make),
             Reach::Syncs => call == Call::Sync,

@@ -176,7 +176,7 @@ impl DirHandle for SimDir {
         if name.len() > NAME_BYTES_MAX {
             return Err(FsError::NameTooLong);
         }
-        self.enter(Call::Change)?.make(self.ino, name, Kind::Directory, 0o700, true).map(|_| ())
+        self.enter(Call::MakeDir)?.make(self.ino, name, Kind::Directory, 0o700, true).map(|_| ())
     }
 
     fn open_dir(&self, name: &[u8]) -> Result<Dir, FsError> {
@@ -267,6 +267,16 @@ impl FileHandle for SimFile {
         let len = buffer.len().min(bytes.len() - from);
         buffer[..len].copy_from_slice(&bytes[from..from + len]);
         Ok(len)
+    }
+
+    fn await_truncation(&self) {
+        let Ok(mut state) = self.enter(Call::Look) else { return };
+        let mtime = state.time();
+        if state.emptying.remove(&self.ino)
+            && let Ok(inode) = state.touch(self.ino)
+        {
+            inode.mtime = mtime;
+        }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FsError> {

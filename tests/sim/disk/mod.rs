@@ -165,6 +165,8 @@ pub struct State {
     pub is_full: bool,
     /// Directories that nobody may look into.
     pub locked: BTreeSet<u64>,
+    /// Files that are being emptied: their times are to be set yet.
+    pub emptying: BTreeSet<u64>,
     pub calls: u64,
     pub displaced: Vec<Displaced>,
     /// How often the power went.
@@ -213,6 +215,7 @@ impl Disk {
             failing: None,
             is_full: false,
             locked: BTreeSet::new(),
+            emptying: BTreeSet::new(),
             calls: 0,
             displaced: Vec::new(),
             power_losses: 0,

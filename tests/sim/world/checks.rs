@@ -95,6 +95,9 @@ impl World {
             let disk = self.devices[device].disk.clone();
             let state = disk.state();
             for read in reads.iter().filter(|r| r.is_file) {
+                if !self.oracle.is_allowed(&read.hash) {
+                    return self.fail(device, "P-18: a content was recorded that no user ever meant");
+                }
                 let Some((name, dir)) = read.names.split_last() else { continue };
                 let Some(ino) = state.dir_at(dir).ok().and_then(|dir| state.lookup(dir, name)) else {
                     continue;

@@ -127,7 +127,7 @@ impl World {
         let reach = [Reach::Changes, Reach::Reads, Reach::Opens, Reach::Syncs];
         let reach = random.pick(&reach).copied().unwrap_or(Reach::Changes);
         let error = match reach {
-            Reach::Changes => random.pick(&ERRORS_OF_CHANGES).copied(),
+            Reach::Changes | Reach::MakesDirs => random.pick(&ERRORS_OF_CHANGES).copied(),
             Reach::Reads => random.pick(&ERRORS_OF_READS).copied(),
             Reach::Opens => Some(FsError::TooManyFiles),
             Reach::Syncs => None,

@@ -27,6 +27,7 @@ mod storm;
 mod twin;
 mod veils;
 mod wire;
+mod writers;
 
 use crate::canary::Plant;
 use crate::device::Device;

@@ -4,7 +4,7 @@
 
 use super::{
     Failure, MS, Outcome, What, World, forgers, ignoring, malice, masses, quotas, removals, rotations, rots,
-    setbacks, sources, veils,
+    setbacks, sources, veils, writers,
 };
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
@@ -25,7 +25,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 22] = [
+pub const ALL: [Scenario; 27] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -43,6 +43,31 @@ pub const ALL: [Scenario; 22] = [
     Scenario { name: "the-torn-is-behind-a-door", devices: 2, times: 32, script: veils::closed_after_power },
     // Recovery asked twice whether what it had placed stands there, and took an edit in between for torn (seed 11497).
     Scenario { name: "an-edit-meets-recovery", devices: 2, times: 64, script: veils::edited_in_recovery },
+    // A file that could not be read for a moment was taken for a user's, and took the place of a newer one.
+    Scenario { name: "recovery-cannot-read", devices: 2, times: 192, script: veils::unread_in_recovery },
+    // It was read again within the hour, and the folders differed until then (black box, errors of the disk).
+    Scenario {
+        name: "a-file-cannot-be-read-for-a-moment",
+        devices: 2,
+        times: 96,
+        script: veils::unread_for_a_moment,
+    },
+    // A file was put into a directory that nobody knew yet, and signed once more (black box, errors of the disk).
+    Scenario {
+        name: "a-directory-is-made-meanwhile",
+        devices: 2,
+        times: 64,
+        script: writers::made_meanwhile,
+    },
+    // P-18: no storm writes between two reads of one file (planted bug 3).
+    Scenario {
+        name: "a-file-is-written-while-it-is-read",
+        devices: 2,
+        times: 24,
+        script: writers::written_while_read,
+    },
+    // ext4 shows a file that is being emptied with its old times (black box, errors of the disk).
+    Scenario { name: "a-file-is-emptied-first", devices: 2, times: 8, script: writers::emptied_first },
     // INV-25, at both ends, at once and bit by bit, through restarts, and with each word that people can say.
     Scenario { name: "most-of-a-folder-is-deleted", devices: 3, times: 24, script: masses::wipe },
     Scenario { name: "most-of-a-folder-is-encrypted", devices: 3, times: 48, script: masses::encryptor },

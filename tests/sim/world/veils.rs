@@ -4,11 +4,15 @@
 use super::scenarios::{lines, save};
 use super::storm::Fault;
 use super::{Failure, MS, What, World};
-use crate::disk::faults::Fuse;
+use crate::disk::faults::{Failing, Fuse, Reach};
 use crate::disk::veil::Veil;
 use crate::disk::{Deed, ROOT, State};
 use dunlin_core::content::Kind;
+use dunlin_pipeline::engine::effect::FolderOrder;
+use dunlin_storage::folder::fs::FsError;
 
+/// So many calls a step of apply makes, or some more.
+const KILLED_AT: u32 = 12;
 /// From one veil to the next at one device.
 const APART: u64 = 1_500 * MS;
 
@@ -57,7 +61,54 @@ pub(super) fn edited_in_recovery(world: &mut World, time: u32) -> Result<(), Fai
     world.go_on_until(world.now + 15_000 * MS)
 }
 
+/// A process goes while it puts a file in place of another, and what recovery has to read cannot be read for a moment.
+/// What came out then must not go back, nor count as placed.
+pub(super) fn unread_in_recovery(world: &mut World, time: u32) -> Result<(), Failure> {
+    // A run may end by it.
+    world.plan.disk_failures = 1;
+    world.act(0, |disk| save(disk, b"file", lines(99, "")))?;
+    world.await_convergence()?;
+    world.act(0, |disk| save(disk, b"file", lines(2, "somebody")))?;
+    world.step_until(|world| world.is_about_to_apply(1).then_some(()))?;
+    world.devices[1].disk.state().light(1 + time % KILLED_AT, Fuse::Crash);
+    world.step_until(|world| world.devices[1].life.is_none().then_some(()))?;
+    let failing = Failing { reach: Reach::Reads, error: FsError::Other(5), times: 0 };
+    world.devices[1].disk.state().light(1 + time / KILLED_AT, Fuse::Fail(failing));
+    world.go_on_until(world.now + 15_000 * MS)
+}
+
+/// What a user has changed cannot be read for a moment, and nobody tells when it can.
+pub(super) fn unread_for_a_moment(world: &mut World, time: u32) -> Result<(), Failure> {
+    world.plan.disk_failures = 1;
+    world.act(0, |disk| {
+        let _ = disk.make(ROOT, b"dir", Kind::Directory, 0o755, false);
+        save(disk, b"file", lines(99, ""));
+    })?;
+    world.await_convergence()?;
+    world.act(0, |disk| {
+        save(disk, b"file", lines(2, "somebody"));
+        let made =
+            disk.lookup(ROOT, b"dir").and_then(|dir| disk.make(dir, b"new", Kind::File, 0o644, false).ok());
+        made.into_iter().for_each(|ino| disk.write_as_user(ino, lines(3, "somebody"), true));
+    })?;
+    let failing = Failing { reach: Reach::Reads, error: FsError::Other(5), times: time / 24 * 3 };
+    world.devices[0].disk.state().light(1 + time % 24, Fuse::Fail(failing));
+    // The background scanner comes by within the hour.
+    world.go_on_until(world.now + 60_000 * MS)?;
+    match world.difference() {
+        Some((device, what)) => world.fail(device, format!("it is not looked at again: {what}")),
+        None => Ok(()),
+    }
+}
+
 impl World {
+    /// True if the next order of a device's folder room changes the folder.
+    fn is_about_to_apply(&self, device: usize) -> bool {
+        let life = self.devices[device].life.as_ref();
+        let order = life.and_then(|life| life.folder_queue.front());
+        matches!(order, Some(FolderOrder::Apply(_)))
+    }
+
     /// Something does not show for a while, and somebody looks. What is only missing is so for less time than
     /// lies between two looks; what fails may fail for long.
     pub(super) fn veil(&mut self, device: usize) {

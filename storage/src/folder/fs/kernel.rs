@@ -7,12 +7,12 @@ use crate::disk::StatSig;
 use dunlin_core::content::{Kind, Meta, Timestamp};
 use dunlin_core::path::RelPath;
 use rustix::fs::{
-    Advice, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, StatxFlags, Timespec,
+    Advice, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, SeekFrom, Stat, StatxFlags, Timespec,
     Timestamps,
 };
 use rustix::fs::{
     fadvise, fchmod, fstat, fstatvfs, fsync, ftruncate, futimens, ioctl_ficlone, mkdirat, openat, openat2,
-    readlinkat, renameat_with, statat, statx, symlinkat, syncfs, unlinkat, utimensat,
+    readlinkat, renameat_with, seek, statat, statx, symlinkat, syncfs, unlinkat, utimensat,
 };
 use rustix::io::{Errno, pread, pwrite};
 use std::any::Any;
@@ -293,6 +293,12 @@ impl FileHandle for KernelFile {
             }
         }
         Ok(done)
+    }
+
+    /// Who looks for a hole waits for the inode's lock, which a truncation holds from its beginning to its end. XFS has
+    /// its readers wait already.
+    fn await_truncation(&self) {
+        let _ = seek(&self.fd, SeekFrom::Hole(0));
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FsError> {

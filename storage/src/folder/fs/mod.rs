@@ -119,6 +119,9 @@ pub trait FileHandle: Send + Sync {
     fn stat(&self) -> Result<Standing, FsError>;
     /// Reads at `offset` until `buffer` is full or the file ends; gives the bytes read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, FsError>;
+    /// Waits for whoever is emptying it at this moment. ext4 and others show the new size first and set the times at the end,
+    /// so that in between an empty file looks like one that nobody has touched for long.
+    fn await_truncation(&self);
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FsError>;
     /// Asks that these bytes be written to the disk soon, so that a later sync has less to wait for. What is there already
