@@ -112,6 +112,11 @@ impl Fleet {
         self.members.is_empty() && (self.is_stopping || (has_failed && !self.supervisor.has_paused()))
     }
 
+    /// True if it has something to do when one of its folders has failed.
+    fn goes_on(&self) -> bool {
+        self.has_grown || !self.members.is_empty() || self.supervisor.has_paused()
+    }
+
     fn wait(&self, steward: &Steward) -> News {
         let reloads = steward.reloads();
         let mut select = Select::new();
@@ -188,6 +193,9 @@ impl Fleet {
                 Ok(Some(arrival)) => return self.take(arrival),
                 Ok(None) => {}
                 Err(error) => tell_unserved(screen, &name, &error),
+            }
+            if self.goes_on() {
+                return self.supervisor.await_trial(&root);
             }
         }
         if self.is_stopping || report.ended != Ended::Stopped {

@@ -25,6 +25,7 @@ mod seal;
 mod show;
 mod steward;
 mod supervisor;
+mod trials;
 
 use argh::FromArgs;
 use args::{Args, Command, split};

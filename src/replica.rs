@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+const WRITABLE: &str = "dunlin must be able to write there: it keeps a directory .dunlin in each folder";
+
 /// A replica, ready to run.
 pub struct Replica {
     /// Its root, canonical.
@@ -164,7 +166,7 @@ impl Replica {
         let fresh = u64::from_le_bytes(random()?);
         rotate(&*self.store, &self.identity, new, fresh, now_ms())
             .map_err(|e| rotate_error(&self.root, e))?;
-        let folder = Folder::open(&self.root).map_err(|e| root_error(&self.root, e))?;
+        let folder = self.open_root()?;
         Ok(vouch(&folder, &*self.store)?)
     }
 
@@ -211,10 +213,20 @@ impl Replica {
         Ok(Self { root: dir.root.clone(), state: dir, folder, identity, label, store: Arc::new(store) })
     }
 
+    /// What is in the way at a folder that is one already is no mistake of the command line.
+    fn open_root(&self) -> Result<Folder, CommandError> {
+        Folder::open(&self.root).map_err(|error| match error {
+            FsError::Denied | FsError::ReadOnly => {
+                CommandError::attention(format!("{}: {error}", shown(&self.root))).hint(WRITABLE)
+            }
+            other => root_error(&self.root, other),
+        })
+    }
+
     /// To be called before anything is signed: a store that is not what its last run left goes on in a chain of its
     /// own.
     pub fn take_up(&self) -> Result<(), CommandError> {
-        let folder = Folder::open(&self.root).map_err(|e| root_error(&self.root, e))?;
+        let folder = self.open_root()?;
         let fresh = u64::from_le_bytes(random()?);
         let name = shown(&self.root);
         match take_up(&folder, &*self.store, fresh, !self.state.is_sealed_here())? {
@@ -311,8 +323,7 @@ fn finish(dir: &ReplicaDir, store: &LmdbStore, is_local_copy: bool) -> Result<()
 fn root_error(root: &Path, error: FsError) -> CommandError {
     let text = format!("{}: {error}", shown(root));
     match error {
-        FsError::Denied | FsError::ReadOnly => CommandError::usage(text)
-            .hint("dunlin must be able to write there: it keeps a directory .dunlin in each folder"),
+        FsError::Denied | FsError::ReadOnly => CommandError::usage(text).hint(WRITABLE),
         FsError::Full => CommandError::full(text),
         _ => CommandError::attention(text),
     }

@@ -10,6 +10,7 @@ use crate::rebuild::{open_logged, open_sound};
 use crate::replica::{Replica, shown};
 use crate::run::{Plan, launch, wait_listening};
 use crate::steward::Steward;
+use crate::trials::Trials;
 use crossbeam_channel::Sender;
 use dunlin_core::invite::Invite;
 use dunlin_pipeline::Running;
@@ -80,6 +81,8 @@ pub struct Supervisor {
     mended: Mutex<BTreeMap<PathBuf, Instant>>,
     /// Those that stopped since their disk was full, and when they are looked at next.
     cramped: Mutex<BTreeMap<PathBuf, Instant>>,
+    /// Those that have failed for another reason.
+    trials: Mutex<Trials>,
     is_closing: AtomicBool,
 }
 
@@ -95,7 +98,7 @@ impl Supervisor {
         let (changing, is_closing) = (Mutex::new(()), AtomicBool::new(false));
         let mended = Mutex::default();
         let (limits, scrub, shaper) = (steward.limits(), steward.scrub(), steward.shaper());
-        let cramped = Mutex::default();
+        let (cramped, trials) = (Mutex::default(), Mutex::default());
         Self {
             home: home.clone(),
             host,
@@ -107,6 +110,7 @@ impl Supervisor {
             changing,
             mended,
             cramped,
+            trials,
             is_closing,
         }
     }
@@ -133,7 +137,7 @@ impl Supervisor {
         if self.host.is_served(&dir.root) {
             return Ok(());
         }
-        self.cramped().remove(&dir.root);
+        self.leave_alone(&dir.root);
         let arrival = self.launch(self.replica(dir)?, wants)?;
         self.hand_over(arrival)
     }
@@ -142,7 +146,7 @@ impl Supervisor {
     pub fn pause(&self, dir: ReplicaDir, pause: Pause) -> Result<(), CommandError> {
         let _changing = self.changing.lock().unwrap_or_else(|e| e.into_inner());
         dir.set_pause(Some(pause))?;
-        self.cramped().remove(&dir.root);
+        self.leave_alone(&dir.root);
         self.end_run(&dir.root)?;
         self.tell(&dir.root, Happening::Paused { until_ms: pause.until_ms() });
         if let Some(replica) = self.host.replica(&dir.root) {
@@ -211,6 +215,34 @@ impl Supervisor {
         is_full
     }
 
+    /// A run has failed, or could not begin: it is tried again after a while.
+    pub fn await_trial(&self, root: &Path) {
+        self.trials().note(Instant::now(), root);
+    }
+
+    /// Somebody says what is to become of the folder.
+    fn leave_alone(&self, root: &Path) {
+        self.cramped().remove(root);
+        self.trials().forget(root);
+    }
+
+    /// Starts those whose trial is due. What fails once more is as it was, and waits for longer.
+    fn end_trials(&self) -> Vec<Arrival> {
+        let due = self.trials().take_due(Instant::now());
+        let mut arrivals = Vec::new();
+        for root in due {
+            match self.start_anew(self.home.replica(&root)) {
+                Ok(arrival) => arrivals.push(arrival),
+                Err(error) if error.is_for_want_of_room => self.await_room(&root),
+                Err(error) => {
+                    self.host.fail(&root, &error.text);
+                    self.await_trial(&root);
+                }
+            }
+        }
+        arrivals
+    }
+
     fn await_room(&self, root: &Path) {
         self.cramped().insert(root.to_owned(), Instant::now() + LOOK_FOR_ROOM);
     }
@@ -249,12 +281,16 @@ impl Supervisor {
             .inspect_err(|error| self.host.end(replica, &error.text))
     }
 
+    fn trials(&self) -> MutexGuard<'_, Trials> {
+        self.trials.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
     fn cramped(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Instant>> {
         self.cramped.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Starts those whose rest is over, or that have room again; the caller minds the runs. What cannot be started has
-    /// failed.
+    /// Starts those whose rest is over, or that have room again, or are tried again; the caller minds the runs. What cannot be
+    /// started has failed, and is tried again.
     pub fn end_pauses(&self) -> (Vec<Arrival>, Vec<(PathBuf, CommandError)>) {
         let (mut arrivals, mut failed) = (Vec::new(), Vec::new());
         // Who changes something just now may wait for the caller.
@@ -269,10 +305,12 @@ impl Supervisor {
                 Ok(arrival) => arrivals.extend(arrival),
                 Err(error) => {
                     self.host.fail(&root, &error.text);
+                    self.await_trial(&root);
                     failed.push((root, error));
                 }
             }
         }
+        arrivals.extend(self.end_trials());
         (arrivals, failed)
     }
 
@@ -294,18 +332,19 @@ impl Supervisor {
         }
     }
 
-    /// How long the next look at those that rest or have no room may wait; `None`: none of them goes on by itself.
+    /// How long the next look at those that rest, have no room or have failed may wait; `None`: none goes on by itself.
     pub fn next_look(&self) -> Option<Duration> {
         let ends = self.host.paused().into_iter().filter_map(|(_, pause)| pause.until_ms());
         let left = |until: i64| Duration::from_millis(until.saturating_sub(now_ms()).max(0) as u64);
         let rest = ends.min().map(|until| left(until).clamp(LOOK_LEAST, LOOK_EVERY));
-        let cramp = self.cramped().values().min().map(|at| at.saturating_duration_since(Instant::now()));
-        rest.into_iter().chain(cramp.map(|left| left.max(LOOK_LEAST))).min()
+        let starts = self.cramped().values().min().copied().into_iter().chain(self.trials().next());
+        let start = starts.min().map(|at| at.saturating_duration_since(Instant::now()));
+        rest.into_iter().chain(start.map(|left| left.max(LOOK_LEAST))).min()
     }
 
     /// True if nobody waits for a moment at which it goes on.
     pub fn has_paused(&self) -> bool {
-        !self.host.paused().is_empty() || !self.cramped().is_empty()
+        !self.host.paused().is_empty() || !self.cramped().is_empty() || self.trials().next().is_some()
     }
 
     /// From now on nothing is started any more.

@@ -88,9 +88,9 @@ fn start_all(
     fleet: &mut Fleet,
     screen: &Screen,
 ) -> Result<Option<CommandError>, CommandError> {
-    let mut first_error = None;
+    let (mut first_error, mut failed) = (None, Vec::new());
     for dir in home.replicas()? {
-        let name = shown(&dir.root);
+        let (name, root) = (shown(&dir.root), dir.root.clone());
         match supervisor.start(dir) {
             Ok(arrival) => arrival.into_iter().for_each(|arrival| fleet.take(arrival)),
             Err(error) => {
@@ -99,12 +99,16 @@ fn start_all(
                 screen.trouble(&format!("{name}: not served: {error}"), &value);
                 if !error.is_for_want_of_room {
                     first_error.get_or_insert(error);
+                    failed.push(root);
                 }
             }
         }
     }
     match first_error {
         Some(error) if fleet.names().is_empty() && !supervisor.has_paused() => Err(error),
-        other => Ok(other),
+        other => {
+            failed.iter().for_each(|root| supervisor.await_trial(root));
+            Ok(other)
+        }
     }
 }
