@@ -39,6 +39,7 @@ class Machine:
         self.is_cut = self.is_asleep = False
         self.kills = self.signed = 0
         self.complaints = []
+        self.runs = []
         self.clock_file = os.path.join(self.directory, 'clock')
 
     def listen(self):
@@ -51,6 +52,7 @@ class Machine:
         self.note(f'device {self.number}: {" ".join(arguments[:1]) or "serve"} starts')
         arguments = arguments or ('serve', '--listen', self.listen())
         self.running = self.device.start('--json', *arguments, wrapper=(*self.clock(), *wrapper))
+        self.runs.append(self.running)
 
     def clock(self):
         """What makes the program see this device's clock."""
@@ -156,6 +158,13 @@ class Machine:
         words = self.running.lines[-8:] + self.running.complaints[-8:] if self.running else []
         return ''.join(words) or '\n'.join(self.complaints[-8:])
 
+    def tell(self):
+        """All that its programs said."""
+        return '\n'.join(''.join(['-- a run\n', *run.lines, *run.complaints]) for run in self.runs)
+
+    def entries(self):
+        """How many entries its ledger has, as it says itself."""
+        return [record['entries'] for record in self.device.run('--json', 'status').records if record.get('event') == 'folder']
 
     def describe(self):
         """What its program says of the folder now."""

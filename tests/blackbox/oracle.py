@@ -18,6 +18,8 @@ import values
 SUFFIX = re.compile(r' \(conflict from [^()]*\)')
 # Names that an editor uses for a moment.
 PASSING = ('~', '.tmp')
+# What was put in place and taken back stands in place again this long after calls have failed.
+UNDONE_S = 1
 
 
 class Value:
@@ -59,6 +61,8 @@ class Oracle:
         self.resolved = set()
         self.gone = [{} for _ in range(devices)]
         self.met = [set() for _ in range(devices)]
+        # For each device: from when to when calls failed there.
+        self.failing = [[] for _ in range(devices)]
         self.reads = 0
         self.revived, self.violations = [], []
         self.blind = []
@@ -211,6 +215,19 @@ class Oracle:
         with self.lock:
             self.stalled_names.add(SUFFIX.sub('', name))
 
+    @contextlib.contextmanager
+    def calls_fail(self, device):
+        """While calls fail on a device: what it has put in place it may take back, until it can do all of it."""
+        spell = [time.monotonic(), None]
+        self.failing[device].append(spell)
+        try:
+            yield
+        finally:
+            spell[1] = time.monotonic() + UNDONE_S
+
+    def _did_calls_fail(self, device, moment):
+        return any(began <= moment and (ended is None or moment <= ended) for began, ended in self.failing[device])
+
     def _lines_in(self, data):
         found = values.lines_of(data)
         numbers = [values.number_of(one) for one in found[1]] if found else []
@@ -246,7 +263,7 @@ class Oracle:
             return f'{value} has a name that nobody gave it: {where}'
         gone = self.gone[device].get(value.number)
         if gone is not None and gone < since and not self._is_passing(path):
-            if self._may_return(path, value):
+            if self._may_return(path, value) or self._did_calls_fail(device, since):
                 self._note_revived(f'{value} is back on device {device} as {path}')
                 return None
             return f'{value} is back on device {device} as {path}, {since - gone:.3f} s after it was seen replaced'
@@ -270,8 +287,10 @@ class Oracle:
 
     def _may_return(self, path, value):
         """To move or touch a file is a deed of its own: it may bring back what was given up meanwhile. So may a
-        conflict, and whoever takes one of its copies in hand."""
-        return value.stirred or SUFFIX.search(path) or self._is_resolved(value)
+        conflict, and whoever takes one of its copies in hand. A text is what comes of it, too, when somebody has touched
+        the one before: that is a version of its own, and the two are merged."""
+        is_merged = value.lines and value.old and value.old.stirred
+        return value.stirred or is_merged or SUFFIX.search(path) or self._is_resolved(value)
 
     def _is_resolved(self, value):
         """Families grow: the copy may have been of a document that was none of this one's family yet."""

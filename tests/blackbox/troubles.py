@@ -28,7 +28,8 @@ def play(stage, times):
         with here.observed(), worlds.Work(here, 0.05) as work:
             for number, (error, call) in enumerate(kinds):
                 machine = rng.choice(here.machines)
-                injected += disturb(stage, machine, error, call, rng)
+                with here.oracle.calls_fail(machine.number):
+                    injected += disturb(stage, machine, error, call, rng)
                 ended += look_after(here, work, error, call)
                 if number % CALM_EVERY == CALM_EVERY - 1:
                     with work.rest():

@@ -150,6 +150,7 @@ class User:
         self.writing[number] = None
         try:
             yield
+            file.flush()
         finally:
             self.writing[number] = time.monotonic()
             if self.writing[number] - began > SLOW_MOST_S:

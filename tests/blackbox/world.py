@@ -101,8 +101,20 @@ class World:
         strange = [path for path in sorted(there.keys() | wanted.keys()) if there.get(path) != wanted.get(path)]
         check(not strange, f'the checkout is as its user left it: {strange[:5]}')
 
+    def await_rest(self, seconds):
+        """Waits until nothing was signed for so long: texts are merged some seconds after the last deed."""
+        limit = time.monotonic() + PATIENCE_S
+        known, since = None, time.monotonic()
+        while time.monotonic() - since < seconds:
+            now = [machine.entries() for machine in self.machines]
+            if now != known:
+                known, since = now, time.monotonic()
+            check(time.monotonic() < limit, f'without a deed signing comes to an end: {now}')
+            time.sleep(0.5)
+
     def check_silence(self, seconds=SILENT_S):
         """After a restart with nothing to do nobody signs anything."""
+        self.await_rest(seconds)
         for machine in self.machines:
             machine.stop()
         before = [machine.signed for machine in self.machines]
@@ -145,6 +157,9 @@ def world(stage, count=3, places=None):
                 print(f'-- and of itself:\n{machine.describe()}', flush=True)
             with open(stage.path('diary'), 'w') as diary:
                 diary.write('\n'.join(here.oracle.diary) + '\n')
+            for machine in here.machines:
+                with open(os.path.join(machine.directory, 'said'), 'w') as said:
+                    said.write(machine.tell())
             raise
         finally:
             here.close()
