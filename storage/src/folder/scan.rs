@@ -221,6 +221,10 @@ impl Scan<'_> {
                         self.note_one(&handle.stat(name.as_bytes()), path.clone(), row)
                     }
                     // What cannot be looked into is not gone.
+                    (Err(error), Some(_)) if error != FsError::InTheWay => {
+                        self.unreadable(path, error);
+                        None
+                    }
                     _ => None,
                 },
             };
@@ -241,7 +245,10 @@ impl Scan<'_> {
         let is_there = match there {
             Ok(Standing::Node(stat)) => is_same_thing(&row, stat),
             Ok(Standing::Special) | Err(FsError::NotFound) => false,
-            Err(_) => true,
+            Err(error) => {
+                self.unreadable(&at, *error);
+                true
+            }
         };
         // No row stands for what is ignored, but for what new rules are about to ignore.
         let is_passed = self.lens.ignores_here(&at, row.dir.is_some());

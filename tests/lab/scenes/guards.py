@@ -22,6 +22,8 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 PATIENCE_S = 60
 # The second look at what is missing comes after half a second, after two where much is; some time more is given.
 LOOKED_TWICE_S = 6
+# A folder that has failed was tried again by then.
+TRIED_S = 4
 
 
 class Mounts:
@@ -160,12 +162,14 @@ def unmounted(stage):
         check(os.listdir(root) == [], f'nothing is made where the disk was: {os.listdir(root)}')
         with pair.serving() as (left, _):
             await_record(left, lambda r: 'marker' in r.get('error', ''), 'a start without the disk says why')
-        check(os.listdir(root) == [], f'nothing is made where the disk was: {os.listdir(root)}')
-        mounts.do('mount', '--bind', backing, root)
-        unchanged(pair, before, 'the root was unmounted')
-        trees.write(os.path.join(backing, 'shelf0000', 'new'), b'the disk is back\n')
-        with pair.serving():
-            await_same(backing, pair.right, 'the disk is back')
+            time.sleep(TRIED_S)
+            text, code = pair.status()
+            check(code == program.ATTENTION and 'marker' in text, f'status says so: exit {code}: {text[-300:]}')
+            check(os.listdir(root) == [], f'nothing is made where the disk was: {os.listdir(root)}')
+            mounts.do('mount', '--bind', backing, root)
+            unchanged(pair, before, 'the root was unmounted')
+            trees.write(os.path.join(backing, 'shelf0000', 'new'), b'the disk is back\n')
+            await_same(backing, pair.right, 'the disk is back, and the folder goes on by itself')
 
 
 @scene('guards: an emptied root, and a marker that was made by hand')

@@ -12,6 +12,7 @@ use crate::disk::{Deed, ROOT, State};
 use crate::plan::Plan;
 use dunlin_core::content::Kind;
 use dunlin_pipeline::engine::effect::LedgerOrder;
+use dunlin_pipeline::engine::hint::Hint;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 
@@ -49,7 +50,7 @@ pub const ALL: [Scenario; 27] = [
     Scenario {
         name: "a-file-cannot-be-read-for-a-moment",
         devices: 2,
-        times: 96,
+        times: 192,
         script: veils::unread_for_a_moment,
     },
     // A file was put into a directory that nobody knew yet, and signed once more (black box, errors of the disk).
@@ -157,11 +158,21 @@ pub(super) fn save(disk: &mut State, name: &[u8], bytes: Vec<u8>) {
 impl World {
     /// A user does something that the watcher tells at once.
     pub(super) fn act(&mut self, device: usize, act: impl FnOnce(&mut State)) -> Result<(), Failure> {
+        self.act_with(device, Vec::new(), act)
+    }
+
+    /// The same, and where; nowhere: anything may have changed.
+    pub(super) fn act_with(
+        &mut self,
+        device: usize,
+        hints: Vec<Hint>,
+        act: impl FnOnce(&mut State),
+    ) -> Result<(), Failure> {
         self.set_clock(device);
         act(&mut self.devices[device].disk.clone().state());
         self.after_deeds(device)?;
         let epoch = self.devices[device].epoch;
-        self.schedule(MS, What::Notice(device, epoch, Vec::new()));
+        self.schedule(MS, What::Notice(device, epoch, hints));
         Ok(())
     }
 

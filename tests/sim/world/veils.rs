@@ -8,7 +8,9 @@ use crate::disk::faults::{Failing, Fuse, Reach};
 use crate::disk::veil::Veil;
 use crate::disk::{Deed, ROOT, State};
 use dunlin_core::content::Kind;
+use dunlin_core::path::RelPath;
 use dunlin_pipeline::engine::effect::FolderOrder;
+use dunlin_pipeline::engine::hint::{Hint, Sign};
 use dunlin_storage::folder::fs::FsError;
 
 /// So many calls a step of apply makes, or some more.
@@ -77,22 +79,34 @@ pub(super) fn unread_in_recovery(world: &mut World, time: u32) -> Result<(), Fai
     world.go_on_until(world.now + 15_000 * MS)
 }
 
-/// What a user has changed cannot be read for a moment, and nobody tells when it can.
+/// What a user has changed or taken away cannot be looked at for a moment, and nobody tells when it can. Every other time the
+/// look is at the whole folder, else at each name.
 pub(super) fn unread_for_a_moment(world: &mut World, time: u32) -> Result<(), Failure> {
+    // A run may end by it.
     world.plan.disk_failures = 1;
     world.act(0, |disk| {
-        let _ = disk.make(ROOT, b"dir", Kind::Directory, 0o755, false);
-        save(disk, b"file", lines(99, ""));
+        let dir = disk.make(ROOT, b"dir", Kind::Directory, 0o755, false).unwrap_or(ROOT);
+        for name in [&b"old"[..], b"file"] {
+            let made = disk.make(dir, name, Kind::File, 0o644, false);
+            made.into_iter().for_each(|ino| disk.write_as_user(ino, name.repeat(9), true));
+        }
     })?;
     world.await_convergence()?;
-    world.act(0, |disk| {
-        save(disk, b"file", lines(2, "somebody"));
-        let made =
-            disk.lookup(ROOT, b"dir").and_then(|dir| disk.make(dir, b"new", Kind::File, 0o644, false).ok());
-        made.into_iter().for_each(|ino| disk.write_as_user(ino, lines(3, "somebody"), true));
+    let hint = |name: &str, sign| RelPath::parse(name.as_bytes()).ok().map(|path| Hint { path, sign });
+    let hints = [hint("dir/old", Sign::Gone), hint("dir/file", Sign::Closed)].into_iter().flatten();
+    let hints = if time.is_multiple_of(2) { hints.collect() } else { Vec::new() };
+    world.act_with(0, hints, |disk| {
+        let Some(dir) = disk.lookup(ROOT, b"dir") else { return };
+        let old = disk.lookup(dir, b"old").map(|ino| disk.now[&ino].hash());
+        if disk.unlink(dir, b"old").is_ok() {
+            disk.deeds.extend(old.map(Deed::Destroyed));
+        }
+        let file = disk.lookup(dir, b"file");
+        file.into_iter().for_each(|ino| disk.write_as_user(ino, lines(2, "somebody"), false));
     })?;
-    let failing = Failing { reach: Reach::Reads, error: FsError::Other(5), times: time / 24 * 3 };
-    world.devices[0].disk.state().light(1 + time % 24, Fuse::Fail(failing));
+    let reach = if time / 2 % 2 == 0 { Reach::Reads } else { Reach::Opens };
+    let failing = Failing { reach, error: FsError::Other(5), times: time / 96 * 3 };
+    world.devices[0].disk.state().light(1 + time / 4 % 24, Fuse::Fail(failing));
     // The background scanner comes by within the hour.
     world.go_on_until(world.now + 60_000 * MS)?;
     match world.difference() {

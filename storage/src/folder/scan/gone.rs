@@ -70,7 +70,10 @@ impl Scan<'_> {
             Err(FsError::NotFound) => canary::is(Bug::UncleanListing) || self.is_unlisted(path, listed),
             Ok(Standing::Special) => true,
             Ok(Standing::Node(stat)) => !is_same_thing(row, &stat) || canary::is(Bug::IgnoringDeletes),
-            Err(_) => false,
+            Err(error) => {
+                self.unreadable(path, error);
+                false
+            }
         }
     }
 
