@@ -75,7 +75,7 @@ fn a_file_that_is_being_emptied_has_other_times_by_the_time_it_is_read() {
         scope.spawn(|| {
             (0..ROUNDS).for_each(|_| {
                 write();
-                std::thread::sleep(PAUSE);
+                std::thread::park_timeout(PAUSE);
             });
             is_over.store(true, Ordering::Relaxed);
         });
