@@ -104,7 +104,7 @@ pub(super) fn unread_for_a_moment(world: &mut World, time: u32) -> Result<(), Fa
         let file = disk.lookup(dir, b"file");
         file.into_iter().for_each(|ino| disk.write_as_user(ino, lines(2, "somebody"), false));
     })?;
-    let reach = if time / 2 % 2 == 0 { Reach::Reads } else { Reach::Opens };
+    let reach = if (time / 2).is_multiple_of(2) { Reach::Reads } else { Reach::Opens };
     let failing = Failing { reach, error: FsError::Other(5), times: time / 96 * 3 };
     world.devices[0].disk.state().light(1 + time / 4 % 24, Fuse::Fail(failing));
     // The background scanner comes by within the hour.
