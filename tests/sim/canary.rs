@@ -118,7 +118,8 @@ impl Plant {
         matches!(
             self,
             Plant::Product(
-                Bug::GuardOnlyAtSender
+                Bug::FinalStatSkipped
+                    | Bug::GuardOnlyAtSender
                     | Bug::BatchForWindow
                     | Bug::SilentKept
                     | Bug::IgnoringDeletes
