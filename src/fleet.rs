@@ -73,6 +73,8 @@ impl Fleet {
             running.stop();
         }
         let (name, number) = (shown(&root), self.next_number);
+        // It goes on: what was to be said of its end is over.
+        self.reports.retain(|(other, _)| *other != name);
         self.next_number += 1;
         self.members.push(Member { root, name, number, running });
     }
@@ -195,10 +197,11 @@ impl Fleet {
                 Err(error) => tell_unserved(screen, &name, &error),
             }
             if self.goes_on() {
-                return self.supervisor.await_trial(&root);
+                self.supervisor.await_trial(&root);
             }
         }
         if self.is_stopping || report.ended != Ended::Stopped {
+            self.reports.retain(|(other, _)| *other != name);
             self.reports.push((name, report));
         }
     }

@@ -137,8 +137,9 @@ impl Supervisor {
         if self.host.is_served(&dir.root) {
             return Ok(());
         }
-        self.leave_alone(&dir.root);
+        let root = dir.root.clone();
         let arrival = self.launch(self.replica(dir)?, wants)?;
+        self.leave_alone(&root);
         self.hand_over(arrival)
     }
 
@@ -146,10 +147,12 @@ impl Supervisor {
     pub fn pause(&self, dir: ReplicaDir, pause: Pause) -> Result<(), CommandError> {
         let _changing = self.changing.lock().unwrap_or_else(|e| e.into_inner());
         dir.set_pause(Some(pause))?;
-        self.leave_alone(&dir.root);
+        self.cramped().remove(&dir.root);
         self.end_run(&dir.root)?;
         self.tell(&dir.root, Happening::Paused { until_ms: pause.until_ms() });
+        // One that has failed and cannot be opened rests once it can.
         if let Some(replica) = self.host.replica(&dir.root) {
+            self.trials().forget(&dir.root);
             self.host.rest(replica, pause);
         }
         // Without a fleet nothing wakes.
@@ -173,7 +176,8 @@ impl Supervisor {
     pub fn mend(&self, root: &Path, why: &str) -> Result<Option<Arrival>, CommandError> {
         let _changing = self.changing.lock().unwrap_or_else(|e| e.into_inner());
         let is_soon = self.mended().get(root).is_some_and(|at| at.elapsed() < MEND_PAUSE);
-        if is_soon {
+        // Somebody may have started it again meanwhile.
+        if is_soon || self.host.is_served(root) {
             return Ok(None);
         }
         let turn = self.host.turn();
@@ -226,13 +230,19 @@ impl Supervisor {
         self.trials().forget(root);
     }
 
-    /// Starts those whose trial is due. What fails once more is as it was, and waits for longer.
+    /// Starts those whose trial is due. What fails once more is as it was, and waits for longer. Its database is taken as it
+    /// is: whoever starts the program anew has it checked.
     fn end_trials(&self) -> Vec<Arrival> {
         let due = self.trials().take_due(Instant::now());
         let mut arrivals = Vec::new();
         for root in due {
-            match self.start_anew(self.home.replica(&root)) {
-                Ok(arrival) => arrivals.push(arrival),
+            let dir = self.home.replica(&root);
+            if self.host.is_served(&root) || !dir.exists() {
+                self.trials().forget(&root);
+                continue;
+            }
+            match self.try_again(dir) {
+                Ok(arrival) => arrivals.extend(arrival),
                 Err(error) if error.is_for_want_of_room => self.await_room(&root),
                 Err(error) => {
                     self.host.fail(&root, &error.text);
@@ -241,6 +251,25 @@ impl Supervisor {
             }
         }
         arrivals
+    }
+
+    /// A folder that is to rest by now does so.
+    fn try_again(&self, dir: ReplicaDir) -> Result<Option<Arrival>, CommandError> {
+        let (rest, turn) = (dir.pause(now_ms()), self.host.turn());
+        self.close_store(&dir.root);
+        let replica = match dir.store_path().exists() {
+            true => Replica::open(&self.home, dir)?,
+            false => open_logged(&self.home, dir)?,
+        };
+        let replica = Arc::new(replica);
+        drop(turn);
+        match rest {
+            Some(pause) => {
+                self.host.rest(replica, pause);
+                Ok(None)
+            }
+            None => self.launch_minded(replica).map(Some),
+        }
     }
 
     fn await_room(&self, root: &Path) {
@@ -268,11 +297,15 @@ impl Supervisor {
     /// After a write that failed LMDB may refuse everything until it is opened again.
     fn start_anew(&self, dir: ReplicaDir) -> Result<Arrival, CommandError> {
         let turn = self.host.turn();
-        let rest = self.host.forget(&dir.root).map(|replica| Arc::downgrade(&replica));
-        rest.iter().for_each(await_end);
+        self.close_store(&dir.root);
         let replica = Arc::new(open_logged(&self.home, dir)?);
         drop(turn);
         self.launch_minded(replica)
+    }
+
+    fn close_store(&self, root: &Path) {
+        let rest = self.host.forget(root).map(|replica| Arc::downgrade(&replica));
+        rest.iter().for_each(await_end);
     }
 
     /// Launches it; if that fails, whoever asks is told why.
@@ -344,7 +377,7 @@ impl Supervisor {
 
     /// True if nobody waits for a moment at which it goes on.
     pub fn has_paused(&self) -> bool {
-        !self.host.paused().is_empty() || !self.cramped().is_empty() || self.trials().next().is_some()
+        !self.host.paused().is_empty() || !self.cramped().is_empty()
     }
 
     /// From now on nothing is started any more.

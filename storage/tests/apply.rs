@@ -7,12 +7,12 @@ use dunlin_core::path::{Name, RelPath};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::{Operation, Outcome, Refusal, RowAfter, Source, Step, apply};
 use dunlin_storage::folder::fs::{Folder, Standing};
+use dunlin_storage::folder::intent::Looks;
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
-use std::collections::BTreeSet;
 
 /// A file was planned to be put at its old place and its content was long in coming; meanwhile the file moved, was
 /// put at its new place and changed there by a user. Were it put at the old place as well, the row of the user's
@@ -64,7 +64,7 @@ fn a_removal_leaves_no_older_intent_open() {
     let done = apply(&folder, &store, vec![Step::new(removal, None, None)], now).unwrap();
     assert_eq!(done[0].1, Outcome::Done);
     assert!(View(&*store.read().unwrap()).intents().unwrap().is_empty());
-    recover(&folder, &store, now, &BTreeSet::new()).unwrap();
+    recover(&folder, &store, now, &Looks::default()).unwrap();
     assert_eq!(View(&*store.read().unwrap()).disk_row(&spot("f")).unwrap(), None);
 }
 

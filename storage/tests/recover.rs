@@ -7,7 +7,7 @@ use dunlin_core::path::{Name, RelPath};
 use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::{Operation, Outcome, Source, Step, apply};
 use dunlin_storage::folder::fs::{Folder, Standing};
-use dunlin_storage::folder::intent::{Intent, IntentStep, Recovered, RowAfter};
+use dunlin_storage::folder::intent::{Intent, IntentStep, Looks, Recovered, RowAfter};
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
@@ -45,9 +45,9 @@ fn what_does_not_show_for_a_moment_is_no_less_torn() {
     std::fs::rename(device.path(b"f"), &hidden).unwrap();
     let missed = BTreeSet::from([RelPath::parse(b"f").unwrap()]);
     let doubt = Recovered::InDoubt { missed: missed.clone(), barred: BTreeSet::new() };
-    assert_eq!(device.look(&BTreeSet::new()), doubt);
+    assert_eq!(device.look(&Looks::default()), doubt);
     std::fs::rename(&hidden, device.path(b"f")).unwrap();
-    assert_eq!(device.look(&missed), Recovered::Whole(1));
+    assert_eq!(device.look(&Looks { missed, ..Looks::default() }), Recovered::Whole(1));
     assert!(!device.path(b"f").exists(), "an empty file is shown");
     assert_eq!(device.history().len(), 1, "it is kept");
 }
@@ -56,11 +56,11 @@ fn what_does_not_show_for_a_moment_is_no_less_torn() {
 fn what_two_looks_miss_was_lost() {
     let device = Device::new();
     device.put(b"f", b"whole bytes");
-    let Recovered::InDoubt { missed, .. } = device.look(&BTreeSet::new()) else {
+    let Recovered::InDoubt { missed, .. } = device.look(&Looks::default()) else {
         panic!("one look is believed")
     };
-    assert_eq!(device.look(&missed), Recovered::Whole(1));
-    assert_eq!(device.look(&BTreeSet::new()), Recovered::Whole(0), "an intent is left");
+    assert_eq!(device.look(&Looks { missed, ..Looks::default() }), Recovered::Whole(1));
+    assert_eq!(device.look(&Looks::default()), Recovered::Whole(0), "an intent is left");
 }
 
 #[test]
@@ -350,17 +350,19 @@ impl Device {
 
     /// To the end, with as many looks as that takes.
     fn recover(&self) {
-        let mut missed = BTreeSet::new();
-        while let Recovered::InDoubt { missed: more, .. } = self.look(&missed) {
-            assert!(!more.is_subset(&missed), "it does not come to an end");
-            missed.extend(more);
+        let mut earlier = Looks::default();
+        while let Recovered::InDoubt { missed, barred } = self.look(&earlier) {
+            let before = earlier.clone();
+            earlier.missed.extend(missed);
+            earlier.barred.extend(barred);
+            assert_ne!(earlier, before, "it does not come to an end");
         }
     }
 
-    fn look(&self, missed: &BTreeSet<RelPath>) -> Recovered {
+    fn look(&self, earlier: &Looks) -> Recovered {
         // The next process opens it anew.
         let folder = Folder::open(self.dir.path()).unwrap();
-        recover(&folder, &self.store, Timestamp { secs: PUT_AT as i64 + 60, nanos: 0 }, missed).unwrap()
+        recover(&folder, &self.store, Timestamp { secs: PUT_AT as i64 + 60, nanos: 0 }, earlier).unwrap()
     }
 
     fn path(&self, name: &[u8]) -> PathBuf {

@@ -21,6 +21,7 @@ use dunlin_core::message::{JoinRequest, WantItem};
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::Step;
+use dunlin_storage::folder::intent::Looks;
 use dunlin_storage::folder::scope::Scope;
 use dunlin_storage::store::rows::{HeldRow, ScrubCursor};
 use dunlin_transport::{Command, ConnId};
@@ -230,8 +231,8 @@ impl LedgerOrder {
 pub enum FolderOrder {
     /// Finish or undo what a crash interrupted; sweep the staging area.
     Recover {
-        /// Where earlier looks missed what was placed before the power went.
-        missed: BTreeSet<RelPath>,
+        /// What earlier looks have told.
+        earlier: Looks,
     },
     /// Look for changes there; an empty list means the whole folder.
     /// Answered by any number of `Seen` and one `ScanDone`.

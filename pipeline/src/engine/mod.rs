@@ -281,7 +281,7 @@ impl Engine {
                 Wake::MergeAnyway => self.merging.press(),
                 Wake::Recover => self.recover(),
                 Wake::Rescan => self.local.rescan_now(),
-                Wake::Reread => self.read_again(),
+                Wake::Reread => self.read_again(now),
                 Wake::Look => self.look(now),
                 Wake::Survey => self.survey(now),
                 // `advance` looks again at what is due.

@@ -10,19 +10,19 @@ use crate::failure::Failure;
 use crate::service::{Ended, Goal};
 use dunlin_core::limits::SECOND_LOOK_AFTER;
 use dunlin_core::path::RelPath;
-use dunlin_storage::folder::intent::{BARRED, Recovered};
+use dunlin_storage::folder::intent::{BARRED, Looks, Recovered};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// From a look that was not allowed to the next: it may read much, and wait long for the user.
+/// From a look at which something could not be read to the next: it may read much, and wait long for the user.
 const BARRED_LOOK_AFTER: Duration = Duration::from_secs(10);
 
 /// How far it has come.
 #[derive(Default)]
 pub struct Recovery {
-    /// Where something was missing at a look.
-    missed: BTreeSet<RelPath>,
-    /// Where the last look was not allowed.
+    /// What the looks so far have told.
+    earlier: Looks,
+    /// Where something could not be read at the last one.
     barred: BTreeSet<RelPath>,
     is_over: bool,
 }
@@ -37,14 +37,15 @@ impl Recovery {
 impl Engine {
     /// The first look, or the next.
     pub(super) fn recover(&mut self) {
-        let missed = self.recovery.missed.clone();
-        self.effects.push_back(Effect::Folder(FolderOrder::Recover { missed }));
+        let earlier = self.recovery.earlier.clone();
+        self.effects.push_back(Effect::Folder(FolderOrder::Recover { earlier }));
     }
 
     pub(super) fn handle_recovered(&mut self, now: Instant, recovered: Recovered) {
         match recovered {
             Recovered::InDoubt { missed, barred } => {
-                self.recovery.missed.extend(missed);
+                self.recovery.earlier.missed.extend(missed);
+                self.recovery.earlier.barred.extend(barred.iter().cloned());
                 let pause = if barred.is_empty() { SECOND_LOOK_AFTER } else { BARRED_LOOK_AFTER };
                 self.note_barred(barred);
                 match self.recovery.barred.first() {

@@ -12,24 +12,31 @@ use dunlin_core::limits::UNREADABLE_MAX;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::Scope;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// From the first time that something cannot be read to the next look.
 const PAUSE_LEAST: Duration = Duration::from_secs(2);
-/// It is twice as long each time that all was in vain, up to this.
+/// It is twice as long each time that it could not be read, up to this.
 const PAUSE_MOST: Duration = Duration::from_secs(600);
 /// So often it doubles at most.
 const DOUBLINGS: u32 = 9;
 
+/// A path that could not be read.
+struct Failing {
+    due: Instant,
+    /// Looks in a row at which it could not be read.
+    looks: u32,
+    /// What was told of it.
+    problem: Option<String>,
+}
+
 /// What could not be read at its last look.
 #[derive(Default)]
 pub struct Unreadable {
-    failing: BTreeSet<RelPath>,
+    failing: BTreeMap<RelPath, Failing>,
     /// What is looked at again now.
-    tried: BTreeSet<RelPath>,
-    /// Looks in a row that could read nothing of it.
-    in_vain: u32,
+    tried: BTreeMap<RelPath, Failing>,
 }
 
 impl Unreadable {
@@ -38,36 +45,39 @@ impl Unreadable {
         self.failing.is_empty() && self.tried.is_empty()
     }
 
-    /// It could not be read. If there is too much of that, the background scanner finds the rest.
-    pub fn note(&mut self, path: RelPath) {
-        let was_tried = self.tried.remove(&path);
-        if self.failing.len() < UNREADABLE_MAX && self.failing.insert(path) && !was_tried {
-            self.in_vain = 0;
+    /// It could not be read, which was told like this. If there is too much of that, the background scanner finds the rest.
+    pub fn note(&mut self, now: Instant, path: RelPath, problem: Option<String>) {
+        let tried = self.tried.remove(&path).map_or(0, |failing| failing.looks);
+        if self.failing.contains_key(&path) || self.failing.len() >= UNREADABLE_MAX {
+            return;
         }
+        let pause = PAUSE_LEAST.saturating_mul(1 << tried.min(DOUBLINGS)).min(PAUSE_MOST);
+        let failing = Failing { due: now + pause, looks: tried.saturating_add(1), problem };
+        self.failing.insert(path, failing);
     }
 
-    /// It could be read; true if it could not before.
-    pub fn is_over(&mut self, path: &RelPath) -> bool {
-        let was_tried = self.tried.remove(path);
-        self.failing.remove(path) || was_tried
+    /// It could be read; what had been told of it.
+    pub fn end(&mut self, path: &RelPath) -> Option<String> {
+        let tried = self.tried.remove(path);
+        self.failing.remove(path).or(tried).and_then(|failing| failing.problem)
     }
 
     /// What is to be looked at again now.
-    pub fn take(&mut self) -> Vec<RelPath> {
-        self.tried.append(&mut self.failing);
-        self.tried.iter().cloned().collect()
+    pub fn take_due(&mut self, now: Instant) -> Vec<RelPath> {
+        let due = self.failing.extract_if(.., |_, failing| failing.due <= now);
+        self.tried.extend(due);
+        self.tried.keys().cloned().collect()
     }
 
     /// That look is over; gives what it had no trouble with.
-    pub fn end_try(&mut self) -> BTreeSet<RelPath> {
+    pub fn end_try(&mut self) -> Vec<(RelPath, Option<String>)> {
         let over = std::mem::take(&mut self.tried);
-        self.in_vain = if over.is_empty() { self.in_vain.saturating_add(1) } else { 0 };
-        over
+        over.into_iter().map(|(path, failing)| (path, failing.problem)).collect()
     }
 
-    /// From now to the next look.
-    pub fn pause(&self) -> Duration {
-        PAUSE_LEAST.saturating_mul(1 << self.in_vain.min(DOUBLINGS)).min(PAUSE_MOST)
+    /// When the next look is due.
+    pub fn next(&self) -> Option<Instant> {
+        self.failing.values().map(|failing| failing.due).min()
     }
 }
 
@@ -113,39 +123,53 @@ impl Engine {
 
     /// What a look could not read: files, or whole directories.
     pub(super) fn note_unreadable(&mut self, now: Instant, paths: Vec<RelPath>) {
-        if self.config.goal != Goal::Serve || paths.is_empty() {
+        if self.config.goal != Goal::Serve {
             return;
         }
-        paths.into_iter().for_each(|path| self.unreadable.note(path));
-        self.wakes.arm(Wake::Reread, now, self.unreadable.pause());
+        for path in paths {
+            let problem = self.problems.get(&path.to_string()).cloned();
+            self.unreadable.note(now, path, problem);
+        }
+        self.await_reread(now);
     }
 
     fn note_readable(&mut self, paths: &[RelPath]) {
         for path in paths {
-            if self.unreadable.is_over(path) {
-                self.problems.remove(&path.to_string());
-            }
+            let problem = self.unreadable.end(path);
+            self.forget_problem(path, problem);
         }
     }
 
-    /// The pause is over.
-    pub(super) fn read_again(&mut self) {
+    /// Unless something else was told since.
+    fn forget_problem(&mut self, path: &RelPath, problem: Option<String>) {
+        let path = path.to_string();
+        if problem.is_some() && self.problems.get(&path) == problem.as_ref() {
+            self.problems.remove(&path);
+        }
+    }
+
+    fn await_reread(&mut self, now: Instant) {
+        if let Some(next) = self.unreadable.next() {
+            self.wakes.arm(Wake::Reread, now, next.saturating_duration_since(now));
+        }
+    }
+
+    /// The pause of some is over.
+    pub(super) fn read_again(&mut self, now: Instant) {
         self.is_rereading = true;
-        self.unreadable.take().into_iter().for_each(|path| self.local.rescan(Scope::tree(path)));
+        self.unreadable.take_due(now).into_iter().for_each(|path| self.local.rescan(Scope::tree(path)));
     }
 
     /// Once nothing is left to look at, it is known what can be read by now.
     pub(super) fn mind_unreadable(&mut self, now: Instant) {
-        if !self.is_rereading || self.local.is_wanted() {
+        if !self.is_rereading || self.local.is_wanted() || self.local.has_put_off() {
             return;
         }
         self.is_rereading = false;
-        for path in self.unreadable.end_try() {
-            self.problems.remove(&path.to_string());
+        for (path, problem) in self.unreadable.end_try() {
+            self.forget_problem(&path, problem);
         }
-        if !self.unreadable.is_empty() {
-            self.wakes.arm(Wake::Reread, now, self.unreadable.pause());
-        }
+        self.await_reread(now);
     }
 }
 
@@ -158,24 +182,35 @@ mod tests {
     }
 
     #[test]
-    fn the_pauses_grow_as_long_as_all_is_in_vain_and_begin_anew_with_what_is_new() {
-        let mut unreadable = Unreadable::default();
-        unreadable.note(path("a"));
-        unreadable.note(path("b"));
+    fn each_path_has_pauses_that_grow_as_long_as_it_cannot_be_read() {
+        let (mut unreadable, mut now) = (Unreadable::default(), Instant::now());
         let mut pauses = Vec::new();
-        for _ in 0..12 {
-            pauses.push(unreadable.pause().as_secs());
-            assert_eq!(unreadable.take().len(), 2);
-            unreadable.note(path("a"));
-            unreadable.note(path("b"));
+        unreadable.note(now, path("a"), None);
+        for round in 0..12 {
+            let next = unreadable.next().unwrap();
+            pauses.push((next - now).as_secs());
+            assert!(unreadable.take_due(next - Duration::from_millis(1)).is_empty());
+            assert_eq!(unreadable.take_due(next), [path("a")], "round {round}");
+            unreadable.note(next, path("a"), None);
             assert!(unreadable.end_try().is_empty());
+            now = next;
         }
         assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600]);
-        unreadable.note(path("c"));
-        assert_eq!(unreadable.pause(), PAUSE_LEAST);
-        unreadable.take();
-        unreadable.note(path("a"));
-        assert_eq!(unreadable.end_try(), BTreeSet::from([path("b"), path("c")]));
-        assert!(unreadable.is_over(&path("a")) && !unreadable.is_over(&path("a")) && unreadable.is_empty());
+        unreadable.note(now, path("b"), None);
+        assert_eq!(unreadable.next(), Some(now + PAUSE_LEAST), "another begins anew");
+    }
+
+    #[test]
+    fn what_a_look_has_no_trouble_with_is_over_and_what_was_told_of_it_is_known() {
+        let (mut unreadable, now) = (Unreadable::default(), Instant::now());
+        let told = || Some("no".to_owned());
+        ["a", "b", "c"].into_iter().for_each(|name| unreadable.note(now, path(name), told()));
+        assert_eq!(unreadable.take_due(now + PAUSE_LEAST).len(), 3);
+        unreadable.note(now, path("a"), told());
+        assert_eq!(unreadable.end(&path("b")), told());
+        assert_eq!(unreadable.end(&path("b")), None);
+        assert_eq!(unreadable.end_try(), [(path("c"), told())]);
+        assert_eq!(unreadable.end(&path("a")), told());
+        assert!(unreadable.is_empty() && unreadable.next().is_none());
     }
 }

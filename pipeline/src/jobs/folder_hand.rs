@@ -67,7 +67,7 @@ impl FolderHand {
         // Since the last order the user may have moved or removed the directory that was open.
         folder.forget_dir();
         match order {
-            FolderOrder::Recover { missed } => match recover(folder, store, now(), &missed) {
+            FolderOrder::Recover { earlier } => match recover(folder, store, now(), &earlier) {
                 Ok(recovered) => Event::Recovered(recovered),
                 Err(error) => failed(error),
             },

@@ -13,7 +13,7 @@ use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::{ApplyFailed, Outcome, Source, Step, apply, settle};
 use dunlin_storage::folder::fs::Folder;
-use dunlin_storage::folder::intent::{BARRED, Recovered};
+use dunlin_storage::folder::intent::{BARRED, Looks, Recovered};
 use dunlin_storage::folder::recover::recover;
 use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::store::tables::Store;
@@ -44,12 +44,12 @@ pub fn mend(
     now: Timestamp,
     pause: &dyn Fn(Duration),
 ) -> Result<u64, MendError> {
-    let mut missed = BTreeSet::new();
-    while let Recovered::InDoubt { missed: more, barred } = recover(folder, store, now, &missed)? {
+    let mut earlier = Looks::default();
+    while let Recovered::InDoubt { missed, barred } = recover(folder, store, now, &earlier)? {
         if let Some(path) = barred.into_iter().next() {
             return Err(MendError::Barred(path));
         }
-        missed.extend(more);
+        earlier.missed.extend(missed);
         pause(SECOND_LOOK_AFTER);
     }
     let mut mender = Mender { folder, store, now, steps: Vec::new(), bytes: 0, left: BTreeSet::new() };

@@ -113,11 +113,11 @@ pub fn settle(folder: &Folder, store: &dyn Store) -> Result<(), ApplyFailed> {
     Ok(edit.commit()?)
 }
 
-/// A step that makes something new counts on a spot without a row. If there is one, a local change was
+/// A step counts on the directory at its path, one that rows tell of: a user may have made another there that nobody has
+/// seen yet, and what is put into that without a row would be taken for his.
+/// One that makes something new counts on a spot without a row. If there is one, a local change was
 /// recorded since the plan was made; were its row written over, its deletion would go unseen.
-/// And it counts on the directory at its path: a content can be long in coming, and another directory may
-/// have that path by then, or one that a user has made and nobody has seen yet. What is put there without a row
-/// would be taken for the user's.
+/// And the directory has to be the same: a content can be long in coming, and another one may have that path by then.
 fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError> {
     let tx = store.read()?;
     let view = View(&*tx);

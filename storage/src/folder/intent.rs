@@ -73,9 +73,18 @@ pub struct RowAfter {
     pub look: Option<Look>,
 }
 
-/// What is wrong with a path at which recovery may not look, and what to do.
-pub const BARRED: &str =
-    "dunlin was writing here when the power went, and may not look here now: allow it, then it goes on";
+/// What is wrong with a path at which recovery cannot look, and what to do.
+pub const BARRED: &str = "dunlin was writing here when it was interrupted, and cannot look here now; it tries again, \
+                          and goes on once it is allowed to";
+
+/// What looks have told so far.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Looks {
+    /// Where something was missing that was placed before the power went.
+    pub missed: BTreeSet<RelPath>,
+    /// Where something could not be read.
+    pub barred: BTreeSet<RelPath>,
+}
 
 /// How far a recovery has come.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,7 +95,7 @@ pub enum Recovered {
     InDoubt {
         /// These paths miss what was placed there, and did not the last time: once more in a moment.
         missed: BTreeSet<RelPath>,
-        /// Nobody may look there.
+        /// Nothing can be read there.
         barred: BTreeSet<RelPath>,
     },
 }

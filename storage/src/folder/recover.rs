@@ -2,13 +2,15 @@
 //!
 //! Idempotent: it only looks, renames into history, and writes rows; cut short, it begins again.
 //! Bytes that nobody knows are the user's. What the power took is believed at the second look, as a deletion is: what
-//! does not show for a moment may be torn, and no intent would tell of that once they are closed.
+//! does not show for a moment may be torn, and no intent would tell of that once they are closed. Nor does it go on where
+//! something cannot be read: what came out would be taken for something unknown and go back over what was put there, or
+//! count as placed. Only if it cannot be read at the next look either is it kept aside unread, or left where it stands.
 
 use super::apply::{ApplyFailed, write_row};
 use super::cut::is_racy;
 use super::fs::{self, DirHandle, Folder, FsError, Standing};
 use super::history::{hash_of, history_name, keep_unknown};
-use super::intent::{Intent, IntentStep, Recovered, RowAfter};
+use super::intent::{Intent, IntentStep, Looks, Recovered, RowAfter};
 use super::place::unlike_any;
 use super::torn::{LostFile, is_torn, set_aside, set_aside_moved};
 use crate::disk::{DiskRow, Spot, StatSig};
@@ -21,17 +23,17 @@ use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{TreeRead, TreeWrite};
 use std::collections::BTreeSet;
 
-/// Deals with every open intent. What is missing after a loss of power is lost if it is in `missed`, which earlier looks
-/// have told of; otherwise all intents stay open.
+/// Deals with every open intent. What is missing after a loss of power, or cannot be read, counts if earlier looks have
+/// told of it; otherwise all intents stay open.
 pub fn recover(
     folder: &Folder,
     store: &dyn Store,
     now: Timestamp,
-    missed: &BTreeSet<RelPath>,
+    earlier: &Looks,
 ) -> Result<Recovered, ApplyFailed> {
     let intents = View(&*store.read()?).intents()?;
     let mut lost = Lost {
-        missed,
+        earlier,
         doubted: BTreeSet::new(),
         barred: BTreeSet::new(),
         dirs: Vec::new(),
@@ -46,9 +48,7 @@ pub fn recover(
         for step in &intent.steps {
             // Contents that are alike share their staged file: which of them was placed cannot be told.
             let is_own = all_steps().filter(|other| other.staged == step.staged).count() == 1;
-            let was_placed = has_run_on && is_own && was_placed(folder, step).map_err(ApplyFailed::Sync)?;
-            let since = Since { has_run_on, was_placed };
-            recover_step(folder, store, step, since, now, &mut lost)?;
+            recover_step(folder, store, step, (has_run_on, is_own), now, &mut lost)?;
         }
     }
     set_aside_moved(folder, &lost.files).map_err(ApplyFailed::Sync)?;
@@ -75,11 +75,10 @@ pub fn recover(
 
 /// What was placed new and does not stand there after a power loss.
 struct Lost<'a> {
-    /// Where earlier looks missed something.
-    missed: &'a BTreeSet<RelPath>,
-    /// Where this one is the first.
+    earlier: &'a Looks,
+    /// Where something is missing for the first time.
     doubted: BTreeSet<RelPath>,
-    /// Where nobody may look: what is torn there would be the user's once he gives access again.
+    /// Where something cannot be read: what is torn there would be the user's once it can.
     barred: BTreeSet<RelPath>,
     dirs: Vec<RelPath>,
     files: Vec<LostFile>,
@@ -138,7 +137,7 @@ fn forget_lost(
     after: &RowAfter,
     lost: &mut Lost<'_>,
 ) -> Result<(), StoreError> {
-    if !lost.missed.contains(path) {
+    if !lost.earlier.missed.contains(path) {
         lost.doubted.insert(path.clone());
         return Ok(());
     }
@@ -168,20 +167,17 @@ fn recover_step(
     folder: &Folder,
     store: &dyn Store,
     step: &IntentStep,
-    since: Since,
+    (has_run_on, is_own): (bool, bool),
     now: Timestamp,
     lost: &mut Lost<'_>,
 ) -> Result<(), ApplyFailed> {
     let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(()) };
-    give_back(folder, &path, step).map_err(ApplyFailed::Sync)?;
-    let found = find(folder, &path, since).map_err(ApplyFailed::Sync)?;
-    if found == Err(FsError::Denied) && !since.has_run_on {
+    let was_barred = lost.earlier.barred.contains(&path);
+    let Some((was_placed, found)) = look(folder, &path, step, has_run_on, was_barred) else {
         lost.barred.insert(path);
         return Ok(());
-    }
-    if let Some(staged) = &step.staged {
-        keep_unless_ours(folder, staged, step).map_err(ApplyFailed::Sync)?;
-    }
+    };
+    let since = Since { has_run_on, was_placed: has_run_on && is_own && was_placed };
     let mut edit = Edit::new(store.write()?)?;
     if let Some(place) = &step.place {
         // Its mark may be gone, and what was done for it may be undone here.
@@ -191,17 +187,16 @@ fn recover_step(
         return Ok(edit.commit()?);
     };
     let row = edit.view().disk_row(&spot)?;
-    let found = found.map(|standing| (standing, holds(folder, &path, step, standing)));
     match (&step.after, found) {
         (Some(after), found) if since.has_run_on && is_elsewise(found) => {
             note_placed(&mut edit, &spot, row, (step, after), since)?;
         }
         (Some(after), Ok((Standing::Node(stat), holds))) => match holds {
-            Ok(true) => note_found(&mut edit, &spot, step, after, stat, now)?,
+            true => note_found(&mut edit, &spot, step, after, stat, now)?,
             // Torn by a power loss before it was durable: ours, and not whole. It goes aside, so that
             // it is neither shown nor taken for the user's. If something stood there before, what is
             // there may be the user's, and so is what a user has changed: the scan decides.
-            Ok(false)
+            false
                 if step.before.is_none()
                     && is_torn(after, &stat)
                     && row.as_ref().is_none_or(|row| is_written(row, after)) =>
@@ -210,12 +205,11 @@ fn recover_step(
                 edit.remove_disk_row(&spot)?;
             }
             // Something else stands where ours was lost: the user's, and nobody deleted ours.
-            Ok(false) if step.before.is_none() => {
+            false if step.before.is_none() => {
                 let row = row.filter(|row| row.stat.ino != stat.ino);
                 forget_lost(&mut edit, (&path, &spot), row, after, lost)?;
             }
-            Err(FsError::Denied) if !since.has_run_on => drop(lost.barred.insert(path)),
-            Ok(false) | Err(_) => {}
+            false => {}
         },
         // What was made there since has a step of its own.
         (None, Err(FsError::NotFound | FsError::InTheWay)) if is_the_one_before(row.as_ref(), step) => {
@@ -230,16 +224,54 @@ fn recover_step(
     Ok(edit.commit()?)
 }
 
-/// What stands at a path; an error if that cannot be said.
+/// What stands at the place of a step, and whether it is what was to be put there.
+type Found = Result<(Standing, bool), FsError>;
+
+/// Puts back or keeps what the step has left in the stage; gives whether its content was placed, and what stands there.
+/// `None`: something cannot be read. If that was so at the last look too, what is in the stage is kept unread; after a loss
+/// of power what stands there has to be readable all the same.
+fn look(
+    folder: &Folder,
+    path: &RelPath,
+    step: &IntentStep,
+    has_run_on: bool,
+    was_barred: bool,
+) -> Option<(bool, Found)> {
+    let was_placed = or_if(was_placed(folder, step), was_barred, false)?;
+    or_if(give_back(folder, path, step), was_barred, ())?;
+    let found = match find(folder, path, has_run_on) {
+        Err(error) if !matches!(error, FsError::NotFound | FsError::InTheWay) => {
+            (was_barred && has_run_on).then_some(Err(error))?
+        }
+        Err(error) => Err(error),
+        Ok(standing) => match holds(folder, path, step, standing) {
+            Ok(holds) => Ok((standing, holds)),
+            Err(error) => (was_barred && has_run_on).then_some(Err(error))?,
+        },
+    };
+    if let Some(staged) = &step.staged {
+        match keep_unless_ours(folder, staged, step) {
+            Err(_) if was_barred => keep_unknown(folder, staged).ok()?,
+            other => other.ok()?,
+        }
+    }
+    Some((was_placed, found))
+}
+
+/// What came of it, or, if it failed and that is borne with, this.
+fn or_if<T>(result: Result<T, FsError>, is_borne: bool, otherwise: T) -> Option<T> {
+    result.ok().or_else(|| is_borne.then_some(otherwise))
+}
+
+/// What stands at a path.
 ///
 /// What the power has torn and does not show now would be taken for the user's once it shows again, for no intent
 /// would tell of it any more. So after a loss of power a place counts as empty only where it can be listed.
-fn find(folder: &Folder, path: &RelPath, since: Since) -> Result<Result<Standing, FsError>, FsError> {
+fn find(folder: &Folder, path: &RelPath, has_run_on: bool) -> Result<Standing, FsError> {
     let found = folder.parent(path).and_then(|(dir, name)| dir.stat(name.as_bytes()));
     match found {
-        Err(FsError::NotFound) if !since.has_run_on => check_sight(folder, path).map(|()| found),
-        Err(error @ FsError::Other(_)) if !since.has_run_on => Err(error),
-        _ => Ok(found),
+        Err(FsError::NotFound) if !has_run_on => check_sight(folder, path).and(found),
+        other => other,
     }
 }
 
@@ -278,9 +310,9 @@ fn note_found(
 
 /// True if what the step was to put does not stand there. What stands at a place comes with whether it is that, which is
 /// asked once: a user may change it at any time.
-fn is_elsewise(found: Result<(Standing, Result<bool, FsError>), FsError>) -> bool {
+fn is_elsewise(found: Found) -> bool {
     match found {
-        Ok((Standing::Node(_), holds)) => holds == Ok(false),
+        Ok((Standing::Node(_), holds)) => !holds,
         Ok((Standing::Special, _)) => true,
         Err(error) => matches!(error, FsError::NotFound | FsError::InTheWay),
     }
@@ -336,22 +368,24 @@ fn give_back(folder: &Folder, path: &RelPath, step: &IntentStep) -> Result<(), F
     if stage.stat(staged) == Err(FsError::NotFound) {
         return Ok(());
     }
-    let Ok((dir, name)) = folder.parent(path) else { return Ok(()) };
+    let (dir, name) = match folder.parent(path) {
+        Err(FsError::NotFound | FsError::InTheWay) => return Ok(()),
+        other => other?,
+    };
     let given = match dir.stat(name.as_bytes()) {
-        Ok(standing) if holds(folder, path, step, standing) == Ok(true) => {
+        Ok(standing) if holds(folder, path, step, standing)? => {
             stage.exchange(staged, &*dir, name.as_bytes())
         }
         Err(FsError::NotFound) => stage.rename_new(staged, &*dir, name.as_bytes()),
-        _ => Ok(()),
+        other => other.map(|_| ()),
     };
     match given {
-        Err(FsError::NotFound | FsError::Exists) => Ok(()),
+        Err(FsError::NotFound | FsError::Exists | FsError::InTheWay) => Ok(()),
         other => other,
     }
 }
 
-/// True if a file or link is what a body says. An error if it cannot be read now: were it taken for something else, what
-/// came out would go back over what was put there, or be taken for placed.
+/// True if a file or link is what a body says.
 fn is_body(dir: &dyn DirHandle, name: &[u8], body: &Body) -> Result<bool, FsError> {
     let standing = match (dir.stat(name), body) {
         (Ok(Standing::Node(stat)), Body::File(content)) if stat.size == content.size => stat.kind,
@@ -382,6 +416,14 @@ fn keep_unless_ours(folder: &Folder, staged: &str, step: &IntentStep) -> Result<
 
 /// True if what stands at `path` is what was to be put there.
 fn holds(folder: &Folder, path: &RelPath, step: &IntentStep, standing: Standing) -> Result<bool, FsError> {
+    match is_after(folder, path, step, standing) {
+        // Its user has taken it away since it was looked at.
+        Err(FsError::NotFound | FsError::InTheWay) => Ok(false),
+        other => other,
+    }
+}
+
+fn is_after(folder: &Folder, path: &RelPath, step: &IntentStep, standing: Standing) -> Result<bool, FsError> {
     let (Some(after), Standing::Node(stat)) = (&step.after, standing) else { return Ok(false) };
     let (dir, name) = folder.parent(path)?;
     match &after.body {

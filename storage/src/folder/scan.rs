@@ -30,7 +30,7 @@ use crate::store::tables::{Store, StoreError};
 use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::Kind;
-use dunlin_core::limits::SCAN_VANISHED_MAX;
+use dunlin_core::limits::{SCAN_VANISHED_MAX, UNREADABLE_MAX};
 use dunlin_core::path::{Name, RelPath};
 use rows::Rows;
 use std::collections::{BTreeMap, BTreeSet};
@@ -474,7 +474,9 @@ impl Scan<'_> {
     /// What cannot be read is told, unless it has just gone.
     fn unreadable(&mut self, at: &RelPath, error: FsError) {
         if error != FsError::NotFound {
-            self.report.unreadable.push(at.clone());
+            if self.report.unreadable.len() < UNREADABLE_MAX {
+                self.report.unreadable.push(at.clone());
+            }
             self.trouble(at.to_string(), ScanTrouble::Unreadable(error));
         }
     }
