@@ -14,6 +14,7 @@ use crate::jobs::record::Recorded;
 use crate::jobs::resolve::ResolveError;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
+use dunlin_core::content::Timestamp;
 use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
@@ -123,9 +124,13 @@ pub enum Event {
     },
     /// The answer to `Recover`. The folder is ready once all that a crash interrupted is finished or undone.
     Recovered(Recovered),
-    /// The watcher's hints, in the order in which things seem to have happened; none: anything may have
-    /// changed anywhere.
-    Dirty(Vec<Hint>),
+    /// The watcher has hints.
+    Dirty {
+        /// In the order in which things seem to have happened; none: anything may have changed anywhere.
+        hints: Vec<Hint>,
+        /// What time it is by the clock of the folder's file system.
+        clock: Timestamp,
+    },
     /// A batch of what the scan saw.
     Seen(Vec<Seen>),
     /// The scan is over.

@@ -310,7 +310,7 @@ impl Engine {
             Event::Stop => self.stop(now, Ended::Stopped),
             Event::Failed(failure) => self.stop(now, Ended::Failed(failure)),
             Event::Recovered(recovered) => self.handle_recovered(now, recovered),
-            Event::Dirty(hints) => self.handle_dirty(now, hints),
+            Event::Dirty { hints, clock } => self.handle_dirty(now, hints, clock),
             Event::Surveyed(result) => self.handle_surveyed(now, result),
             Event::Inspected(result) => self.handle_inspected(now, result),
             Event::Scrubbed(result) => self.handle_scrubbed(now, result),

@@ -12,6 +12,7 @@
 //! written waits in the same way: nobody knows then whether its writer is done.
 
 use super::hint::{Hint, Sign};
+use dunlin_core::content::Timestamp;
 use dunlin_core::limits::{LOOKS_WAITING_MAX, RESTLESS_MAX};
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::scope::{Reach, Scope};
@@ -30,6 +31,8 @@ const QUIET_LEAST: Duration = Duration::from_millis(250);
 const QUIET_MOST: Duration = Duration::from_secs(8);
 /// A file that is never quiet is looked at all the same after this time.
 const WAIT_MOST: Duration = Duration::from_secs(16);
+/// What was changed so much later than the hint was heard has another writer. The times of files come in ticks.
+const CHANGED_SINCE_NANOS: i128 = 20_000_000;
 /// What was made so short a while ago was made to be renamed.
 const NEW_FOR: Duration = Duration::from_secs(10);
 
@@ -40,6 +43,8 @@ struct Waiting {
     latest: Instant,
     reach: Reach,
     why: Why,
+    /// When the last hint about it was heard, by the clock that files get their times from.
+    heard: Option<Timestamp>,
 }
 
 /// What the look is for.
@@ -75,10 +80,19 @@ pub struct Quiet {
     held_back: BTreeSet<RelPath>,
     /// Of what was due last, what was still being written and is taken as it is.
     waited_for: BTreeSet<RelPath>,
+    /// Of what was due last, when it was heard of.
+    heard: BTreeMap<RelPath, Timestamp>,
+    /// When the hints that are taken in now were heard.
+    clock: Option<Timestamp>,
     overflown: bool,
 }
 
 impl Quiet {
+    /// The hints that follow were heard at this time of the file system.
+    pub fn set_clock(&mut self, clock: Timestamp) {
+        self.clock = Some(clock);
+    }
+
     /// Takes a hint in.
     pub fn stir(&mut self, now: Instant, hint: Hint) {
         let Hint { path, sign } = hint;
@@ -126,9 +140,13 @@ impl Quiet {
         self.waiting.get(path).is_some_and(|waiting| waiting.why == Why::Open)
     }
 
-    /// True if somebody has begun to write the file again since its look was due; but not for ever.
-    pub fn is_open_again(&self, path: &RelPath) -> bool {
-        self.is_open(path) && !self.waited_for.contains(path)
+    /// True if somebody has begun to write the file again since its look was due; but not for ever. `changed` says when a
+    /// file was changed that may not be whole yet: the hint about that may be on its way.
+    pub fn is_open_again(&self, path: &RelPath, changed: Option<Timestamp>) -> bool {
+        let is_later =
+            |(heard, changed): (&Timestamp, Timestamp)| nanos(changed) - nanos(*heard) > CHANGED_SINCE_NANOS;
+        let has_changed = self.heard.get(path).zip(changed).is_some_and(is_later);
+        (self.is_open(path) || has_changed) && !self.waited_for.contains(path)
     }
 
     /// True while something was seen that was not taken in.
@@ -153,6 +171,7 @@ impl Quiet {
         self.add_origins(&mut due);
         let mut scopes = Vec::with_capacity(due.len());
         self.waited_for.clear();
+        self.heard.clear();
         for path in due {
             let Some(waiting) = self.waiting.remove(&path) else { continue };
             self.held_back.remove(&path);
@@ -160,6 +179,7 @@ impl Quiet {
                 self.grow_restless(now, &path);
                 self.waited_for.insert(path.clone());
             }
+            self.heard.extend(waiting.heard.map(|heard| (path.clone(), heard)));
             scopes.push(Scope { path, reach: waiting.reach });
         }
         self.next = self.waiting.values().map(|w| w.due).min();
@@ -209,12 +229,14 @@ impl Quiet {
                     waiting.latest = now + WAIT_MOST;
                 }
                 waiting.why = Why::Open;
+                waiting.heard = self.clock;
                 waiting.due = (now + quiet).min(waiting.latest);
                 waiting.due
             }
             None => {
                 let (due, latest) = (now + quiet, now + WAIT_MOST);
-                self.waiting.insert(path, Waiting { due, latest, reach: Reach::Name, why: Why::Open });
+                let (why, heard) = (Why::Open, self.clock);
+                self.waiting.insert(path, Waiting { due, latest, reach: Reach::Name, why, heard });
                 due
             }
         };
@@ -224,7 +246,7 @@ impl Quiet {
     /// Sets a name's look to `due`. It reaches no less far than one that was wanted before.
     fn set(&mut self, path: RelPath, due: Instant, reach: Reach, why: Why) {
         let old = self.waiting.get(&path).map_or(reach, |old| old.reach);
-        let waiting = Waiting { due, latest: due, reach: reach.max(old), why };
+        let waiting = Waiting { due, latest: due, reach: reach.max(old), why, heard: self.clock };
         self.waiting.insert(path, waiting);
         self.note_due(due);
     }
@@ -243,7 +265,8 @@ impl Quiet {
                 _ => (parent, Reach::Listing),
             };
             let Waiting { due, latest, .. } = old;
-            let merged = self.waiting.entry(path).or_insert(Waiting { due, latest, reach, why: Why::Done });
+            let fresh = Waiting { due, latest, reach, why: Why::Done, heard: None };
+            let merged = self.waiting.entry(path).or_insert(fresh);
             merged.due = merged.due.min(due);
             merged.reach = merged.reach.max(reach);
         }
@@ -252,6 +275,10 @@ impl Quiet {
             self.overflown = true;
         }
     }
+}
+
+fn nanos(time: Timestamp) -> i128 {
+    i128::from(time.secs) * 1_000_000_000 + i128::from(time.nanos)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const REST_AFTER: Duration = Duration::from_secs(2);
 impl Engine {
     /// An answer of a hand means that it was at work.
     pub(super) fn note_work(&mut self, now: Instant, event: &Event) {
-        if matches!(event, Event::Net(_) | Event::Ask { .. } | Event::Root(_) | Event::Dirty(_)) {
+        if matches!(event, Event::Net(_) | Event::Ask { .. } | Event::Root(_) | Event::Dirty { .. }) {
             return;
         }
         self.worked = Some(now);

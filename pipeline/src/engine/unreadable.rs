@@ -100,7 +100,9 @@ impl Engine {
         let is_open = |path: &RelPath, cut: &Cut| may_go_on(cut) || quiet.is_open(path);
         // The hint that the next writer has emptied it may be on its way yet.
         let is_emptied = |cut: &Cut| may_go_on(cut) && cut.digest.content.size == 0;
-        let is_open_again = |path: &RelPath, cut: &Cut| is_emptied(cut) || quiet.is_open_again(path);
+        let is_open_again = |path: &RelPath, cut: &Cut| {
+            is_emptied(cut) || quiet.is_open_again(path, may_go_on(cut).then_some(cut.stat.ctime))
+        };
         let unread = self.local.handle_cut(results, is_open, is_open_again);
         self.note_readable(&read);
         for Unread { path, error } in unread {

@@ -8,6 +8,7 @@ use super::wake::Wake;
 use super::{Engine, RESCAN_AFTER};
 use crate::failure::Failure;
 use crate::service::{Ended, Goal, Notice};
+use dunlin_core::content::Timestamp;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::ignore::{LOCAL_FILE, SHARED_FILE};
 use dunlin_storage::folder::scope::Scope;
@@ -21,7 +22,8 @@ const TURN: Duration = Duration::from_millis(10);
 
 impl Engine {
     /// Hints have come; none: anything may have changed.
-    pub(super) fn handle_dirty(&mut self, now: Instant, hints: Vec<Hint>) {
+    pub(super) fn handle_dirty(&mut self, now: Instant, hints: Vec<Hint>, clock: Timestamp) {
+        self.quiet.set_clock(clock);
         if hints.is_empty() {
             return self.local.rescan_all();
         }

@@ -61,7 +61,7 @@ impl Room {
                     Some(event.map_or_else(|_| Event::Failed(Failure::other("the network room is gone")), Event::Net))
                 }
                 recv(seen) -> event => event.ok(),
-                recv(self.hints) -> _ => self.basket.take().map(Event::Dirty),
+                recv(self.hints) -> _ => self.basket.take().map(|(hints, clock)| Event::Dirty { hints, clock }),
                 recv(asks) -> question => Some(question.map_or(Event::Stop, |question| open.take(question))),
                 recv(self.stop) -> _ => Some(Event::Stop),
                 default(sleep) => None,

@@ -121,10 +121,11 @@ impl Running {
 /// Starts a run.
 pub fn start(setup: Setup) -> Result<Running, StartError> {
     let wiring = Wiring::new();
-    let basket = Arc::new(Basket::new(&setup.root, wiring.hints.to));
-    let lookout = lookout_of(&setup, &basket);
     let pool = digest::pool().map_err(StartError::Thread)?;
     let folder = Arc::new(Folder::open(&setup.root)?.with_threads(digest::side_by_side(&pool)));
+    let clock = Arc::new(FolderClock::of(folder.clone()));
+    let basket = Arc::new(Basket::new(&setup.root, wiring.hints.to, clock.clone()));
+    let lookout = lookout_of(&setup, &basket);
     let store = setup.store.clone();
     let (folder_id, chain) = identity_of(&*store)?;
     let state = ledger_state(&*store)?;
@@ -141,7 +142,6 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         },
         done: wiring.done.to.clone(),
     };
-    let clock = Arc::new(FolderClock::of(folder.clone()));
     let (hand, digest) = readers(pool, (folder, clock.clone()), store, lookout, in_force, &wiring.done.to);
     let hands = folder::Hands { hand, clock, seen: wiring.seen.to, done: wiring.done.to };
     let config = Config {

@@ -6,8 +6,10 @@
 //! before it is listed, so nothing falls between, dunlin's own directory is left out, and it is known what
 //! is covered. Decides nothing, and knows of no row: an echo of our own writing is a hint like any other.
 
+use super::folder_clock::FolderClock;
 use crate::engine::hint::{Hint, Sign};
 use crossbeam_channel::Sender;
+use dunlin_core::content::Timestamp;
 use dunlin_core::limits::HINTS_MAX;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::lookout::Lookout;
@@ -25,6 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 #[derive(Default)]
 struct Heap {
     hints: Vec<Hint>,
+    /// When the last of them came, by the file system's clock.
+    clock: Option<Timestamp>,
     /// Where in `hints` the last one about each path stands: one that says the same again is left out.
     last: BTreeMap<RelPath, usize>,
     /// Directories whose names are gone: who comes there is another one, and not watched yet.
@@ -40,25 +44,25 @@ pub struct Basket {
     root: PathBuf,
     heap: Mutex<Heap>,
     bell: Sender<()>,
+    clock: Arc<FolderClock>,
 }
 
 impl Basket {
     /// An empty one for the folder at `root`, with the bell to ring.
-    pub fn new(root: &Path, bell: Sender<()>) -> Self {
-        Self { root: root.to_owned(), heap: Mutex::new(Heap::default()), bell }
+    pub fn new(root: &Path, bell: Sender<()>, clock: Arc<FolderClock>) -> Self {
+        Self { root: root.to_owned(), heap: Mutex::new(Heap::default()), bell, clock }
     }
 
-    /// Takes the hints, in the order in which they came; an empty list: anything may have changed. `None`: the
-    /// bell rang once more while the last of them were taken.
-    pub fn take(&self) -> Option<Vec<Hint>> {
+    /// Takes the hints, in the order in which they came, and when the last of them did; an empty list: anything may have
+    /// changed. `None`: the bell rang once more while the last of them were taken.
+    pub fn take(&self) -> Option<(Vec<Hint>, Timestamp)> {
         let mut heap = self.heap();
         heap.last.clear();
         let hints = std::mem::take(&mut heap.hints);
-        if std::mem::take(&mut heap.is_lost) {
-            Some(Vec::new())
-        } else {
-            Some(hints).filter(|h| !h.is_empty())
-        }
+        let is_lost = std::mem::take(&mut heap.is_lost);
+        let hints = if is_lost { Vec::new() } else { hints };
+        let clock = heap.clock.unwrap_or_else(|| self.clock.now());
+        (is_lost || !hints.is_empty()).then_some((hints, clock))
     }
 
     fn heap(&self) -> MutexGuard<'_, Heap> {
@@ -78,6 +82,7 @@ impl Basket {
             }
             _ => heap.lose(),
         }
+        heap.clock = Some(self.clock.now());
         // One ring is enough; if the engine is gone nobody has to hear it.
         let _ = self.bell.try_send(());
     }
@@ -244,20 +249,24 @@ impl Lookout for Watch {
 mod tests {
     use super::*;
     use crossbeam_channel::bounded;
+    use dunlin_storage::folder::fs::Folder;
     use notify::event::{DataChange, Flag};
 
     #[test]
     fn a_second_ring_for_what_was_taken_says_nothing() {
         let (bell, ringing) = bounded(1);
-        let basket = Basket::new(Path::new("/folder"), bell);
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(FolderClock::of(Arc::new(Folder::open(dir.path()).unwrap())));
+        let basket = Basket::new(Path::new("/folder"), bell, clock);
+        let take = || basket.take().map(|(hints, _)| hints);
         let written = Event::new(EventKind::Modify(ModifyKind::Data(DataChange::Content)));
         basket.put(Ok(written.clone().add_path("/folder/a".into())));
         ringing.recv().unwrap();
         basket.put(Ok(written.add_path("/folder/b".into())));
-        assert_eq!(basket.take().map(|hints| hints.len()), Some(2));
+        assert_eq!(take().map(|hints| hints.len()), Some(2));
         ringing.recv().unwrap();
-        assert_eq!(basket.take(), None, "the whole folder would be looked at");
+        assert_eq!(take(), None, "the whole folder would be looked at");
         basket.put(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
-        assert_eq!(basket.take(), Some(Vec::new()), "what was lost may be anything");
+        assert_eq!(take(), Some(Vec::new()), "what was lost may be anything");
     }
 }

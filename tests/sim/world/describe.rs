@@ -63,7 +63,7 @@ pub fn describe_event(event: &Event) -> String {
         Event::Opened { ticket, result } => format!("opened {ticket}: {:?}", result.as_ref().map(Vec::len)),
         Event::Reused { owner, bytes } => format!("reused {owner}: {:?}", bytes.as_ref().map(Vec::len)),
         Event::Served { conn, bytes, stale, .. } => format!("served {bytes} to {}, stale {stale:?}", conn.0),
-        Event::Dirty(hints) => format!("noticed {hints:?}"),
+        Event::Dirty { hints, .. } => format!("noticed {hints:?}"),
         Event::Surveyed(_) | Event::Root(_) | Event::Inspected(_) => describe_look(event),
         Event::Scrubbed(_) | Event::Accepted { .. } => describe_look(event),
         Event::Net(event) => describe_net(event),

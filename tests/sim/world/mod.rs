@@ -227,7 +227,11 @@ impl World {
             What::FolderTurn(device, epoch) => self.folder_turn(device, epoch),
             What::Digest(device, epoch, order) => self.digest_turn(device, epoch, order),
             What::Wake(device, epoch) => self.wake(device, epoch),
-            What::Notice(device, epoch, hints) => self.tell(device, epoch, Event::Dirty(hints)),
+            What::Notice(device, epoch, hints) => {
+                self.set_clock(device);
+                let clock = self.devices[device].disk.state().time();
+                self.tell(device, epoch, Event::Dirty { hints, clock })
+            }
             What::Dial(dialling) => self.dial_arrives(dialling),
             What::Arrive { pipe, from, lane, frame } => self.frame_arrives(pipe, from, lane, frame),
             What::Leave(device) => {

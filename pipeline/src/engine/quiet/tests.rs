@@ -140,11 +140,32 @@ fn what_is_written_again_before_the_look_is_known_but_who_writes_all_the_time_is
     let mut quiet = Quiet::default();
     quiet.stir(now, hint(Sign::Closed));
     assert_eq!(quiet.take_due(after(4)).len(), 1);
-    assert!(!quiet.is_open_again(&path));
+    assert!(!quiet.is_open_again(&path, None));
     quiet.stir(after(5), hint(Sign::Written));
-    assert!(quiet.is_open_again(&path), "its next writer has begun");
+    assert!(quiet.is_open_again(&path, None), "its next writer has begun");
 
     assert_eq!(quiet.take_due(after(255)).len(), 1, "he is waited for");
     quiet.stir(after(256), hint(Sign::Written));
-    assert!(!quiet.is_open_again(&path), "it would never be taken in");
+    assert!(!quiet.is_open_again(&path, None), "it would never be taken in");
+}
+
+/// The hint that the next writer has begun may be on its way: the file's own time tells (black box, errors of the disk: half
+/// of a text was shared).
+#[test]
+fn what_was_changed_since_its_hint_was_heard_has_another_writer() {
+    let (now, path) = (Instant::now(), path_of("a"));
+    let after = |ms| now + Duration::from_millis(ms);
+    let time = |ms: u32| Some(Timestamp { secs: 1_000, nanos: ms * 1_000_000 });
+    let mut quiet = Quiet::default();
+    quiet.set_clock(time(100).unwrap());
+    quiet.stir(now, Hint { path: path_of("a"), sign: Sign::Closed });
+    assert_eq!(quiet.take_due(after(4)).len(), 1);
+    assert!(!quiet.is_open_again(&path, time(95)), "what its writer has closed");
+    assert!(!quiet.is_open_again(&path, time(110)), "within a tick or two");
+    assert!(quiet.is_open_again(&path, time(150)) && !quiet.is_open_again(&path, None));
+    assert!(!quiet.is_open_again(&path_of("b"), time(150)), "nobody has told of it");
+
+    quiet.come_across(after(60), path_of("a"));
+    assert_eq!(quiet.take_due(after(310)).len(), 1);
+    assert!(!quiet.is_open_again(&path, time(350)), "it has been waited for");
 }
