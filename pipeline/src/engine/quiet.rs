@@ -9,7 +9,8 @@
 //! moment ago and is now renamed is a save, and is looked at as if it were closed. A file that is being
 //! written waits until it is quiet for [`QUIET_LEAST`], twice as long each time it turns out to go on, up
 //! to [`QUIET_MOST`], but never longer than [`WAIT_MOST`] in all. What another look comes across while it is being
-//! written waits in the same way: nobody knows then whether its writer is done.
+//! written waits in the same way: nobody knows then whether its writer is done. So does what was changed after the hint that its
+//! writer was done was heard: on a busy machine the look comes late, and the next writer's hint later.
 
 use super::hint::{Hint, Sign};
 use dunlin_core::content::Timestamp;

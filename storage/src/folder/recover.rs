@@ -237,8 +237,11 @@ fn look(
     has_run_on: bool,
     was_barred: bool,
 ) -> Option<(bool, Found)> {
-    let was_placed = or_if(was_placed(folder, step), was_barred, false)?;
-    or_if(give_back(folder, path, step), was_barred, ())?;
+    // What could not be read in the stage may have been kept aside at the look before: that it is gone says nothing then.
+    let was_placed = !was_barred && was_placed(folder, step).ok()?;
+    if give_back(folder, path, step).is_err() && !was_barred {
+        return None;
+    }
     let found = match find(folder, path, has_run_on) {
         Err(error) if !matches!(error, FsError::NotFound | FsError::InTheWay) => {
             (was_barred && has_run_on).then_some(Err(error))?
@@ -256,11 +259,6 @@ fn look(
         }
     }
     Some((was_placed, found))
-}
-
-/// What came of it, or, if it failed and that is borne with, this.
-fn or_if<T>(result: Result<T, FsError>, is_borne: bool, otherwise: T) -> Option<T> {
-    result.ok().or_else(|| is_borne.then_some(otherwise))
 }
 
 /// What stands at a path.

@@ -45,7 +45,7 @@ pub const ALL: [Scenario; 27] = [
     // Recovery asked twice whether what it had placed stands there, and took an edit in between for torn (seed 11497).
     Scenario { name: "an-edit-meets-recovery", devices: 2, times: 64, script: veils::edited_in_recovery },
     // A file that could not be read for a moment was taken for a user's, and took the place of a newer one.
-    Scenario { name: "recovery-cannot-read", devices: 2, times: 192, script: veils::unread_in_recovery },
+    Scenario { name: "recovery-cannot-read", devices: 2, times: 384, script: veils::unread_in_recovery },
     // It was read again within the hour, and the folders differed until then (black box, errors of the disk).
     Scenario {
         name: "a-file-cannot-be-read-for-a-moment",

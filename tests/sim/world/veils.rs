@@ -15,6 +15,8 @@ use dunlin_storage::folder::fs::FsError;
 
 /// So many calls a step of apply makes, or some more.
 const KILLED_AT: u32 = 12;
+/// The first so many times a call fails once.
+const UNREAD_ONCE: u32 = 192;
 /// From one veil to the next at one device.
 const APART: u64 = 1_500 * MS;
 
@@ -64,7 +66,8 @@ pub(super) fn edited_in_recovery(world: &mut World, time: u32) -> Result<(), Fai
 }
 
 /// A process goes while it puts a file in place of another, and what recovery has to read cannot be read for a moment.
-/// What came out then must not go back, nor count as placed.
+/// What came out then must not go back, nor count as placed. In the second half of the tellings it cannot be read at the next
+/// look either, and recovery comes to an end all the same.
 pub(super) fn unread_in_recovery(world: &mut World, time: u32) -> Result<(), Failure> {
     // A run may end by it.
     world.plan.disk_failures = 1;
@@ -74,9 +77,10 @@ pub(super) fn unread_in_recovery(world: &mut World, time: u32) -> Result<(), Fai
     world.step_until(|world| world.is_about_to_apply(1).then_some(()))?;
     world.devices[1].disk.state().light(1 + time % KILLED_AT, Fuse::Crash);
     world.step_until(|world| world.devices[1].life.is_none().then_some(()))?;
-    let failing = Failing { reach: Reach::Reads, error: FsError::Other(5), times: 0 };
-    world.devices[1].disk.state().light(1 + time / KILLED_AT, Fuse::Fail(failing));
-    world.go_on_until(world.now + 15_000 * MS)
+    let (at, times) = if time < UNREAD_ONCE { (time, 0) } else { (time - UNREAD_ONCE, 40) };
+    let failing = Failing { reach: Reach::Reads, error: FsError::Other(5), times };
+    world.devices[1].disk.state().light(1 + at / KILLED_AT, Fuse::Fail(failing));
+    world.go_on_until(world.now + 60_000 * MS)
 }
 
 /// What a user has changed or taken away cannot be looked at for a moment, and nobody tells when it can. Every other time the
