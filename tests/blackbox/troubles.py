@@ -54,12 +54,21 @@ def disturb(stage, machine, error, call, rng):
         try:
             tracer.wait(rng.choice([0.4, 1.0, 2.5]))
         except subprocess.TimeoutExpired:
-            tracer.send_signal(signal.SIGINT)
-            tracer.wait(20)
+            let_go(tracer)
     if not os.path.exists(trace):
         return 0
     with open(trace, errors='replace') as lines:
         return sum('(INJECTED)' in line for line in lines)
+
+
+def let_go(tracer):
+    """Ends a tracer. One that goes while its program starts another may wait for ever for a child that it has stopped itself."""
+    tracer.send_signal(signal.SIGINT)
+    try:
+        tracer.wait(10)
+    except subprocess.TimeoutExpired:
+        tracer.kill()
+        tracer.wait()
 
 
 def look_after(here, work, error, call):
