@@ -88,6 +88,25 @@ fn what_counts_as_another_thing_by_now_is_not_taken_away() {
     assert_eq!(View(&*store.read().unwrap()).disk_row(&spot("f")).unwrap(), Some(own));
 }
 
+/// Its user has moved the directory away, which is recorded, and back, which nobody has seen. No row of that directory would
+/// say what was put there, and the next look would take it for the user's.
+#[test]
+fn nothing_is_changed_in_a_directory_that_no_row_tells_of() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
+    let folder = Folder::open(dir.path()).unwrap();
+    std::fs::create_dir(dir.path().join("d")).unwrap();
+    let at = path("d").join(Name::parse(b"f").unwrap()).unwrap();
+    std::fs::write(dir.path().join("d/f"), b"as it was").unwrap();
+    let Ok(Standing::Node(stat)) = folder.dir(&path("d")).unwrap().stat(b"f") else { panic!("a file") };
+    let row = DiskRow { stat, racy: true, ..row_of(b"as it was") };
+    let over = Some(row.clone());
+    let operation = Operation::PutFile { at, source: Source::Inline(b"newer".to_vec()), over };
+    let steps = vec![Step::new(operation, Some(after(&row, b"newer")), None)];
+    let done = apply(&folder, &store, steps, Timestamp { secs: 1, nanos: 0 }).unwrap();
+    assert_eq!(done[0].1, Outcome::Refused(Refusal::NotAsExpected));
+    assert_eq!(std::fs::read(dir.path().join("d/f")).unwrap(), b"as it was");
+}
+
 /// A bit had flipped in a file that was adopted after the clock had been set back: it counted as racy again, and its bytes
 /// were signed as an edit at the next look (simulator, seed 16118).
 #[test]

@@ -132,8 +132,6 @@ pub struct Engine {
     local: Local,
     doubts: Doubts,
     unreadable: Unreadable,
-    /// What could not be read is looked at again, or something else before it.
-    is_rereading: bool,
     root: Root,
     guard: Guard,
     quotas: Quotas,
@@ -188,7 +186,6 @@ impl Engine {
             local: Local::default(),
             doubts: Doubts::default(),
             unreadable: Unreadable::default(),
-            is_rereading: false,
             root: Root::default(),
             guard,
             quotas: Quotas::default(),
@@ -376,7 +373,7 @@ impl Engine {
         self.penalties.settle(now);
         self.take_turns(now);
         self.have_second_look(now);
-        self.mind_unreadable(now);
+        self.mind_unreadable();
         self.mind_guard(now);
         while self.advance_local()
             || self.advance_remote()

@@ -144,8 +144,9 @@ impl Quiet {
     /// True if somebody has begun to write the file again since its look was due; but not for ever. `changed` says when a
     /// file was changed that may not be whole yet: the hint about that may be on its way.
     pub fn is_open_again(&self, path: &RelPath, changed: Option<Timestamp>) -> bool {
-        let is_later =
-            |(heard, changed): (&Timestamp, Timestamp)| nanos(changed) - nanos(*heard) > CHANGED_SINCE_NANOS;
+        let is_later = |(heard, changed): (&Timestamp, Timestamp)| {
+            changed.as_nanos() - heard.as_nanos() > CHANGED_SINCE_NANOS
+        };
         let has_changed = self.heard.get(path).zip(changed).is_some_and(is_later);
         (self.is_open(path) || has_changed) && !self.waited_for.contains(path)
     }
@@ -276,10 +277,6 @@ impl Quiet {
             self.overflown = true;
         }
     }
-}
-
-fn nanos(time: Timestamp) -> i128 {
-    i128::from(time.secs) * 1_000_000_000 + i128::from(time.nanos)
 }
 
 #[cfg(test)]

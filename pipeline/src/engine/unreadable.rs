@@ -158,20 +158,18 @@ impl Engine {
 
     /// The pause of some is over.
     pub(super) fn read_again(&mut self, now: Instant) {
-        self.is_rereading = true;
         self.unreadable.take_due(now).into_iter().for_each(|path| self.local.rescan(Scope::tree(path)));
+        self.await_reread(now);
     }
 
     /// Once nothing is left to look at, it is known what can be read by now.
-    pub(super) fn mind_unreadable(&mut self, now: Instant) {
-        if !self.is_rereading || self.local.is_wanted() || self.local.has_put_off() {
+    pub(super) fn mind_unreadable(&mut self) {
+        if self.local.is_wanted() || self.local.has_put_off() {
             return;
         }
-        self.is_rereading = false;
         for (path, problem) in self.unreadable.end_try() {
             self.forget_problem(&path, problem);
         }
-        self.await_reread(now);
     }
 }
 

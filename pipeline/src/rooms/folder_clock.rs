@@ -55,20 +55,16 @@ impl Reading {
     /// True if it can be relied on at another moment.
     fn holds(&self, ours: Timestamp, at: Instant) -> bool {
         let passed = at.saturating_duration_since(self.at);
-        let by_ours = nanos(ours) - nanos(self.ours);
+        let by_ours = ours.as_nanos() - self.ours.as_nanos();
         passed < GOOD_FOR && (by_ours - passed.as_nanos() as i128).abs() < DISAGREE_NANOS
     }
 
     /// Their time at another moment.
     fn carried_on(&self, at: Instant) -> Timestamp {
-        let nanos = nanos(self.theirs) + at.saturating_duration_since(self.at).as_nanos() as i128;
+        let nanos = self.theirs.as_nanos() + at.saturating_duration_since(self.at).as_nanos() as i128;
         let (secs, nanos) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
         Timestamp { secs: secs as i64, nanos: nanos as u32 }
     }
-}
-
-fn nanos(t: Timestamp) -> i128 {
-    i128::from(t.secs) * 1_000_000_000 + i128::from(t.nanos)
 }
 
 #[cfg(test)]

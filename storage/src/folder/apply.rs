@@ -126,8 +126,7 @@ fn refuse_taken(store: &dyn Store, batch: &mut [Ready]) -> Result<(), StoreError
     for ready in batch.iter_mut().filter(|r| r.outcome.is_none()) {
         let operation = &ready.step.operation;
         let at = operation.at();
-        if operation.is_new() && view.spot_of(at)?.is_none() && !made.iter().any(|path| at.starts_with(path))
-        {
+        if view.spot_of(at)?.is_none() && !made.iter().any(|path| at.starts_with(path)) {
             ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
             continue;
         }

@@ -78,19 +78,15 @@ impl CutError {
 fn is_fresh(stat: &StatSig, now: Timestamp) -> bool {
     // Who reads may have been held up, and the file been written since he asked for the time. A time that is further
     // away comes from before a clock was set back, and says nothing.
-    (-HELD_UP_NANOS..FRESH_NANOS).contains(&(nanos(now) - nanos(stat.ctime)))
-}
-
-fn nanos(t: Timestamp) -> i128 {
-    i128::from(t.secs) * 1_000_000_000 + i128::from(t.nanos)
+    (-HELD_UP_NANOS..FRESH_NANOS).contains(&(now.as_nanos() - stat.ctime.as_nanos()))
 }
 
 /// True if a file with this stat could change at `now` and keep its stat.
 pub fn is_racy(stat: &StatSig, now: Timestamp) -> bool {
     // A time in the future says nothing; then the change time, which nobody can set, has to do.
-    let changed = if nanos(stat.mtime) > nanos(now) { stat.ctime } else { stat.mtime };
+    let changed = if stat.mtime.as_nanos() > now.as_nanos() { stat.ctime } else { stat.mtime };
     let window = if stat.ctime.nanos == 0 { RACY_COARSE_NANOS } else { RACY_FINE_NANOS };
-    nanos(now) - nanos(changed) < window
+    now.as_nanos() - changed.as_nanos() < window
 }
 
 /// Does a job for each number below the first argument, in any order, several at a time if there are

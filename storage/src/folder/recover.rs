@@ -173,7 +173,7 @@ fn recover_step(
 ) -> Result<(), ApplyFailed> {
     let Ok(path) = RelPath::from_names(step.path.clone()) else { return Ok(()) };
     let was_barred = lost.earlier.barred.contains(&path);
-    let Some((was_placed, found)) = look(folder, &path, step, has_run_on, was_barred) else {
+    let Some((was_placed, found)) = clear_stage(folder, &path, step, has_run_on, was_barred) else {
         lost.barred.insert(path);
         return Ok(());
     };
@@ -227,10 +227,9 @@ fn recover_step(
 /// What stands at the place of a step, and whether it is what was to be put there.
 type Found = Result<(Standing, bool), FsError>;
 
-/// Puts back or keeps what the step has left in the stage; gives whether its content was placed, and what stands there.
-/// `None`: something cannot be read. If that was so at the last look too, what is in the stage is kept unread; after a loss
-/// of power what stands there has to be readable all the same.
-fn look(
+/// Puts back or keeps what the step has left in the stage; gives whether its content was placed, and what stands there in
+/// between. `None`: something cannot be read. If that was so at the last look too, what is in the stage is kept unread.
+fn clear_stage(
     folder: &Folder,
     path: &RelPath,
     step: &IntentStep,
@@ -242,16 +241,12 @@ fn look(
     if give_back(folder, path, step).is_err() && !was_barred {
         return None;
     }
-    let found = match find(folder, path, has_run_on) {
-        Err(error) if !matches!(error, FsError::NotFound | FsError::InTheWay) => {
-            (was_barred && has_run_on).then_some(Err(error))?
-        }
-        Err(error) => Err(error),
-        Ok(standing) => match holds(folder, path, step, standing) {
-            Ok(holds) => Ok((standing, holds)),
-            Err(error) => (was_barred && has_run_on).then_some(Err(error))?,
-        },
-    };
+    let found = look(folder, path, step, has_run_on);
+    // After a loss of power what stands there has to be readable.
+    let is_borne = was_barred && has_run_on;
+    if found.as_ref().is_err_and(|error| !is_nothing(*error)) && !is_borne {
+        return None;
+    }
     if let Some(staged) = &step.staged {
         match keep_unless_ours(folder, staged, step) {
             Err(_) if was_barred => keep_unknown(folder, staged).ok()?,
@@ -259,6 +254,16 @@ fn look(
         }
     }
     Some((was_placed, found))
+}
+
+fn look(folder: &Folder, path: &RelPath, step: &IntentStep, has_run_on: bool) -> Found {
+    let standing = find(folder, path, has_run_on)?;
+    Ok((standing, holds(folder, path, step, standing)?))
+}
+
+/// True if it says that nothing of ours is there.
+fn is_nothing(error: FsError) -> bool {
+    matches!(error, FsError::NotFound | FsError::InTheWay)
 }
 
 /// What stands at a path.
@@ -312,7 +317,7 @@ fn is_elsewise(found: Found) -> bool {
     match found {
         Ok((Standing::Node(_), holds)) => !holds,
         Ok((Standing::Special, _)) => true,
-        Err(error) => matches!(error, FsError::NotFound | FsError::InTheWay),
+        Err(error) => is_nothing(error),
     }
 }
 
