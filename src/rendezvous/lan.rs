@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The service's type.
-const SERVICE: &str = "_dunlin-code._udp.local.";
+/// The instance's name; there is one of each type.
+const INSTANCE: &str = "code";
 /// How long a joiner looks for a nameplate.
 const SEARCH_TIME: Duration = Duration::from_secs(6);
 /// Addresses of one announcement that are tried; a device has a few.
@@ -59,8 +59,8 @@ impl Lan {
     /// Tells the network of a nameplate.
     pub fn announce(&self, nameplate: u32) -> Result<(), CommandError> {
         let service = ServiceInfo::new(
-            SERVICE,
-            &nameplate.to_string(),
+            &type_of(nameplate),
+            INSTANCE,
             &self.host,
             "",
             self.port,
@@ -95,7 +95,7 @@ impl Drop for Lan {
 /// Where a nameplate is on this network: each address of who has it, those of IPv4 first.
 pub fn find(nameplate: u32) -> Result<Vec<SocketAddr>, CommandError> {
     let mdns = ServiceDaemon::new().map_err(|error| failed(&error))?;
-    let found = mdns.browse(SERVICE).map_err(|error| failed(&error))?;
+    let found = mdns.browse(&type_of(nameplate)).map_err(|error| failed(&error))?;
     let until = Instant::now() + SEARCH_TIME;
     let mut addrs = Vec::new();
     while addrs.is_empty() {
@@ -135,8 +135,14 @@ fn worth_a_try(ips: impl Iterator<Item = IpAddr>, port: u16) -> Vec<SocketAddr> 
     addrs
 }
 
+/// The service's type, one for each nameplate: who looks for one hears nothing of the others, real or made up. A browser
+/// goes over all that it keeps of a type at each announcement, so that a flood of them would keep it from hearing.
+fn type_of(nameplate: u32) -> String {
+    format!("_dunlin-{nameplate}._udp.local.")
+}
+
 fn name_of(nameplate: u32) -> String {
-    format!("{nameplate}.{SERVICE}")
+    format!("{INSTANCE}.{}", type_of(nameplate))
 }
 
 fn failed(error: &dyn std::fmt::Display) -> CommandError {

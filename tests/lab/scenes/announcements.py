@@ -15,7 +15,6 @@ from kit.switch import Switch
 
 SHARER, JOINER, FORGER = range(3)
 GROUP = '224.0.0.251'
-SERVICE = ('_dunlin-code', '_udp', 'local')
 FORGED = 10_000
 PER_S = 4_000
 # Nobody has this address; who believes an announcement asks there.
@@ -32,8 +31,9 @@ def spelt(*labels):
 
 def announcement(nameplate):
     """A whole answer (RFC 6763) that nobody asked for: a nameplate, its host, and the victim's address."""
-    instance, host = spelt(str(nameplate), *SERVICE), spelt(f'host-{nameplate}', 'local')
-    records = ((spelt(*SERVICE), PTR, 1, instance), (instance, SRV, 0x8001, struct.pack('!HHH', 0, 0, 4000 + nameplate % 50_000) + host),
+    service = (f'_dunlin-{nameplate}', '_udp', 'local')
+    instance, host = spelt('code', *service), spelt(f'host-{nameplate}', 'local')
+    records = ((spelt(*service), PTR, 1, instance), (instance, SRV, 0x8001, struct.pack('!HHH', 0, 0, 4000 + nameplate % 50_000) + host),
                (instance, TXT, 0x8001, b'\0'), (host, A, 0x8001, socket.inet_aton(VICTIM)))
     body = b''.join(name + struct.pack('!HHIH', kind, kind_class, 120, len(data)) + data for name, kind, kind_class, data in records)
     return struct.pack('!6H', 0, 0x8400, 0, len(records), 0, 0) + body

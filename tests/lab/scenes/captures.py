@@ -23,7 +23,7 @@ from .outsider import FOLDER_NAME
 WINDOW = 8
 DIFFERENT_MIN = 4
 # What every dunlin says by mDNS.
-WORDS = {b'_dunlin-code', b'_udp', b'local', b'_services', b'_dns-sd'}
+WORDS = {b'code', b'_udp', b'local', b'_services', b'_dns-sd'}
 # Sharing by a code is eight round trips.
 DATAGRAMS_MIN = 8
 
@@ -59,7 +59,7 @@ class Said:
         self.words, self.payloads = set(), []
         for _, port, payload in datagrams:
             if port == dns.PORT_MULTICAST:
-                self.words |= dns.words(payload) - WORDS - {nameplate.encode()}
+                self.words |= dns.words(payload) - WORDS - {f'_dunlin-{nameplate}'.encode()}
             else:
                 self.payloads.append(payload.replace(struct.pack('!I', int(nameplate)), b''))
 

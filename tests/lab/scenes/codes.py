@@ -273,7 +273,7 @@ def one_network(stage):
         check(ended.seconds <= FIRST_FILE_S, f'all is there within {FIRST_FILE_S} s: {ended.seconds:.2f}')
         check(states(running) == ['ready', 'burned', 'ready', 'used'], f'the sharer knows: {states(running)}')
         wire = b''.join(frame for _, frame in capture.frames)
-        check(b'dunlin-code' in wire, 'the capture holds what is said by mDNS')
+        check(f'_dunlin-{second.split("-")[0]}'.encode() in wire, 'the capture holds what is said by mDNS')
         found = [secret for secret in sorted(secrets_of(stage, sharer, joiner, shared, first, second)) if secret in wire]
         check(not found, f'in clear on the network: {found}')
         stage.note(f'found and burned in {tried:.2f} s; the next one: all there in {ended.seconds:.2f} s; {len(capture.frames)} frames')
