@@ -34,9 +34,9 @@ use crate::host::Host;
 use crate::replica::{Replica, shown};
 use crate::show::Screen;
 use dunlin_pipeline::Running;
+use dunlin_pipeline::addresses::Addresses;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -182,8 +182,13 @@ fn reachable_addrs(bound: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 /// Where this folder's members were reached before.
-pub fn known_addrs(replica: &Replica) -> Result<BTreeSet<SocketAddr>, CommandError> {
+pub fn known_addrs(replica: &Replica) -> Result<Addresses, CommandError> {
     let tx = replica.store.read()?;
-    let peers = View(&*tx).peers()?;
-    Ok(peers.into_iter().flat_map(|(_, row)| row.addrs).filter_map(|addr| addr.parse().ok()).collect())
+    let mut known = Addresses::default();
+    for (peer, row) in View(&*tx).peers()? {
+        for addr in row.addrs.iter().filter_map(|addr| addr.parse().ok()) {
+            known.add_member(addr, peer);
+        }
+    }
+    Ok(known)
 }

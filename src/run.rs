@@ -7,6 +7,7 @@ use crate::show::Screen;
 use crate::steward::{Steward, tell_stopping};
 use crossbeam_channel::{Receiver, Select, Sender};
 use dunlin_core::invite::Invite;
+use dunlin_pipeline::addresses::Addresses;
 use dunlin_pipeline::ask::Ask;
 use dunlin_pipeline::service::{Ended, Feed, Goal, Notice, Report, ScrubPace, Setup, Shaper, TrustLimits};
 use dunlin_pipeline::{Running, start};
@@ -26,7 +27,7 @@ pub struct Plan {
     /// Where to listen.
     pub listen: Vec<SocketAddr>,
     /// Where members may be found.
-    pub dial: Vec<SocketAddr>,
+    pub dial: Addresses,
     /// An invite to redeem.
     pub join: Option<Invite>,
     /// When to end.

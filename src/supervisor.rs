@@ -409,7 +409,7 @@ impl Supervisor {
         let asked = if listen.is_empty() { &self.listen } else { &listen };
         let plan = Plan {
             listen: listen_addrs(asked, dir.port()),
-            dial: known.into_iter().collect(),
+            dial: known,
             join,
             goal: Goal::Serve,
             limits: self.limits,

@@ -10,6 +10,7 @@
 //! [`engine`] decides and is pure; [`jobs`] are what the hands do; [`rooms`] are the threads;
 //! [`wiring`] makes every channel; [`service`] is what the people's side sees, [`ask`] what it may ask.
 
+pub mod addresses;
 pub mod ask;
 pub mod engine;
 pub mod failure;

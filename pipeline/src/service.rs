@@ -2,6 +2,7 @@
 //!
 //! Knows no terminal and no exit code; `src/` turns these values into words.
 
+use crate::addresses::Addresses;
 use crate::failure::Failure;
 pub use crate::rooms::feed::{Batch, Feed, Told};
 use dunlin_core::id::PeerId;
@@ -87,7 +88,7 @@ pub struct Setup {
     /// Addresses to listen on; port 0 takes any.
     pub listen: Vec<SocketAddr>,
     /// Addresses where members may be found, tried again and again with growing pauses.
-    pub dial: Vec<SocketAddr>,
+    pub dial: Addresses,
     /// An invite to redeem before anything else.
     pub join: Option<Invite>,
     /// When to end.

@@ -77,8 +77,8 @@ fn serve_alone(
     if !is_admitted {
         invite.check_time(now_ms()).map_err(|e| invite_error(&e))?;
     }
-    let mut dial = addrs_of(&invite, joining)?;
-    dial.extend(known_addrs(&replica)?);
+    let mut dial = known_addrs(&replica)?;
+    dial.extend(addrs_of(&invite, joining)?);
     let goal = once.map_or(Goal::Serve, |patience| Goal::InSync { alone_max: Some(patience) });
     let join = (!is_admitted).then_some(invite);
     let listen = listen_addrs(&joining.listen, state.port());
@@ -86,7 +86,7 @@ fn serve_alone(
     let host = Host::default();
     let (limits, scrub) = (steward.limits(), steward.scrub());
     let (shaper, feed) = (steward.shaper(), host.feed.clone());
-    let plan = Plan { listen, dial: dial.into_iter().collect(), join, goal, limits, scrub, shaper, feed };
+    let plan = Plan { listen, dial, join, goal, limits, scrub, shaper, feed };
     let running = launch(&replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     keep_port(&state, &wait_listening(&running)?)?;

@@ -13,6 +13,7 @@ use crate::replica::{Replica, find_replica, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
 use crate::steward::trust_limits;
+use dunlin_pipeline::addresses::Addresses;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_pipeline::service::{Ended, Feed, Goal, Report, ScrubPace, Shaper};
 use std::path::Path;
@@ -37,7 +38,7 @@ pub fn look_alone(
 ) -> Result<Exit, CommandError> {
     let plan = Plan {
         listen: Vec::new(),
-        dial: Vec::new(),
+        dial: Addresses::default(),
         join: None,
         goal,
         scrub: ScrubPace::default(),

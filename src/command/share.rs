@@ -122,7 +122,7 @@ fn serve_alone(
     let offer = offer(sharing, &seed)?;
     invite(&*replica.store, &replica.identity, &offer, now_ms())?;
     let goal = if once { Goal::InSync { alone_max: None } } else { Goal::Serve };
-    let dial = known_addrs(&replica)?.into_iter().collect();
+    let dial = known_addrs(&replica)?;
     let listen = listen_addrs(&sharing.listen, state.port());
     let mut steward = Steward::start(home, None)?;
     let host = Host::default();

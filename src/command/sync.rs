@@ -20,6 +20,7 @@ use crate::supervisor::Wants;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
+use dunlin_pipeline::addresses::Addresses;
 use dunlin_pipeline::ask::Offer;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_pipeline::jobs::membership::invite;
@@ -132,9 +133,9 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
         shaper: Shaper::default(),
         feed: Feed::default(),
     };
-    let first = launch(&host, plan(Vec::new(), None))?;
+    let first = launch(&host, plan(Addresses::default(), None))?;
     let addrs = wait_listening(&first)?;
-    let second = launch(&guest, plan(addrs, pass))?;
+    let second = launch(&guest, plan(addrs.into_iter().collect(), pass))?;
     let interrupt = Interrupt::stops(&[&first, &second], None)?;
     let mut reports = watch(vec![(host_name, first), (guest_name, second)], screen, None);
     if reports[0].0 != shown(&dirs[0]) {
@@ -176,11 +177,11 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
     let mut runs = Vec::new();
     for replica in &replicas {
         let mut dial = known_addrs(replica)?;
-        dial.extend(&args.peer);
+        dial.extend(args.peer.iter().copied());
         let listen = listen_addrs(&args.listen, home.replica(&replica.root).port());
         let plan = Plan {
             listen,
-            dial: dial.into_iter().collect(),
+            dial,
             join: None,
             goal,
             scrub: steward.scrub(),

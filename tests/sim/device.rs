@@ -118,7 +118,7 @@ impl Device {
             label: self.label.clone(),
             folder: folder_id,
             chain,
-            dial: self.dial.clone(),
+            dial: self.dial.iter().copied().collect(),
             join: self.invite.clone().filter(|_| state.folder_key.is_none()),
             goal: Goal::Serve,
             scrub: self.scrub_plan(),

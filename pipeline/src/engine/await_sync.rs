@@ -33,8 +33,8 @@ impl Engine {
         self.asks.syncs.insert(ticket, waiting);
         self.local.rescan_all();
         for addr in dial {
-            if self.config.dial.len() < DIALS_MAX && !self.config.dial.contains(&addr) {
-                self.config.dial.push(addr);
+            if self.config.dial.len() < DIALS_MAX {
+                self.config.dial.add(addr);
             }
         }
         self.dial_failures = 0;

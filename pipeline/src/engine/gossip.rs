@@ -11,7 +11,7 @@ use crate::jobs::admit::Admitted;
 use crate::jobs::ledger_state::Loaded;
 use crate::service::{Ended, Notice};
 use bytes::Bytes;
-use dunlin_core::id::ChainId;
+use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::invite::JoinProof;
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
@@ -71,6 +71,9 @@ impl Engine {
             NetEvent::Connected { conn, peer, process, psk, outbound, remote, binding } => {
                 if let Some(addr) = outbound.and_then(|ticket| self.dialling.remove(&ticket)) {
                     self.unreachable.remove(&addr);
+                }
+                if outbound.is_some() {
+                    self.config.dial.learn(remote, peer);
                 }
                 let who = (peer, process);
                 let session = Session::new(conn, who, remote, outbound.is_some(), binding);
@@ -406,7 +409,7 @@ impl Engine {
     /// Ends a session with one of them, and dials it no more.
     fn refuse_removed(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get(&conn).filter(|session| session.outbound) {
-            self.config.dial.retain(|addr| *addr != session.addr);
+            self.config.dial.remove(&session.addr);
         }
         self.close(conn, BYE_REMOVED, REMOVED);
     }
@@ -469,7 +472,7 @@ impl Engine {
         }
     }
 
-    /// Dials every address that no session and no attempt covers.
+    /// Dials every address that no session and no attempt covers, but for those of members who are here already.
     pub(super) fn dial(&mut self) {
         if self.stopping || self.config.goal.is_alone() {
             return;
@@ -479,7 +482,8 @@ impl Engine {
             return;
         }
         let expect = self.config.join.as_ref().map(|invite| invite.issuer);
-        for addr in self.config.dial.clone() {
+        let is_here = |peer: &PeerId| self.sessions.values().any(|s| s.peer == *peer && s.is_open());
+        for addr in self.config.dial.worth_dialling(is_here).collect::<Vec<_>>() {
             let is_covered = self.dialling.values().any(|a| *a == addr)
                 || self.sessions.values().any(|s| s.addr == addr || joining && s.outbound)
                 || self.listening.contains(&addr);

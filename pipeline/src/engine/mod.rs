@@ -54,6 +54,7 @@ mod wake;
 mod waste;
 mod watch;
 
+use crate::addresses::Addresses;
 use crate::failure::Failure;
 use crate::jobs::plan::withhold::Leave;
 use crate::service::{Ended, Goal, Notice, Problem, Progress, Report, TrustLimits};
@@ -104,7 +105,7 @@ pub struct Config {
     /// This replica's chain.
     pub chain: ChainId,
     /// Where members may be found.
-    pub dial: Vec<SocketAddr>,
+    pub dial: Addresses,
     /// An invite to redeem.
     pub join: Option<Invite>,
     /// When to end.

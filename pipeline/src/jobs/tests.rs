@@ -8,6 +8,7 @@ use super::plan::{Plan, plan};
 use super::record::{Observed, Recorded, record};
 use super::resolve::{Keep, resolve};
 use super::signer::Signer;
+use crate::addresses::Addresses;
 use crate::engine::{Config, ScrubPlan};
 use crate::service::{Goal, TrustLimits};
 use dunlin_core::chunk::digest::Digester;
@@ -54,7 +55,7 @@ fn founders(founder: &Identity, folder: FolderId, goal: Goal) -> Config {
         label: "founder".to_owned(),
         folder,
         chain: ChainId { author: founder.peer_id(), incarnation: 4 },
-        dial: Vec::new(),
+        dial: Addresses::default(),
         join: None,
         goal,
         scrub: ScrubPlan { due: None, every: None, rate: 0, from: None, corrupt: Vec::new() },

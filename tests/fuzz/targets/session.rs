@@ -19,6 +19,7 @@ use dunlin_core::message::{
     Bulk, Goodbye, Hello, Interested, JoinRequest, Message, PROTOCOL, Part, Status, Want, WantItem,
 };
 use dunlin_core::path::Name;
+use dunlin_pipeline::addresses::Addresses;
 use dunlin_pipeline::ask::Offer;
 use dunlin_pipeline::engine::effect::Effect;
 use dunlin_pipeline::engine::event::Event;
@@ -146,7 +147,7 @@ impl Device {
             label: "founder".to_owned(),
             folder: id,
             chain: ChainId { author: founder.peer_id(), incarnation: 4 },
-            dial: Vec::new(),
+            dial: Addresses::default(),
             join: None,
             goal: Goal::Serve,
             scrub: ScrubPlan { due: None, every: None, rate: 0, from: None, corrupt: Vec::new() },
