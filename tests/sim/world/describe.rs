@@ -1,5 +1,6 @@
 //! Words for the trace. Nothing that differs from run to run: no instants, no addresses in memory.
 
+use dunlin_core::id::ChainId;
 use dunlin_core::message::Message;
 use dunlin_pipeline::engine::effect::LedgerOrder;
 use dunlin_pipeline::engine::event::Event;
@@ -81,9 +82,14 @@ pub fn describe_event(event: &Event) -> String {
 
 fn describe_admitted(admitted: &Admitted, dirty: u64) -> String {
     let Admitted { accepted, missing, refused, forked, .. } = admitted;
-    let (accepted, missing, forked) = (accepted.len(), missing.len(), forked.len());
+    let (accepted, missing) = (accepted.len(), missing.len());
+    let forked: Vec<_> = forked.iter().map(|(chain, seq)| place(chain, *seq)).collect();
     let refused: Vec<_> = refused.iter().map(|(_, why)| why).collect();
-    format!("admitted {accepted}, missing {missing}, refused {refused:?}, forked {forked}, {dirty} dirty")
+    format!("admitted {accepted}, missing {missing}, refused {refused:?}, forked {forked:?}, {dirty} dirty")
+}
+
+fn place(chain: &ChainId, seq: u64) -> String {
+    format!("{}.{:x}.{seq}", chain.author.short(), chain.incarnation)
 }
 
 fn describe_cuts(results: &[(u64, Result<Cut, CutError>)]) -> String {
@@ -151,7 +157,12 @@ fn describe_message(message: &Message) -> String {
 pub fn describe_order(order: &LedgerOrder) -> String {
     match order {
         LedgerOrder::Record(observed) => format!("records {}", observed.len()),
-        LedgerOrder::Admit { entries, .. } => format!("admits {}", entries.len()),
+        LedgerOrder::Admit { entries, .. } => {
+            let words = entries
+                .iter()
+                .map(|one| format!("{} {}", place(&one.entry().chain, one.entry().seq), one.id().short()));
+            format!("admits {}", words.collect::<Vec<_>>().join(", "))
+        }
         LedgerOrder::Plan { busy, .. } => format!("plans, {} busy", busy.len()),
         LedgerOrder::Merge { by_all } => format!("merges, by all {by_all}"),
         LedgerOrder::Reassert(authors) => format!("writes again what {} others changed", authors.len()),
@@ -161,7 +172,9 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::Adopt { authors, .. } => format!("adopts what {} removed members did", authors.len()),
         LedgerOrder::LearnFork { .. } => "learns of a fork".to_owned(),
         LedgerOrder::ReadFork { conn, .. } => format!("reads a fork for {}", conn.0),
-        LedgerOrder::NoteAstray { from, .. } => format!("gives up a chain from {from} on"),
+        LedgerOrder::NoteAstray { chain, from, .. } => {
+            format!("gives up {} and what follows", place(chain, *from))
+        }
         LedgerOrder::Invite { offer, .. } => format!("makes an invite: {offer:?}"),
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),
         LedgerOrder::AddMember { .. } => "adds a member".to_owned(),

@@ -327,6 +327,7 @@ impl World {
         } else {
             self.say(device, "the process is gone");
         }
+        self.doubt_rots(device);
         self.check_reach()
     }
 }

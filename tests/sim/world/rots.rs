@@ -15,6 +15,7 @@ use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::TreeRead;
 use dunlin_pipeline::ask::Ask;
 use dunlin_pipeline::engine::event::Event;
+use dunlin_storage::disk::DiskRow;
 use dunlin_storage::folder::scan::is_changed;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -29,6 +30,8 @@ pub struct Rot {
     ino: u64,
     changes: u64,
     hash: [u8; 32],
+    /// No row says its times any more: nobody can tell whether somebody wrote to it.
+    is_in_doubt: bool,
 }
 
 /// The only copy of what a file holds since an edit rots before anybody else has it, and what it held before rots on
@@ -87,7 +90,7 @@ impl World {
             (old, new, disk.now[&ino].changes)
         };
         self.say(device, &format!("a bit flips: {} is {}", short(&old), short(&new.hash)));
-        self.rots.push(Rot { device, ino, changes, hash: new.hash });
+        self.rots.push(Rot { device, ino, changes, hash: new.hash, is_in_doubt: false });
         let guards: Vec<_> = self.devices.iter().map(|d| d.disk.state()).collect();
         let disks: Vec<_> = guards.iter().map(|g| &**g).collect();
         self.oracle.rot(old, new, &disks);
@@ -110,19 +113,30 @@ impl World {
             if inode.kind != Kind::File || inode.bytes.is_empty() || !is_safe {
                 continue;
             }
-            let names: Result<Vec<Name>, _> = names.iter().map(|name| Name::parse(name)).collect();
-            let path = names.ok().and_then(|names| RelPath::from_names(names).ok());
-            let spot = path.and_then(|path| view.spot_of(&path).ok().flatten());
-            let row = spot.and_then(|spot| view.disk_row(&spot).ok().flatten());
-            let is_known = |row: dunlin_storage::disk::DiskRow| {
-                let is_so = matches!(&row.body, Body::File(content) if content.hash.0 == inode.hash());
-                is_so && disk.stat_of(ino).is_some_and(|stat| !is_changed(&row, &stat))
-            };
-            if row.is_some_and(is_known) {
+            let is_known =
+                |row: DiskRow| matches!(&row.body, Body::File(content) if content.hash.0 == inode.hash());
+            if standing_row(&view, &disk, &names, ino).is_some_and(is_known) {
                 known.push(ino);
             }
         }
         known
+    }
+
+    /// Whoever is killed while he moves a file has no row that says its times as they are now, since a rename sets one of
+    /// them (seed 11001).
+    pub(super) fn doubt_rots(&mut self, device: usize) {
+        let store = self.devices[device].store.clone();
+        let Ok(tx) = store.read() else { return };
+        let disk = self.devices[device].disk.state();
+        let known: BTreeSet<u64> = disk
+            .visible()
+            .into_iter()
+            .filter(|(names, ino)| standing_row(&View(&*tx), &disk, names, *ino).is_some())
+            .map(|(_, ino)| ino)
+            .collect();
+        for rot in self.rots.iter_mut().filter(|rot| rot.device == device) {
+            rot.is_in_doubt |= !known.contains(&rot.ino);
+        }
     }
 
     /// Nothing that rotted is signed, unless somebody did something to the file since, or nothing was known of it any
@@ -141,6 +155,7 @@ impl World {
                 let disk = self.devices[device].disk.state();
                 let there = disk.now.get(&rot.ino);
                 rot.device == device
+                    && !rot.is_in_doubt
                     && rot.hash == hash
                     && there.is_some_and(|i| i.changes == rot.changes && i.hash() == hash && !i.is_gone)
             };
@@ -268,4 +283,12 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The row of what is visible there, if that is as the row says.
+fn standing_row(view: &View<'_>, disk: &State, names: &[Vec<u8>], ino: u64) -> Option<DiskRow> {
+    let names: Result<Vec<Name>, _> = names.iter().map(|name| Name::parse(name)).collect();
+    let path = RelPath::from_names(names.ok()?).ok()?;
+    let row = view.disk_row(&view.spot_of(&path).ok()??).ok()??;
+    disk.stat_of(ino).is_some_and(|stat| !is_changed(&row, &stat)).then_some(row)
 }
