@@ -183,8 +183,8 @@ pub enum Admission {
     AlreadyHave,
     /// Entries that must come first.
     Missing(Vec<EntryId>),
-    /// Its author signed two entries for one place. [`super::fork::ForkProof::of`] the stored entry and
-    /// this one proves it to others.
+    /// Its author signed two entries for one place, and this one could stand there too, as far as its past is known.
+    /// [`super::fork::ForkProof::of`] the stored entry and this one proves it to others.
     Fork {
         /// The entry that is stored.
         stored: EntryId,
@@ -218,9 +218,24 @@ pub fn check_with(
         return Ok(Admission::Refused(Reason::OtherFolder));
     }
     let entry = &candidate.entry;
-    if let Some(stored) = ledger.id_at(&entry.chain, entry.seq)? {
-        return Ok(Admission::Fork { stored, other: Box::new(candidate) });
-    }
+    let Some(stored) = ledger.id_at(&entry.chain, entry.seq)? else {
+        return check_vacant(ledger, events, folder, candidate);
+    };
+    // What could not stand there in any case is no other history.
+    Ok(match check_vacant(ledger, events, folder, candidate.clone())? {
+        Admission::Refused(reason) => Admission::Refused(reason),
+        _ => Admission::Fork { stored, other: Box::new(candidate) },
+    })
+}
+
+/// Checks an entry as if its place in its chain were free.
+fn check_vacant(
+    ledger: &dyn LedgerRead,
+    events: &[MembershipEvent],
+    folder: FolderId,
+    candidate: Verified,
+) -> Result<Admission, LedgerFault> {
+    let entry = &candidate.entry;
     let mut missing = Vec::new();
     let mut refs = Vec::new();
     for reference in std::iter::once(&entry.prev).chain(&entry.parents) {

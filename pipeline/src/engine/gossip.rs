@@ -325,8 +325,10 @@ impl Engine {
             // The frontier confirms what came.
             self.owe_frontier(from);
         }
-        for (chain, seq) in &admitted.forked {
+        for (chain, _) in &admitted.forked {
             self.sessions.get_mut(&from).into_iter().for_each(|session| session.show(*chain));
+        }
+        for (chain, seq) in &admitted.parted {
             if self.must_give_way(from, chain) {
                 let order = LedgerOrder::NoteAstray { chain: *chain, from: *seq, is_said: false };
                 self.effects.push_back(Effect::Ledger(order));

@@ -43,6 +43,8 @@ pub struct Admitted {
     pub refused: Vec<(EntryId, Reason)>,
     /// Places of chains for which their author signed two entries; the first one known stays (P-2).
     pub forked: Vec<(ChainId, u64)>,
+    /// Those of them at which the two histories part: what stands before is one.
+    pub parted: Vec<(ChainId, u64)>,
     /// The proofs, where they part.
     pub proofs: Vec<ForkProof>,
     /// Entries that are not part of the ledger, those of each chain in order.
@@ -68,6 +70,7 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
             };
             if given_up == Some(place.id) {
                 admitted.forked.push((place.chain, place.seq));
+                admitted.parted.push((place.chain, place.seq));
                 admitted.others.push(Other::of(&candidate, true));
                 continue;
             }
@@ -90,6 +93,7 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
                     let row = edit.view().entry(&stored)?.ok_or(StoreError::Malformed(Table::Entries))?;
                     let stored = SignedEntry { bytes: row.bytes, signature: row.signature };
                     if stored.decode().is_ok_and(|stored| stored.prev == other.entry().prev) {
+                        admitted.parted.push((place.chain, place.seq));
                         admitted.proofs.push(ForkProof::of(stored, other.signed().clone()));
                     }
                 }

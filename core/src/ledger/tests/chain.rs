@@ -307,6 +307,26 @@ fn two_entries_for_one_place_are_a_fork() {
     assert!(matches!(unsigned.verify(), Err(ForkError::Entry(VerifyEntryError::Signature(_)))));
 }
 
+/// H1: nobody leaves a history for what could not stand in its place (seed 11263).
+#[test]
+fn what_could_not_stand_in_a_place_is_no_other_history() {
+    let (mut a, mut b, _) = writers();
+    let before = b.clone();
+    let one = b.say(b.file_event("one"));
+    a.book.take(&one);
+    let two = b.say(b.file_event("two"));
+    a.book.take(&two);
+    let other = |change: fn(&mut Entry)| forged(&before, vec![before.file_event("other")], change);
+    assert!(matches!(a.book.offer(&other(|_| ())), Admission::Fork { .. }));
+    assert_eq!(refused(&a, other(|e| e.lamport += 1)), Reason::BadLamport);
+    assert_eq!(refused(&a, other(|e| e.seq += 1)), Reason::BadPrev, "a place left out");
+    let unknown = other(|e| e.prev = EntryId([7; 32]));
+    assert!(
+        matches!(a.book.offer(&unknown), Admission::Fork { .. }),
+        "what comes before it may be another, too"
+    );
+}
+
 #[test]
 fn signatures_are_for_one_entry_folder_and_purpose() {
     let (a, b, _) = writers();

@@ -64,6 +64,7 @@ fn one_restored_backup_is_one_fork() {
     admit(&founders, vec![more[0].clone()]).unwrap();
     let admitted = admit(&founders, vec![pair[1].clone(), more[1].clone()]).unwrap();
     assert_eq!((admitted.forked.len(), admitted.proofs.len()), (2, 1));
+    assert_eq!(admitted.parted, [(pair[0].entry().chain, 0)], "way is given from there on");
     assert!(learn(&founders, &[proof(&more)]).unwrap().is_false);
 }
 
