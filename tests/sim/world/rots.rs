@@ -17,7 +17,8 @@ use dunlin_pipeline::ask::Ask;
 use dunlin_pipeline::engine::event::Event;
 use dunlin_storage::disk::DiskRow;
 use dunlin_storage::folder::scan::is_changed;
-use dunlin_storage::store::tables::Store;
+use dunlin_storage::store::rows::decode;
+use dunlin_storage::store::tables::{Store, Table};
 use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
 
@@ -113,9 +114,15 @@ impl World {
             if inode.kind != Kind::File || inode.bytes.is_empty() || !is_safe {
                 continue;
             }
-            let is_known =
-                |row: DiskRow| matches!(&row.body, Body::File(content) if content.hash.0 == inode.hash());
-            if standing_row(&view, &disk, &names, ino).is_some_and(is_known) {
+            let names: Result<Vec<Name>, _> = names.iter().map(|name| Name::parse(name)).collect();
+            let path = names.ok().and_then(|names| RelPath::from_names(names).ok());
+            let spot = path.and_then(|path| view.spot_of(&path).ok().flatten());
+            let row = spot.and_then(|spot| view.disk_row(&spot).ok().flatten());
+            let is_known = |row: DiskRow| {
+                let is_so = matches!(&row.body, Body::File(content) if content.hash.0 == inode.hash());
+                is_so && disk.stat_of(ino).is_some_and(|stat| !is_changed(&row, &stat))
+            };
+            if row.is_some_and(is_known) {
                 known.push(ino);
             }
         }
@@ -128,14 +135,13 @@ impl World {
         let store = self.devices[device].store.clone();
         let Ok(tx) = store.read() else { return };
         let disk = self.devices[device].disk.state();
-        let known: BTreeSet<u64> = disk
-            .visible()
-            .into_iter()
-            .filter(|(names, ino)| standing_row(&View(&*tx), &disk, names, *ino).is_some())
-            .map(|(_, ino)| ino)
-            .collect();
+        let rows = View(&*tx).all(Table::Disk, &[]).unwrap_or_default();
+        let rows: Vec<DiskRow> =
+            rows.iter().filter_map(|(_, value)| decode(Table::Disk, value).ok()).collect();
         for rot in self.rots.iter_mut().filter(|rot| rot.device == device) {
-            rot.is_in_doubt |= !known.contains(&rot.ino);
+            let stat = disk.stat_of(rot.ino);
+            let is_said = stat.is_some_and(|stat| rows.iter().any(|row| !is_changed(row, &stat)));
+            rot.is_in_doubt |= !is_said;
         }
     }
 
@@ -283,12 +289,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// The row of what is visible there, if that is as the row says.
-fn standing_row(view: &View<'_>, disk: &State, names: &[Vec<u8>], ino: u64) -> Option<DiskRow> {
-    let names: Result<Vec<Name>, _> = names.iter().map(|name| Name::parse(name)).collect();
-    let path = RelPath::from_names(names.ok()?).ok()?;
-    let row = view.disk_row(&view.spot_of(&path).ok()??).ok()??;
-    disk.stat_of(ino).is_some_and(|stat| !is_changed(&row, &stat)).then_some(row)
 }
