@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 pub struct Addresses(BTreeMap<SocketAddr, BTreeSet<PeerId>>);
 
 impl Addresses {
-    /// Somebody named this address.
+    /// Somebody named this address, whoever was there before.
     pub fn add(&mut self, addr: SocketAddr) {
-        self.0.entry(addr).or_default();
+        self.0.insert(addr, BTreeSet::new());
     }
 
     /// A member was there, at some time.
@@ -94,5 +94,7 @@ mod tests {
         all.learn(addr(9), peer(3));
         assert_eq!(dialled(&all, &[peer(2), peer(3)]), [2]);
         assert_eq!(all.len(), 3);
+        all.add(addr(3));
+        assert_eq!(dialled(&all, &[peer(2), peer(3)]), [2, 3], "it was named");
     }
 }

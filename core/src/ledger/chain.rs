@@ -183,7 +183,7 @@ pub enum Admission {
     AlreadyHave,
     /// Entries that must come first.
     Missing(Vec<EntryId>),
-    /// Its author signed two entries for one place, and this one could stand there too, as far as its past is known.
+    /// Its author signed two entries for one place, and this one could stand there too, as far as its links tell.
     /// [`super::fork::ForkProof::of`] the stored entry and this one proves it to others.
     Fork {
         /// The entry that is stored.
@@ -218,38 +218,18 @@ pub fn check_with(
         return Ok(Admission::Refused(Reason::OtherFolder));
     }
     let entry = &candidate.entry;
-    let Some(stored) = ledger.id_at(&entry.chain, entry.seq)? else {
-        return check_vacant(ledger, events, folder, candidate);
-    };
-    // What could not stand there in any case is no other history.
-    Ok(match check_vacant(ledger, events, folder, candidate.clone())? {
-        Admission::Refused(reason) => Admission::Refused(reason),
-        _ => Admission::Fork { stored, other: Box::new(candidate) },
-    })
-}
-
-/// Checks an entry as if its place in its chain were free.
-fn check_vacant(
-    ledger: &dyn LedgerRead,
-    events: &[MembershipEvent],
-    folder: FolderId,
-    candidate: Verified,
-) -> Result<Admission, LedgerFault> {
-    let entry = &candidate.entry;
-    let mut missing = Vec::new();
-    let mut refs = Vec::new();
-    for reference in std::iter::once(&entry.prev).chain(&entry.parents) {
-        match ledger.known(reference)? {
-            Some(known) => refs.push(known),
-            None => missing.push(*reference),
-        }
+    let links = linked(ledger, folder, entry)?;
+    if let Some(stored) = ledger.id_at(&entry.chain, entry.seq)? {
+        // What could not stand there in any case is no other history; nor is what is built upon the one that is here.
+        return Ok(match links {
+            Ok(past) if past.covers_entry(&entry.chain, entry.seq) => Admission::Refused(Reason::BadParents),
+            Err(Admission::Refused(reason)) => Admission::Refused(reason),
+            _ => Admission::Fork { stored, other: Box::new(candidate) },
+        });
     }
-    if !missing.is_empty() {
-        return Ok(Admission::Missing(missing));
-    }
-    let past = match check_links(entry, folder, &refs) {
+    let past = match links {
         Ok(past) => past,
-        Err(reason) => return Ok(Admission::Refused(reason)),
+        Err(admission) => return Ok(admission),
     };
     if !cuts_are_known(ledger, entry, &past)? {
         return Ok(Admission::Refused(Reason::BadCut));
@@ -266,6 +246,26 @@ fn check_vacant(
         Ok(()) => Admission::Accept(accepted),
         Err(why) => Admission::Quarantine(accepted, why),
     })
+}
+
+/// The causal past of an entry; or what must come first, or why its links do not hold.
+fn linked(
+    ledger: &dyn LedgerRead,
+    folder: FolderId,
+    entry: &Entry,
+) -> Result<Result<Clock, Admission>, LedgerFault> {
+    let mut missing = Vec::new();
+    let mut refs = Vec::new();
+    for reference in std::iter::once(&entry.prev).chain(&entry.parents) {
+        match ledger.known(reference)? {
+            Some(known) => refs.push(known),
+            None => missing.push(*reference),
+        }
+    }
+    if !missing.is_empty() {
+        return Ok(Err(Admission::Missing(missing)));
+    }
+    Ok(check_links(entry, folder, &refs).map_err(Admission::Refused))
 }
 
 fn check_founding(folder: FolderId, candidate: Verified) -> Admission {

@@ -484,7 +484,10 @@ impl Engine {
             return;
         }
         let expect = self.config.join.as_ref().map(|invite| invite.issuer);
-        let is_here = |peer: &PeerId| self.sessions.values().any(|s| s.peer == *peer && s.is_open());
+        // A device that writes several chains may be two, by a copied disk.
+        let is_one = |peer: &PeerId| self.ledger.frontier.heads_of(peer).len() <= 1;
+        let is_here =
+            |peer: &PeerId| is_one(peer) && self.sessions.values().any(|s| s.peer == *peer && s.is_open());
         for addr in self.config.dial.worth_dialling(is_here).collect::<Vec<_>>() {
             let is_covered = self.dialling.values().any(|a| *a == addr)
                 || self.sessions.values().any(|s| s.addr == addr || joining && s.outbound)

@@ -320,6 +320,11 @@ fn what_could_not_stand_in_a_place_is_no_other_history() {
     assert!(matches!(a.book.offer(&other(|_| ())), Admission::Fork { .. }));
     assert_eq!(refused(&a, other(|e| e.lamport += 1)), Reason::BadLamport);
     assert_eq!(refused(&a, other(|e| e.seq += 1)), Reason::BadPrev, "a place left out");
+    let upon = a.say(a.file_event("upon both"));
+    let builds_upon = forged(&before, vec![before.file_event("other")], |e| {
+        (e.parents, e.lamport) = (vec![upon.id()], upon.entry().lamport + 1);
+    });
+    assert_eq!(refused(&a, builds_upon), Reason::BadParents, "it knows of what stands in its place");
     let unknown = other(|e| e.prev = EntryId([7; 32]));
     assert!(
         matches!(a.book.offer(&unknown), Admission::Fork { .. }),
