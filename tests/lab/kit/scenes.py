@@ -24,10 +24,11 @@ class Failed(Exception):
     """A promise that did not hold."""
 
 
-def scene(name, root=False, tools=(), measures=False):
-    """Registers a scene under a name; `root` and `tools` are what it needs of the machine; one that `measures` is played alone."""
+def scene(name, root=False, tools=(), measures=False, long=False):
+    """Registers a scene under a name; `root` and `tools` are what it needs of the machine; one that `measures` is played alone, one that
+    takes `long` (more than half a minute) first among those that have company."""
     def register(play):
-        SCENES.append((name, root, tools, measures, play))
+        SCENES.append((name, root, tools, measures, long, play))
         return play
     return register
 
@@ -67,6 +68,8 @@ def play_all(binary, full, wanted, scratch, lanes):
     those that measure, alone; returns the tally."""
     chosen = [index for index, (name, *_) in enumerate(SCENES) if not wanted or any(word in name for word in wanted)]
     in_company = [index for index in chosen if lanes > 1 and not SCENES[index][3]]
+    # Else one lane would wait for a long one in the other.
+    in_company.sort(key=lambda index: not SCENES[index][4])
     play = functools.partial(play_at, binary, full, scratch)
     outcomes = []
     if in_company:
@@ -79,7 +82,7 @@ def play_all(binary, full, wanted, scratch, lanes):
 
 def play_at(binary, full, scratch, index):
     """Plays a scene on a stage of its own."""
-    name, root, tools, _, play = SCENES[index]
+    name, root, tools, _, _, play = SCENES[index]
     directory = tempfile.mkdtemp(prefix='lab-', dir=scratch)
     try:
         return play_one(Stage(binary, directory, full), name, root, tools, play)

@@ -182,7 +182,7 @@ def reachable(path):
         path = os.path.dirname(path)
 
 
-@scene('bad input: a file that changes while it is read')
+@scene('bad input: a file that changes while it is read', long=True)
 def changing(stage):
     """Writers go on during the syncs; no torn content arrives, and the last state does."""
     left, right, device = stage.fresh('a'), stage.fresh('b'), Device(stage.binary, stage.path('home'))

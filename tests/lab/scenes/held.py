@@ -163,7 +163,7 @@ def deleted(stage):
         check(pair.there.run('status').code == program.IN_SYNC, 'nothing is held any more')
 
 
-@scene('held: a folder is deleted bit by bit')
+@scene('held: a folder is deleted bit by bit', long=True)
 def trickle(stage):
     """Few files at a time: a window counts. First where it happens, then, with its guard off, at the other end alone."""
     root = stage.fresh('left')
@@ -226,7 +226,7 @@ def made_anew(path, rng):
     os.remove(path)
 
 
-@scene('held: an encryptor')
+@scene('held: an encryptor', long=True)
 def encryptor(stage):
     """Three ways of work, each against both ends, and against the other end alone; a word puts everything back."""
     for way in (in_place, renamed, made_anew):
@@ -270,7 +270,7 @@ def encrypt(stage, way, has_guard):
     check(not missing, f'{what}: no content is lost, yet {len(missing)} are')
 
 
-@scene('held: a day\'s mass work is not held', tools=('git',))
+@scene('held: a day\'s mass work is not held', tools=('git',), long=True)
 def ordinary(stage):
     """A first import, another branch checked out and back, new tags in all photos, directories that move, a build tree."""
     root = stage.fresh('left')

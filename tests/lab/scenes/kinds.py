@@ -102,7 +102,7 @@ def holes(stage):
         both.stop()
 
 
-@scene('kinds: git switches branches', root=True, tools=(*NEEDS, 'git'))
+@scene('kinds: git switches branches', root=True, tools=(*NEEDS, 'git'), long=True)
 def repository(stage):
     """Two branches with hundreds of files between them, the repository in the folder as well; it stays sound at both ends."""
     with pair(stage, 50) as both:

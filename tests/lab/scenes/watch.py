@@ -73,7 +73,7 @@ def pair(stage, files):
                     running.kill()
 
 
-@scene('watch: edits, saves, moves, deletes and bursts are followed', root=True, tools=NEEDS)
+@scene('watch: edits, saves, moves, deletes and bursts are followed', root=True, tools=NEEDS, long=True)
 def work(stage):
     """Each deed at either side, and the wait until the other shows it."""
     with pair(stage, stage.size(2000, 20_000)) as both:
@@ -301,7 +301,7 @@ def io_of(pid, figure):
         return next(int(line.split()[1]) for line in file if line.startswith(figure + ':'))
 
 
-@scene('watch: more directories than the kernel watches', root=True, tools=(*NEEDS, 'unshare'))
+@scene('watch: more directories than the kernel watches', root=True, tools=(*NEEDS, 'unshare'), long=True)
 def limited(stage):
     """With room for few watches the background scanner finds the rest."""
     # A user namespace of its own has a limit of its own.
