@@ -71,6 +71,8 @@ pub struct CommandError {
     pub hint: Option<String>,
     /// It would go well with more room on a disk.
     pub is_for_want_of_room: bool,
+    /// No waiting mends it: somebody has to do something.
+    pub is_for_good: bool,
 }
 
 /// What is said where a disk is full.
@@ -95,7 +97,13 @@ impl CommandError {
 
     /// Of this kind.
     pub fn new(exit: Exit, text: impl Into<String>) -> Self {
-        Self { exit, text: text.into(), hint: None, is_for_want_of_room: false }
+        Self { exit, text: text.into(), hint: None, is_for_want_of_room: false, is_for_good: false }
+    }
+
+    /// No waiting mends it.
+    pub fn for_good(mut self) -> Self {
+        self.is_for_good = true;
+        self
     }
 
     /// Adds what to do about it.
@@ -118,7 +126,10 @@ impl From<OpenError> for CommandError {
             OpenError::InUse => CommandError::attention(error.to_string())
                 .hint("wait for it to end, or stop it, then try again"),
             OpenError::Full => CommandError::full(error.to_string()),
-            _ => CommandError::attention(error.to_string()),
+            OpenError::Newer | OpenError::NetworkFs(_) | OpenError::Link(_) => {
+                CommandError::attention(error.to_string()).for_good()
+            }
+            OpenError::Failed(_) => CommandError::attention(error.to_string()),
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The runs of `serve`: minds them all while they come and go, until it is asked to stop or the last one has failed.
+//! The runs of `serve`: minds them all while they come and go, until it is asked to stop, or nothing can go on any more
+//! unless somebody does something about it.
 //!
-//! A folder that fails stops alone; one that fails since its disk is full goes on when there is room. What a run tells
-//! is shown; when it has ended, those who answer questions are told why.
+//! A folder that fails stops alone; one that fails since its disk is full goes on when there is room, any other is tried
+//! again. What a run tells is shown; when it has ended, those who answer questions are told why.
 
 use crate::error::CommandError;
 use crate::host::Host;
@@ -16,7 +17,8 @@ use dunlin_pipeline::ask::Ask;
 use dunlin_pipeline::failure::Failure;
 use dunlin_pipeline::service::{Ended, Notice, Report};
 use serde_json::json;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,6 +43,8 @@ pub struct Fleet {
     has_grown: bool,
     /// Of those that have ended by themselves, or at the very end.
     reports: Vec<(String, Report)>,
+    /// Those that could not be started, and why.
+    unserved: BTreeMap<String, CommandError>,
 }
 
 /// What a wait ends with.
@@ -63,8 +67,20 @@ impl Fleet {
         stop: Receiver<()>,
     ) -> Self {
         let (members, reports) = (Vec::new(), Vec::new());
-        let (is_stopping, has_grown) = (false, false);
-        Self { members, words, stop, supervisor, host, next_number: 0, is_stopping, has_grown, reports }
+        let (is_stopping, has_grown, next_number) = (false, false, 0);
+        let unserved = BTreeMap::new();
+        Self {
+            members,
+            words,
+            stop,
+            supervisor,
+            host,
+            next_number,
+            is_stopping,
+            has_grown,
+            reports,
+            unserved,
+        }
     }
 
     /// Takes a run in.
@@ -75,6 +91,7 @@ impl Fleet {
         let (name, number) = (shown(&root), self.next_number);
         // It goes on: what was to be said of its end is over.
         self.reports.retain(|(other, _)| *other != name);
+        self.unserved.remove(&name);
         self.next_number += 1;
         self.members.push(Member { root, name, number, running });
     }
@@ -84,8 +101,32 @@ impl Fleet {
         self.members.iter().map(|member| member.name.clone()).collect()
     }
 
-    /// Minds them; gives the reports of those that were not stopped before.
-    pub fn mind(mut self, screen: &mut Screen, steward: &mut Steward) -> Vec<(String, Report)> {
+    /// A folder could not be started: it is tried again, or goes on once there is room.
+    pub fn miss(&mut self, root: &Path, error: CommandError, screen: &Screen) {
+        tell_unserved(screen, &shown(root), &error);
+        if error.is_for_want_of_room {
+            return self.supervisor.await_room(root);
+        }
+        self.supervisor.await_trial(root, !error.is_for_good);
+        self.unserved.insert(shown(root), error);
+    }
+
+    /// Those that could not be started, by name.
+    pub fn missing(&self) -> Vec<&String> {
+        self.unserved.keys().collect()
+    }
+
+    /// Why none of those that could not be started will ever be, if no other is served.
+    pub fn hopeless(&mut self) -> Option<CommandError> {
+        if self.is_over() { self.unserved.pop_first().map(|(_, error)| error) } else { None }
+    }
+
+    /// Minds them; gives the reports of those that were not stopped before, and why others could not be started.
+    pub fn mind(
+        mut self,
+        screen: &mut Screen,
+        steward: &mut Steward,
+    ) -> (Vec<(String, Report)>, Option<CommandError>) {
         while !self.is_over() {
             match self.wait(steward) {
                 News::Due => self.handle_due(screen, steward),
@@ -104,19 +145,15 @@ impl Fleet {
             }
         }
         screen.finish();
-        self.reports
+        (self.reports, self.unserved.pop_first().map(|(_, error)| error))
     }
 
-    /// Without a folder it waits for one. If all that it began with have failed it ends with their error, so that
-    /// who started it may start it again.
+    /// Without a folder it waits for one. If no waiting mends any of those that it began with it ends with their error.
     fn is_over(&self) -> bool {
-        let has_failed = !self.has_grown && !self.reports.is_empty();
-        self.members.is_empty() && (self.is_stopping || (has_failed && !self.supervisor.has_paused()))
-    }
-
-    /// True if it has something to do when one of its folders has failed.
-    fn goes_on(&self) -> bool {
-        self.has_grown || !self.members.is_empty() || self.supervisor.has_paused()
+        let is_final = |(_, report): &(String, Report)| !matches!(report.ended, Ended::Failed(_));
+        let has_failed = self.supervisor.is_trying() || self.reports.iter().any(is_final);
+        let goes_on = self.has_grown || !has_failed || self.supervisor.has_more_to_come();
+        self.members.is_empty() && (self.is_stopping || !goes_on)
     }
 
     fn wait(&self, steward: &Steward) -> News {
@@ -158,6 +195,7 @@ impl Fleet {
         arrivals.into_iter().for_each(|arrival| self.take(arrival));
         for (root, error) in failed {
             tell_unserved(screen, &shown(&root), &error);
+            self.unserved.insert(shown(&root), error);
         }
     }
 
@@ -193,11 +231,11 @@ impl Fleet {
         if let (Ended::Failed(why), false) = (&report.ended, self.is_stopping) {
             match self.supervisor.mend(&root, &why.text) {
                 Ok(Some(arrival)) => return self.take(arrival),
-                Ok(None) => {}
-                Err(error) => tell_unserved(screen, &name, &error),
-            }
-            if self.goes_on() {
-                self.supervisor.await_trial(&root);
+                Ok(None) => {
+                    self.supervisor.await_trial(&root, true);
+                    tracing::info!("{name}: it is tried again until it goes on");
+                }
+                Err(error) => self.miss(&root, error, screen),
             }
         }
         if self.is_stopping || report.ended != Ended::Stopped {
@@ -208,6 +246,10 @@ impl Fleet {
 }
 
 fn tell_unserved(screen: &Screen, name: &str, error: &CommandError) {
-    let value = json!({ "event": "folder", "folder": name, "error": error.text, "hint": error.hint });
-    screen.trouble(&format!("{name}: not served: {error}"), &value);
+    let is_tried = !error.is_for_good;
+    let value = json!({
+        "event": "folder", "folder": name, "error": error.text, "hint": error.hint, "tried_again": is_tried,
+    });
+    let again = if is_tried { "\n  it is tried again until it can be" } else { "" };
+    screen.trouble(&format!("{name}: not served: {error}{again}"), &value);
 }

@@ -115,5 +115,6 @@ fn nothing_known(root: &Path) -> CommandError {
         "the database of {} is damaged, and nothing is kept beside it",
         shown(root)
     ))
+    .for_good()
     .hint("move its state away and join the folder again; nothing is deleted by that")
 }

@@ -132,7 +132,7 @@ impl Replica {
         check_marker(&dir.root, marker)?;
         if chain.author != identity.peer_id() {
             let text = format!("{} goes by another identity than this device's", shown(&dir.root));
-            return Err(CommandError::attention(text).hint(
+            return Err(CommandError::attention(text).for_good().hint(
                 "if dunlin id rotate was interrupted, run it again; if it was not, the identity was restored from a copy that is \
                  older than the folder's state",
             ));

@@ -219,9 +219,20 @@ impl Supervisor {
         is_full
     }
 
-    /// A run has failed, or could not begin: it is tried again after a while.
-    pub fn await_trial(&self, root: &Path) {
-        self.trials().note(Instant::now(), root);
+    /// A run has failed, or could not begin: it is tried again after a while. `is_hopeful`: that may go well though nobody
+    /// does anything about it.
+    pub fn await_trial(&self, root: &Path, is_hopeful: bool) {
+        self.trials().note(Instant::now(), root, is_hopeful);
+    }
+
+    /// True if any is, with hope or without.
+    pub fn is_trying(&self) -> bool {
+        self.trials().next().is_some()
+    }
+
+    /// How long it is until the folder is tried again; `None`: it is not.
+    pub fn next_trial(&self, root: &Path) -> Option<Duration> {
+        self.trials().at(root).map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Somebody says what is to become of the folder.
@@ -232,25 +243,31 @@ impl Supervisor {
 
     /// Starts those whose trial is due. What fails once more is as it was, and waits for longer. Its database is taken as it
     /// is: whoever starts the program anew has it checked.
-    fn end_trials(&self) -> Vec<Arrival> {
+    fn end_trials(&self) -> (Vec<Arrival>, Vec<(PathBuf, CommandError)>) {
         let due = self.trials().take_due(Instant::now());
-        let mut arrivals = Vec::new();
-        for root in due {
+        let (mut arrivals, mut hopeless) = (Vec::new(), Vec::new());
+        for (root, was_hopeful) in due {
             let dir = self.home.replica(&root);
             if self.host.is_served(&root) || !dir.exists() {
                 self.trials().forget(&root);
                 continue;
             }
             match self.try_again(dir) {
-                Ok(arrival) => arrivals.extend(arrival),
+                Ok(arrival) => {
+                    tracing::info!("{}: could be started; it goes on", shown(&root));
+                    arrivals.extend(arrival);
+                }
                 Err(error) if error.is_for_want_of_room => self.await_room(&root),
                 Err(error) => {
                     self.host.fail(&root, &error.text);
-                    self.await_trial(&root);
+                    self.await_trial(&root, !error.is_for_good);
+                    if was_hopeful && error.is_for_good {
+                        hopeless.push((root, error));
+                    }
                 }
             }
         }
-        arrivals
+        (arrivals, hopeless)
     }
 
     /// A folder that is to rest by now does so.
@@ -272,7 +289,8 @@ impl Supervisor {
         }
     }
 
-    fn await_room(&self, root: &Path) {
+    /// A folder wants room: it goes on once there is some.
+    pub fn await_room(&self, root: &Path) {
         self.cramped().insert(root.to_owned(), Instant::now() + LOOK_FOR_ROOM);
     }
 
@@ -323,7 +341,7 @@ impl Supervisor {
     }
 
     /// Starts those whose rest is over, or that have room again, or are tried again; the caller minds the runs. What cannot be
-    /// started has failed, and is tried again.
+    /// started has failed, and is tried again. What was tried before fails in silence, until no waiting mends it.
     pub fn end_pauses(&self) -> (Vec<Arrival>, Vec<(PathBuf, CommandError)>) {
         let (mut arrivals, mut failed) = (Vec::new(), Vec::new());
         // Who changes something just now may wait for the caller.
@@ -338,12 +356,14 @@ impl Supervisor {
                 Ok(arrival) => arrivals.extend(arrival),
                 Err(error) => {
                     self.host.fail(&root, &error.text);
-                    self.await_trial(&root);
+                    self.await_trial(&root, !error.is_for_good);
                     failed.push((root, error));
                 }
             }
         }
-        arrivals.extend(self.end_trials());
+        let (tried, hopeless) = self.end_trials();
+        arrivals.extend(tried);
+        failed.extend(hopeless);
         (arrivals, failed)
     }
 
@@ -375,9 +395,9 @@ impl Supervisor {
         rest.into_iter().chain(start.map(|left| left.max(LOOK_LEAST))).min()
     }
 
-    /// True if nobody waits for a moment at which it goes on.
-    pub fn has_paused(&self) -> bool {
-        !self.host.paused().is_empty() || !self.cramped().is_empty()
+    /// True if a folder that is not served may go on: it rests, or waits for room, or is tried again with hope.
+    pub fn has_more_to_come(&self) -> bool {
+        !self.host.paused().is_empty() || !self.cramped().is_empty() || self.trials().are_hopeful()
     }
 
     /// From now on nothing is started any more.

@@ -1,5 +1,5 @@
-//! When a folder whose run has failed is started again: soon at first, then at longer and longer pauses, for as long as
-//! others are served. A disk that comes back tells nobody. Knows roots and times; starts nothing.
+//! When a folder whose run has failed is started again: soon at first, then at longer and longer pauses. A disk that comes
+//! back tells nobody. Knows roots and times, and whether there is hope without somebody's help; starts nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ struct Trial {
     /// When it is started next, or was last.
     at: Instant,
     is_waiting: bool,
+    /// It may go well though nobody does anything about it.
+    is_hopeful: bool,
 }
 
 /// Those that have failed.
@@ -28,10 +30,10 @@ pub struct Trials {
 
 impl Trials {
     /// A run has failed, or could not begin.
-    pub fn note(&mut self, now: Instant, root: &Path) {
+    pub fn note(&mut self, now: Instant, root: &Path, is_hopeful: bool) {
         let last = self.by_root.get(root).filter(|last| now < last.at + STEADY_AFTER);
         let pause = last.map_or(PAUSE_LEAST, |last| (last.pause * 2).min(PAUSE_MOST));
-        self.by_root.insert(root.to_owned(), Trial { pause, at: now + pause, is_waiting: true });
+        self.by_root.insert(root.to_owned(), Trial { pause, at: now + pause, is_waiting: true, is_hopeful });
     }
 
     /// Somebody takes care of the folder himself.
@@ -39,14 +41,24 @@ impl Trials {
         self.by_root.remove(root);
     }
 
-    /// Those whose time has come.
-    pub fn take_due(&mut self, now: Instant) -> Vec<PathBuf> {
+    /// Those whose time has come, and whether there was hope.
+    pub fn take_due(&mut self, now: Instant) -> Vec<(PathBuf, bool)> {
         let due = self.by_root.iter_mut().filter(|(_, trial)| trial.is_waiting && trial.at <= now);
         due.map(|(root, trial)| {
             trial.is_waiting = false;
-            root.clone()
+            (root.clone(), trial.is_hopeful)
         })
         .collect()
+    }
+
+    /// When that of this folder comes.
+    pub fn at(&self, root: &Path) -> Option<Instant> {
+        self.by_root.get(root).filter(|trial| trial.is_waiting).map(|trial| trial.at)
+    }
+
+    /// True if one of them may go on though nobody does anything about it.
+    pub fn are_hopeful(&self) -> bool {
+        self.by_root.values().any(|trial| trial.is_waiting && trial.is_hopeful)
     }
 
     /// When the next one's time comes.
@@ -65,19 +77,35 @@ mod tests {
         let mut now = Instant::now();
         let mut pauses = Vec::new();
         for _ in 0..10 {
-            trials.note(now, root);
+            trials.note(now, root, true);
             let next = trials.next().unwrap();
             pauses.push((next - now).as_secs());
             assert!(trials.take_due(next - Duration::from_millis(1)).is_empty());
-            assert_eq!(trials.take_due(next), [root.to_owned()]);
+            assert_eq!(trials.take_due(next), [(root.to_owned(), true)]);
             assert!(trials.take_due(next).is_empty() && trials.next().is_none());
             now = next + Duration::from_secs(1);
         }
         assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         now += STEADY_AFTER;
-        trials.note(now, root);
-        assert_eq!(trials.next(), Some(now + PAUSE_LEAST));
+        trials.note(now, root, true);
+        assert_eq!((trials.next(), trials.at(root)), (Some(now + PAUSE_LEAST), Some(now + PAUSE_LEAST)));
         trials.forget(root);
-        assert_eq!(trials.next(), None);
+        assert_eq!((trials.next(), trials.at(root)), (None, None));
+    }
+
+    #[test]
+    fn there_is_hope_as_long_as_one_may_go_on_by_itself() {
+        let (mut trials, now) = (Trials::default(), Instant::now());
+        let (late, lost) = (Path::new("/late"), Path::new("/lost"));
+        assert!(!trials.are_hopeful());
+        trials.note(now, lost, false);
+        assert!(!trials.are_hopeful() && trials.next().is_some());
+        trials.note(now, late, true);
+        assert!(trials.are_hopeful());
+        trials.forget(late);
+        trials.note(now, lost, true);
+        assert!(trials.are_hopeful());
+        trials.note(now, lost, false);
+        assert!(!trials.are_hopeful());
     }
 }

@@ -35,26 +35,29 @@ pub fn run(home: &Home, args: &Serve, screen: &mut Screen) -> Result<Exit, Comma
     let mut fleet = Fleet::new(supervisor.clone(), host.clone(), coming.from, stop.from);
     // Whoever is stopped while it begins ends well too.
     let interrupt = Interrupt::rings(vec![stop.to], Some(&steward))?;
-    let first_error = start_all(home, &supervisor, &mut fleet, screen)?;
+    start_all(home, &supervisor, &mut fleet, screen)?;
     let server = Server::open(right, Desk::serving(home, host, Some(supervisor)))?;
     let folders = fleet.names();
-    let text = match folders.is_empty() {
-        true => "no folder to serve yet; dunlin share DIR makes one; Ctrl-C ends".to_owned(),
-        false => format!("serving {}; Ctrl-C ends", folders.join(", ")),
+    let missing = fleet.missing();
+    let text = match (folders.is_empty(), missing.is_empty()) {
+        (true, true) => "no folder to serve yet; dunlin share DIR makes one; Ctrl-C ends".to_owned(),
+        (true, false) => "no folder can be served yet; Ctrl-C ends".to_owned(),
+        (false, _) => format!("serving {}; Ctrl-C ends", folders.join(", ")),
     };
-    screen.say(&text, &json!({ "event": "serving", "folders": folders }));
+    screen.say(&text, &json!({ "event": "serving", "folders": folders, "missing": missing }));
     steward.ready(&text);
-    let reports = fleet.mind(screen, &mut steward);
+    let (reports, unserved) = fleet.mind(screen, &mut steward);
     drop(server);
     screen.report("serve", &reports);
+    match unserved {
+        // It was told when it came up.
+        Some(_) if interrupt.came() => return Ok(Exit::Attention),
+        Some(error) => return Err(error),
+        None => {}
+    }
     let exit = exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), false)?;
     // Problems of single files were told as they came up; to be stopped is how a server ends well.
-    let is_whole = first_error.is_none();
-    Ok(match (is_whole, interrupt.came()) {
-        (false, _) => Exit::Attention,
-        (true, true) => Exit::Done,
-        (true, false) => exit,
-    })
+    Ok(if interrupt.came() { Exit::Done } else { exit })
 }
 
 /// Waits for as long as whoever keeps the identity's key may still give it: at boot a keyring is late, on a desktop
@@ -80,35 +83,20 @@ fn await_identity(home: &Home, screen: &mut Screen) -> Result<(), CommandError> 
     }
 }
 
-/// Starts what there is and does not rest. What cannot be started is told, and is an error if nothing can; what only
-/// lacks room is started once there is some.
+/// Starts what there is and does not rest. What cannot be started is told, and tried again; it is an error if nothing is
+/// started and no waiting mends that.
 fn start_all(
     home: &Home,
     supervisor: &Supervisor,
     fleet: &mut Fleet,
     screen: &Screen,
-) -> Result<Option<CommandError>, CommandError> {
-    let (mut first_error, mut failed) = (None, Vec::new());
+) -> Result<(), CommandError> {
     for dir in home.replicas()? {
-        let (name, root) = (shown(&dir.root), dir.root.clone());
+        let root = dir.root.clone();
         match supervisor.start(dir) {
             Ok(arrival) => arrival.into_iter().for_each(|arrival| fleet.take(arrival)),
-            Err(error) => {
-                let value =
-                    json!({ "event": "folder", "folder": name, "error": error.text, "hint": error.hint });
-                screen.trouble(&format!("{name}: not served: {error}"), &value);
-                if !error.is_for_want_of_room {
-                    first_error.get_or_insert(error);
-                    failed.push(root);
-                }
-            }
+            Err(error) => fleet.miss(&root, error, screen),
         }
     }
-    match first_error {
-        Some(error) if fleet.names().is_empty() && !supervisor.has_paused() => Err(error),
-        other => {
-            failed.iter().for_each(|root| supervisor.await_trial(root));
-            Ok(other)
-        }
-    }
+    fleet.hopeless().map_or(Ok(()), Err)
 }

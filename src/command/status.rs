@@ -26,6 +26,7 @@ use dunlin_storage::store::view::View;
 use indicatif::{HumanBytes, HumanDuration};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Status, screen: &Screen) -> Result<Exit, CommandError> {
@@ -39,8 +40,10 @@ pub fn answer(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit
     let mut exit = Exit::Done;
     for dir in dirs {
         let root = dir.root.clone();
+        let trial = desk.supervisor.as_ref().and_then(|supervisor| supervisor.next_trial(&root));
         match describe_folder(desk, dir) {
-            Ok(sheet) => {
+            Ok(mut sheet) => {
+                describe_trial(&mut sheet, trial);
                 if sheet.value["state"] == json!("stopped") {
                     exit = Exit::Attention;
                 } else if sheet.value["held"] != json!([]) && exit == Exit::Done {
@@ -50,7 +53,7 @@ pub fn answer(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit
             }
             Err(error) => {
                 exit = Exit::Attention;
-                say_trouble(answer, &root, &error)?;
+                say_trouble(answer, &root, &error, trial)?;
             }
         }
     }
@@ -72,9 +75,25 @@ fn describe_device(desk: &Desk, answer: &mut Answer) -> Result<(), CommandError>
     answer.say(&text, &value)
 }
 
-fn say_trouble(answer: &mut Answer, root: &Path, error: &CommandError) -> Result<(), CommandError> {
-    let value = json!({ "event": "folder", "root": shown(root), "error": error.text, "hint": error.hint });
-    answer.say(&format!("\n{}\n  {error}", shown(root)), &value)
+fn say_trouble(
+    answer: &mut Answer,
+    root: &Path,
+    error: &CommandError,
+    trial: Option<Duration>,
+) -> Result<(), CommandError> {
+    let root = shown(root);
+    let value = json!({ "event": "folder", "root": root, "error": error.text, "hint": error.hint });
+    let mut sheet = Sheet { text: format!("\n{root}\n  {error}"), value };
+    describe_trial(&mut sheet, trial);
+    answer.say(&sheet.text, &sheet.value)
+}
+
+/// When a folder that is not served since something is wrong is tried again.
+fn describe_trial(sheet: &mut Sheet, trial: Option<Duration>) {
+    if let Some(left) = trial {
+        sheet.line(&format!("tried again in {}", HumanDuration(left)));
+    }
+    sheet.fact("tried_again_in_s", trial.map(|left| left.as_secs()));
 }
 
 /// What is said of one folder, grown line by line and fact by fact.

@@ -172,6 +172,43 @@ def unmounted(stage):
             await_same(backing, pair.right, 'the disk is back, and the folder goes on by itself')
 
 
+@scene('guards: a lone folder whose disk is late, or goes, is waited for', root=True, tools=('unshare', 'nsenter'))
+def late(stage):
+    """`serve` begins before the disk of its only folder is there, and goes on when that comes, and once more when it has gone;
+    a folder that only its user can mend ends it."""
+    backing, root = stage.fresh('disk'), stage.fresh('left')
+    trees.small_files(backing, 50, seed=37)
+    with Mounts() as mounts:
+        mounts.do('mount', '--bind', backing, root)
+        pair = Pair(stage, root, wrapper=mounts.enter)
+        before = pair.share()
+        mounts.do('umount', root)
+        with pair.serving() as (left, _):
+            await_record(left, lambda r: r.get('tried_again') and 'marker' in r['error'], 'a start without the disk says why')
+            text, code = pair.status()
+            check(code == program.ATTENTION and 'marker' in text and 'tried again in' in text, f'status says so: exit {code}: {text[-300:]}')
+            mounts.do('mount', '--bind', backing, root)
+            trees.write(os.path.join(backing, 'shelf0000', 'new'), b'the disk is there\n')
+            await_same(backing, pair.right, 'the disk is there, and the folder is served by itself')
+            check(pair.status()[1] == program.IN_SYNC, f'status says so: {pair.status()[0][-300:]}')
+            mounts.do('umount', '--lazy', root)
+            # What is still watched has a look begin, which looks at the root first.
+            trees.write(os.path.join(backing, 'shelf0000', 'newer'), b'the disk is back\n')
+            await_record(left, lambda r: r.get('event') == 'ended' and 'marker' in r['why'], 'the folder says why it stopped')
+            time.sleep(1)
+            check(left.alive and 'tried again in' in pair.status()[0], f'it is waited for: {pair.status()[0][-300:]}')
+            mounts.do('mount', '--bind', backing, root)
+            await_same(backing, pair.right, 'the disk is back, and the folder goes on by itself')
+            ended = left.interrupt()
+            check(ended.code == program.IN_SYNC, f'it ends well: {ended.describe()}')
+        check(pair.deletions() == 0, f'no deletion is signed, yet {pair.deletions()} were')
+        check(before.keys() <= trees.picture(pair.right).keys(), 'the other side has all it had')
+        # A chain of another identity is nothing that waiting mends.
+        shutil.copy(os.path.join(pair.there.home, 'identity'), os.path.join(pair.here.home, 'identity'))
+        ended = pair.here.run('--json', 'serve', wrapper=mounts.enter, patience_s=30)
+        check(ended.code == program.ATTENTION and 'another identity' in ended.output + ended.complaint, ended.describe())
+
+
 @scene('guards: an emptied root, and a marker that was made by hand')
 def emptied(stage):
     """Everything in the root goes, dunlin's own directory with it; then somebody makes a marker, as forums advise."""
@@ -189,10 +226,12 @@ def emptied(stage):
         if marker:
             os.makedirs(os.path.join(root, '.dunlin'))
             trees.write(os.path.join(root, '.dunlin', 'marker'), marker.encode())
-        ended = pair.here.run('--json', 'serve')
-        check(ended.code == program.ATTENTION, f'marker {marker}: not served: {ended.describe()}')
+        serving = pair.here.start('--json', 'serve')
+        await_record(serving, lambda r: r.get('missing') == [root], f'marker {marker}: not served')
         text, code = pair.status()
         check(code == program.ATTENTION and word in text, f'marker {marker}: status says so: {text[-300:]}')
+        ended = serving.interrupt()
+        check(ended.code == program.ATTENTION, f'marker {marker}: not served to the end: {ended.describe()}')
         ended = pair.here.run('--json', 'scan', root)
         check(ended.code == program.ATTENTION, f'marker {marker}: not looked at: {ended.describe()}')
     unlike = trees.difference(before, trees.picture(pair.right))
