@@ -217,7 +217,19 @@ fn log(level: Level, text: &str) {
 
 pub fn as_text(name: &str, notice: &Notice) -> Option<String> {
     Some(match notice {
-        Notice::Joined { label, peer } => format!("{name}: {} ({}) joined", clean(label), peer.short()),
+        Notice::Joined { label, peer, role, by, by_label } => {
+            let by = by_label.as_ref().map_or_else(|| by.short(), |label| clean(label));
+            format!("{name}: {} ({}) joined as {}, invited by {by}", clean(label), peer.short(), role.word())
+        }
+        Notice::RoleChanged { label, peer, role } => {
+            format!("{name}: {} ({}) is {} now", clean(label), peer.short(), role.word())
+        }
+        Notice::KeyChanged { label, peer, former } => {
+            format!("{name}: {} ({}) goes by another key now: {}", clean(label), former.short(), peer.short())
+        }
+        Notice::Removed { label, peer } => {
+            format!("{name}: {} ({}) was removed", clean(label), peer.short())
+        }
         Notice::Asks { label, peer } => format!(
             "{name}: {} ({}) wants to join and shows six digits; if it is the device that you mean:\n\n  dunlin invite confirm DIR DIGITS\n",
             clean(label),
@@ -264,8 +276,19 @@ pub fn as_text(name: &str, notice: &Notice) -> Option<String> {
 pub fn as_json(name: &str, notice: &Notice) -> Option<Value> {
     Some(match notice {
         Notice::Listening { addrs } => json!({ "event": "listening", "folder": name, "addrs": addrs }),
-        Notice::Joined { peer, label } => {
-            json!({ "event": "joined", "folder": name, "peer": peer.to_string(), "label": label })
+        Notice::Joined { peer, label, role, by, by_label } => json!({
+            "event": "joined", "folder": name, "peer": peer.to_string(), "label": label, "role": role.word(),
+            "by": by.to_string(), "by_label": by_label,
+        }),
+        Notice::RoleChanged { peer, label, role } => json!({
+            "event": "role-changed", "folder": name, "peer": peer.to_string(), "label": label, "role": role.word(),
+        }),
+        Notice::KeyChanged { peer, former, label } => json!({
+            "event": "key-changed", "folder": name, "peer": peer.to_string(), "former": former.to_string(),
+            "label": label,
+        }),
+        Notice::Removed { peer, label } => {
+            json!({ "event": "removed", "folder": name, "peer": peer.to_string(), "label": label })
         }
         Notice::Asks { peer, label } => {
             json!({ "event": "asks", "folder": name, "peer": peer.to_string(), "label": label })

@@ -8,6 +8,7 @@ pub use crate::rooms::feed::{Batch, Feed, Told};
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
+use dunlin_core::ledger::event::Role;
 use dunlin_core::limits::{HOLD_FILES_MIN, HOLD_NOISE, HOLD_SHARE};
 use dunlin_core::path::RelPath;
 use dunlin_storage::store::tables::Store;
@@ -175,8 +176,39 @@ pub enum Notice {
         /// Where.
         addr: SocketAddr,
     },
-    /// A device redeemed an invite here and is a member now.
+    /// A device was admitted, here or elsewhere, and is a member now.
     Joined {
+        /// Who.
+        peer: PeerId,
+        /// Its label.
+        label: String,
+        /// What it may do.
+        role: Role,
+        /// Who admitted it: the admin whose invite it redeemed.
+        by: PeerId,
+        /// The label of that one, unless it is no member any more.
+        by_label: Option<String>,
+    },
+    /// A member may do something else from now on.
+    RoleChanged {
+        /// Who.
+        peer: PeerId,
+        /// Its label.
+        label: String,
+        /// What it may do.
+        role: Role,
+    },
+    /// A member goes by another key from now on.
+    KeyChanged {
+        /// Its key.
+        peer: PeerId,
+        /// The one that it had.
+        former: PeerId,
+        /// Its label.
+        label: String,
+    },
+    /// A device was removed, and is no member any more.
+    Removed {
         /// Who.
         peer: PeerId,
         /// Its label.

@@ -32,7 +32,6 @@ impl Engine {
                 session.redeems = None;
                 self.send(conn, &Message::Welcome(Welcome { secret }));
                 self.send_hello(conn, &binding, false);
-                self.effects.push_back(Effect::Tell(Notice::Joined { peer, label }));
                 self.open(conn);
             }
             Redeemed::Asks => {

@@ -271,13 +271,26 @@ pub enum FoundManifest {
     Whole(Arc<Manifest>),
 }
 
+/// A member, as the engine knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownMember {
+    /// What it may do.
+    pub role: Role,
+    /// Its label.
+    pub label: String,
+    /// Who admitted it, by the key that this one has now; a founder admitted itself.
+    pub by: PeerId,
+}
+
 /// What the engine must know of the ledger. Small: it grows with members, not with files.
 #[derive(Clone, Debug, Default)]
 pub struct LedgerState {
     /// Our head of each chain. Sessions share it.
     pub frontier: Arc<Frontier>,
     /// The members and what they may do.
-    pub members: BTreeMap<PeerId, (Role, String)>,
+    pub members: BTreeMap<PeerId, KnownMember>,
+    /// Keys that members had before, each with the one that its member has now.
+    pub successors: BTreeMap<PeerId, PeerId>,
     /// Those who were members once and are none now.
     pub removed: BTreeSet<PeerId>,
     /// Slots whose plan may have changed.

@@ -7,7 +7,7 @@
 //!
 //! Sub-machines never call each other: they return small enums, and the methods of [`Engine`] pass
 //! them on. `local` brings the disk to the ledger, `remote` the ledger to the disk, `fetch` gets
-//! contents, `sources` says from whom, `admission` lets somebody in, `merge` says when texts are merged, `session` is one connection; `gossip` and
+//! contents, `sources` says from whom, `admission` lets somebody in, `members` tells of them, `merge` says when texts are merged, `session` is one connection; `gossip` and
 //! `serve` route between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
 //! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
 //! at what is missing, `unreadable` at what could not be read, and `room` looks at the root; `scrub` has all bytes read again; `quotas` what others may take of it; `rest` says when memory is given
@@ -30,6 +30,7 @@ mod guard;
 pub mod hint;
 mod hold;
 mod local;
+mod members;
 mod merge;
 mod pace;
 mod penalty;
@@ -479,7 +480,7 @@ impl Engine {
 
     /// What this device may do in the folder; `None` if it is no member.
     fn own_role(&self) -> Option<Role> {
-        self.ledger.members.get(&self.config.identity.peer_id()).map(|(role, _)| *role)
+        self.ledger.members.get(&self.config.identity.peer_id()).map(|own| own.role)
     }
 
     fn set_ledger(&mut self, state: LedgerState) {
@@ -489,6 +490,7 @@ impl Engine {
             _ => self.remote.want_plan(),
         }
         let was_reader = self.own_role() == Some(Role::Reader);
+        self.tell_of_members(&state);
         self.put_ledger(state);
         if was_reader && self.own_role() > Some(Role::Reader) {
             // What was changed here meanwhile may be shared now.

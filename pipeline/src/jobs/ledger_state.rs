@@ -3,13 +3,13 @@
 use super::JobError;
 use super::epoch;
 use super::redo;
-use crate::engine::event::LedgerState;
+use crate::engine::event::{KnownMember, LedgerState};
 use crate::engine::gossip::{FORMER_PSK_FIRST, INVITE_PSK_FIRST};
 use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::invite::{folder_psk, invite_psk};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::frontier::Frontier;
-use dunlin_core::ledger::membership::Membership;
+use dunlin_core::ledger::membership::{Member, Membership};
 use dunlin_core::limits::HELLO_ROTATIONS_MAX;
 use dunlin_core::tree::name::is_copy_name;
 use dunlin_core::tree::node::TreeRead;
@@ -35,10 +35,16 @@ pub fn ledger_state(store: &dyn Store) -> Result<LedgerState, JobError> {
     let is_gone = |peer: &&PeerId| !membership.members.contains_key(*peer);
     let rotations = rotations_to(&view, &membership, &view.chain()?.author)?;
     let removed = membership.labels.keys().filter(is_gone).copied().collect();
+    let successors = membership.successors.keys().map(|key| (*key, membership.current(key))).collect();
+    let known = |(peer, member): (&PeerId, &Member)| {
+        let by = membership.current(&member.grant.map_or(*peer, |grant| grant.chain.author));
+        (*peer, KnownMember { role: member.role, label: member.label.clone(), by })
+    };
     Ok(LedgerState {
         frontier: Arc::new(view.frontier()?),
         removed,
-        members: membership.members.into_iter().map(|(peer, m)| (peer, (m.role, m.label))).collect(),
+        members: membership.members.iter().map(known).collect(),
+        successors,
         dirty: view.dirty_len()?,
         on_disk: view.disk_len()?,
         held: view.held()?,

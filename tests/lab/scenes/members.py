@@ -12,7 +12,7 @@ from kit import program
 from kit.program import Device
 from kit.scenes import check, scene
 
-from .control import put, read, wait_for
+from .control import Follower, put, read, wait_for
 
 # What may not come is waited for so long.
 QUIET_S = 3.0
@@ -343,6 +343,42 @@ def stolen(stage):
     finally:
         for running in going:
             running.kill()
+
+
+@scene('members: who joins, changes or goes is told to every member, once')
+def told(stage):
+    """The reader comes in by an invite of the founder's, and the writer says so too: who came, as what, and who let it in. Who comes is not
+    told of those before it; nobody says it again when it serves again; a change of role and a removal are told in the same way."""
+    with folder(stage) as one:
+        came = {'peer': one.ids['reader'], 'role': 'reader', 'by': one.ids['founder']}
+        for name in ('founder', 'writer'):
+            heard = wait_for(lambda name=name: news(one, name, 'joined', 'reader'), f'the {name} says who joined')
+            check(len(heard) == 1 and came.items() <= heard[0].items(), f'the {name} says: {heard}')
+            check(heard[0]['label'] and heard[0]['by_label'], f'with names: {heard}')
+        check(not news(one, 'writer', 'joined', 'founder') and not news(one, 'writer', 'joined', 'writer'), 'who was there is no news to who comes')
+        check(not [record for record in records(one, 'reader') if record['event'] == 'joined'], 'neither to the last one')
+        restart(one, 'writer')
+        one.serving['writer'].record_with('folders')
+        follower = Follower(one.devices['writer'])
+        follower.heard(event='in-sync')
+        check(one.change_role('founder', 'reader', 'writer').code == program.IN_SYNC, 'it may write')
+        follower.heard(event='role-changed', peer=one.ids['reader'], role='writer')
+        check(one.ask('founder', 'device', 'revoke', one.roots['founder'], one.ids['reader'][:10]).code == program.IN_SYNC, 'it is removed')
+        follower.heard(event='removed', peer=one.ids['reader'])
+        check(not [record for record in follower.records if record['event'] == 'joined'], f'not told again: {follower.records}')
+        lines = ''.join(one.serving['founder'].lines)
+        check(news(one, 'founder', 'removed', 'reader') and news(one, 'founder', 'role-changed', 'reader'), f'who decided it says it too: {lines}')
+        follower.running.interrupt()
+
+
+def records(one, name):
+    """What a device that serves has said."""
+    return program.json_lines(''.join(one.serving[name].lines))
+
+
+def news(one, name, event, of):
+    """What a device has said of this kind about a member."""
+    return [record for record in records(one, name) if record['event'] == event and record.get('peer') == one.ids[of]]
 
 
 @scene('members: the founder is lost, and who has the recovery kit goes on')
