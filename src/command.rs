@@ -33,7 +33,6 @@ use crate::home::{Home, ReplicaDir};
 use crate::host::Host;
 use crate::replica::{Replica, shown};
 use crate::show::Screen;
-use dunlin_pipeline::Running;
 use dunlin_pipeline::addresses::Addresses;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
@@ -108,19 +107,12 @@ pub fn no_daemon(home: &Home) -> CommandError {
 
 /// Commands can ask about a folder that is served alone, unless another dunlin serves this home: then that one
 /// answers, about its own folders.
-fn open_socket(
-    home: &Home,
-    host: Host,
-    replica: Arc<Replica>,
-    running: &Running,
-    screen: &Screen,
-) -> Result<Option<Server>, CommandError> {
+fn open_socket(home: &Home, host: Arc<Host>, screen: &Screen) -> Result<Option<Server>, CommandError> {
     let Some(right) = Right::take(home)? else {
         screen.warn("another dunlin serves this home; commands ask that one, and not this one");
         return Ok(None);
     };
-    host.add(replica, running);
-    Server::open(right, Desk::serving(home, Arc::new(host), None)).map(Some)
+    Server::open(right, Desk::serving(home, host, None)).map(Some)
 }
 
 /// The path as any process understands it.

@@ -6,6 +6,7 @@ use crate::error::CommandError;
 use crate::pause::Pause;
 use crate::replica::Replica;
 use crossbeam_channel::Sender;
+use dunlin_core::code::CodesGiven;
 use dunlin_core::id::PeerId;
 use dunlin_core::path::RelPath;
 use dunlin_pipeline::Running;
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An engine answers between two events; one that takes longer is stuck in a disk.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,6 +50,8 @@ pub struct Host {
     ended: Condvar,
     /// A store that nobody minds is open once at a time.
     turn: Mutex<()>,
+    /// Short codes that were given out, of each folder.
+    codes: Mutex<BTreeMap<PathBuf, CodesGiven>>,
     /// What happens in them.
     pub feed: Feed,
 }
@@ -232,11 +235,33 @@ impl Host {
     /// Has an invite made by the run of the folder at a root; gives where it listens.
     pub fn invite(&self, root: &Path, offer: Offer) -> Result<Vec<SocketAddr>, CommandError> {
         let asker = self.asker(root).ok_or_else(no_answer)?;
-        let is_made = matches!(asker.ask(Ask::Invite(offer), PATIENCE), Some(Answer::Invited));
-        match asker.ask(Ask::State, PATIENCE) {
-            Some(Answer::State(state)) if is_made => Ok(state.listening),
+        match asker.ask(Ask::Invite(offer), PATIENCE) {
+            Some(Answer::Invited) => self.listening(root),
             _ => Err(no_answer()),
         }
+    }
+
+    /// Where the run of the folder at a root listens.
+    pub fn listening(&self, root: &Path) -> Result<Vec<SocketAddr>, CommandError> {
+        match self.asker(root).and_then(|asker| asker.ask(Ask::State, PATIENCE)) {
+            Some(Answer::State(state)) => Ok(state.listening),
+            _ => Err(no_answer()),
+        }
+    }
+
+    /// One more short code of the folder at a root is given out; false if there were too many of late, whichever command gave
+    /// them out.
+    pub fn take_code(&self, root: &Path, now: Instant) -> bool {
+        self.codes().entry(root.to_owned()).or_default().take(now)
+    }
+
+    /// The last one was used by who had its words, or was not given out after all.
+    pub fn give_code_back(&self, root: &Path) {
+        self.codes().entry(root.to_owned()).or_default().give_back();
+    }
+
+    fn codes(&self) -> MutexGuard<'_, BTreeMap<PathBuf, CodesGiven>> {
+        self.codes.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Has the run of the folder at a root admit who waits for it and shows these digits; gives its label. `None`: nobody does.

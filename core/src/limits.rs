@@ -73,7 +73,7 @@ pub const NAMEPLATE_MAX: u32 = 999_999;
 pub const NAMEPLATE_RANGES: [u32; 4] = [999, 9_999, 99_999, NAMEPLATE_MAX];
 /// How long a code is good.
 pub const CODE_LIFETIME: Duration = Duration::from_secs(600);
-/// Codes that one share gives out within [`CODE_LIFETIME`]: so many guesses has whoever burns them (P-12).
+/// Codes of one folder that a device gives out within [`CODE_LIFETIME`]: so many guesses has whoever burns them (P-12).
 pub const CODES_MAX: usize = 3;
 /// Bytes that either end of a code says at once; the longest is a proof with an invite of [`INVITE_ADDRS_MAX`].
 pub const CODE_PAYLOAD_BYTES_MAX: usize = 4608;

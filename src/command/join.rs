@@ -83,16 +83,17 @@ fn serve_alone(
     let join = (!is_admitted).then_some(invite);
     let listen = listen_addrs(&joining.listen, state.port());
     let mut steward = Steward::start(home, None)?;
-    let host = Host::default();
+    let host = Arc::new(Host::default());
     let (limits, scrub) = (steward.limits(), steward.scrub());
     let (shaper, feed) = (steward.shaper(), host.feed.clone());
     let plan = Plan { listen, dial, join, goal, limits, scrub, shaper, feed };
     let running = launch(&replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     keep_port(&state, &wait_listening(&running)?)?;
+    host.add(replica, &running);
     let server = match once {
         Some(_) => None,
-        None => open_socket(home, host, replica, &running, screen)?,
+        None => open_socket(home, host, screen)?,
     };
     let reports = watch(vec![(shown(&root), running)], screen, Some(&mut steward));
     drop(server);

@@ -3,16 +3,17 @@
 //! command minds it until somebody has used it.
 
 use super::folder::refuse_paused;
-use super::{absolute, keep_port, known_addrs, listen_addrs, open_socket, reachable_addrs};
-use crate::answer::{Answer, Line};
+use super::{absolute, keep_port, known_addrs, listen_addrs, no_daemon, open_socket, reachable_addrs};
+use crate::answer::Answer;
 use crate::args::{Share, parse_span};
 use crate::control::client;
-use crate::control::request::{Request, Sharing};
+use crate::control::request::{CodeStep, Request, Sharing};
 use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, random};
 use crate::host::Host;
 use crate::rebuild::open_told;
+use crate::rendezvous::issuer::Issuer;
 use crate::rendezvous::offering::{Beside, Offering};
 use crate::rendezvous::place::Place;
 use crate::replica::{Replica, check_root, shown};
@@ -22,6 +23,7 @@ use crate::steward::Steward;
 use crate::supervisor::Wants;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
+use dunlin_core::limits::{CODE_LIFETIME, CODES_MAX};
 use dunlin_pipeline::ask::Offer;
 use dunlin_pipeline::jobs::membership::{forget_stale_invites, invite};
 use dunlin_pipeline::rooms::clock::now_ms;
@@ -30,8 +32,10 @@ use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 use zeroize::Zeroizing;
 
 /// No address: nobody can use the invite.
@@ -61,11 +65,10 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
         return Err(CommandError::usage("--rendezvous is where a code meets its device; add --code"));
     }
     let place = code.then(|| Place::find(home, rendezvous.as_deref())).transpose()?;
-    let sharing = Sharing { dir: absolute(&dir)?, role, expires_s, uses, confirm, listen };
-    let request = Request::Share(sharing.clone());
+    let sharing = Sharing { dir: absolute(&dir)?, role, expires_s, uses, confirm, listen, code: None };
     let exit = match &place {
-        None => client::ask(home, &request, screen)?,
-        Some(place) => share_by_code(home, &request, place, screen)?,
+        None => client::ask(home, &Request::Share(sharing.clone()), screen)?,
+        Some(place) => share_by_code(home, &sharing, place, screen)?,
     };
     match exit {
         Some(Exit::Done) if once => super::sync::wait_with_daemon(home, &sharing.dir, None, screen),
@@ -74,32 +77,17 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
     }
 }
 
-/// Has who serves this home make the invite, and minds the code that stands for it. `None`: nobody serves it.
+/// Minds a code that stands for an invite, which who serves this home makes once somebody has the words. `None`: nobody
+/// serves it.
 fn share_by_code(
     home: &Home,
-    request: &Request,
+    sharing: &Sharing,
     place: &Place,
     screen: &Screen,
 ) -> Result<Option<Exit>, CommandError> {
-    let mut made = None;
-    let exit = client::ask_with(home, request, |line| match line {
-        Line::Say { value, .. } => {
-            screen.tell(&value);
-            made = Some(value);
-        }
-        warning @ Line::Warn(_) => warning.show(screen),
-    })?;
-    if exit != Some(Exit::Done) {
-        return Ok(exit);
-    }
-    let link = made.as_ref().and_then(|value| Some((value["invite"].as_str()?, value["root"].as_str()?)));
-    let other =
-        || CommandError::attention("the running dunlin made no invite").hint("is it of this version?");
-    let (link, root) = link.ok_or_else(other)?;
-    let invite = Invite::parse(link).map_err(|_| other())?;
-    let (place, screen) = (place.clone(), screen.clone());
+    let Some(issuer) = Issuer::daemon(home, sharing, screen)? else { return Ok(None) };
     let end = "This command waits until it is used; Ctrl-C takes it back.".to_owned();
-    Offering { invite, root: root.to_owned(), place, screen, end }.run(&AtomicBool::new(false)).map(Some)
+    Offering::new(issuer, place.clone(), screen.clone(), end).run(&AtomicBool::new(false)).map(Some)
 }
 
 fn serve_alone(
@@ -118,36 +106,40 @@ fn serve_alone(
     may_invite(&replica)?;
     replica.take_up()?;
     forget_stale_invites(&*replica.store, now_ms())?;
-    let seed = Zeroizing::new(random::<32>()?);
-    let offer = offer(sharing, &seed)?;
-    invite(&*replica.store, &replica.identity, &offer, now_ms())?;
+    let offer = offer(sharing)?;
+    if place.is_none() {
+        invite(&*replica.store, &replica.identity, &offer, now_ms())?;
+    }
     let goal = if once { Goal::InSync { alone_max: None } } else { Goal::Serve };
     let dial = known_addrs(&replica)?;
     let listen = listen_addrs(&sharing.listen, state.port());
     let mut steward = Steward::start(home, None)?;
-    let host = Host::default();
+    let host = Arc::new(Host::default());
     let (limits, scrub) = (steward.limits(), steward.scrub());
     let (shaper, feed) = (steward.shaper(), host.feed.clone());
     let running = launch(&replica, Plan { listen, dial, join: None, goal, limits, scrub, shaper, feed })?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     let bound = wait_listening(&running)?;
     keep_port(&state, &bound)?;
-    let server = if once { None } else { open_socket(home, host, replica.clone(), &running, screen)? };
-    let invite = invite_of(&replica, &offer, reachable_addrs(&bound))?;
-    let (text, value) = describe(&replica, sharing, &offer, &invite, "Ctrl-C ends.");
-    match &place {
-        Some(_) => screen.tell(&value),
-        None => screen.say(&text, &value),
-    }
-    if invite.addrs.is_empty() {
-        screen.warn(NO_ADDRESS);
-    }
-    let beside = place.map(|place| {
-        let (screen, end) = (screen.clone(), "Ctrl-C ends.".to_owned());
-        let offering = Offering { invite, root: shown(&root), place, screen, end };
-        Beside::start(offering, once, running.stopper())
-    });
-    let beside = beside.transpose()?;
+    host.add(replica.clone(), &running);
+    let server = if once { None } else { open_socket(home, host.clone(), screen)? };
+    let beside = match place {
+        Some(place) => {
+            let issuer = Issuer::here(Desk::serving(home, host, None), sharing, screen)?;
+            let issuer = issuer.ok_or_else(|| no_daemon(home))?;
+            let offering = Offering::new(issuer, place, screen.clone(), "Ctrl-C ends.".to_owned());
+            Some(Beside::start(offering, once, running.stopper())?)
+        }
+        None => {
+            let invite = invite_of(&replica, &offer, reachable_addrs(&bound))?;
+            let (text, value) = describe(&replica, sharing, &offer, &invite, "Ctrl-C ends.");
+            screen.say(&text, &value);
+            if invite.addrs.is_empty() {
+                screen.warn(NO_ADDRESS);
+            }
+            None
+        }
+    };
     let reports = watch(vec![(shown(&root), running)], screen, Some(&mut steward));
     let offered = beside.map_or(Ok(Exit::Done), Beside::end);
     drop(server);
@@ -176,8 +168,17 @@ pub fn answer(desk: &Desk, sharing: &Sharing, answer: &mut Answer) -> Result<Exi
     }
     let replica = desk.replica(dir)?;
     may_invite(&replica)?;
-    let seed = Zeroizing::new(random::<32>()?);
-    let offer = offer(sharing, &seed)?;
+    match sharing.code {
+        Some(CodeStep::Give) => return give_code(desk, &root, answer),
+        Some(CodeStep::Spare) => {
+            desk.host.give_code_back(&root);
+            answer.say("", &json!({ "event": "code_spared", "root": shown(&root) }))?;
+            return Ok(Exit::Done);
+        }
+        Some(CodeStep::Used) => desk.host.give_code_back(&root),
+        None => {}
+    }
+    let offer = offer(sharing)?;
     let invite = invite_of(&replica, &offer, reachable_addrs(&desk.host.invite(&root, offer.clone())?))?;
     let end = format!("The running dunlin (process {}) serves it.", std::process::id());
     let (text, value) = describe(&replica, sharing, &offer, &invite, &end);
@@ -188,10 +189,32 @@ pub fn answer(desk: &Desk, sharing: &Sharing, answer: &mut Answer) -> Result<Exi
     Ok(Exit::Done)
 }
 
-fn offer(sharing: &Sharing, seed: &[u8; 32]) -> Result<Offer, CommandError> {
-    let not_after_ms = now_ms().saturating_add_unsigned(sharing.expires_s.saturating_mul(1000));
+/// Leave to give out one more short code of a folder.
+fn give_code(desk: &Desk, root: &Path, answer: &mut Answer) -> Result<Exit, CommandError> {
+    let addrs = reachable_addrs(&desk.host.listening(root)?);
+    if addrs.is_empty() {
+        answer.warn(NO_ADDRESS)?;
+    }
+    if !desk.host.take_code(root, Instant::now()) {
+        let minutes = CODE_LIFETIME.as_secs() / 60;
+        let text =
+            format!("{CODES_MAX} codes were given out within {minutes} minutes and not used; no more are");
+        let hint = "if nobody mistyped them, somebody is guessing; send the link, or share again later";
+        return Err(CommandError::new(Exit::Refused, text).hint(hint));
+    }
+    answer.say("", &json!({ "event": "code_allowed", "root": shown(root), "addrs": addrs }))?;
+    Ok(Exit::Done)
+}
+
+/// What is offered. The invite behind a code ends with it: who had the words is here now.
+fn offer(sharing: &Sharing) -> Result<Offer, CommandError> {
+    let span_s = match sharing.code {
+        Some(_) => sharing.expires_s.min(CODE_LIFETIME.as_secs()),
+        None => sharing.expires_s,
+    };
+    let not_after_ms = now_ms().saturating_add_unsigned(span_s.saturating_mul(1000));
     let (role, uses, asks) = (role_of(&sharing.role)?, sharing.uses, sharing.confirm);
-    Ok(Offer { seed: *seed, role, not_after_ms, uses, asks })
+    Ok(Offer { seed: random::<32>()?, role, not_after_ms, uses, asks })
 }
 
 fn invite_of(replica: &Replica, offer: &Offer, addrs: Vec<SocketAddr>) -> Result<Invite, CommandError> {

@@ -86,6 +86,35 @@ pub struct Sharing {
     pub confirm: bool,
     /// Where to listen; none: as usual.
     pub listen: Vec<SocketAddr>,
+    /// A short code stands for the invite: what of it is due.
+    pub code: Option<CodeStep>,
+}
+
+/// What is asked of who serves the folder while a short code of it is given out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CodeStep {
+    /// Leave to give out one more.
+    Give,
+    /// Nothing: the last one was not given out after all.
+    Spare,
+    /// The invite, for who had the words of the last one.
+    Used,
+}
+
+impl CodeStep {
+    const WORDS: [(CodeStep, &str); 3] =
+        [(CodeStep::Give, "give"), (CodeStep::Spare, "spare"), (CodeStep::Used, "used")];
+
+    fn word(self) -> &'static str {
+        // Each step stands there.
+        Self::WORDS.iter().find(|(step, _)| *step == self).expect("a word for each step").1
+    }
+
+    fn parse(value: &Value) -> Result<Option<Self>, String> {
+        let Some(word) = value.as_str() else { return Ok(None) };
+        let found = Self::WORDS.iter().find(|(_, one)| *one == word);
+        found.map(|(step, _)| Some(*step)).ok_or_else(|| format!("code: {word} is no step of one"))
+    }
 }
 
 /// An invite, and what is to become the folder.
@@ -173,7 +202,7 @@ impl Request {
             Request::FolderResume { dir } => json!({ "ask": "folder resume", "dir": text(dir) }),
             Request::Share(one) => json!({
                 "ask": "share", "dir": text(&one.dir), "role": one.role, "expires_s": one.expires_s,
-                "uses": one.uses, "confirm": one.confirm, "listen": one.listen,
+                "uses": one.uses, "confirm": one.confirm, "listen": one.listen, "code": one.code.map(CodeStep::word),
             }),
             Request::Join(one) => json!({
                 "ask": "join", "invite": one.invite, "dir": text(&one.dir), "listen": one.listen,
@@ -248,6 +277,7 @@ impl Request {
                 uses: u32::try_from(fields.number("uses")?).map_err(|_| "uses: too many".to_owned())?,
                 confirm: value["confirm"].as_bool().unwrap_or(false),
                 listen: fields.addrs("listen")?,
+                code: CodeStep::parse(&value["code"])?,
             }),
             "join" => Request::Join(Joining {
                 invite: fields.text("invite")?.to_owned(),
@@ -424,6 +454,7 @@ mod tests {
                 uses: 2,
                 confirm: true,
                 listen: listen.clone(),
+                code: Some(CodeStep::Used),
             }),
             Request::Join(Joining {
                 invite: "dunlin://join#a".to_owned(),
@@ -453,6 +484,10 @@ mod tests {
             (r#"{"dunlin":1,"ask":"status","dirs":["a"]}"#, "absolute"),
             (r#"{"dunlin":1,"ask":"status","dirs":[7]}"#, "dirs"),
             (r#"{"dunlin":1,"ask":"log","path":"/a","limit":-1}"#, "limit"),
+            (
+                r#"{"dunlin":1,"ask":"share","dir":"/a","role":"reader","expires_s":1,"uses":1,"code":"all"}"#,
+                "code",
+            ),
             (r#"{"dunlin":1,"ask":"sync","dirs":[],"peer":["here"]}"#, "peer"),
             (r#"{"dunlin":1,"ask":"events","dirs":[],"since":"yesterday"}"#, "since"),
             (r#"{"dunlin":1,"ask":"conflicts resolve","path":"/a","keep":"all"}"#, "keep"),

@@ -27,7 +27,7 @@ pub fn exchange(place: &Place, code: Code) -> Result<Invite, CommandError> {
         let seed = Zeroizing::new(random::<32>()?);
         let mut session = ask(Instant::now(), code, random()?, seed);
         let mut last = None;
-        drive(&mut session, *server, &AtomicBool::new(false), |told| last = Some(told))
+        drive(&mut session, *server, &AtomicBool::new(false), |_, told| last = Some(told))
             .map_err(|error| place.no_way(&error))?;
         match last {
             Some(Told::Invited(invite)) => return Ok(*invite),

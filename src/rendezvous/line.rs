@@ -13,12 +13,12 @@ const LOOK_LEAST: Duration = Duration::from_millis(1);
 /// More than any datagram of a server has.
 const ROOM: usize = 2048;
 
-/// Drives it at a server; `tell` hears what it tells. Once `stop` is set it is ended.
+/// Drives it at a server; `tell` hears what it tells, and may have it do something. Once `stop` is set it is ended.
 pub fn drive<P: Part>(
     session: &mut Session<P>,
     server: SocketAddr,
     stop: &AtomicBool,
-    mut tell: impl FnMut(P::Told),
+    mut tell: impl FnMut(&mut Session<P>, P::Told),
 ) -> std::io::Result<()> {
     let any = match server {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -33,12 +33,12 @@ pub fn drive<P: Part>(
             session.stop(now);
         }
         session.handle_wake(now);
+        while let Some(told) = session.poll_told() {
+            tell(session, told);
+        }
         while let Some(bytes) = session.poll_transmit(now) {
             // What cannot be sent is as good as lost, and is sent again.
             let _ = socket.send(&bytes);
-        }
-        while let Some(told) = session.poll_told() {
-            tell(told);
         }
         let Some(wake) = session.next_wake(now) else { return Ok(()) };
         let pause = wake.saturating_duration_since(now).clamp(LOOK_LEAST, LOOK_EVERY);

@@ -4,6 +4,7 @@
 //! [`session`] with [`sharer`] and [`joiner`] are pure; [`line`](mod@line), [`room`] and [`lan`] have the sockets.
 
 pub mod asking;
+pub mod issuer;
 pub mod offering;
 pub mod place;
 pub mod room;

@@ -1,18 +1,21 @@
 //! The sharer's side for people: gives out a code, says what became of it, and gives out another one in place of one that
 //! was burned.
 
+use super::issuer::{Issuer, Leave};
 use super::lan::{ELSEWHERE, Lan};
 use super::line::drive;
 use super::place::Place;
-use super::sharer::{Told, offer};
+use super::session::Session;
+use super::sharer::{Sharer, Told, offer};
 use crate::error::{CommandError, Exit};
 use crate::home::random;
 use crate::show::Screen;
 use crossbeam_channel::Sender;
-use dunlin_core::code::{Code, CodesGiven};
+use dunlin_core::code::{Code, PAIRS};
 use dunlin_core::invite::Invite;
-use dunlin_core::limits::{CODE_LIFETIME, CODES_MAX, NAMEPLATE_RANGES};
+use dunlin_core::limits::{CODE_LIFETIME, NAMEPLATE_RANGES};
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,16 +25,18 @@ use zeroize::Zeroizing;
 
 /// An invite for whoever has the code, and where it is offered.
 pub struct Offering {
-    /// The invite.
-    pub invite: Invite,
-    /// The folder's root, as people see it.
-    pub root: String,
+    /// Who makes the invite.
+    issuer: Issuer,
+    /// Its leave to give out the first code.
+    leave: Leave,
     /// Where.
-    pub place: Place,
+    place: Place,
     /// Where it is told.
-    pub screen: Screen,
+    screen: Screen,
     /// What is said below a code.
-    pub end: String,
+    end: String,
+    /// The last code was shown.
+    was_ready: Cell<bool>,
 }
 
 /// Where an offering takes place, while it goes on.
@@ -45,7 +50,7 @@ impl Meeting {
         if let Place::Server { addrs, .. } = &offering.place {
             return Ok(Self { addrs: addrs.clone(), lan: None });
         }
-        if offering.invite.addrs.iter().all(|addr| addr.ip().is_loopback()) {
+        if offering.leave.addrs.iter().all(|addr| addr.ip().is_loopback()) {
             let text =
                 "a code needs a network, or a rendezvous server, and this folder is reached by neither";
             return Err(CommandError::new(Exit::NoPeer, text).hint(ELSEWHERE));
@@ -88,14 +93,18 @@ impl Beside {
 }
 
 impl Offering {
+    /// Of an invite that `issuer` makes, which has given leave for the first code; `end` is said below each code.
+    pub fn new((issuer, leave): (Issuer, Leave), place: Place, screen: Screen, end: String) -> Self {
+        Self { issuer, leave, place, screen, end, was_ready: Cell::new(false) }
+    }
+
     /// Offers the invite until somebody has it, `stop` is set (both are `Exit::Done`), or nobody can get it by a code any
     /// more, which is told. An error: no code was given out at all.
     pub fn run(&self, stop: &AtomicBool) -> Result<Exit, CommandError> {
-        let meeting = Meeting::open(self)?;
-        let mut given = CodesGiven::default();
+        let meeting = Meeting::open(self).inspect_err(|_| self.issuer.spare())?;
         let mut is_first = true;
-        while given.take(Instant::now()) {
-            let (code, told) = match self.give_one(&meeting, stop) {
+        loop {
+            let (code, told) = match self.give_one(&meeting, stop, is_first) {
                 Err(error) if !is_first => return Ok(self.tell_end(error)),
                 result => result?,
             };
@@ -132,23 +141,37 @@ impl Offering {
                 None => return Ok(Exit::Done),
             }
         }
-        let minutes = CODE_LIFETIME.as_secs() / 60;
-        let text = format!("{CODES_MAX} codes were burned within {minutes} minutes; no more are given out");
-        let hint = "if nobody mistyped them, somebody is guessing; send the link, or share again later";
-        Ok(self.tell_end(CommandError::new(Exit::Refused, text).hint(hint)))
     }
 
     /// Nobody can use a code any more.
     fn tell_end(&self, error: CommandError) -> Exit {
         let value = json!({
-            "event": "code", "folder": self.root, "state": "ended", "error": error.text, "hint": error.hint,
+            "event": "code", "folder": self.leave.root, "state": "ended", "error": error.text, "hint": error.hint,
         });
         self.screen.trouble(&error.to_string(), &value);
         error.exit
     }
 
     /// Gives out a code; what became of it, or nothing if it was taken back.
-    fn give_one(&self, meeting: &Meeting, stop: &AtomicBool) -> Result<(Code, Option<Told>), CommandError> {
+    fn give_one(
+        &self,
+        meeting: &Meeting,
+        stop: &AtomicBool,
+        is_first: bool,
+    ) -> Result<(Code, Option<Told>), CommandError> {
+        if !is_first && self.issuer.leave()?.is_none() {
+            return Err(CommandError::new(Exit::NoDaemon, "who served the folder has ended"));
+        }
+        self.was_ready.set(false);
+        let given = self.give_some(meeting, stop);
+        if given.is_err() && !self.was_ready.get() {
+            self.issuer.spare();
+        }
+        given
+    }
+
+    /// Gives out a code with a nameplate that nobody else has.
+    fn give_some(&self, meeting: &Meeting, stop: &AtomicBool) -> Result<(Code, Option<Told>), CommandError> {
         for attempt in 0..NAMEPLATE_RANGES.len() {
             let code = Code::draw(attempt, &Zeroizing::new(random::<8>()?));
             let told = self.offer_somewhere(&code, meeting, stop)?;
@@ -168,15 +191,20 @@ impl Offering {
     ) -> Result<Option<Told>, CommandError> {
         for server in &meeting.addrs {
             let seed = Zeroizing::new(random::<32>()?);
-            let mut session = offer(Instant::now(), code, self.invite.clone(), random()?, &seed);
-            let mut last = None;
-            let tell = |told| match told {
+            let mut session = offer(Instant::now(), code, random()?, &seed);
+            let (mut last, mut made) = (None, None);
+            let tell = |session: &mut Session<Sharer>, told| match told {
                 Told::Ready => self.tell_ready(code),
+                Told::Proven => made = Some(self.give_invite(session)),
                 told => last = Some(told),
             };
             meeting.lan.iter().try_for_each(|lan| lan.announce(code.nameplate()))?;
             drive(&mut session, *server, stop, tell).map_err(|error| self.place.no_way(&error))?;
             meeting.lan.iter().for_each(|lan| lan.withdraw(code.nameplate()));
+            let made = made.transpose()?;
+            if let (Some(invite), Some(Told::Burned)) = (&made, last) {
+                self.issuer.close(invite)?;
+            }
             match last {
                 Some(Told::NoServer) => {}
                 Some(Told::Busy) => return Err(self.no_room()),
@@ -186,7 +214,19 @@ impl Offering {
         Err(self.place.no_server())
     }
 
+    /// Has the invite made, and gives it to who has the words. Without one the session ends, and the other side is told that.
+    fn give_invite(&self, session: &mut Session<Sharer>) -> Result<Invite, CommandError> {
+        let made = self.issuer.make();
+        let now = Instant::now();
+        match &made {
+            Ok(invite) => session.instruct(|sharer, desk| sharer.give(now, invite, desk)),
+            Err(_) => session.stop(now),
+        }
+        made
+    }
+
     fn tell_ready(&self, code: &Code) {
+        self.was_ready.set(true);
         let (more, device) = match &self.place {
             Place::Server { name, is_asked_for: true, .. } => {
                 (format!(" --rendezvous {name}"), "on the other device")
@@ -199,11 +239,11 @@ impl Offering {
             "{} is shared. Within {minutes} minutes type {device}:\n\n  dunlin join {code} DIR{more}\n\n\
              The code is good for one device and one try: a guess is right once in 4 194 304 times (2^-22), \
              and burns it if it is not. {}",
-            self.root, self.end
+            self.leave.root, self.end
         );
         let value = json!({
-            "event": "code", "folder": self.root, "state": "ready", "code": code.to_string(),
-            "rendezvous": self.place.name(), "expires_s": CODE_LIFETIME.as_secs(),
+            "event": "code", "folder": self.leave.root, "state": "ready", "code": code.to_string(),
+            "rendezvous": self.place.name(), "expires_s": CODE_LIFETIME.as_secs(), "one_guess_in": PAIRS,
         });
         self.screen.say(&text, &value);
     }
@@ -221,7 +261,7 @@ impl Offering {
     }
 
     fn value(&self, nameplate: u32, state: &str) -> Value {
-        json!({ "event": "code", "folder": self.root, "state": state, "nameplate": nameplate })
+        json!({ "event": "code", "folder": self.leave.root, "state": state, "nameplate": nameplate })
     }
 
     fn no_room(&self) -> CommandError {

@@ -76,6 +76,13 @@ impl<P: Part> Session<P> {
         }
     }
 
+    /// Has the part do something that nobody has said to it.
+    pub fn instruct(&mut self, act: impl FnOnce(&mut P, &mut Desk<P::Told>)) {
+        if self.desk.ended_at.is_none() {
+            act(&mut self.part, &mut self.desk);
+        }
+    }
+
     /// Ends without a word more; the other side learns that nothing follows.
     pub fn stop(&mut self, now: Instant) {
         self.desk.close(now);

@@ -1,8 +1,9 @@
-//! The sharer of a code: offers it, judges who answers, and gives the invite to who has the words. One answer, one try.
+//! The sharer of a code: offers it, judges who answers, and gives an invite to who has the words. One answer, one try. There need
+//! be no invite before somebody has them.
 
 use super::session::{Desk, Part, Session};
 use dunlin_core::code::Code;
-use dunlin_core::code::exchange::{Delivered, Offering, burned};
+use dunlin_core::code::exchange::{Delivered, Offering, Proven, burned};
 use dunlin_core::invite::Invite;
 use dunlin_core::limits::CODE_LIFETIME;
 use dunlin_transport::rendezvous::Role;
@@ -14,11 +15,13 @@ use zeroize::Zeroizing;
 /// How long the joiner may take to say that it has the invite.
 const RECEIPT_TIME: Duration = Duration::from_secs(15);
 
-/// What a sharer tells. All but the first are its end.
+/// What a sharer tells. All but the first two are its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Told {
     /// The code can be used from now on.
     Ready,
+    /// Somebody has the words, and waits for the invite: [`Sharer::give`].
+    Proven,
     /// Somebody who had the words has the invite.
     Used,
     /// Somebody had the words, and has not said whether the invite came.
@@ -40,28 +43,22 @@ pub enum Told {
 /// See the module's doc.
 pub struct Sharer {
     state: State,
-    invite: Invite,
     is_open: bool,
 }
 
 enum State {
     Waiting(Offering),
+    Proven(Proven),
     Delivered(Delivered),
     Ended,
 }
 
 /// Begins to offer a code. Both seeds are random and used for this alone.
-pub fn offer(
-    now: Instant,
-    code: &Code,
-    invite: Invite,
-    ticket: Ticket,
-    seed: &Zeroizing<[u8; 32]>,
-) -> Session<Sharer> {
+pub fn offer(now: Instant, code: &Code, ticket: Ticket, seed: &Zeroizing<[u8; 32]>) -> Session<Sharer> {
     let (offering, offer) = Offering::new(code, seed);
     let mut mailbox = Mailbox::new(now, Role::Sharer, code.nameplate(), ticket);
     mailbox.say(now, &offer);
-    let sharer = Sharer { state: State::Waiting(offering), invite, is_open: false };
+    let sharer = Sharer { state: State::Waiting(offering), is_open: false };
     Session::new(sharer, mailbox, now + CODE_LIFETIME)
 }
 
@@ -97,19 +94,33 @@ impl Part for Sharer {
 }
 
 impl Sharer {
+    /// The invite for who has the words.
+    pub fn give(&mut self, now: Instant, invite: &Invite, desk: &mut Desk<Told>) {
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Proven(proven) => {
+                let (delivered, proof) = proven.deliver(invite);
+                desk.mailbox.say(now, &proof);
+                desk.deadline = now + RECEIPT_TIME;
+                State::Delivered(delivered)
+            }
+            other => other,
+        };
+    }
+
     fn handle_payload(&mut self, now: Instant, payload: &[u8], desk: &mut Desk<Told>) {
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Waiting(offering) => match offering.deliver(payload, &self.invite) {
-                Ok((delivered, proof)) => {
-                    desk.mailbox.say(now, &proof);
-                    desk.deadline = now + RECEIPT_TIME;
-                    self.state = State::Delivered(delivered);
+            State::Waiting(offering) => match offering.judge(payload) {
+                Ok(proven) => {
+                    self.state = State::Proven(proven);
+                    desk.tell(Told::Proven);
                 }
                 Err(_) => {
                     desk.mailbox.say(now, &burned());
                     desk.end(now, Told::Burned);
                 }
             },
+            // It says nothing before it has the invite.
+            State::Proven(_) => desk.end(now, Told::Burned),
             State::Delivered(delivered) => match delivered.check(payload) {
                 Ok(()) => desk.end(now, Told::Used),
                 Err(_) => desk.end(now, Told::Burned),

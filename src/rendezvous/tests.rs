@@ -62,6 +62,8 @@ struct World {
     server: Server,
     sharer: End<Sharer>,
     joiner: Option<End<Joiner>>,
+    /// Invites that were made for who had the words.
+    invites_made: u32,
     /// Bytes of messages on their way to the joiner are changed.
     bends: bool,
     /// Every datagram that was sent.
@@ -76,9 +78,10 @@ impl World {
     /// A sharer whose code is open.
     fn new(text: &str) -> Self {
         let now = Instant::now();
-        let session = offer(now, &code(text), invite(), [1; 16], &Zeroizing::new([11; 32]));
+        let session = offer(now, &code(text), [1; 16], &Zeroizing::new([11; 32]));
         let (server, sharer) = (Server::new(now, &[9; 32]), End::new(session, 1));
-        let mut world = Self { now, server, sharer, joiner: None, bends: false, captured: Vec::new() };
+        let mut world =
+            Self { now, server, sharer, joiner: None, invites_made: 0, bends: false, captured: Vec::new() };
         world.run(|w| w.sharer.told == [sharer::Told::Ready]);
         world
     }
@@ -92,6 +95,10 @@ impl World {
         self.now += STEP;
         self.server.handle_wake(self.now);
         let is_shared = self.sharer.step(self.now, &mut self.server, &mut self.captured);
+        if self.sharer.told.pop_if(|told| *told == sharer::Told::Proven).is_some() {
+            self.invites_made += 1;
+            self.sharer.session.instruct(|sharer, desk| sharer.give(self.now, &invite(), desk));
+        }
         let joiner = self.joiner.as_mut();
         let is_joined =
             joiner.is_none_or(|joiner| joiner.step(self.now, &mut self.server, &mut self.captured));
@@ -148,6 +155,7 @@ fn the_invite_goes_over() {
     assert_eq!(world.server.nameplates(), 0);
     world.join("7-eagle-candy", 3);
     assert_eq!(world.end().1, joiner::Told::Refused(State::Unknown), "once");
+    assert_eq!(world.invites_made, 1);
 }
 
 /// G6: one failed confirmation burns the code; both ends know, and the right words come too late.
@@ -158,6 +166,7 @@ fn wrong_words_burn_the_code() {
     assert_eq!(world.end(), (sharer::Told::Burned, joiner::Told::Burned(ExchangeError::WrongWords)));
     world.join("7-eagle-candy", 3);
     assert_eq!(world.end().1, joiner::Told::Refused(State::Unknown));
+    assert_eq!(world.invites_made, 0, "there is none before somebody has the words");
 }
 
 #[test]
@@ -186,6 +195,7 @@ fn nobody_comes_or_somebody_goes() {
     let mut world = World::new("7-eagle-candy");
     let took = world.run(|w| w.sharer.told.last() == Some(&sharer::Told::Expired));
     assert!(took.abs_diff(CODE_LIFETIME) < Duration::from_secs(1), "{took:?}");
+    assert_eq!(world.invites_made, 0);
 
     let mut world = World::new("7-eagle-candy");
     world.sharer.session.stop(world.now);
@@ -207,7 +217,7 @@ fn nobody_comes_or_somebody_goes() {
 #[test]
 fn a_nameplate_is_had_by_one() {
     let mut world = World::new("7-eagle-candy");
-    let session = offer(world.now, &code("7-act-act"), invite(), [5; 16], &Zeroizing::new([5; 32]));
+    let session = offer(world.now, &code("7-act-act"), [5; 16], &Zeroizing::new([5; 32]));
     let first = std::mem::replace(&mut world.sharer, End::new(session, 4));
     world.run(|w| !w.sharer.told.is_empty());
     assert_eq!(world.sharer.told, [sharer::Told::Taken]);
@@ -217,7 +227,7 @@ fn a_nameplate_is_had_by_one() {
 #[test]
 fn without_a_server_both_are_told() {
     let now = Instant::now();
-    let mut sharer = offer(now, &code("7-eagle-candy"), invite(), [1; 16], &Zeroizing::new([1; 32]));
+    let mut sharer = offer(now, &code("7-eagle-candy"), [1; 16], &Zeroizing::new([1; 32]));
     let mut joiner = ask(now, code("7-eagle-candy"), [2; 16], Zeroizing::new([2; 32]));
     for seconds in 0..20 {
         sharer.handle_wake(now + Duration::from_secs(seconds));

@@ -65,6 +65,11 @@ pub struct Offering {
     pake: Spake2<Ed25519Group>,
 }
 
+/// The sharer, once who answered has proven to have the words. Before that there need be no invite.
+pub struct Proven {
+    key: Zeroizing<[u8; 32]>,
+}
+
 /// The sharer, having sent the invite.
 pub struct Delivered {
     key: Zeroizing<[u8; 32]>,
@@ -83,16 +88,23 @@ impl Offering {
         (Self { pake }, [&[OFFER][..], &message].concat())
     }
 
-    /// Judges the answer: gives the proof with the invite to say, or an error once the code is burned; then
-    /// [`burned`] is what to say.
-    pub fn deliver(self, answer: &[u8], invite: &Invite) -> Result<(Delivered, Vec<u8>), ExchangeError> {
+    /// Judges the answer; an error: the code is burned, and [`burned`] is what to say.
+    pub fn judge(self, answer: &[u8]) -> Result<Proven, ExchangeError> {
         let rest = body(answer, ANSWER)?;
         let (message, confirmation) = rest.split_first_chunk::<PAKE_LEN>().ok_or(ExchangeError::Malformed)?;
         let key = finish(self.pake, message)?;
         check(&key, Say::Joiner, confirmation)?;
+        Ok(Proven { key })
+    }
+}
+
+impl Proven {
+    /// Gives the proof with the invite to say.
+    pub fn deliver(self, invite: &Invite) -> (Delivered, Vec<u8>) {
+        let Self { key } = self;
         let proof = confirmation_of(&key, Say::Sharer);
         let sealed = seal(&key, invite);
-        Ok((Delivered { key }, [&[PROOF][..], &proof, &sealed].concat()))
+        (Delivered { key }, [&[PROOF][..], &proof, &sealed].concat())
     }
 }
 

@@ -20,10 +20,12 @@ use zeroize::Zeroizing;
 const ENGLISH: &str = include_str!("english.txt");
 /// How many there are: eleven bits a word.
 pub const WORDS: usize = 2048;
+/// So many pairs of words there are: whoever knows none of a code's is right once in so many tries.
+pub const PAIRS: usize = WORDS * WORDS;
 /// So many letters tell one word from all others.
 const LETTERS_ENOUGH: usize = 4;
 
-const _: () = assert!(WORDS == 1 << 11);
+const _: () = assert!(WORDS == 1 << 11 && PAIRS == 1 << 22);
 
 /// Why a text is no code.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -94,7 +96,7 @@ impl fmt::Debug for Code {
     }
 }
 
-/// How many codes one share may still give out: whoever burns them has no more guesses than that.
+/// How many codes of one folder may still be given out: whoever burns them has no more guesses than that.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CodesGiven(VecDeque<Instant>);
 
@@ -107,6 +109,11 @@ impl CodesGiven {
         let is_left = self.0.len() < CODES_MAX;
         self.0.extend(is_left.then_some(now));
         is_left
+    }
+
+    /// The last one was used by who had its words: nobody has guessed.
+    pub fn give_back(&mut self) {
+        self.0.pop_back();
     }
 }
 

@@ -99,7 +99,7 @@ proptest! {
     fn strange_payloads_end_the_exchange(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..7) {
         let payload = [&[kind][..], &bytes].concat();
         let (offering, asking, ..) = begin("7-eagle-candy", "7-eagle-candy");
-        prop_assert!(offering.deliver(&payload, &invite()).is_err());
+        prop_assert!(deliver(offering, &payload).is_err());
         prop_assert!(asking.open(&payload).is_err());
         let _ = Asking::new(&code("7-eagle-candy"), &payload, &seed(1));
     }
@@ -114,10 +114,23 @@ fn a_share_gives_out_few_codes() {
     assert_eq!(taken, [0, 1, 2, 600, 601, 602, 1200, 1201, 1202]);
 }
 
+/// Who had the words spent no guess.
+#[test]
+fn a_code_that_was_used_is_none_of_the_few() {
+    let (mut given, now) = (CodesGiven::default(), Instant::now());
+    for _ in 0..9 {
+        assert!(given.take(now));
+        given.give_back();
+    }
+    assert_eq!([(); 4].map(|()| given.take(now)), [true, true, true, false]);
+    given.give_back();
+    assert_eq!([(); 2].map(|()| given.take(now)), [true, false]);
+}
+
 #[test]
 fn who_has_the_code_gets_the_invite() {
     let (offering, asking, offer, answer) = begin("7-eagle-candy", "7-eagle-candy");
-    let (delivered, proof) = offering.deliver(&answer, &invite()).unwrap();
+    let (delivered, proof) = deliver(offering, &answer).unwrap();
     let (got, receipt) = asking.open(&proof).unwrap();
     assert_eq!(got, invite());
     assert_eq!(delivered.check(&receipt), Ok(()));
@@ -134,13 +147,13 @@ fn who_has_the_code_gets_the_invite() {
 fn a_wrong_word_nameplate_or_role_burns_it() {
     for theirs in ["7-eagle-cannon", "7-candy-eagle", "8-eagle-candy"] {
         let (offering, asking, _, answer) = begin("7-eagle-candy", theirs);
-        assert_eq!(fail(offering.deliver(&answer, &invite())), ExchangeError::Impostor, "{theirs}");
+        assert_eq!(fail(deliver(offering, &answer)), ExchangeError::Impostor, "{theirs}");
         assert_eq!(fail(asking.open(&burned())), ExchangeError::WrongWords);
     }
     // An answer that is the sharer's own offer again.
     let (offering, offer) = Offering::new(&code("7-eagle-candy"), &seed(1));
     let mirrored = [&[2][..], &offer[1..], &[0; 32]].concat();
-    assert_eq!(fail(offering.deliver(&mirrored, &invite())), ExchangeError::Malformed);
+    assert_eq!(fail(deliver(offering, &mirrored)), ExchangeError::Malformed);
 }
 
 /// Who answers in the sharer's place with a guess learns whether it was right, and no invite is taken from it.
@@ -148,7 +161,7 @@ fn a_wrong_word_nameplate_or_role_burns_it() {
 fn a_false_sharer_is_found_out() {
     let (_, asking, ..) = begin("7-eagle-cannon", "7-eagle-candy");
     let (other, _, _, answer) = begin("7-eagle-cannon", "7-eagle-cannon");
-    let (_, proof) = other.deliver(&answer, &invite()).unwrap();
+    let (_, proof) = deliver(other, &answer).unwrap();
     assert_eq!(fail(asking.open(&proof)), ExchangeError::Impostor);
 }
 
@@ -160,9 +173,9 @@ fn what_is_changed_on_the_way_is_noticed() {
         bent[at] ^= 1;
         let (offering, same) = Offering::new(&code("7-eagle-candy"), &seed(11));
         assert_eq!(same, offer);
-        assert!(offering.deliver(&bent, &invite()).is_err(), "byte {at}");
+        assert!(deliver(offering, &bent).is_err(), "byte {at}");
     }
-    let deliver = || begin("7-eagle-candy", "7-eagle-candy").0.deliver(&answer, &invite()).unwrap();
+    let deliver = || deliver(begin("7-eagle-candy", "7-eagle-candy").0, &answer).unwrap();
     let (_, proof) = deliver();
     for at in 1..proof.len() {
         let mut bent = proof.clone();
@@ -183,11 +196,15 @@ fn what_is_changed_on_the_way_is_noticed() {
 fn lengths_tell_little_and_the_longest_invite_fits() {
     let length = |invite: &Invite| {
         let (offering, _, _, answer) = begin("7-eagle-candy", "7-eagle-candy");
-        offering.deliver(&answer, invite).unwrap().1.len()
+        offering.judge(&answer).unwrap().deliver(invite).1.len()
     };
     let other = Invite { label: "a much longer name".to_owned(), ..invite() };
     assert_eq!(length(&invite()), length(&other));
     let addr = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535".parse().unwrap();
     let (label, addrs) = ("x".repeat(LABEL_BYTES_MAX), vec![addr; INVITE_ADDRS_MAX]);
     assert!(length(&Invite { label, addrs, ..invite() }) <= CODE_PAYLOAD_BYTES_MAX);
+}
+
+fn deliver(offering: Offering, answer: &[u8]) -> Result<(Delivered, Vec<u8>), ExchangeError> {
+    offering.judge(answer).map(|proven| proven.deliver(&invite()))
 }

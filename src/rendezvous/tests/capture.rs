@@ -46,7 +46,7 @@ fn give_one(world: &mut World, draws: &mut [Draws; 2], number: u16) -> Capture {
     let [sharer, joiner] = draws;
     let code = Code::draw(0, &sharer.next());
     let seed = Zeroizing::new(sharer.next());
-    world.sharer = End::new(offer(world.now, &code, invite(), sharer.next(), &seed), 1);
+    world.sharer = End::new(offer(world.now, &code, sharer.next(), &seed), 1);
     world.sharer.address.set_port(1024 + number);
     world.captured.clear();
     world.run(|w| w.sharer.told == [sharer::Told::Ready]);

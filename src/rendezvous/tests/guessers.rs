@@ -84,8 +84,7 @@ fn claim(world: &mut World, from: SocketAddr, ticket: Ticket, cookie: Cookie) ->
 
 /// Another code in place of the one that was burned, with the nameplate that all of them know.
 fn share_again(world: &mut World, number: u8) {
-    let session =
-        offer(world.now, &code("7-eagle-candy"), invite(), [number; 16], &Zeroizing::new([number; 32]));
+    let session = offer(world.now, &code("7-eagle-candy"), [number; 16], &Zeroizing::new([number; 32]));
     world.sharer = End::new(session, 1);
     world.run(|w| w.sharer.told == [sharer::Told::Ready]);
 }

@@ -41,7 +41,7 @@ fn seed(number: u8) -> Zeroizing<[u8; 32]> {
 /// a few of them, since each costs a millisecond.
 pub fn exchange(data: &[u8]) {
     const PARTS: usize = 4;
-    let (code, invite) = ours();
+    let (code, _) = ours();
     for part in parts(data).into_iter().take(PARTS) {
         let (offering, offer) = Offering::new(&code, &seed(1));
         match part.first() {
@@ -54,7 +54,7 @@ pub fn exchange(data: &[u8]) {
                 let (asking, _) = Asking::new(&code, &offer, &seed(2)).expect("an offer of ours");
                 assert!(asking.open(part).is_err());
             }
-            _ => assert!(offering.deliver(part, &invite).is_err()),
+            _ => assert!(offering.judge(part).is_err()),
         }
     }
 }
@@ -65,7 +65,7 @@ pub fn exchange_seeds() -> Vec<Vec<u8>> {
     let other = Code::draw(0, &[9; 8]);
     let (offering, offer) = Offering::new(&other, &seed(3));
     let (asking, answer) = Asking::new(&other, &offer, &seed(4)).expect("an offer");
-    let (_, proof) = offering.deliver(&answer, &invite).expect("an answer");
+    let (_, proof) = offering.judge(&answer).expect("an answer").deliver(&invite);
     let (_, receipt) = asking.open(&proof).expect("a proof");
     vec![joined(&[offer, answer, proof, receipt])]
 }

@@ -24,6 +24,8 @@ NEEDS = ('ip', 'sysctl')
 RENDEZVOUS_PORT = 27274
 SHARER, JOINER, SERVER, FLOODER = range(4)
 FIRST_FILE_S = 5.0
+# Two words of 2 048: who knows neither is right once in so many tries.
+ONE_GUESS_IN = 2 ** 22
 MAGIC = b'dnr\x01'
 MESSAGE_MAX = 1024
 
@@ -53,6 +55,12 @@ class Meeting:
         """Starts `join --once` with a code."""
         return self.joiner.start('--json', 'join', code, self.joined, '--once', '--rendezvous', self.at,
                                  '--listen', self.net.listen(JOINER), *more)
+
+    def invites(self):
+        """The invites that somebody could still use."""
+        listed = self.sharer.run('--json', 'invite', 'list', self.shared)
+        check(listed.code == program.IN_SYNC, f'invites are listed: {listed.describe()}')
+        return listed.records
 
     def check_equal(self):
         """The two trees are the same picture."""
@@ -115,8 +123,11 @@ def burned(stage):
     """Both are told; the right words come too late; the next code works; three burned ones are enough."""
     with meeting(stage) as here:
         running, code = here.share()
+        said = running.record_with('one_guess_in')
+        check(said['one_guess_in'] == ONE_GUESS_IN and said['code'] == code, f'how likely a guess is right is said: {said}')
         wrong = here.join(with_other_words(code)).wait(60)
         check(wrong.code == program.REFUSED and 'burned' in wrong.complaint, f'who typed it is told: {wrong.describe()}')
+        check(not here.invites(), f'no invite stands behind a code that nobody had the words of: {here.invites()}')
         check('--code' in wrong.complaint, f'and what to do: {wrong.describe()}')
         wait_for(lambda: 'burned' in states(running), 'the sharer is told')
         wait_for(lambda: states(running).count('ready') == 2, 'another code is given out')
@@ -129,6 +140,7 @@ def burned(stage):
         ended = here.join(following).wait(60)
         check(ended.code == program.IN_SYNC, f'the next code works: {ended.describe()}')
         here.check_equal()
+        check(not here.invites(), f'the one behind it is used up: {here.invites()}')
         running.interrupt()
         running, _ = here.share('--once')
         for number in range(1, 4):
@@ -281,7 +293,8 @@ def one_network(stage):
 
 @scene('codes: while serve runs, as the configuration says, and typed in', root=True, tools=NEEDS)
 def with_daemons(stage):
-    """Both devices serve already; the code comes by standard input; share returns once it is used; no server, no code."""
+    """Both devices serve already; the code comes by standard input; share returns once it is used. Codes whose command is killed leave
+    no invite, and count: three are all that a folder gives out in ten minutes, by whatever commands. No server, no code."""
     with meeting(stage) as here:
         apart = here.joiner.run('--json', 'join', '7-eagle-candy', here.joined)
         check(apart.code == program.REFUSED and 'config.toml' in apart.complaint, f'without a server it is said what to do: {apart.describe()}')
@@ -301,8 +314,21 @@ def with_daemons(stage):
         here.check_equal()
         shared = sharing.wait(60)
         check(shared.code == program.IN_SYNC and states(sharing) == ['ready', 'used'], f'share returns: {shared.describe()}')
+        few_for_a_folder(here)
         here.meeting.kill()
-        gone = here.sharer.run('--json', 'share', here.shared, '--code')
+        gone = here.sharer.run('--json', 'share', stage.fresh('other'), '--code')
         check(gone.code == program.NO_PEER and 'does not answer' in gone.complaint, f'a server that is gone: {gone.describe()}')
         for one in serving:
             one.interrupt()
+
+
+def few_for_a_folder(here):
+    """Three commands that are killed have given out all the codes there are; a code that was used counts for none."""
+    for number in range(3):
+        sharing = here.sharer.start('share', here.shared, '--code')
+        wait_for(lambda sharing=sharing: 'dunlin join' in ''.join(sharing.lines), f'code {number} is given out')
+        check('2^-22' in ''.join(sharing.lines), f'how likely a guess is right is said: {sharing.lines}')
+        sharing.kill()
+        check(not here.invites(), f'no invite stands behind it: {here.invites()}')
+    fourth = here.sharer.run('--json', 'share', here.shared, '--code')
+    check(fourth.code == program.REFUSED and '3 codes' in fourth.complaint, f'no fourth: {fourth.describe()}')
