@@ -64,7 +64,7 @@ fn row(number: usize) -> DiskRow {
         meta: Meta { mode: 0o644, mtime: time },
         versions: vec![node],
         places: vec![node],
-        stat: StatSig { dev: 1, ino, size: 1000, mode: 0o644, mtime: time, ctime: time, kind },
+        stat: StatSig { dev: 1, ino, size: 1000, mode: 0o644, mtime: time, ctime: time, kind, links: 1 },
         racy: false,
         twins: Vec::new(),
         look: None,

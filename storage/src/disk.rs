@@ -54,6 +54,16 @@ pub struct StatSig {
     /// What it is.
     #[n(6)]
     pub kind: Kind,
+    /// Names that it has; of a directory 1.
+    #[n(7)]
+    pub links: u32,
+}
+
+impl StatSig {
+    /// True for a file that has more names than one: whatever is done to its inode is done to all of them.
+    pub fn is_shared(&self) -> bool {
+        self.kind == Kind::File && self.links > 1
+    }
 }
 
 /// Which of a node's contents a row shows.

@@ -13,6 +13,7 @@ use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// A file was planned to be put at its old place and its content was long in coming; meanwhile the file moved, was
 /// put at its new place and changed there by a user. Were it put at the old place as well, the row of the user's
@@ -129,6 +130,74 @@ fn what_nothing_is_done_to_is_as_sure_as_it_was() {
     }
 }
 
+/// Two names of one inode: a mode and a time that come for one of them change neither the other one nor its bytes.
+#[test]
+fn a_mode_that_comes_for_one_of_two_names_leaves_the_other_alone() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
+    let folder = Folder::open(dir.path()).unwrap();
+    let row = linked(&dir, &folder, &store);
+    let meta = Meta { mode: 0o600, mtime: Timestamp { secs: 77, nanos: 0 } };
+    let before = std::fs::metadata(dir.path().join("other")).unwrap();
+    let change = Operation::SetMeta { at: path("f"), expect: row.clone() };
+    let step = Step::new(change, Some(RowAfter { meta, ..after(&row, b"as it was") }), None);
+    let done = apply(&folder, &store, vec![step], Timestamp { secs: 1, nanos: 0 }).unwrap();
+    assert_eq!(done[0].1, Outcome::Done);
+    let [f, other] = ["f", "other"].map(|name| std::fs::metadata(dir.path().join(name)).unwrap());
+    assert_eq!((f.mode() & 0o777, f.mtime(), f.nlink()), (0o600, 77, 1));
+    assert_eq!((other.mode(), other.mtime()), (before.mode(), before.mtime()), "it was written through");
+    assert_eq!((other.ino(), other.nlink()), (before.ino(), 1));
+    assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"as it was");
+    let row = View(&*store.read().unwrap()).disk_row(&spot("f")).unwrap().unwrap();
+    assert_eq!((row.meta, row.stat.ino), (meta, f.ino()));
+    assert!(std::fs::read_dir(dir.path().join(".dunlin/stage")).unwrap().next().is_none());
+}
+
+/// What a new version displaces is another name's inode: an edit through that name must not reach the history.
+#[test]
+fn what_is_kept_of_one_of_two_names_is_a_copy_of_its_own() {
+    for is_removed in [false, true] {
+        let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
+        let folder = Folder::open(dir.path()).unwrap();
+        let row = linked(&dir, &folder, &store);
+        let step = match is_removed {
+            true => {
+                let expect = row;
+                Step::new(
+                    Operation::Remove { at: path("f"), expect, stays: None, is_left_out: false },
+                    None,
+                    None,
+                )
+            }
+            false => {
+                let (source, over) = (Source::Inline(b"newer".to_vec()), Some(row.clone()));
+                let newer = Operation::PutFile { at: path("f"), source, over };
+                Step::new(newer, Some(after(&row, b"newer")), None)
+            }
+        };
+        let done = apply(&folder, &store, vec![step], Timestamp { secs: 1, nanos: 0 }).unwrap();
+        assert_eq!(done[0].1, Outcome::Done);
+        let edited = std::fs::OpenOptions::new().write(true).open(dir.path().join("other"));
+        edited.unwrap().write_all_at(b"AS", 0).unwrap();
+        let kept = dir.path().join(".dunlin/history").join(ContentHash::of(b"as it was").to_string());
+        assert_eq!(std::fs::read(kept).unwrap(), b"as it was", "the edit went into the history");
+        assert_eq!(std::fs::read(dir.path().join("other")).unwrap(), b"AS it was");
+        assert!(std::fs::read_dir(dir.path().join(".dunlin/stage")).unwrap().next().is_none());
+    }
+}
+
+/// A file with two names and the row of one of them, `f`.
+fn linked(dir: &tempfile::TempDir, folder: &Folder, store: &MemoryStore) -> DiskRow {
+    written(dir, folder, "f");
+    std::fs::hard_link(dir.path().join("f"), dir.path().join("other")).unwrap();
+    let Ok(Standing::Node(stat)) = folder.dir(&RelPath::root()).unwrap().stat(b"f") else { panic!("a file") };
+    let meta = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
+    let row = DiskRow { stat, meta, racy: true, ..row_of(b"as it was") };
+    let mut edit = Edit::new(store.write().unwrap()).unwrap();
+    edit.put_disk_row(&spot("f"), &row).unwrap();
+    edit.commit().unwrap();
+    row
+}
+
 /// Writes a file as a user does; gives its stat.
 fn written(dir: &tempfile::TempDir, folder: &Folder, name: &str) -> StatSig {
     std::fs::write(dir.path().join(name), b"as it was").unwrap();
@@ -169,7 +238,7 @@ fn row_of(bytes: &[u8]) -> DiskRow {
         meta: Meta { mode: 0o644, mtime },
         versions: vec![Dot { seq: 2, ..node }],
         places: vec![node],
-        stat: StatSig { dev: 1, ino: 1, size, mode: 0o644, mtime, ctime: mtime, kind: Kind::File },
+        stat: StatSig { dev: 1, ino: 1, size, mode: 0o644, mtime, ctime: mtime, kind: Kind::File, links: 1 },
         racy: false,
         twins: Vec::new(),
         look: None,

@@ -17,7 +17,7 @@ use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -119,6 +119,45 @@ fn what_was_edited_in_the_moment_of_its_removal_goes_back() {
     device.recover();
     assert!(!device.path(b"f").exists(), "what was meant to go is gone");
     assert_eq!(device.history().len(), 1);
+}
+
+#[test]
+fn a_mode_for_one_of_two_names_is_finished_or_undone() {
+    for was_placed in [false, true] {
+        let device = Device { has_run_on: true, ..Device::new() };
+        device.stands(b"f", b"same bytes");
+        std::fs::hard_link(device.path(b"f"), device.path(b"other")).unwrap();
+        let before = device.know_later_version(b"f", b"same bytes");
+        let meta = Meta { mode: 0o600, mtime: Timestamp { secs: 77, nanos: 0 } };
+        let after = RowAfter { meta, ..row_after(b"same bytes") };
+        device.intend(b"f", Some(after), Some(before.clone()), Some("0.tmp"));
+        let copy = device.own("stage").join("0.tmp");
+        std::fs::write(&copy, b"same bytes").unwrap();
+        if was_placed {
+            std::fs::rename(&copy, device.own("came")).unwrap();
+            std::fs::rename(device.path(b"f"), &copy).unwrap();
+            std::fs::rename(device.own("came"), device.path(b"f")).unwrap();
+        }
+        device.recover();
+        let inode = std::fs::metadata(device.path(b"f")).unwrap().ino();
+        assert_eq!(inode != before.stat.ino, was_placed);
+        assert_eq!(device.row(b"f").unwrap().stat.ino, inode);
+        assert_eq!(std::fs::metadata(device.path(b"other")).unwrap().ino(), before.stat.ino);
+        assert!(std::fs::read_dir(device.own("stage")).unwrap().next().is_none());
+    }
+}
+
+/// The copy was never put there, and a user has edited the file since: his edit is one of what he saw.
+#[test]
+fn an_edit_before_a_mode_was_set_is_none_of_what_came_with_the_mode() {
+    let device = Device { has_run_on: true, ..Device::new() };
+    device.stands(b"f", b"same bytes");
+    let before = device.know_later_version(b"f", b"same bytes");
+    device.intend(b"f", Some(row_after(b"same bytes")), Some(before.clone()), Some("0.tmp"));
+    std::fs::write(device.own("stage").join("0.tmp"), b"same bytes").unwrap();
+    device.stands(b"f", b"edited");
+    device.recover();
+    assert_eq!(device.row(b"f").unwrap().versions, before.versions);
 }
 
 #[test]
@@ -409,7 +448,7 @@ fn row_before(bytes: &[u8]) -> DiskRow {
         meta: after.meta,
         versions: after.versions,
         places: after.places,
-        stat: StatSig { dev: 1, ino: 1, size, mode: 0o644, mtime, ctime: mtime, kind: Kind::File },
+        stat: StatSig { dev: 1, ino: 1, size, mode: 0o644, mtime, ctime: mtime, kind: Kind::File, links: 1 },
         racy: false,
         twins: Vec::new(),
         look: None,

@@ -161,7 +161,7 @@ mod tests {
             meta: Meta { mode: 0o644, mtime: time },
             versions: vec![dot],
             places: vec![dot],
-            stat: StatSig { dev: 1, ino: 1, size: 0, mode: 0o644, mtime: time, ctime: time, kind },
+            stat: StatSig { dev: 1, ino: 1, size: 0, mode: 0o644, mtime: time, ctime: time, kind, links: 1 },
             racy: false,
             twins: Vec::new(),
             look: None,

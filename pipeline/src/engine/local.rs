@@ -346,7 +346,7 @@ mod tests {
 
     fn moved(kind: Kind, body: Body) -> Seen {
         let path = |name: &[u8]| RelPath::parse(name).unwrap();
-        let stat = StatSig { dev: 1, ino: 2, size: 0, mode: 0o755, mtime: THEN, ctime: THEN, kind };
+        let stat = StatSig { dev: 1, ino: 2, size: 0, mode: 0o755, mtime: THEN, ctime: THEN, kind, links: 1 };
         let node = Dot { chain: ChainId { author: PeerId([1; 32]), incarnation: 1 }, seq: 1, index: 0 };
         let row = DiskRow {
             node,
@@ -367,7 +367,7 @@ mod tests {
     fn seen(path: &str) -> Seen {
         let time = Timestamp { secs: 0, nanos: 0 };
         let stat =
-            StatSig { dev: 1, ino: 1, size: 0, mode: 0o644, mtime: time, ctime: time, kind: Kind::File };
+            StatSig { dev: 1, ino: 1, size: 0, mode: 0o644, mtime: time, ctime: time, kind: Kind::File, links: 1 };
         let path = RelPath::parse(path.as_bytes()).unwrap();
         Seen::Appeared { path, stat, target: None, instead: None }
     }

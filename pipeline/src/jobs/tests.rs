@@ -466,7 +466,7 @@ impl Device {
             meta,
             versions: vec![node],
             places: vec![node],
-            stat: StatSig { dev: 1, ino, size: 1, mode, mtime, ctime: mtime, kind },
+            stat: StatSig { dev: 1, ino, size: 1, mode, mtime, ctime: mtime, kind, links: 1 },
             racy: false,
             twins: Vec::new(),
             look: None,

@@ -13,6 +13,7 @@ use super::intent::{Intent, IntentStep};
 use super::place::{Trouble, place};
 use super::stage::stage_name;
 pub use super::step::{ApplyFailed, Operation, Outcome, Refusal, Source, Step};
+use super::unshare::copy;
 use crate::disk::{DiskRow, ShownAs, Spot, StatSig};
 use crate::store::edit::Edit;
 use crate::store::rows::{ChunkPlace, encode};
@@ -223,6 +224,7 @@ fn tree_failed(fault: TreeFault) -> StoreError {
 fn is_risky(operation: &Operation) -> bool {
     match operation {
         Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => over.is_some(),
+        Operation::SetMeta { expect, .. } => expect.stat.is_shared(),
         Operation::Remove { .. } | Operation::Move { .. } => true,
         _ => false,
     }
@@ -249,6 +251,17 @@ fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
         Operation::PutFile { source: Source::Awaited, .. } => Err(FsError::NotFound),
         Operation::PutLink { target, .. } => {
             folder.stage().make_link(&temp, target, &meta).map(|()| Some(temp))
+        }
+        Operation::SetMeta { at, expect } if expect.stat.is_shared() => {
+            match unshared(folder, &temp, at, expect, &meta) {
+                Ok(true) => Ok(Some(temp)),
+                // Its bytes are not what the row says: the scan looks at it.
+                Ok(false) => {
+                    ready.outcome = Some(Outcome::Refused(Refusal::NotAsExpected));
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
         }
         _ => Ok(None),
     };
@@ -286,6 +299,23 @@ fn complete(folder: &Folder, name: &str, step: &Step) -> Result<(), FsError> {
         Standing::Node(stat) if stat.kind == Kind::File && stat.size == content.size => Ok(()),
         _ => Err(FsError::NotFound),
     }
+}
+
+/// Makes a file of its own for one of several names of an inode; false if it does not hold what the row says.
+fn unshared(
+    folder: &Folder,
+    temp: &str,
+    at: &RelPath,
+    expect: &DiskRow,
+    meta: &Meta,
+) -> Result<bool, FsError> {
+    let (dir, name) = folder.parent(at)?;
+    let hash = copy(folder, temp, &*dir, name.as_bytes(), meta)?;
+    let is_it = matches!(&expect.body, Body::File(content) if content.hash == hash);
+    if !is_it {
+        folder.stage().unlink_own(temp)?;
+    }
+    Ok(is_it)
 }
 
 fn write_temp(folder: &Folder, name: &str, bytes: &[u8], meta: &Meta) -> Result<(), FsError> {

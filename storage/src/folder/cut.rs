@@ -235,7 +235,7 @@ mod tests {
                 nanos: millis.rem_euclid(1000) as u32 * 1_000_000,
             };
             let (mtime, ctime, kind) = (time(0), time(100_000), Kind::File);
-            let stat = StatSig { dev: 1, ino: 1, size: 0, mode: 0o644, mtime, ctime, kind };
+            let stat = StatSig { dev: 1, ino: 1, size: 0, mode: 0o644, mtime, ctime, kind, links: 1 };
             is_fresh(&stat, time(100_000 + millis))
         };
         assert!(is_fresh_after(0) && is_fresh_after(249));

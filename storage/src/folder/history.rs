@@ -1,8 +1,9 @@
 //! Brings things from the stage to history. Nothing is taken away that is not in history already, by its bytes.
 
 use super::fs::{self, DirHandle, Folder, FsError, Standing};
+use super::unshare::copy;
 use crate::disk::DiskRow;
-use dunlin_core::content::{Body, Kind};
+use dunlin_core::content::{Body, Kind, Meta};
 use dunlin_core::id::ContentHash;
 
 /// The name under which a displaced thing is kept.
@@ -41,8 +42,40 @@ pub(super) fn keep_unknown(folder: &Folder, staged: &str) -> Result<(), FsError>
     keep_as(folder, staged, &kept)
 }
 
-/// Under that name; under one with a number if something else has it.
+/// Under that name. Whoever writes into a file by another name of it must not write into history: what has more names
+/// than one is kept as a copy, by the hash that the copy has.
 fn keep_as(folder: &Folder, staged: &str, kept: &str) -> Result<(), FsError> {
+    match own_copy(folder, staged)? {
+        None => enter(folder, staged, kept),
+        Some((own, hash)) => {
+            enter(folder, &own, &hash.to_string())?;
+            folder.stage().unlink_own(staged)
+        }
+    }
+}
+
+/// A durable copy of a file with more names than one, and its hash. What cannot be read has none.
+fn own_copy(folder: &Folder, staged: &str) -> Result<Option<(String, ContentHash)>, FsError> {
+    let stage = folder.stage();
+    let stat = match stage.stat(staged.as_bytes())? {
+        Standing::Node(stat) if stat.is_shared() => stat,
+        _ => return Ok(None),
+    };
+    if stage.open_read(staged.as_bytes()).is_err() {
+        return Ok(None);
+    }
+    let own = format!("own-{}.tmp", stat.ino);
+    // Of an attempt that was cut short.
+    let _ = stage.unlink_own(&own);
+    let meta = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
+    let hash = copy(folder, &own, stage, staged.as_bytes(), &meta)?;
+    // Its bytes stand nowhere else once the other names have been written to.
+    stage.open_read(own.as_bytes())?.sync()?;
+    Ok(Some((own, hash)))
+}
+
+/// Renames from the stage into history; under a name with a number if something else has this one.
+fn enter(folder: &Folder, staged: &str, kept: &str) -> Result<(), FsError> {
     let (stage, history) = (folder.stage(), folder.history());
     let mut name = kept.to_owned();
     for number in 1_u32.. {

@@ -26,4 +26,5 @@ pub mod stage;
 pub mod step;
 pub mod survey;
 mod torn;
+mod unshare;
 pub mod witness;

@@ -58,20 +58,18 @@ fn carry_out(
         }
         Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => {
             // Every put was staged, or has its outcome already.
-            let staged = staged.ok_or(Outcome::Failed(FsError::NotFound))?;
-            let stat = look(folder.stage(), staged.as_bytes())?;
-            match over {
-                None => folder.stage().rename_new(staged.as_bytes(), dir, name).map_err(refuse)?,
-                Some(row) => replace(folder, dir, name, staged, &stat, row)?,
+            put(folder, dir, name, staged.ok_or(Outcome::Failed(FsError::NotFound))?, over.as_ref())
+        }
+        Operation::SetMeta { expect, .. } => match staged {
+            // Other names share its inode: what was staged is a copy for this one.
+            Some(staged) => put(folder, dir, name, staged, Some(expect)),
+            None => {
+                let file = dir.open_read(name).map_err(refuse)?;
+                check(file.stat(), expect)?;
+                file.set_meta(&meta).map_err(Outcome::Failed)?;
+                Ok(Some(StatSig { mtime: meta.mtime, mode: meta.mode & 0o777, ..expect.stat }))
             }
-            Ok(Some(stat))
-        }
-        Operation::SetMeta { expect, .. } => {
-            let file = dir.open_read(name).map_err(refuse)?;
-            check(file.stat(), expect)?;
-            file.set_meta(&meta).map_err(Outcome::Failed)?;
-            Ok(Some(StatSig { mtime: meta.mtime, mode: meta.mode & 0o777, ..expect.stat }))
-        }
+        },
         Operation::Adopt { expect, .. } => {
             check(dir.stat(name), expect)?;
             Ok(Some(expect.stat))
@@ -97,6 +95,22 @@ fn carry_out(
             Ok(None)
         }
     }
+}
+
+/// Puts what is staged, new or over what the row says.
+fn put(
+    folder: &Folder,
+    dir: &dyn DirHandle,
+    name: &[u8],
+    staged: &str,
+    over: Option<&DiskRow>,
+) -> Result<Option<StatSig>, Trouble> {
+    let stat = look(folder.stage(), staged.as_bytes())?;
+    match over {
+        None => folder.stage().rename_new(staged.as_bytes(), dir, name).map_err(refuse)?,
+        Some(row) => replace(folder, dir, name, staged, &stat, row)?,
+    }
+    Ok(Some(stat))
 }
 
 /// What stands at a name.
@@ -138,7 +152,7 @@ pub(super) fn unlike_any(body: Option<&Body>) -> StatSig {
         _ => Kind::File,
     };
     let never = Timestamp { secs: i64::MIN, nanos: 0 };
-    StatSig { dev: 0, ino: 0, size: u64::MAX, mode: 0, mtime: never, ctime: never, kind }
+    StatSig { dev: 0, ino: 0, size: u64::MAX, mode: 0, mtime: never, ctime: never, kind, links: 1 }
 }
 
 /// What is not where it should be is a matter for the scan; the rest for a later try.

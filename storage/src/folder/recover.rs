@@ -99,9 +99,16 @@ fn was_placed(folder: &Folder, step: &IntentStep) -> Result<bool, FsError> {
     let Some(staged) = &step.staged else { return Ok(false) };
     match (folder.stage().stat(staged.as_bytes()), &step.before) {
         (Err(FsError::NotFound), _) => Ok(true),
+        // A copy that was made for a new mode or time has the same bytes, and an inode of its own.
+        (Ok(Standing::Node(stat)), Some(row)) if stat.ino != row.stat.ino && is_meta_step(step) => Ok(false),
         (_, Some(row)) => is_body(folder.stage(), staged.as_bytes(), &row.body),
         (_, None) => Ok(false),
     }
+}
+
+/// True if a step changes no bytes.
+fn is_meta_step(step: &IntentStep) -> bool {
+    step.after.as_ref().map(|after| &after.body) == step.before.as_ref().map(|before| &before.body)
 }
 
 /// Nothing was lost with the power, and what a step was to put does not stand there. If it had put it, its user has

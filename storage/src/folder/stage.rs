@@ -210,7 +210,7 @@ impl Stage {
 }
 
 /// Writes what is not zeros. The end of the file may be left out as well.
-fn write_around_zeros(file: &fs::File, bytes: &[u8], start: u64) -> Result<(), FsError> {
+pub(super) fn write_around_zeros(file: &fs::File, bytes: &[u8], start: u64) -> Result<(), FsError> {
     static ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
     let is_hole = |at: usize| {
         let piece = &bytes[at..bytes.len().min(at + HOLE_BYTES)];

@@ -265,7 +265,7 @@ impl State {
         let inode = self.now.get(&ino)?;
         let size = if inode.kind == Kind::Directory { 4096 } else { inode.bytes.len() as u64 };
         let (mode, mtime, ctime, kind) = (inode.mode, inode.mtime, inode.ctime, inode.kind);
-        Some(StatSig { dev: self.dev, ino, size, mode, mtime, ctime, kind })
+        Some(StatSig { dev: self.dev, ino, size, mode, mtime, ctime, kind, links: 1 })
     }
 
     pub fn birth_of(&self, ino: u64) -> u64 {

@@ -107,6 +107,7 @@ fn what_stands_on_disk_counts_and_makes_room_for_what_takes_its_place() {
         mtime: meta().mtime,
         ctime: meta().mtime,
         kind: Kind::File,
+        links: 1,
     };
     let row = DiskRow {
         node: row.node,

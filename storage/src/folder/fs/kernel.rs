@@ -357,6 +357,8 @@ fn sig(stat: &Stat) -> Standing {
         mtime: Timestamp { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 },
         ctime: Timestamp { secs: stat.st_ctime, nanos: stat.st_ctime_nsec as u32 },
         kind,
+        // That of a directory counts what is in it.
+        links: if kind == Kind::Directory { 1 } else { u32::try_from(stat.st_nlink).unwrap_or(u32::MAX) },
     })
 }
 

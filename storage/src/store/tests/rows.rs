@@ -36,7 +36,7 @@ pub(super) fn row(node: u64, shown_as: ShownAs, dir: Option<DirId>) -> DiskRow {
         meta: FileMeta::default(),
         versions: vec![dot(node)],
         places: vec![dot(node)],
-        stat: StatSig { dev: 1, ino: node, size: 3, mode: 0o644, mtime: time, ctime: time, kind },
+        stat: StatSig { dev: 1, ino: node, size: 3, mode: 0o644, mtime: time, ctime: time, kind, links: 1 },
         racy: false,
         twins: Vec::new(),
         look: None,
