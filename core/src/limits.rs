@@ -114,6 +114,9 @@ pub const RESIDENT_ASKED_EVERY: u32 = 64;
 pub const SCAN_VANISHED_MAX: usize = 200_000;
 /// Directories that a scan's first walk spares the second; the others are listed twice. About 200 bytes each.
 pub const SCAN_UNCHANGED_MAX: usize = 50_000;
+/// Rows that a look goes through for the other names of a file that was changed in place, about a quarter of a second; the
+/// survey comes to those beyond.
+pub const SCAN_LINKED_ROWS_MAX: usize = 262_144;
 /// Names compared by one piece of the background scanner's pass: a few milliseconds of stats.
 pub const SURVEY_NAMES: usize = 2048;
 /// Differences that such a pass keeps until its end; beyond, a whole scan follows. About 100 bytes each.

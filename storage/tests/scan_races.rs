@@ -18,6 +18,7 @@ use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -204,6 +205,28 @@ fn a_directory_is_no_moved_one_while_the_old_one_stands_or_if_it_holds_nothing_o
     std::fs::rename(device.dir.path().join("d"), device.dir.path().join("attic/d")).unwrap();
     std::fs::create_dir(device.dir.path().join("d")).unwrap();
     assert_eq!(device.look("attic"), ["new attic", "new attic/d", "new attic/d/f"]);
+}
+
+/// An edit, a mode: what is done by one name of an inode is done to all of them, and the hint tells of one.
+#[test]
+fn what_is_changed_in_place_is_seen_by_all_its_names() {
+    let device = Device::with_dir();
+    let at = |name: &str| device.dir.path().join(name);
+    for name in ["other", "d/linked"] {
+        std::fs::hard_link(at("f"), at(name)).unwrap();
+    }
+    ["f", "other", "d/linked"].iter().for_each(|name| device.know(name, b"bytes"));
+    assert!(device.look("f").is_empty());
+    std::fs::OpenOptions::new().append(true).open(at("f")).unwrap().write_all(b" and more").unwrap();
+    let mut seen = device.look("f");
+    seen.sort();
+    assert_eq!(seen, ["changed d/linked", "changed f", "changed other"]);
+    assert_eq!(device.look("d").len(), 3, "each name leads to the others");
+    // An edit by rename is one of that name alone.
+    ["f", "other", "d/linked"].iter().for_each(|name| device.know(name, b"bytes and more"));
+    std::fs::write(at("new"), b"of its own").unwrap();
+    std::fs::rename(at("new"), at("f")).unwrap();
+    assert_eq!(device.look("f"), ["changed f"]);
 }
 
 /// A folder on disk with a store that knows one file of it.

@@ -9,6 +9,7 @@ use dunlin_core::limits::{
     SEEN_QUEUE_MAX, SUSPECTS_MAX,
 };
 use dunlin_core::path::RelPath;
+use dunlin_storage::disk::StatSig;
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::scope::{Reach, Scope};
 use dunlin_storage::folder::scrub::Inspected;
@@ -47,6 +48,8 @@ enum CutState {
     NotNeeded,
     Wanted,
     Running,
+    /// Another name of the same inode is read, under this ticket.
+    Shared(u64),
     Done(Box<Cut>),
     Failed,
 }
@@ -73,6 +76,8 @@ pub struct Local {
     /// Ticket of the queue's front; tickets are consecutive.
     front: u64,
     next_to_cut: u64,
+    /// Tickets of files in the queue that have several names, by device and inode.
+    shared: BTreeMap<(u64, u64), u64>,
     cutting: usize,
     recording: bool,
 }
@@ -179,8 +184,52 @@ impl Local {
     /// Takes a batch of the scan.
     pub fn handle_seen(&mut self, batch: Vec<Seen>) {
         for seen in batch {
-            let cut = if seen.needs_reading() { CutState::Wanted } else { CutState::NotNeeded };
+            let cut = match (seen.needs_reading(), shared_stat(&seen)) {
+                (false, _) => CutState::NotNeeded,
+                (true, None) => CutState::Wanted,
+                (true, Some(stat)) => self.cut_of_shared(stat),
+            };
             self.queue.push_back(Pending { seen, cut });
+        }
+    }
+
+    /// A file with several names is read once for all that are seen with the same stat.
+    fn cut_of_shared(&mut self, stat: &StatSig) -> CutState {
+        let next = self.front + self.queue.len() as u64;
+        let ticket = *self.shared.entry((stat.dev, stat.ino)).or_insert(next);
+        let other = ticket.checked_sub(self.front).and_then(|index| self.queue.get(index as usize));
+        match other.filter(|other| shared_stat(&other.seen) == Some(stat)).map(|other| &other.cut) {
+            Some(CutState::Wanted | CutState::Running) => CutState::Shared(ticket),
+            Some(CutState::Done(cut)) if cut.stat == *stat => CutState::Done(cut.clone()),
+            _ => {
+                self.shared.insert((stat.dev, stat.ino), next);
+                CutState::Wanted
+            }
+        }
+    }
+
+    /// A file has been read, or was not taken in since somebody writes it (`None`): so have, or were not, its other names.
+    /// What was read is not what they were seen as: they are read by themselves.
+    fn share(&mut self, ticket: u64, result: Option<Result<&Cut, ()>>) {
+        let first = (ticket - self.front) as usize;
+        if self.queue.get(first).is_none_or(|pending| shared_stat(&pending.seen).is_none()) {
+            return;
+        }
+        for index in first + 1..self.queue.len() {
+            let pending = &mut self.queue[index];
+            if !matches!(pending.cut, CutState::Shared(of) if of == ticket) {
+                continue;
+            }
+            pending.cut = match result {
+                Some(Ok(cut)) if shared_stat(&pending.seen) == Some(&cut.stat) => {
+                    CutState::Done(Box::new(cut.clone()))
+                }
+                Some(_) => {
+                    self.next_to_cut = self.next_to_cut.min(self.front + index as u64);
+                    CutState::Wanted
+                }
+                None => CutState::Failed,
+            };
         }
     }
 
@@ -226,7 +275,8 @@ impl Local {
             };
             let error = match result {
                 Ok(cut) if !may_be_torn(&cut) => {
-                    pending.cut = CutState::Done(Box::new(cut));
+                    pending.cut = CutState::Done(Box::new(cut.clone()));
+                    self.share(ticket, Some(Ok(&cut)));
                     continue;
                 }
                 Ok(_) => None,
@@ -234,6 +284,7 @@ impl Local {
             };
             unread.push(Unread { path: path.clone(), error });
             pending.cut = CutState::Failed;
+            self.share(ticket, error.map(|_| Err(())));
         }
         unread
     }
@@ -289,7 +340,8 @@ impl Local {
         if self.recording {
             return None;
         }
-        let is_ready = |p: &Pending| !matches!(p.cut, CutState::Wanted | CutState::Running);
+        let is_ready =
+            |p: &Pending| !matches!(p.cut, CutState::Wanted | CutState::Running | CutState::Shared(_));
         let ready = self.queue.iter().take(RECORD_BATCH).take_while(|p| is_ready(p)).count();
         let all_ready = ready == self.queue.len() && !self.scanning && !self.inspecting;
         // The rest of a scan can be long in coming, and a directory's move is done with one entry.
@@ -307,12 +359,23 @@ impl Local {
                     batch.push(Observed { seen: pending.seen, cut: Some(*cut), is_taken_back: false })
                 }
                 // What could not be read is as it was, as far as the ledger knows.
-                CutState::Failed | CutState::Wanted | CutState::Running => {}
+                CutState::Failed | CutState::Wanted | CutState::Running | CutState::Shared(_) => {}
             }
         }
         self.front += ready as u64;
+        self.shared.retain(|_, ticket| *ticket >= self.front);
         self.recording = !batch.is_empty();
         self.recording.then_some(batch)
+    }
+}
+
+/// The stat of a file with several names, which is to be read.
+fn shared_stat(seen: &Seen) -> Option<&StatSig> {
+    match seen {
+        Seen::Appeared { stat, .. } | Seen::Changed { stat, .. } => {
+            Some(stat).filter(|stat| stat.is_shared())
+        }
+        Seen::Gone { .. } | Seen::MovedTo { .. } => None,
     }
 }
 
@@ -323,7 +386,7 @@ mod tests {
     use dunlin_core::chunk::strategy::Strategy;
     use dunlin_core::content::{Body, Kind, Meta, Timestamp};
     use dunlin_core::id::{ChainId, Dot, PeerId};
-    use dunlin_storage::disk::{DirId, DiskRow, ShownAs, StatSig};
+    use dunlin_storage::disk::{DirId, DiskRow, ShownAs};
 
     const THEN: Timestamp = Timestamp { secs: 1, nanos: 0 };
 
@@ -366,8 +429,16 @@ mod tests {
 
     fn seen(path: &str) -> Seen {
         let time = Timestamp { secs: 0, nanos: 0 };
-        let stat =
-            StatSig { dev: 1, ino: 1, size: 0, mode: 0o644, mtime: time, ctime: time, kind: Kind::File, links: 1 };
+        let stat = StatSig {
+            dev: 1,
+            ino: 1,
+            size: 0,
+            mode: 0o644,
+            mtime: time,
+            ctime: time,
+            kind: Kind::File,
+            links: 1,
+        };
         let path = RelPath::parse(path.as_bytes()).unwrap();
         Seen::Appeared { path, stat, target: None, instead: None }
     }
@@ -413,6 +484,49 @@ mod tests {
     fn what_somebody_may_still_write_waits_unless_he_has_been_waited_for() {
         assert_eq!(taken(&[], &[("old", false), ("new", true)]), [true, false]);
         assert_eq!(taken(&["new"], &[("new", true), ("other", true)]), [true, false]);
+    }
+
+    /// Names of one inode, seen with one stat, are read once; what was read of another state of it is no word for them.
+    #[test]
+    fn a_file_with_several_names_is_read_once() {
+        let shared = |path: &str, size: u64| match seen(path) {
+            Seen::Appeared { path, stat, target, instead } => {
+                Seen::Appeared { path, stat: StatSig { links: 3, size, ..stat }, target, instead }
+            }
+            other => other,
+        };
+        let cut_of = |size: u64| {
+            let digest = Digester::new(Strategy::choose(0, &[], None)).finish();
+            let Seen::Appeared { stat, .. } = shared("a", size) else { panic!("it appeared") };
+            Cut { stat, digest, racy: false, is_fresh: false, is_text: false, look: None }
+        };
+        let names = |want: Option<LocalWant>| match want {
+            Some(LocalWant::Cut(files)) => files.into_iter().map(|(t, path)| (t, path.to_string())).collect(),
+            _ => Vec::new(),
+        };
+        for (read, again, taken) in [(Ok(cut_of(5)), vec![], 3), (Ok(cut_of(6)), vec!["b", "c"], 1)] {
+            let mut local = Local::default();
+            local.rescan_all();
+            assert!(matches!(local.poll(true, true), Some(LocalWant::Scan(_))));
+            local.handle_seen(["a", "b", "c"].map(|path| shared(path, 5)).to_vec());
+            local.handle_scan_done();
+            assert_eq!(names(local.poll(true, true)), [(0, "a".to_owned())]);
+            assert!(local.handle_cut(vec![(0, read)], |_, _| false, |_, _| false).is_empty());
+            if !again.is_empty() {
+                let wanted: Vec<_> =
+                    names(local.poll(true, true)).into_iter().map(|(_, path)| path).collect();
+                assert_eq!(wanted, again);
+                continue;
+            }
+            let Some(LocalWant::Record(all)) = local.poll(true, true) else { panic!("all are read") };
+            assert_eq!(all.iter().filter(|one| one.cut.is_some()).count(), taken);
+        }
+        // Somebody writes it: none of its names is taken in.
+        let mut local = Local::default();
+        local.handle_seen(["a", "b"].map(|path| shared(path, 5)).to_vec());
+        assert_eq!(names(local.poll(true, true)).len(), 1);
+        let unread = local.handle_cut(vec![(0, Ok(cut_of(5)))], |_, _| true, |_, _| true);
+        assert_eq!((unread.len(), local.poll(true, true).is_none(), local.is_busy()), (1, true, false));
     }
 
     /// A file whose row is not sure is read after its move: by then somebody may write it.

@@ -4,7 +4,8 @@
 //! it, finds moves by inode, and notes what went between the two. Directories in which the first found nothing changed
 //! ([`unchanged`]) are not listed again. What turned up nowhere is looked at once more
 //! ([`gone`]); whether that is believed is for others to say (INV-5). A directory that moved from where no look goes now
-//! is known by its inode all the same ([`strayed`]). Mount points are never looked into.
+//! is known by its inode all the same ([`strayed`]), and a file that was changed in place is looked at by its other names too
+//! ([`linked`]). Mount points are never looked into.
 //!
 //! # What a move need not read (P-18)
 //! A file found under a new name is the one that left its old name if device, inode, size and
@@ -15,6 +16,7 @@
 //! keeps even its change time, and is not read at all.
 
 mod gone;
+mod linked;
 mod rows;
 mod strayed;
 mod unchanged;
@@ -32,6 +34,7 @@ use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::Kind;
 use dunlin_core::limits::{SCAN_VANISHED_MAX, UNREADABLE_MAX};
 use dunlin_core::path::{Name, RelPath};
+use linked::Linked;
 use rows::Rows;
 use std::collections::{BTreeMap, BTreeSet};
 use strayed::ByInode;
@@ -94,6 +97,7 @@ struct Scan<'a> {
     inside: Option<Vanished>,
     /// All directories that have rows. Filled when it is asked for first.
     by_inode: Option<ByInode>,
+    linked: Linked,
     /// Old paths of what has turned up elsewhere.
     taken: BTreeSet<RelPath>,
     /// Where something of another kind stands now. Reported last, so that what stood there can turn up
@@ -138,6 +142,7 @@ pub fn scan(
         vanished_dirs: Vec::new(),
         inside: None,
         by_inode: None,
+        linked: Linked::default(),
         taken: BTreeSet::new(),
         replaced: Vec::new(),
         instead: None,
@@ -154,6 +159,7 @@ pub fn scan(
     scan.report.is_whole = scopes.iter().any(Scope::is_everything);
     scan.note_vanished(&scopes)?;
     scan.report_all(&scopes)?;
+    scan.report_linked()?;
     scan.report_replaced()?;
     scan.report_gone()?;
     scan.flush();
@@ -513,6 +519,7 @@ impl Scan<'_> {
         self.report.conflict_copies += u64::from(row.shown_as != ShownAs::Main);
         let found = below(&path, row.dir, row.stat.ino != stat.ino);
         if is_changed(&row, &stat) {
+            self.note_linked(&path, &row, &stat);
             self.emit(Seen::Changed { path, row, stat, target });
         }
         Ok(found)
