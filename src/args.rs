@@ -477,6 +477,9 @@ pub struct Scrub {
     /// only these folders
     #[argh(positional)]
     pub dirs: Vec<PathBuf>,
+    /// as fast as the disk can, whatever config.toml says of the rate
+    #[argh(switch)]
+    pub fast: bool,
     /// a corrupt file: keep what it holds as if it had been edited
     #[argh(option)]
     pub accept: Option<PathBuf>,

@@ -84,7 +84,7 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::Share(sharing) => share::answer(desk, sharing, answer),
         Request::Join(joining) => join::answer(desk, joining, answer),
         Request::Sync(syncing) => sync::answer(desk, syncing, answer),
-        Request::Scrub { dirs } => scrub::answer(desk, dirs, answer),
+        Request::Scrub { dirs, fast } => scrub::answer(desk, dirs, *fast, answer),
         Request::ScrubAccept { path } => scrub::answer_accept(desk, path, answer),
         // A stream, and made elsewhere.
         Request::Events { .. } => Err(no_daemon(&desk.home)),

@@ -17,13 +17,13 @@
 //! [rendezvous]
 //! server = "HOST:PORT"    # where devices with a short code meet that are on different networks
 //!
-//! [hold]                  # docs/guards.md; what is set here holds from the next start on
+//! [hold]                  # docs/guards.md
 //! on = true
 //! share = 25              # percent of a folder's files that are deleted within ten minutes,
 //! files = 100             # and at least so many,
 //! noise = 50              # or so many made unreadable
 //!
-//! [quota]                 # docs/guards.md; from the next start on too
+//! [quota]                 # docs/guards.md
 //! member = "off"          # what the files of each other member may take in a folder: 512M, 20G
 //! ```
 
@@ -32,7 +32,7 @@ pub mod timetable;
 
 use crate::args::parse_span;
 use crate::error::CommandError;
-use dunlin_pipeline::service::{HoldLimits, Rates, ScrubPace, TrustLimits};
+use dunlin_pipeline::service::{HoldLimits, Rates, ScrubPace, Settings, TrustLimits};
 use serde::Deserialize;
 use size::parse_size;
 use std::fs;
@@ -199,6 +199,11 @@ impl Config {
             limits: TrustLimits { hold: written.hold.limits()?, member_bytes: written.quota.member_bytes()? },
             rendezvous: written.rendezvous.server,
         })
+    }
+
+    /// What runs go by.
+    pub fn settings(&self) -> Settings {
+        Settings { limits: self.limits, scrub: self.scrub }
     }
 
     /// The bounds at a minute of the week (Monday first), and for how many minutes more they hold.

@@ -131,7 +131,11 @@ impl Fleet {
             match self.wait(steward) {
                 News::Due => self.handle_due(screen, steward),
                 News::Stop => self.begin_to_stop(),
-                News::Reload => steward.reload(),
+                News::Reload => {
+                    if steward.reload() {
+                        self.supervisor.retune(steward.settings());
+                    }
+                }
                 News::Came(arrival) => {
                     self.has_grown = true;
                     self.take(arrival);

@@ -15,7 +15,7 @@ use dunlin_pipeline::jobs::membership::{ChangeError, MembershipChange};
 use dunlin_pipeline::jobs::quarantine::{AdoptError, Adopted};
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError};
 use dunlin_pipeline::rooms::asks::{Asker, Pending};
-use dunlin_pipeline::service::{Feed, Problem, Progress};
+use dunlin_pipeline::service::{Feed, Problem, Progress, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -190,11 +190,22 @@ impl Host {
     }
 
     /// Has all bytes of the folder at a root read again. `None`: it is not served here.
-    pub fn scrub(&self, root: &Path) -> Option<Result<ScrubState, CommandError>> {
-        Some(match self.asker(root)?.ask(Ask::Scrub, PATIENCE_FOR_SCAN) {
+    pub fn scrub(&self, root: &Path, is_fast: bool) -> Option<Result<ScrubState, CommandError>> {
+        Some(match self.asker(root)?.ask(Ask::Scrub { is_fast }, PATIENCE_FOR_SCAN) {
             Some(Answer::Scrubbed(figures)) => Ok(figures),
             _ => Err(no_answer()),
         })
+    }
+
+    /// Has the run of the folder at a root go by these from now on; false if it does not take that in.
+    pub fn retune(&self, root: &Path, settings: Settings) -> bool {
+        // One that has ended goes by them when it is started again.
+        self.asker(root).is_none_or(|asker| asker.begin(Ask::Retune(settings), PATIENCE).is_some())
+    }
+
+    /// The roots of those that are minded.
+    pub fn roots(&self) -> Vec<PathBuf> {
+        self.folders().keys().cloned().collect()
     }
 
     /// Keeps what a corrupt file of the folder at a root holds; whether it was corrupt.

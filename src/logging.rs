@@ -7,10 +7,11 @@ use crate::config::{Config, Format};
 use rate::Rate;
 use rustix::fs::fstat;
 use std::io::{self, LineWriter, Stderr, Write};
-use tracing::{Level, Metadata};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
@@ -18,28 +19,40 @@ use tracing_subscriber::{Layer, Registry};
 /// The log, while it goes on.
 pub struct Log {
     levels: reload::Handle<Targets, Registry>,
+    set_format: Box<dyn Fn(Format)>,
 }
 
 impl Log {
     /// Begins. The log is one for the program; a second one says nothing.
     pub fn start(config: &Config) -> Self {
         let (levels, handle) = reload::Layer::new(config.level.clone());
-        let lines = Lines { is_journal: is_journal() };
-        let base = tracing_subscriber::fmt::layer().with_writer(lines).with_target(false);
-        let layer: Box<dyn Layer<_> + Send + Sync> = match (config.format, is_journal()) {
-            (Format::Text, true) => Box::new(base.without_time()),
-            (Format::Text, false) => Box::new(base),
-            (Format::Json, _) => Box::new(base.json().flatten_event(true)),
-        };
+        let (layer, layers) = reload::Layer::new(layer_of(config.format));
         // It fails only where there is a log already.
         let _ = tracing_subscriber::registry().with(levels).with(Rate::default()).with(layer).try_init();
-        Self { levels: handle }
+        // It fails only where the log is gone.
+        let set_format = Box::new(move |format| drop(layers.reload(layer_of(format))));
+        Self { levels: handle, set_format }
     }
 
-    /// From now on other levels are logged.
-    pub fn set_levels(&self, levels: Targets) {
+    /// From now on it is as this says.
+    pub fn follow(&self, config: &Config) {
         // It fails only where the log is gone.
-        let _ = self.levels.reload(levels);
+        let _ = self.levels.reload(config.level.clone());
+        (self.set_format)(config.format);
+    }
+}
+
+/// What makes a line of an event.
+fn layer_of<S>(format: Format) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let is_journal = is_journal();
+    let base = tracing_subscriber::fmt::layer().with_writer(Lines { is_journal }).with_target(false);
+    match (format, is_journal) {
+        (Format::Text, true) => Box::new(base.without_time()),
+        (Format::Text, false) => Box::new(base),
+        (Format::Json, _) => Box::new(base.json().flatten_event(true)),
     }
 }
 

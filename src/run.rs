@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Select, Sender};
 use dunlin_core::invite::Invite;
 use dunlin_pipeline::addresses::Addresses;
 use dunlin_pipeline::ask::Ask;
-use dunlin_pipeline::service::{Ended, Feed, Goal, Notice, Report, ScrubPace, Setup, Shaper, TrustLimits};
+use dunlin_pipeline::service::{Ended, Feed, Goal, Notice, Report, Settings, Setup, Shaper};
 use dunlin_pipeline::{Running, start};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -32,10 +32,8 @@ pub struct Plan {
     pub join: Option<Invite>,
     /// When to end.
     pub goal: Goal,
-    /// When all bytes are read again.
-    pub scrub: ScrubPace,
-    /// How far other members are trusted.
-    pub limits: TrustLimits,
+    /// What of the configuration it goes by.
+    pub settings: Settings,
     /// How much may be sent and received.
     pub shaper: Shaper,
     /// Where what happens is kept.
@@ -45,7 +43,8 @@ pub struct Plan {
 /// Starts a replica.
 pub fn launch(replica: &Replica, plan: Plan) -> Result<Running, CommandError> {
     replica.take_up()?;
-    let Plan { listen, dial, join, goal, limits, scrub, shaper, feed } = plan;
+    let Plan { listen, dial, join, goal, settings, shaper, feed } = plan;
+    let Settings { limits, scrub } = settings;
     Ok(start(Setup {
         identity: replica.identity.clone(),
         label: replica.label.clone(),
@@ -153,7 +152,13 @@ pub fn watch(
         };
         let Some((run, channel)) = channels.get(ready.index()).copied() else {
             let is_asked = reloads.as_ref().is_some_and(|reloads| ready.recv(reloads).is_ok());
-            steward.iter_mut().filter(|_| is_asked).for_each(|steward| steward.reload());
+            for steward in steward.iter_mut().filter(|_| is_asked) {
+                if steward.reload() {
+                    let settings = Ask::Retune(steward.settings());
+                    // One that takes nothing in is not well, which its watchdog tells.
+                    runs.iter().for_each(|(_, run)| drop(run.asker().begin(settings.clone(), PATIENCE)));
+                }
+            }
             continue;
         };
         match ready.recv(channel) {

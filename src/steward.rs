@@ -5,9 +5,10 @@ use crate::error::CommandError;
 use crate::home::Home;
 use crate::logging::Log;
 use crossbeam_channel::{Receiver, Sender};
-use dunlin_pipeline::service::{ScrubPace, Shaper, TrustLimits};
+use dunlin_pipeline::service::{Rates, Settings, Shaper};
 use dunlin_pipeline::wiring::{Link, bell};
 use jiff::ZonedDateTime;
+use jiff::civil::DateTime;
 use sd_notify::NotifyState;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -57,14 +58,9 @@ impl Steward {
         self.shaper.clone()
     }
 
-    /// When all bytes are read again, as the configuration says now.
-    pub fn scrub(&self) -> ScrubPace {
-        self.config.scrub
-    }
-
-    /// How far other members are trusted.
-    pub fn limits(&self) -> TrustLimits {
-        self.config.limits
+    /// What runs go by, as the configuration says now.
+    pub fn settings(&self) -> Settings {
+        self.config.settings()
     }
 
     /// Where to ask that the configuration be read again.
@@ -102,15 +98,17 @@ impl Steward {
         }
     }
 
-    /// Reads the configuration again; if it cannot be read, the old one holds.
-    pub fn reload(&mut self) {
+    /// Reads the configuration again; false: it cannot be read, and the old one holds.
+    pub fn reload(&mut self) -> bool {
         let now = Instant::now();
         if let Ok(at) = NotifyState::monotonic_usec_now() {
             tell(&[NotifyState::Reloading, at]);
         }
-        match read(self.path.as_deref(), self.is_asked_for) {
+        let read = read(self.path.as_deref(), self.is_asked_for);
+        let is_read = read.is_ok();
+        match read {
             Ok(config) => {
-                self.log.set_levels(config.level.clone());
+                self.log.follow(&config);
                 self.config = config;
                 self.set_rates(now);
                 tracing::info!("the configuration was read again");
@@ -118,20 +116,26 @@ impl Steward {
             Err(error) => tracing::error!("the configuration stays as it was: {}", error.text),
         }
         tell(&[NotifyState::Ready]);
+        is_read
     }
 
     fn set_rates(&mut self, now: Instant) {
-        let local = ZonedDateTime::now();
-        let day = local.weekday().to_monday_zero_offset() as u32;
-        let minute = (day * 24 + local.hour() as u32) * 60 + local.minute() as u32;
-        let (rates, minutes) = self.config.rates(minute);
+        let (rates, pause) = bounds_at(&self.config, ZonedDateTime::now().datetime());
         self.shaper.set(now, rates);
-        let until = minutes.map_or(LOOK_EVERY, |minutes| {
-            Duration::from_secs(u64::from(minutes) * 60)
-                .saturating_sub(Duration::from_secs(local.second() as u64))
-        });
-        self.look_at = now + until.min(LOOK_EVERY);
+        self.look_at = now + pause;
     }
+}
+
+/// The bounds of an hour, and when to look again.
+fn bounds_at(config: &Config, local: DateTime) -> (Rates, Duration) {
+    let day = local.weekday().to_monday_zero_offset() as u32;
+    let minute = (day * 24 + local.hour() as u32) * 60 + local.minute() as u32;
+    let (rates, minutes) = config.rates(minute);
+    let until = minutes.map_or(LOOK_EVERY, |minutes| {
+        Duration::from_secs(u64::from(minutes) * 60)
+            .saturating_sub(Duration::from_secs(local.second() as u64))
+    });
+    (rates, until.min(LOOK_EVERY))
 }
 
 /// Tells the service manager that the start takes this much longer: somebody has to unlock the keyring.
@@ -148,14 +152,14 @@ pub fn tell_stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// How far other members are trusted, for a command that minds nothing else.
-pub fn trust_limits(home: &Home) -> Result<TrustLimits, CommandError> {
-    Ok(read(home.config_path(), false)?.limits)
-}
-
 /// Where devices with a short code meet, as the configuration says.
 pub fn rendezvous_of(home: &Home) -> Result<Option<String>, CommandError> {
     Ok(read(home.config_path(), false)?.rendezvous)
+}
+
+/// What a run goes by, for a command that minds nothing else.
+pub fn settings_of(home: &Home) -> Result<Settings, CommandError> {
+    Ok(read(home.config_path(), false)?.settings())
 }
 
 fn read(path: Option<&Path>, is_asked_for: bool) -> Result<Config, CommandError> {
@@ -168,4 +172,40 @@ fn read(path: Option<&Path>, is_asked_for: bool) -> Result<Config, CommandError>
 /// Without a service manager this does nothing; one that is gone is no reason to stop.
 fn tell(states: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(states);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+
+    /// Who looks again when it is told to has the bounds of each moment, within the second in which they change.
+    #[test]
+    fn the_bounds_change_with_the_hour() {
+        let config = Config::parse("[bandwidth]\nlimit = \"08:00,512k 19:30,off Sun-12:00,1M\"").unwrap();
+        let bound = |rates: Rates| rates.up.map(|up| up >> 10);
+        // A Saturday.
+        let (mut local, mut seen) = (date(2026, 11, 28).at(7, 44, 31, 0), Vec::new());
+        while local < date(2026, 11, 30).at(9, 0, 0, 0) {
+            let (rates, pause) = bounds_at(&config, local);
+            assert!(!pause.is_zero() && pause <= LOOK_EVERY, "{local}: {pause:?}");
+            if seen.last().is_none_or(|(_, last)| *last != bound(rates)) {
+                seen.push((local.to_string(), bound(rates)));
+            }
+            local = local.checked_add(pause).unwrap();
+        }
+        let seen: Vec<(&str, Option<u64>)> = seen.iter().map(|(at, bound)| (&at[5..], *bound)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("11-28T07:44:31", None),
+                ("11-28T08:00:00", Some(512)),
+                ("11-28T19:30:00", None),
+                ("11-29T08:00:00", Some(512)),
+                ("11-29T12:00:00", Some(1024)),
+                ("11-29T19:30:00", None),
+                ("11-30T08:00:00", Some(512)),
+            ]
+        );
+    }
 }

@@ -15,7 +15,7 @@ use crossbeam_channel::Sender;
 use dunlin_core::invite::Invite;
 use dunlin_pipeline::Running;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::{Ended, Goal, Happening, Notice, ScrubPace, Shaper, TrustLimits};
+use dunlin_pipeline::service::{Ended, Goal, Happening, Notice, Settings, Shaper};
 use dunlin_storage::store::room::has_room;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -70,8 +70,8 @@ pub struct Wants {
 pub struct Supervisor {
     home: Home,
     host: Arc<Host>,
-    limits: TrustLimits,
-    scrub: ScrubPace,
+    /// What of the configuration runs go by, now.
+    settings: Mutex<Settings>,
     shaper: Shaper,
     listen: Vec<SocketAddr>,
     words: Sender<Word>,
@@ -97,13 +97,12 @@ impl Supervisor {
     ) -> Self {
         let (changing, is_closing) = (Mutex::new(()), AtomicBool::new(false));
         let mended = Mutex::default();
-        let (limits, scrub, shaper) = (steward.limits(), steward.scrub(), steward.shaper());
+        let (settings, shaper) = (Mutex::new(steward.settings()), steward.shaper());
         let (cramped, trials) = (Mutex::default(), Mutex::default());
         Self {
             home: home.clone(),
             host,
-            limits,
-            scrub,
+            settings,
             shaper,
             listen,
             words,
@@ -113,6 +112,25 @@ impl Supervisor {
             trials,
             is_closing,
         }
+    }
+
+    /// From now on runs go by these, those that go on too.
+    pub fn retune(&self, settings: Settings) {
+        *self.settings.lock().unwrap_or_else(|e| e.into_inner()) = settings;
+        self.host.roots().iter().for_each(|root| self.retune_one(root));
+    }
+
+    fn retune_one(&self, root: &Path) {
+        if !self.host.retune(root, self.settings()) {
+            tracing::warn!(
+                "{}: goes by the new configuration from its next start on: it takes nothing in now",
+                shown(root)
+            );
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        *self.settings.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Starts the folder unless it rests. The caller minds the run. What has no room is started once there is some.
@@ -426,14 +444,14 @@ impl Supervisor {
         let Wants { listen, dial, join } = wants;
         let mut known = known_addrs(&replica)?;
         known.extend(dial);
+        let settings = self.settings();
         let asked = if listen.is_empty() { &self.listen } else { &listen };
         let plan = Plan {
             listen: listen_addrs(asked, dir.port()),
             dial: known,
             join,
             goal: Goal::Serve,
-            limits: self.limits,
-            scrub: self.scrub,
+            settings,
             shaper: self.shaper.clone(),
             feed: self.host.feed.clone(),
         };
@@ -441,6 +459,10 @@ impl Supervisor {
         keep_port(&dir, &wait_listening(&running)?)?;
         let root = replica.root.clone();
         self.host.add(replica, &running);
+        // They may have changed while it began.
+        if self.settings() != settings {
+            self.retune_one(&root);
+        }
         self.tell(&root, Happening::Served);
         Ok(Arrival { root, running })
     }

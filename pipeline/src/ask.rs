@@ -5,7 +5,7 @@
 use crate::jobs::membership::{ChangeError, MembershipChange};
 use crate::jobs::quarantine::{AdoptError, Adopted};
 use crate::jobs::resolve::{Keep, ResolveError};
-use crate::service::{Problem, Progress};
+use crate::service::{Problem, Progress, Settings};
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::path::RelPath;
@@ -24,7 +24,12 @@ pub enum Ask {
     /// Look at the whole folder now; answered once what was found is recorded.
     Scan,
     /// Read all bytes again now; answered once what was found is recorded.
-    Scrub,
+    Scrub {
+        /// True: at no bounded rate.
+        is_fast: bool,
+    },
+    /// Go by these from now on; answered at once.
+    Retune(Settings),
     /// Keep the corrupt bytes of a file: they are signed as an edit at the look that follows.
     Accept {
         /// The file.
@@ -99,6 +104,8 @@ pub enum Answer {
     },
     /// To `Scrub`: what the pass did.
     Scrubbed(ScrubState),
+    /// To `Retune`.
+    Retuned,
     /// To `Accept`: whether the file was corrupt.
     Accepted(bool),
     /// To `Decide`: of how many mass changes that is news.

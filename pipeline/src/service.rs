@@ -76,6 +76,15 @@ pub struct TrustLimits {
     pub member_bytes: Option<u64>,
 }
 
+/// What of a configuration can be another while a run goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
+    /// How far the other members are trusted.
+    pub limits: TrustLimits,
+    /// When all bytes are read again.
+    pub scrub: ScrubPace,
+}
+
 /// What a run is given. Everything is explicit; nothing is read from the environment.
 pub struct Setup {
     /// This device's key.
@@ -109,7 +118,7 @@ pub struct Setup {
 pub struct ScrubPace {
     /// From the end of a pass to the next; `None`: never by itself.
     pub every: Option<Duration>,
-    /// Bytes a second at most.
+    /// Bytes a second at most; 0: no bound.
     pub rate: u64,
 }
 

@@ -84,9 +84,9 @@ fn serve_alone(
     let listen = listen_addrs(&joining.listen, state.port());
     let mut steward = Steward::start(home, None)?;
     let host = Arc::new(Host::default());
-    let (limits, scrub) = (steward.limits(), steward.scrub());
+    let settings = steward.settings();
     let (shaper, feed) = (steward.shaper(), host.feed.clone());
-    let plan = Plan { listen, dial, join, goal, limits, scrub, shaper, feed };
+    let plan = Plan { listen, dial, join, goal, settings, shaper, feed };
     let running = launch(&replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     keep_port(&state, &wait_listening(&running)?)?;

@@ -12,10 +12,10 @@ use crate::host::Looked;
 use crate::replica::{Replica, find_replica, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, watch};
 use crate::show::{Screen, report_lines};
-use crate::steward::trust_limits;
+use crate::steward::settings_of;
 use dunlin_pipeline::addresses::Addresses;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
-use dunlin_pipeline::service::{Ended, Feed, Goal, Report, ScrubPace, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, Report, Shaper};
 use std::path::Path;
 
 /// Runs the command.
@@ -25,24 +25,27 @@ pub fn run(home: &Home, args: &Scan, screen: &mut Screen) -> Result<Exit, Comman
         return Ok(exit);
     }
     let replica = Replica::open(home, find_replica(home, &args.dir)?)?;
-    look_alone(home, &replica, "scan", Goal::Recorded, screen)
+    look_alone(home, &replica, "scan", (Goal::Recorded, false), screen)
 }
 
-/// By a run of its own, which shows how far it is.
+/// By a run of its own, which shows how far it is. `is_fast`: bytes are read again at no bounded rate.
 pub fn look_alone(
     home: &Home,
     replica: &Replica,
     command: &str,
-    goal: Goal,
+    (goal, is_fast): (Goal, bool),
     screen: &mut Screen,
 ) -> Result<Exit, CommandError> {
+    let mut settings = settings_of(home)?;
+    if is_fast {
+        settings.scrub.rate = 0;
+    }
     let plan = Plan {
         listen: Vec::new(),
         dial: Addresses::default(),
         join: None,
         goal,
-        scrub: ScrubPace::default(),
-        limits: trust_limits(home)?,
+        settings,
         shaper: Shaper::default(),
         feed: Feed::default(),
     };

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 pub fn run(home: &Home, args: &Scrub, screen: &mut Screen) -> Result<Exit, CommandError> {
     let request = match &args.accept {
         Some(path) => Request::ScrubAccept { path: absolute(path)? },
-        None => Request::Scrub { dirs: absolutes(&args.dirs)? },
+        None => Request::Scrub { dirs: absolutes(&args.dirs)?, fast: args.fast },
     };
     if let Some(exit) = client::ask(home, &request, screen)? {
         return Ok(exit);
@@ -38,7 +38,7 @@ pub fn run(home: &Home, args: &Scrub, screen: &mut Screen) -> Result<Exit, Comma
     let mut exit = Exit::Done;
     for dir in find_replicas(home, &args.dirs)? {
         let replica = Replica::open(home, dir)?;
-        let ended = look_alone(home, &replica, "scrub", Goal::Scrubbed, screen)?;
+        let ended = look_alone(home, &replica, "scrub", (Goal::Scrubbed, args.fast), screen)?;
         let mut lines = Answer::default();
         let left = list(&replica, &mut lines)?;
         lines.into_lines().iter().for_each(|line| line.show(screen));
@@ -52,11 +52,16 @@ pub fn run(home: &Home, args: &Scrub, screen: &mut Screen) -> Result<Exit, Comma
 }
 
 /// By the runs that serve the folders.
-pub fn answer(desk: &Desk, dirs: &[PathBuf], answer: &mut Answer) -> Result<Exit, CommandError> {
+pub fn answer(
+    desk: &Desk,
+    dirs: &[PathBuf],
+    is_fast: bool,
+    answer: &mut Answer,
+) -> Result<Exit, CommandError> {
     let mut exit = Exit::Done;
     for dir in find_replicas(&desk.home, dirs)? {
         let root = dir.root.clone();
-        let Some(figures) = desk.host.scrub(&root) else {
+        let Some(figures) = desk.host.scrub(&root, is_fast) else {
             return Err(CommandError::attention(format!("{} is not served", shown(&root)))
                 .hint("dunlin status shows why"));
         };
@@ -104,7 +109,7 @@ fn accept_alone(home: &Home, path: &Path, screen: &mut Screen) -> Result<Exit, C
     if !inside.as_ref().map(accepts).transpose()?.unwrap_or_default() {
         return Err(not_corrupt(path));
     }
-    look_alone(home, &replica, "scrub", Goal::Recorded, screen)
+    look_alone(home, &replica, "scrub", (Goal::Recorded, false), screen)
 }
 
 /// The folder's run does both.

@@ -115,9 +115,9 @@ fn serve_alone(
     let listen = listen_addrs(&sharing.listen, state.port());
     let mut steward = Steward::start(home, None)?;
     let host = Arc::new(Host::default());
-    let (limits, scrub) = (steward.limits(), steward.scrub());
+    let settings = steward.settings();
     let (shaper, feed) = (steward.shaper(), host.feed.clone());
-    let running = launch(&replica, Plan { listen, dial, join: None, goal, limits, scrub, shaper, feed })?;
+    let running = launch(&replica, Plan { listen, dial, join: None, goal, settings, shaper, feed })?;
     let interrupt = Interrupt::stops(&[&running], Some(&steward))?;
     let bound = wait_listening(&running)?;
     keep_port(&state, &bound)?;

@@ -15,7 +15,7 @@ use crate::rebuild::open_told;
 use crate::replica::{Replica, check_root, find_replicas, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
 use crate::show::{Screen, report_lines};
-use crate::steward::{Steward, trust_limits};
+use crate::steward::{Steward, settings_of};
 use crate::supervisor::Wants;
 use dunlin_core::id::FolderId;
 use dunlin_core::invite::Invite;
@@ -25,7 +25,7 @@ use dunlin_pipeline::ask::Offer;
 use dunlin_pipeline::jobs::ledger_state::count_conflicts;
 use dunlin_pipeline::jobs::membership::invite;
 use dunlin_pipeline::rooms::clock::now_ms;
-use dunlin_pipeline::service::{Ended, Feed, Goal, Problem, Report, ScrubPace, Shaper};
+use dunlin_pipeline::service::{Ended, Feed, Goal, Problem, Report, Shaper};
 use dunlin_storage::store::tables::Store;
 use dunlin_storage::store::view::View;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -122,14 +122,13 @@ fn run_pair(home: &Home, dirs: &[PathBuf], screen: &mut Screen) -> Result<Exit, 
     let pass = if guest.is_admitted()? { None } else { Some(local_invite(&host)?) };
     let loopback = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
     let goal = Goal::InSync { alone_max: Some(LOCAL_PATIENCE) };
-    let limits = trust_limits(home)?;
+    let settings = settings_of(home)?;
     let plan = |dial, join| Plan {
         listen: loopback.clone(),
         dial,
         join,
         goal,
-        scrub: ScrubPace::default(),
-        limits,
+        settings,
         shaper: Shaper::default(),
         feed: Feed::default(),
     };
@@ -184,8 +183,7 @@ fn run_members(home: &Home, args: &Sync, screen: &mut Screen) -> Result<Exit, Co
             dial,
             join: None,
             goal,
-            scrub: steward.scrub(),
-            limits: steward.limits(),
+            settings: steward.settings(),
             shaper: steward.shaper(),
             feed: Feed::default(),
         };

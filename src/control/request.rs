@@ -53,8 +53,8 @@ pub enum Request {
     Events { dirs: Vec<PathBuf>, since: Option<u64>, follow: bool },
     /// Look for changes in a folder now.
     Scan { dir: PathBuf },
-    /// Read all bytes of these folders again; none: of all.
-    Scrub { dirs: Vec<PathBuf> },
+    /// Read all bytes of these folders again; none: of all. `fast`: at no bounded rate.
+    Scrub { dirs: Vec<PathBuf>, fast: bool },
     /// Keep what a corrupt file holds.
     ScrubAccept { path: PathBuf },
     /// The folders.
@@ -212,7 +212,9 @@ impl Request {
                 "ask": "sync", "dirs": texts(&one.dirs), "peer": one.peer, "listen": one.listen,
                 "wait_s": one.wait_s,
             }),
-            Request::Scrub { dirs } => json!({ "ask": "scrub", "dirs": texts(dirs) }),
+            Request::Scrub { dirs, fast } => {
+                json!({ "ask": "scrub", "dirs": texts(dirs), "fast": fast })
+            }
             Request::ScrubAccept { path } => json!({ "ask": "scrub accept", "path": text(path) }),
         };
         value["dunlin"] = json!(PROTOCOL);
@@ -291,7 +293,10 @@ impl Request {
                 listen: fields.addrs("listen")?,
                 wait_s: fields.number_or_null("wait_s")?,
             }),
-            "scrub" => Request::Scrub { dirs: fields.paths("dirs")? },
+            "scrub" => {
+                let fast = value["fast"].as_bool().unwrap_or(false);
+                Request::Scrub { dirs: fields.paths("dirs")?, fast }
+            }
             "scrub accept" => Request::ScrubAccept { path: fields.path("path")? },
             other => return Err(format!("nobody knows how to {other}; is this program an older one?")),
         })
@@ -436,7 +441,8 @@ mod tests {
             Request::HeldDecide { dir: path.clone(), is_meant: false },
             Request::Events { dirs: dirs.clone(), since: None, follow: false },
             Request::Events { dirs: dirs.clone(), since: Some(1_764_400_000_000), follow: true },
-            Request::Scrub { dirs },
+            Request::Scrub { dirs: dirs.clone(), fast: false },
+            Request::Scrub { dirs, fast: true },
             Request::ScrubAccept { path: path.clone() },
             Request::ConflictsDiff { path: path.clone() },
             Request::ConflictsResolve { path: path.clone(), keep: Keep::Winner },

@@ -20,7 +20,7 @@ use dunlin_pipeline::jobs::ledger_hand::LedgerHand;
 use dunlin_pipeline::jobs::ledger_state::ledger_state;
 use dunlin_pipeline::jobs::rotate::rotate;
 use dunlin_pipeline::jobs::take_up::{take_up, vouch};
-use dunlin_pipeline::service::{Goal, TrustLimits};
+use dunlin_pipeline::service::{Goal, ScrubPace, TrustLimits};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Nobody;
 use dunlin_storage::folder::rules::InForce;
@@ -186,7 +186,7 @@ impl Device {
     fn scrub_plan(&self) -> ScrubPlan {
         let every = self.scrubs.then_some(SCRUB_EVERY);
         let row = self.store.read().ok().and_then(|tx| View(&*tx).scrub().ok()).unwrap_or_default();
-        ScrubPlan { due: every, every, rate: 0, from: row.from, corrupt: Vec::new() }
+        ScrubPlan { pace: ScrubPace { every, rate: 0 }, from: row.from, ..ScrubPlan::default() }
     }
 
     /// The life of that process, if it is still going on.

@@ -54,7 +54,8 @@ impl Engine {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::ChangeMembership { ticket, change }));
             }
             Ask::Sync { alone_max, dial } => self.begin_sync(now, ticket, alone_max, dial),
-            Ask::Scrub => self.scrub_now(now, ticket),
+            Ask::Scrub { is_fast } => self.scrub_now(now, ticket, is_fast),
+            Ask::Retune(settings) => self.retune(now, ticket, settings),
             Ask::Accept { path } => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Accept { ticket, path }));
             }

@@ -138,7 +138,7 @@ impl Engine {
         self.remote.want_plan();
     }
 
-    fn tell_turns(&mut self, turns: impl IntoIterator<Item = Turn>) {
+    pub(super) fn tell_turns(&mut self, turns: impl IntoIterator<Item = Turn>) {
         for Turn { author, hold } in turns {
             let is_held = hold.as_ref().is_some_and(|hold| hold.word == Word::Awaited);
             let (deleted, rewritten) = hold.map_or((0, 0), |hold| (hold.deleted, hold.rewritten));

@@ -1,6 +1,7 @@
 //! Has all bytes of the folder read again from time to time, and says what becomes of files that are corrupt.
 //!
-//! A pass is done in pieces, slower than a rate and while nothing else is under way, unless somebody waits for it.
+//! A pass is done in pieces, slower than a rate, and while nothing else is under way unless somebody waits for it. Who
+//! waits may lift the rate.
 //! How far it is survives the run. What a piece suspects is looked at by the local side in a quiet moment;
 //! recording decides. Keeps names of corrupt files of this run alone, a bounded number.
 
@@ -9,7 +10,7 @@ use super::effect::{DigestOrder, Effect, LedgerOrder};
 use super::wake::Wake;
 use crate::ask::{Answer, ScrubState};
 use crate::failure::Failure;
-use crate::service::{Ended, Goal, Notice};
+use crate::service::{Ended, Goal, Notice, ScrubPace};
 use dunlin_core::limits::SUSPECTS_MAX;
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::scope::Scope;
@@ -22,26 +23,39 @@ use std::time::{Duration, Instant};
 const GIVE_WAY: Duration = Duration::from_millis(500);
 /// How far the pass is, is remembered when so many bytes were read.
 const KEEP_EVERY: u64 = 1024 * 1024 * 1024;
+/// A run reads no bytes again before it has gone on for so long, though a pass is due.
+const AFTER: Duration = Duration::from_secs(60);
+/// The same where there was no pass yet.
+const FIRST_AFTER: Duration = Duration::from_secs(3600);
 
 /// When a run reads all bytes.
 #[derive(Clone, Debug, Default)]
 pub struct ScrubPlan {
-    /// From the beginning of the run to the first piece; `None`: only when it is asked for.
-    pub due: Option<Duration>,
-    /// From the end of a pass to the next.
-    pub every: Option<Duration>,
-    /// Bytes a second at most; 0: no bound.
-    pub rate: u64,
+    /// How often, and how fast.
+    pub pace: ScrubPace,
+    /// How long before the run began the last pass ended; `None`: there was none yet.
+    pub ended_ago: Option<Duration>,
     /// Where an earlier run got to.
     pub from: Option<ScrubCursor>,
     /// Files that earlier runs found corrupt, as far as they are kept in mind.
     pub corrupt: Vec<RelPath>,
 }
 
+impl ScrubPlan {
+    /// From the beginning of the run to the first piece; `None`: only when it is asked for.
+    fn due(&self) -> Option<Duration> {
+        let every = self.pace.every?;
+        Some(self.ended_ago.map_or(every.min(FIRST_AFTER), |ago| every.saturating_sub(ago).max(AFTER)))
+    }
+}
+
 /// The pass that is under way, and the last one.
 #[derive(Default)]
 pub struct Scrub {
+    began: Option<Instant>,
     is_going: bool,
+    /// Who waits has lifted the rate.
+    is_fast: bool,
     from: Option<ScrubCursor>,
     /// When the piece under way was ordered.
     piece: Option<Instant>,
@@ -77,24 +91,54 @@ impl Scrub {
 
 impl Engine {
     pub(super) fn begin_to_scrub(&mut self, now: Instant) {
+        self.scrub.began = Some(now);
         self.scrub.from = self.config.scrub.from.take();
         let known = std::mem::take(&mut self.config.scrub.corrupt);
         self.say_corrupt(known);
         if self.config.goal == Goal::Scrubbed {
             self.scrub.from = None;
             self.wakes.arm(Wake::Scrub, now, Duration::ZERO);
-        } else if let (Goal::Serve, Some(due)) = (self.config.goal, self.config.scrub.due) {
-            self.wakes.arm(Wake::Scrub, now, due);
+        } else {
+            self.await_scrub(now);
         }
     }
 
+    /// The next pass begins by itself when the last one is long enough ago.
+    fn await_scrub(&mut self, now: Instant) {
+        let Scrub { began: Some(began), ended, .. } = self.scrub else { return };
+        let ScrubPace { every, .. } = self.config.scrub.pace;
+        let due = match ended {
+            Some(ended) => every.map(|every| ended + every),
+            None => self.config.scrub.due().map(|due| began + due),
+        };
+        if let (Goal::Serve, Some(due)) = (self.config.goal, due) {
+            self.wakes.arm(Wake::Scrub, now, due.saturating_duration_since(now));
+        }
+    }
+
+    /// Another pace holds. A pass of its own that is not to be any more rests where it is.
+    pub(super) fn pace_scrub(&mut self, now: Instant) {
+        self.wakes.disarm(Wake::Scrub);
+        self.scrub.is_going &= self.config.scrub.pace.every.is_some() || self.is_scrub_awaited();
+        if self.scrub.is_going || self.is_scrub_awaited() {
+            self.wakes.arm(Wake::Scrub, now, Duration::ZERO);
+        } else {
+            self.await_scrub(now);
+        }
+    }
+
+    fn is_scrub_awaited(&self) -> bool {
+        self.scrub.is_hasty() || self.config.goal == Goal::Scrubbed
+    }
+
     /// Somebody wants a whole pass.
-    pub(super) fn scrub_now(&mut self, now: Instant, ticket: u64) {
+    pub(super) fn scrub_now(&mut self, now: Instant, ticket: u64, is_fast: bool) {
         if !self.scrub.is_hasty() {
             // What was read before somebody asked may have changed since.
             (self.scrub.is_going, self.scrub.from) = (false, None);
         }
         self.scrub.asks.insert(ticket);
+        self.scrub.is_fast |= is_fast;
         self.wakes.arm(Wake::Scrub, now, Duration::ZERO);
     }
 
@@ -103,7 +147,7 @@ impl Engine {
         if self.scrub.piece.is_some() || self.stopping {
             return;
         }
-        let is_awaited = self.scrub.is_hasty() || self.config.goal == Goal::Scrubbed;
+        let is_awaited = self.is_scrub_awaited();
         let is_busy = !self.remote.is_idle() || !self.fetch.is_idle() || self.local.is_wanted();
         if !self.local.first_scan_done() || is_busy && !is_awaited {
             return self.wakes.arm(Wake::Scrub, now, if is_awaited { GIVE_WAY / 10 } else { GIVE_WAY });
@@ -129,8 +173,11 @@ impl Engine {
             self.note_problem(path.to_string(), format!("it cannot be read: {error}"));
         }
         if !self.scrub.is_going {
-            // A pass from the beginning was asked for meanwhile.
-            return self.wakes.arm(Wake::Scrub, now, Duration::ZERO);
+            // A pass from the beginning was asked for meanwhile, or none is to be.
+            if self.is_scrub_awaited() {
+                self.wakes.arm(Wake::Scrub, now, Duration::ZERO);
+            }
+            return;
         }
         self.scrub.figures.files += found.files;
         self.scrub.figures.bytes += found.bytes;
@@ -142,9 +189,10 @@ impl Engine {
         if self.scrub.unkept >= KEEP_EVERY {
             self.keep_scrub(false);
         }
-        let is_awaited = self.scrub.is_hasty() || self.config.goal == Goal::Scrubbed;
-        let bound = match self.config.scrub.rate {
-            rate if rate > 0 && !is_awaited => Duration::from_secs_f64(found.bytes as f64 / rate as f64),
+        let bound = match self.config.scrub.pace.rate {
+            rate if rate > 0 && !self.scrub.is_fast => {
+                Duration::from_secs_f64(found.bytes as f64 / rate as f64)
+            }
             _ => Duration::ZERO,
         };
         self.wakes.arm(Wake::Scrub, now, bound.saturating_sub(took));
@@ -152,11 +200,10 @@ impl Engine {
 
     fn end_pass(&mut self, now: Instant) {
         self.scrub.is_going = false;
+        self.scrub.is_fast = false;
         self.scrub.ended = Some(now);
         self.keep_scrub(true);
-        if let (Goal::Serve, Some(every)) = (self.config.goal, self.config.scrub.every) {
-            self.wakes.arm(Wake::Scrub, now, every);
-        }
+        self.await_scrub(now);
     }
 
     fn keep_scrub(&mut self, is_over: bool) {

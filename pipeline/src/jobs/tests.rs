@@ -10,7 +10,7 @@ use super::resolve::{Keep, resolve};
 use super::signer::Signer;
 use crate::addresses::Addresses;
 use crate::engine::{Config, ScrubPlan};
-use crate::service::{Goal, TrustLimits};
+use crate::service::{Goal, ScrubPace, TrustLimits};
 use dunlin_core::chunk::digest::Digester;
 use dunlin_core::chunk::strategy::Strategy;
 use dunlin_core::content::{Body, Content, Kind, Meta, Timestamp};
@@ -42,6 +42,7 @@ mod forks;
 mod quotas;
 mod recovery;
 mod redo;
+mod retunes;
 mod rotations;
 mod strangers;
 mod verdicts;
@@ -58,7 +59,7 @@ fn founders(founder: &Identity, folder: FolderId, goal: Goal) -> Config {
         dial: Addresses::default(),
         join: None,
         goal,
-        scrub: ScrubPlan { due: None, every: None, rate: 0, from: None, corrupt: Vec::new() },
+        scrub: ScrubPlan { pace: ScrubPace { every: None, rate: 0 }, ..ScrubPlan::default() },
         limits: TrustLimits::default(),
     }
 }

@@ -46,11 +46,6 @@ use std::time::Duration;
 use thiserror::Error;
 use watch::{Basket, Watch};
 
-/// A run reads no bytes again before it has gone on for so long, though a pass is due.
-const SCRUB_AFTER: Duration = Duration::from_secs(60);
-/// The same where there was no pass yet.
-const SCRUB_FIRST_AFTER: Duration = Duration::from_secs(3600);
-
 /// Why a run could not begin.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -227,16 +222,11 @@ fn scrub_plan(store: &dyn Store, pace: ScrubPace) -> Result<ScrubPlan, JobError>
     let tx = store.read()?;
     let view = View(&*tx);
     let row = view.scrub()?;
-    let due = pace.every.map(|every| match row.ended_ms {
-        Some(ended) => {
-            let ago = Duration::from_millis(now_ms().saturating_sub(ended).max(0) as u64);
-            every.saturating_sub(ago).max(SCRUB_AFTER)
-        }
-        None => every.min(SCRUB_FIRST_AFTER),
-    });
+    let ago = |ended: i64| Duration::from_millis(now_ms().saturating_sub(ended).max(0) as u64);
+    let ended_ago = row.ended_ms.map(ago);
     let mut corrupt: Vec<RelPath> = view.corrupt_files()?.into_iter().map(|(path, _)| path).collect();
     corrupt.truncate(SUSPECTS_MAX);
-    Ok(ScrubPlan { due, every: pace.every, rate: pace.rate, from: row.from, corrupt })
+    Ok(ScrubPlan { pace, ended_ago, from: row.from, corrupt })
 }
 
 fn identity_of(store: &dyn Store) -> Result<(dunlin_core::id::FolderId, dunlin_core::id::ChainId), JobError> {

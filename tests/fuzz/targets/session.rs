@@ -31,7 +31,7 @@ use dunlin_pipeline::jobs::ledger_hand::LedgerHand;
 use dunlin_pipeline::jobs::ledger_state::ledger_state;
 use dunlin_pipeline::jobs::membership::invite;
 use dunlin_pipeline::jobs::take_up::{take_up, vouch};
-use dunlin_pipeline::service::{Goal, TrustLimits};
+use dunlin_pipeline::service::{Goal, ScrubPace, TrustLimits};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Nobody;
 use dunlin_storage::folder::rules::InForce;
@@ -150,7 +150,7 @@ impl Device {
             dial: Addresses::default(),
             join: None,
             goal: Goal::Serve,
-            scrub: ScrubPlan { due: None, every: None, rate: 0, from: None, corrupt: Vec::new() },
+            scrub: ScrubPlan { pace: ScrubPace { every: None, rate: 0 }, ..ScrubPlan::default() },
             limits: TrustLimits::default(),
         };
         let state = ledger_state(&*store).expect("a store in memory");

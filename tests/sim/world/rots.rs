@@ -249,7 +249,7 @@ impl World {
         self.given_up_at = self.now + PATIENCE + 100 * MS;
         for device in 0..self.devices.len() {
             let epoch = self.devices[device].epoch;
-            let ask = Event::Ask { ticket: 0, ask: Ask::Scrub };
+            let ask = Event::Ask { ticket: 0, ask: Ask::Scrub { is_fast: false } };
             self.schedule(2_000 * MS, What::Answer(device, epoch, Box::new(ask)));
             self.schedule(PATIENCE, What::GiveUp(device));
         }

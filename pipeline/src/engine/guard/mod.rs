@@ -126,6 +126,21 @@ impl Guard {
         }
     }
 
+    /// Other bounds hold from now on. What is held stays so, unless nothing is to be held any more; gives what became of it.
+    pub fn set_limits(&mut self, limits: HoldLimits) -> Vec<Turn> {
+        self.limits = limits;
+        if limits.is_on || self.held == HeldRow::default() {
+            return Vec::new();
+        }
+        let held = std::mem::take(&mut self.held);
+        self.is_changed = true;
+        self.wants_look |= held.local.is_some();
+        self.found = None;
+        let authors = held.remote.into_iter().map(|(author, _)| Some(author));
+        let all = held.local.map(|_| None).into_iter().chain(authors);
+        all.map(|author| Turn { author, hold: None }).collect()
+    }
+
     /// The time, and how many things are on this disk.
     pub fn set_now(&mut self, now: Instant, on_disk: u64) {
         self.now = now;

@@ -180,6 +180,26 @@ fn a_mass_deletion_of_another_is_held_before_much_of_it_is_done() {
 }
 
 #[test]
+fn who_switches_it_off_has_what_is_held_done_and_other_bounds_leave_that_to_a_word() {
+    let looser = HoldLimits { share: 90, files: 5_000, ..HoldLimits::default() };
+    let off = HoldLimits { is_on: false, ..HoldLimits::default() };
+    let mut guard = guard();
+    guard.sift((0..1_200).map(|number| gone(number, 1_200)).collect());
+    guard.handle_planned(paths(80), (left(1_120), 1_130), Some(false));
+    guard.take_look();
+    guard.take_changed();
+    assert!(guard.set_limits(looser).is_empty() && guard.is_held() && !guard.take_look());
+    let turns = guard.set_limits(off);
+    let authors: Vec<Option<PeerId>> = turns.iter().map(|turn| turn.author).collect();
+    assert_eq!(authors, [None, Some(ALICE)]);
+    assert!(turns.iter().all(|turn| turn.hold.is_none()) && !guard.is_held());
+    assert!(guard.take_look() && guard.take_changed() == Some(HeldRow::default()));
+    assert_eq!(guard.leave().deletions_max, u64::MAX);
+    assert_eq!(guard.sift((0..1_200).map(|number| gone(number, 1_200)).collect()).0.len(), 1_200);
+    assert!(guard.set_limits(off).is_empty() && guard.take_changed().is_none());
+}
+
+#[test]
 fn noise_of_another_is_held_and_its_new_files_are_not() {
     let mut guard = guard();
     let (order, noise) = (Some(Look::Ordered), Some(Look::Noise));
