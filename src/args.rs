@@ -3,11 +3,13 @@
 
 mod members;
 mod rendezvous;
+mod service;
 
 pub use members::{
     Device, DeviceAction, Invite, InviteAction, Quarantine, QuarantineAction, Recovery, RecoveryAction,
 };
 pub use rendezvous::{Rendezvous, RendezvousAction};
+pub use service::{Service, ServiceAction, ServiceInstall};
 
 use crate::error::CommandError;
 use argh::FromArgs;
@@ -146,42 +148,6 @@ pub struct Serve {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "doctor")]
 pub struct Doctor {}
-
-/// have systemd run dunlin serve
-#[derive(FromArgs)]
-#[argh(subcommand, name = "service")]
-pub struct Service {
-    #[argh(subcommand)]
-    pub action: ServiceAction,
-}
-
-#[derive(FromArgs)]
-#[argh(subcommand)]
-pub enum ServiceAction {
-    Install(ServiceInstall),
-    Remove(ServiceRemove),
-}
-
-/// write the unit, and start it now and from now on
-#[derive(FromArgs)]
-#[argh(subcommand, name = "install")]
-pub struct ServiceInstall {
-    /// for the whole system and not for this user alone
-    #[argh(switch)]
-    pub system: bool,
-    /// print the unit, and do nothing
-    #[argh(switch)]
-    pub print: bool,
-}
-
-/// stop the unit, and take it away
-#[derive(FromArgs)]
-#[argh(subcommand, name = "remove")]
-pub struct ServiceRemove {
-    /// that of the whole system and not of this user
-    #[argh(switch)]
-    pub system: bool,
-}
 
 /// show this device and its folders
 #[derive(FromArgs)]

@@ -41,6 +41,7 @@ use zeroize::Zeroizing;
 #[derive(Clone)]
 pub struct Home {
     dir: PathBuf,
+    is_chosen: bool,
     config: Option<PathBuf>,
     opened: Arc<OnceLock<Opened>>,
 }
@@ -83,6 +84,7 @@ impl Home {
             .clone()
             .or_else(|| from_env("XDG_CONFIG_HOME").map(|dir| dir.join("dunlin")))
             .or_else(|| from_env("HOME").map(|dir| dir.join(".config/dunlin")));
+        let is_chosen = chosen.is_some();
         let dir = chosen
             .or_else(|| from_env("XDG_STATE_HOME").map(|dir| dir.join("dunlin")))
             .or_else(|| from_env("HOME").map(|dir| dir.join(".local/state/dunlin")))
@@ -92,12 +94,22 @@ impl Home {
             })?;
         make_dir(&dir.join("replicas"))?;
         let dir = fs::canonicalize(&dir).map_err(|e| cannot_use(&dir, &e))?;
-        Ok(Self { dir, config: config_dir.map(|dir| dir.join("config.toml")), opened: Arc::default() })
+        Ok(Self {
+            dir,
+            is_chosen,
+            config: config_dir.map(|dir| dir.join("config.toml")),
+            opened: Arc::default(),
+        })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.dir
+    }
+
+    /// The same, if somebody said where.
+    pub fn chosen(&self) -> Option<&Path> {
+        self.is_chosen.then_some(&self.dir)
     }
 
     /// Where the configuration is, if there is one: in the home if that was chosen, else where people keep

@@ -1,102 +1,220 @@
-//! `service install|remove`: a systemd unit that runs `dunlin serve`, for this user or for the whole system.
+//! `service install|remove`: a systemd unit that runs `dunlin serve`: one for this user's own manager, or a template of the
+//! system (`dunlin@.service`) with an instance for each user whose folders are served, logged in or not.
 
-use crate::args::{Service, ServiceAction};
+mod unit;
+
+use crate::args::{Service, ServiceAction, ServiceInstall};
 use crate::error::{CommandError, Exit};
 use crate::home::Home;
 use crate::keys;
-use crate::keys::keeper::{CREDENTIAL, Keeper, credential_path};
+use crate::keys::keeper::{Keeper, credential_path};
 use crate::replica::shown;
 use crate::show::Screen;
 use serde_json::json;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use unit::{TEMPLATE, UNIT, drop_in, of_user, template};
 
-/// The unit's name.
-const UNIT: &str = "dunlin.service";
+/// Where the units of the system lie.
+const SYSTEM: &str = "/etc/systemd/system";
 
-/// What a unit of the system may and may not do. Paths are the folders', and of no one else.
-const CONFINEMENT: &str = "\
-CapabilityBoundingSet=
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-NoNewPrivileges=yes
-PrivateDevices=yes
-PrivateTmp=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-RemoveIPC=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallErrorNumber=EPERM
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-UMask=0077
-";
+/// What is said of an instance besides the template.
+const DROP_IN: &str = "dunlin.conf";
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Service, screen: &Screen) -> Result<Exit, CommandError> {
+    let (is_of_system, user) = match &args.action {
+        ServiceAction::Install(args) => (args.system, &args.user),
+        ServiceAction::Remove(args) => (args.system, &args.user),
+    };
+    if user.is_some() && !is_of_system {
+        return Err(CommandError::usage("--user goes with --system; without, the unit is yours"));
+    }
     match &args.action {
-        ServiceAction::Install(args) => {
-            let unit = unit(home, args.system)?;
-            if args.print {
-                screen.say(unit.trim_end(), &json!({ "event": "unit", "text": unit }));
-                return Ok(Exit::Done);
-            }
-            install(&unit, args.system, screen)
-        }
-        ServiceAction::Remove(args) => remove(args.system, screen),
+        ServiceAction::Install(args) if args.print => print(home, args, screen),
+        ServiceAction::Install(args) if args.system => install_of_system(home, args, screen),
+        ServiceAction::Install(_) => install_of_user(home, screen),
+        ServiceAction::Remove(args) if args.system => remove_of_system(&user_of(args.user.as_ref())?, screen),
+        ServiceAction::Remove(_) => remove_of_user(screen),
     }
 }
 
-fn install(unit: &str, is_of_system: bool, screen: &Screen) -> Result<Exit, CommandError> {
-    let path = unit_path(is_of_system)?;
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(|e| cannot_write(dir, &e, is_of_system))?;
-    }
-    fs::write(&path, unit).map_err(|e| cannot_write(&path, &e, is_of_system))?;
-    let mut text = format!("{} is installed", shown(&path));
-    if let Err(error) = systemctl(is_of_system, &["daemon-reload"]) {
-        fs::remove_file(&path).map_err(|e| cannot_write(&path, &e, is_of_system))?;
-        return Err(error);
-    }
-    systemctl(is_of_system, &["enable", "--now", UNIT])?;
-    text += " and runs; it starts by itself from now on.";
-    if !is_of_system {
-        text += "\nTo have it run while you are not logged in: loginctl enable-linger";
-    }
-    text += &format!("\nIts log: journalctl {}-u dunlin", if is_of_system { "" } else { "--user " });
-    screen.say(&text, &json!({ "event": "installed", "unit": shown(&path) }));
+fn print(home: &Home, args: &ServiceInstall, screen: &Screen) -> Result<Exit, CommandError> {
+    let unit = if args.system { template(&program()?)? } else { unit_of_user(home)? };
+    screen.say(unit.trim_end(), &json!({ "event": "unit", "text": unit }));
     Ok(Exit::Done)
 }
 
-fn remove(is_of_system: bool, screen: &Screen) -> Result<Exit, CommandError> {
-    let path = unit_path(is_of_system)?;
+fn install_of_user(home: &Home, screen: &Screen) -> Result<Exit, CommandError> {
+    let path = user_path()?;
+    write(&path, &unit_of_user(home)?)?;
+    if let Err(error) = systemctl(&["--user", "daemon-reload"]) {
+        take_away(&path)?;
+        return Err(error);
+    }
+    systemctl(&["--user", "enable", "--now", UNIT])?;
+    let text = format!(
+        "{} is installed and runs; it starts by itself from now on.\n\
+         To have it run while you are not logged in: loginctl enable-linger\n\
+         Its log: journalctl --user -u dunlin",
+        shown(&path)
+    );
+    screen.say(&text, &json!({ "event": "installed", "unit": shown(&path), "name": UNIT }));
+    Ok(Exit::Done)
+}
+
+fn remove_of_user(screen: &Screen) -> Result<Exit, CommandError> {
+    let path = user_path()?;
     if !path.exists() {
         return Err(CommandError::usage(format!("{} is not installed", shown(&path)))
             .hint("dunlin service install installs it; --system is another one"));
     }
-    systemctl(is_of_system, &["disable", "--now", UNIT])?;
-    fs::remove_file(&path).map_err(|e| cannot_write(&path, &e, is_of_system))?;
-    systemctl(is_of_system, &["daemon-reload"])?;
-    let text = format!("{} is removed; folders and state stay as they are", shown(&path));
-    screen.say(&text, &json!({ "event": "removed", "unit": shown(&path) }));
+    systemctl(&["--user", "disable", "--now", UNIT])?;
+    take_away(&path)?;
+    systemctl(&["--user", "daemon-reload"])?;
+    say_removed(UNIT, screen)
+}
+
+fn install_of_system(home: &Home, args: &ServiceInstall, screen: &Screen) -> Result<Exit, CommandError> {
+    let account = Account::of(&user_of(args.user.as_ref())?)?;
+    let state = account.state(home)?;
+    let (path, besides) = (Path::new(SYSTEM).join(TEMPLATE), account.drop_in_path());
+    let had_template = path.exists();
+    write(&path, &template(&program()?)?)?;
+    match drop_in(home.chosen(), credential(&state)?.as_deref())? {
+        Some(text) => write(&besides, &text)?,
+        None => drop(fs::remove_file(&besides)),
+    }
+    if let Err(error) = systemctl(&["daemon-reload"]) {
+        account.take_away_drop_in();
+        if !had_template {
+            take_away(&path)?;
+        }
+        return Err(error);
+    }
+    let name = account.unit();
+    systemctl(&["enable", "--now", &name])?;
+    let text = format!(
+        "{name} is installed and runs, with the rights of {}; it starts by itself from now on.\nIts log: journalctl -u {name}",
+        account.name
+    );
+    screen.say(&text, &json!({ "event": "installed", "unit": shown(&path), "name": name }));
     Ok(Exit::Done)
 }
 
-fn unit_path(is_of_system: bool) -> Result<PathBuf, CommandError> {
-    if is_of_system {
-        return Ok(Path::new("/etc/systemd/system").join(UNIT));
+fn remove_of_system(user: &str, screen: &Screen) -> Result<Exit, CommandError> {
+    let path = Path::new(SYSTEM).join(TEMPLATE);
+    if !path.exists() {
+        return Err(CommandError::usage(format!("{} is not installed", shown(&path)))
+            .hint("dunlin service install --system installs it"));
     }
+    // The user may be gone by now.
+    let account = Account { name: user.to_owned(), uid: 0, home: PathBuf::new() };
+    let name = account.unit();
+    systemctl(&["disable", "--now", &name])?;
+    account.take_away_drop_in();
+    if !is_used() {
+        take_away(&path)?;
+    }
+    systemctl(&["daemon-reload"])?;
+    say_removed(&name, screen)
+}
+
+fn say_removed(name: &str, screen: &Screen) -> Result<Exit, CommandError> {
+    let text = format!("{name} is removed; folders and state stay as they are");
+    screen.say(&text, &json!({ "event": "removed", "name": name }));
+    Ok(Exit::Done)
+}
+
+/// True if an instance for anybody starts by itself.
+fn is_used() -> bool {
+    let wants = fs::read_dir(Path::new(SYSTEM).join("multi-user.target.wants"));
+    let is_instance = |name: &str| name.starts_with("dunlin@") && name.ends_with(".service");
+    wants.is_ok_and(|mut wants| {
+        wants.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_instance)))
+    })
+}
+
+/// A user of this machine, as far as a unit has to know.
+struct Account {
+    name: String,
+    uid: u32,
+    home: PathBuf,
+}
+
+impl Account {
+    /// Looks it up where the system does.
+    fn of(name: &str) -> Result<Self, CommandError> {
+        let output = Command::new("getent").args(["passwd", "--", name]).output();
+        let output = output.map_err(|e| CommandError::attention(format!("getent passwd: {e}")))?;
+        let line = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Self::parse(&line).filter(|account| account.name == name).ok_or_else(|| {
+            CommandError::usage(format!("{name}: there is no such user"))
+                .hint("getent passwd lists the users")
+        })
+    }
+
+    /// A line of passwd(5).
+    fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.split(':').collect();
+        let (name, uid, home) = (*fields.first()?, fields.get(2)?.parse().ok()?, *fields.get(5)?);
+        Some(Self { name: name.to_owned(), uid, home: PathBuf::from(home) })
+    }
+
+    /// Where its state is: where it was said, or where the user's own commands have it. Refuses what could not be.
+    fn state(&self, home: &Home) -> Result<PathBuf, CommandError> {
+        let Some(chosen) = home.chosen() else {
+            if !self.home.is_dir() {
+                return Err(CommandError::usage(format!("{} has no directory of its own", self.name))
+                    .hint("--home DIR says where its state is to be"));
+            }
+            return Ok(self.home.join(".local/state/dunlin"));
+        };
+        let meta =
+            fs::metadata(chosen).map_err(|e| CommandError::usage(format!("{}: {e}", shown(chosen))))?;
+        if meta.uid() != self.uid {
+            return Err(CommandError::usage(format!("{} does not belong to {}", shown(chosen), self.name))
+                .hint(format!("chown -R {} {}", self.name, shown(chosen))));
+        }
+        Ok(chosen.to_owned())
+    }
+
+    /// The instance's name.
+    fn unit(&self) -> String {
+        TEMPLATE.replace('@', &format!("@{}", self.name))
+    }
+
+    fn drop_in_path(&self) -> PathBuf {
+        Path::new(SYSTEM).join(format!("{}.d", self.unit())).join(DROP_IN)
+    }
+
+    /// With its directory, if nobody else has put anything there.
+    fn take_away_drop_in(&self) {
+        let path = self.drop_in_path();
+        let _ = fs::remove_file(&path);
+        let _ = path.parent().map(fs::remove_dir);
+    }
+}
+
+/// Whose folders they are: who was said, or who became root for this.
+fn user_of(said: Option<&String>) -> Result<String, CommandError> {
+    let sudo = || std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
+    let name = said.cloned().or_else(sudo).ok_or_else(|| {
+        CommandError::usage("a unit of the system serves the folders of one user")
+            .hint("say whose: dunlin service install --system --user NAME")
+    })?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    match name.chars().all(is_plain) && !name.is_empty() && !name.starts_with('-') {
+        true => Ok(name),
+        false => Err(CommandError::usage(format!("{name}: no unit can have this user's name"))
+            .hint("dunlin service install without --system, run by that user, needs no name")),
+    }
+}
+
+fn user_path() -> Result<PathBuf, CommandError> {
     let from_env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let dir = from_env("XDG_CONFIG_HOME").or_else(|| from_env("HOME").map(|home| home.join(".config")));
     let dir =
@@ -104,94 +222,36 @@ fn unit_path(is_of_system: bool) -> Result<PathBuf, CommandError> {
     Ok(dir.join("systemd/user").join(UNIT))
 }
 
-/// The unit's text for this program, this state, and the folders that there are.
-fn unit(home: &Home, is_of_system: bool) -> Result<String, CommandError> {
-    let program = std::env::current_exe()
-        .map_err(|e| CommandError::attention(format!("the place of this program is unknown: {e}")))?;
-    let roots: Vec<PathBuf> = home.replicas()?.into_iter().map(|dir| dir.root).collect();
-    let mut unit = write_unit(&program, home.path(), &roots, is_of_system)?;
-    if let Some(line) = credential(home)? {
-        unit = unit.replace("Type=notify\n", &format!("Type=notify\n{line}\n"));
+fn unit_of_user(home: &Home) -> Result<String, CommandError> {
+    of_user(&program()?, home.path(), credential(home.path())?.as_deref())
+}
+
+fn program() -> Result<PathBuf, CommandError> {
+    std::env::current_exe()
+        .map_err(|e| CommandError::attention(format!("the place of this program is unknown: {e}")))
+}
+
+/// Where the identity's key is, if systemd keeps that.
+fn credential(state: &Path) -> Result<Option<PathBuf>, CommandError> {
+    let document = keys::read(&state.join("identity"))?;
+    let is_kept = document.is_some_and(|document| document.keeper() == Keeper::Credential);
+    Ok(is_kept.then(|| credential_path(state)))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CommandError> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(|e| cannot_write(dir, &e))?;
     }
-    Ok(unit)
+    fs::write(path, text).map_err(|e| cannot_write(path, &e))
 }
 
-/// The line by which systemd hands the identity's key over, if it keeps that.
-fn credential(home: &Home) -> Result<Option<String>, CommandError> {
-    let document = keys::read(&home.identity_path())?;
-    if document.is_none_or(|document| document.keeper() != Keeper::Credential) {
-        return Ok(None);
-    }
-    let path = quoted(&credential_path(home.path()))?;
-    Ok(Some(format!("LoadCredentialEncrypted={CREDENTIAL}:{}", path.trim_matches('"'))))
+fn take_away(path: &Path) -> Result<(), CommandError> {
+    fs::remove_file(path).map_err(|e| cannot_write(path, &e))
 }
 
-fn write_unit(
-    program: &Path,
-    home: &Path,
-    roots: &[PathBuf],
-    is_of_system: bool,
-) -> Result<String, CommandError> {
-    let mut unit = format!(
-        "[Unit]\n\
-         Description=dunlin keeps folders in step\n\
-         After=network.target\n\
-         StartLimitIntervalSec=60\n\
-         StartLimitBurst=4\n\
-         \n\
-         [Service]\n\
-         Type=notify\n\
-         ExecStart={} --home {} serve\n\
-         ExecReload=/bin/kill -HUP $MAINPID\n\
-         Restart=on-failure\n\
-         RestartSec=1\n\
-         WatchdogSec=60\n\
-         OOMPolicy=stop\n\
-         LimitNOFILE=65536\n",
-        argument(program)?,
-        argument(home)?
-    );
-    if is_of_system {
-        unit += "ProtectSystem=strict\nProtectHome=read-only\n";
-        for path in [home].into_iter().chain(roots.iter().map(PathBuf::as_path)) {
-            unit += &format!("ReadWritePaths={}\n", quoted(path)?);
-        }
-        unit += CONFINEMENT;
-    } else {
-        // What needs no privileges of the user's own manager.
-        unit +=
-            "NoNewPrivileges=yes\nMemoryDenyWriteExecute=yes\nSystemCallArchitectures=native\nUMask=0077\n";
-    }
-    let target = if is_of_system { "multi-user.target" } else { "default.target" };
-    Ok(unit + &format!("\n[Install]\nWantedBy={target}\n"))
-}
-
-/// A path as one word of a unit file (systemd.syntax(7), systemd.unit(5)).
-fn quoted(path: &Path) -> Result<String, CommandError> {
-    let text = path.to_str().filter(|text| !text.contains(|c: char| c.is_control())).ok_or_else(|| {
-        CommandError::usage(format!("{}: no unit can name this path", shown(path)))
-            .hint("a unit's paths are UTF-8 without control characters")
-    })?;
-    let escaped: String = text
-        .chars()
-        .map(|c| match c {
-            '"' | '\\' => format!("\\{c}"),
-            '%' => "%%".to_owned(),
-            c => c.to_string(),
-        })
-        .collect();
-    Ok(format!("\"{escaped}\""))
-}
-
-/// The same in a command line, where a dollar sign would stand for a variable.
-fn argument(path: &Path) -> Result<String, CommandError> {
-    Ok(quoted(path)?.replace('$', "$$"))
-}
-
-fn systemctl(is_of_system: bool, words: &[&str]) -> Result<(), CommandError> {
-    let scope: &[&str] = if is_of_system { &[] } else { &["--user"] };
-    let command = format!("systemctl {}", [scope, words].concat().join(" "));
-    let output = match Command::new("systemctl").args(scope).args(words).output() {
+fn systemctl(words: &[&str]) -> Result<(), CommandError> {
+    let command = format!("systemctl {}", words.join(" "));
+    let output = match Command::new("systemctl").args(words).output() {
         Ok(output) => output,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(CommandError::attention("there is no systemd here").hint(
@@ -207,9 +267,9 @@ fn systemctl(is_of_system: bool, words: &[&str]) -> Result<(), CommandError> {
     Err(CommandError::attention(format!("{command}: {why}")))
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error, is_of_system: bool) -> CommandError {
+fn cannot_write(path: &Path, error: &std::io::Error) -> CommandError {
     let failed = CommandError::usage(format!("{}: {error}", shown(path)));
-    match error.kind() == ErrorKind::PermissionDenied && is_of_system {
+    match error.kind() == ErrorKind::PermissionDenied && path.starts_with(SYSTEM) {
         true => {
             failed.hint("a unit of the system is for root to install; without --system it is for you alone")
         }
@@ -222,26 +282,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_quoted_for_systemd() {
-        for (path, word) in [
-            ("/usr/bin/dunlin", "\"/usr/bin/dunlin\""),
-            ("/my files/100%/$x", "\"/my files/100%%/$x\""),
-            ("/a\"b\\c", "\"/a\\\"b\\\\c\""),
-        ] {
-            assert_eq!(quoted(Path::new(path)).unwrap(), word);
+    fn whoever_can_be_an_instance_is_one() {
+        for name in ["anna", "a-b.c_9"] {
+            assert_eq!(user_of(Some(&name.to_owned())).unwrap(), name);
         }
-        assert!(quoted(Path::new("/a\nExecStartPre=/bin/rm")).is_err());
+        for name in ["", "-x", "a/b", "a@b", "a b", "%i", "ü"] {
+            assert!(user_of(Some(&name.to_owned())).is_err(), "{name}");
+        }
     }
 
     #[test]
-    fn a_unit_of_the_system_may_write_where_the_folders_are_and_nowhere_else() {
-        let roots = [PathBuf::from("/srv/photos")];
-        let unit =
-            write_unit(Path::new("/usr/bin/dunlin"), Path::new("/var/lib/dunlin"), &roots, true).unwrap();
-        let writable: Vec<&str> = unit.lines().filter(|line| line.starts_with("ReadWritePaths=")).collect();
-        assert_eq!(writable, ["ReadWritePaths=\"/var/lib/dunlin\"", "ReadWritePaths=\"/srv/photos\""]);
-        assert!(unit.contains("ProtectSystem=strict"));
-        let of_user = write_unit(Path::new("/usr/bin/dunlin"), Path::new("/me/.s"), &roots, false).unwrap();
-        assert!(of_user.contains("WantedBy=default.target"));
+    fn an_account_is_a_line_of_passwd() {
+        let account = Account::parse("anna:x:1000:1001:Anna,,,:/users/anna:/bin/bash").unwrap();
+        assert_eq!((account.uid, account.home.as_path()), (1000, Path::new("/users/anna")));
+        assert_eq!(account.unit(), "dunlin@anna.service");
+        for line in ["", "anna", "anna:x:many:1:::"] {
+            assert!(Account::parse(line).is_none(), "{line}");
+        }
     }
 }
