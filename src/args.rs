@@ -6,7 +6,7 @@ mod rendezvous;
 mod service;
 
 pub use members::{
-    Device, DeviceAction, Invite, InviteAction, Quarantine, QuarantineAction, Recovery, RecoveryAction,
+    Device, DeviceAction, Invite, InviteAction, Quarantine, QuarantineAction, Recovery, RecoveryAction, Share,
 };
 pub use rendezvous::{Rendezvous, RendezvousAction};
 pub use service::{Service, ServiceAction, ServiceInstall};
@@ -69,39 +69,6 @@ pub struct Sync {
     /// seconds to wait for a member (60)
     #[argh(option, default = "60")]
     pub wait: u64,
-}
-
-/// share a directory: make it a folder if it is none, print an invite, and serve it
-#[derive(FromArgs)]
-#[argh(subcommand, name = "share")]
-pub struct Share {
-    /// the directory
-    #[argh(positional)]
-    pub dir: PathBuf,
-    /// what the invited may do: writer (default), reader or admin
-    #[argh(option, default = "String::from(\"writer\")")]
-    pub role: String,
-    /// how long the invite is good for, as 90s, 30m, 24h (default) or 7d
-    #[argh(option, default = "String::from(\"24h\")")]
-    pub expires: String,
-    /// how many devices may use the invite (1)
-    #[argh(option, default = "1")]
-    pub uses: u32,
-    /// ask before a device is admitted: type the six digits that it shows (dunlin invite confirm)
-    #[argh(switch)]
-    pub confirm: bool,
-    /// print a short code in place of the link, good for ten minutes and one try
-    #[argh(switch)]
-    pub code: bool,
-    /// the rendezvous server of the code, HOST or HOST:PORT (as config.toml says, or the local network)
-    #[argh(option)]
-    pub rendezvous: Option<String>,
-    /// end as soon as one member is in sync
-    #[argh(switch)]
-    pub once: bool,
-    /// address to listen on, as 0.0.0.0:27272; may be given again
-    #[argh(option)]
-    pub listen: Vec<SocketAddr>,
 }
 
 /// take part in a folder that somebody shares with you

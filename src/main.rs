@@ -17,6 +17,7 @@ mod hostile;
 mod keys;
 mod logging;
 mod pause;
+mod qr;
 mod rebuild;
 mod rendezvous;
 mod replica;

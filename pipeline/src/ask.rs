@@ -80,6 +80,8 @@ pub struct Offer {
     pub uses: u32,
     /// The user is asked before anybody is admitted.
     pub asks: bool,
+    /// The device that alone can use it; none: whoever has it.
+    pub device: Option<PeerId>,
 }
 
 impl fmt::Debug for Offer {

@@ -1,7 +1,47 @@
-//! The command line of `invite`, `device`, `quarantine` and `recovery`: who may come into a folder, and who is in it.
+//! The command line of `share`, `invite`, `device`, `quarantine` and `recovery`: who may come into a folder, and who is in it.
 
 use argh::FromArgs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+
+/// share a directory: make it a folder if it is none, print an invite, and serve it
+#[derive(FromArgs)]
+#[argh(subcommand, name = "share")]
+pub struct Share {
+    /// the directory
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// what the invited may do: writer (default), reader or admin
+    #[argh(option, default = "String::from(\"writer\")")]
+    pub role: String,
+    /// how long the invite is good for, as 90s, 30m, 24h (default) or 7d; behind a code ten minutes at most
+    #[argh(option, default = "String::from(\"24h\")")]
+    pub expires: String,
+    /// how many devices may use the invite (1)
+    #[argh(option, default = "1")]
+    pub uses: u32,
+    /// ask before a device is admitted: type the six digits that it shows (dunlin invite confirm)
+    #[argh(switch)]
+    pub confirm: bool,
+    /// print a short code in place of the link, good for ten minutes and one try
+    #[argh(switch)]
+    pub code: bool,
+    /// the rendezvous server of the code, HOST or HOST:PORT (as config.toml says, or the local network)
+    #[argh(option)]
+    pub rendezvous: Option<String>,
+    /// only for the device with this id, which dunlin id shows there
+    #[argh(option, long = "for")]
+    pub device: Option<String>,
+    /// show the link as a QR code too
+    #[argh(switch)]
+    pub qr: bool,
+    /// end as soon as one member is in sync
+    #[argh(switch)]
+    pub once: bool,
+    /// address to listen on, as 0.0.0.0:27272; may be given again
+    #[argh(option)]
+    pub listen: Vec<SocketAddr>,
+}
 
 /// list the invites of folders that may still be used, and take one back
 #[derive(FromArgs)]

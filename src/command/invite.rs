@@ -109,8 +109,9 @@ fn describe(
     let by = if is_own { "this device".to_owned() } else { clean(label) };
     let role = invite.role.word();
     let devices = if invite.uses_left == 1 { "device" } else { "devices" };
+    let alone = invite.device.map_or_else(String::new, |device| format!(", {} alone", device.short()));
     let text = format!(
-        "{}\n  {}  for {} more {devices} as {role}, until {} UTC, made by {by}",
+        "{}\n  {}  for {} more {devices}{alone} as {role}, until {} UTC, made by {by}",
         shown(&replica.root),
         key.short(),
         invite.uses_left,
@@ -119,7 +120,7 @@ fn describe(
     let value = json!({
         "event": "invite", "root": shown(&replica.root), "name": key.short(), "key": key.to_string(), "role": role,
         "uses_left": invite.uses_left, "not_after_ms": invite.not_after_ms, "maker": maker.to_string(), "label": label,
-        "self": is_own,
+        "self": is_own, "device": invite.device.map(|device| device.to_string()),
     });
     (text, value)
 }

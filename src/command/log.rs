@@ -154,8 +154,10 @@ fn lines_of(
             }
             Event::Revoked { peer, .. } => format!("removed {}", peer.short()),
             Event::InviteCreated { key, uses: 0, .. } => format!("took back the invite {}", key.short()),
-            Event::InviteCreated { role, uses, .. } => {
-                format!("made an invite for {uses} {}", role.word())
+            Event::InviteCreated { role, uses, device, .. } => {
+                let alone =
+                    device.map_or_else(String::new, |device| format!(", for {} alone", device.short()));
+                format!("made an invite for {uses} {}{alone}", role.word())
             }
             Event::KeyRotated { key, .. } => format!("took another key: {}", key.short()),
             Event::KeyEpoch { sealed } => format!("changed the folder's secret for {} members", sealed.len()),

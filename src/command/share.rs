@@ -4,7 +4,7 @@
 
 use super::folder::refuse_paused;
 use super::{absolute, keep_port, known_addrs, listen_addrs, no_daemon, open_socket, reachable_addrs};
-use crate::answer::Answer;
+use crate::answer::{Answer, Line};
 use crate::args::{Share, parse_span};
 use crate::control::client;
 use crate::control::request::{CodeStep, Request, Sharing};
@@ -12,15 +12,17 @@ use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, random};
 use crate::host::Host;
+use crate::qr;
 use crate::rebuild::open_told;
 use crate::rendezvous::issuer::Issuer;
 use crate::rendezvous::offering::{Beside, Offering};
 use crate::rendezvous::place::Place;
 use crate::replica::{Replica, check_root, shown};
 use crate::run::{Interrupt, Plan, exit_of, launch, wait_listening, watch};
-use crate::show::Screen;
+use crate::show::{Screen, clean};
 use crate::steward::Steward;
 use crate::supervisor::Wants;
+use dunlin_core::id::PeerId;
 use dunlin_core::invite::Invite;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::limits::{CODE_LIFETIME, CODES_MAX};
@@ -47,14 +49,21 @@ const KIT_HINT: &str = "The folder's recovery kit is on this device. For the day
 
 /// Runs the command.
 pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, CommandError> {
-    let Share { dir, role, expires, uses, confirm, code, rendezvous, once, listen } = args;
+    let Share { dir, role, expires, uses, confirm, code, rendezvous, device, qr, once, listen } = args;
     role_of(&role)?;
+    let device = device.as_deref().map(device_of).transpose()?;
     let expires_s = parse_span(&expires)?;
     match uses {
         0 => return Err(CommandError::usage("--uses 0: an invite is for one device at least")),
+        2.. if device.is_some() => {
+            return Err(CommandError::usage("--for is for one device; leave --uses out"));
+        }
         2.. if code => return Err(CommandError::usage("--code is for one device; leave --uses out")),
         _ if code && confirm => {
             return Err(CommandError::usage("--code binds both devices; leave --confirm out"));
+        }
+        _ if code && qr => {
+            return Err(CommandError::usage("a code is typed, and has no link; leave --qr out"));
         }
         _ => {}
     }
@@ -65,15 +74,20 @@ pub fn run(home: &Home, args: Share, screen: &mut Screen) -> Result<Exit, Comman
         return Err(CommandError::usage("--rendezvous is where a code meets its device; add --code"));
     }
     let place = code.then(|| Place::find(home, rendezvous.as_deref())).transpose()?;
-    let sharing = Sharing { dir: absolute(&dir)?, role, expires_s, uses, confirm, listen, code: None };
+    let sharing =
+        Sharing { dir: absolute(&dir)?, role, expires_s, uses, confirm, listen, device, code: None };
+    let qr = |text: String, value: &Value| if qr { with_qr(text, value) } else { text };
     let exit = match &place {
-        None => client::ask(home, &Request::Share(sharing.clone()), screen)?,
+        None => client::ask_with(home, &Request::Share(sharing.clone()), |line| match line {
+            Line::Say { text, value } => screen.say(&qr(text, &value), &value),
+            warning => warning.show(screen),
+        })?,
         Some(place) => share_by_code(home, &sharing, place, screen)?,
     };
     match exit {
         Some(Exit::Done) if once => super::sync::wait_with_daemon(home, &sharing.dir, None, screen),
         Some(exit) => Ok(exit),
-        None => serve_alone(home, &sharing, place, once, screen),
+        None => serve_alone(home, &sharing, place, once, &qr, screen),
     }
 }
 
@@ -95,6 +109,7 @@ fn serve_alone(
     sharing: &Sharing,
     place: Option<Place>,
     once: bool,
+    qr: &dyn Fn(String, &Value) -> String,
     screen: &mut Screen,
 ) -> Result<Exit, CommandError> {
     let root = check_root(home, &sharing.dir, false)?;
@@ -103,7 +118,7 @@ fn serve_alone(
     let state = dir.clone();
     let replica = if dir.exists() { open_told(home, dir, screen)? } else { Replica::found(home, dir)? };
     let replica = Arc::new(replica);
-    may_invite(&replica)?;
+    may_invite(&replica, sharing)?;
     replica.take_up()?;
     forget_stale_invites(&*replica.store, now_ms())?;
     let offer = offer(sharing)?;
@@ -133,7 +148,7 @@ fn serve_alone(
         None => {
             let invite = invite_of(&replica, &offer, reachable_addrs(&bound))?;
             let (text, value) = describe(&replica, sharing, &offer, &invite, "Ctrl-C ends.");
-            screen.say(&text, &value);
+            screen.say(&qr(text, &value), &value);
             if invite.addrs.is_empty() {
                 screen.warn(NO_ADDRESS);
             }
@@ -167,7 +182,7 @@ pub fn answer(desk: &Desk, sharing: &Sharing, answer: &mut Answer) -> Result<Exi
             .hint("leave --listen out; dunlin status shows where"));
     }
     let replica = desk.replica(dir)?;
-    may_invite(&replica)?;
+    may_invite(&replica, sharing)?;
     match sharing.code {
         Some(CodeStep::Give) => return give_code(desk, &root, answer),
         Some(CodeStep::Spare) => {
@@ -214,7 +229,8 @@ fn offer(sharing: &Sharing) -> Result<Offer, CommandError> {
     };
     let not_after_ms = now_ms().saturating_add_unsigned(span_s.saturating_mul(1000));
     let (role, uses, asks) = (role_of(&sharing.role)?, sharing.uses, sharing.confirm);
-    Ok(Offer { seed: random::<32>()?, role, not_after_ms, uses, asks })
+    let device = sharing.device;
+    Ok(Offer { seed: random::<32>()?, role, not_after_ms, uses, asks, device })
 }
 
 fn invite_of(replica: &Replica, offer: &Offer, addrs: Vec<SocketAddr>) -> Result<Invite, CommandError> {
@@ -232,7 +248,11 @@ fn describe(
     end: &str,
 ) -> (String, Value) {
     let link = invite.to_link();
-    let uses = if offer.uses == 1 { "one device".to_owned() } else { format!("{} devices", offer.uses) };
+    let uses = match (offer.uses, offer.device) {
+        (_, Some(device)) => format!("the device {} alone", device.short()),
+        (1, _) => "one device".to_owned(),
+        (uses, _) => format!("{uses} devices"),
+    };
     let text = format!(
         "{} is shared. On the other device type:\n\n  dunlin join {link} DIR\n\n\
          The invite is good for {} and {uses}. {end}",
@@ -246,6 +266,7 @@ fn describe(
     let value = json!({
         "event": "invite", "invite": link, "root": shown(&replica.root), "folder": replica.folder.to_string(),
         "addrs": invite.addrs, "role": sharing.role, "not_after_ms": offer.not_after_ms, "uses": offer.uses,
+        "device": offer.device.map(|device| device.to_string()),
     });
     (text, value)
 }
@@ -260,21 +281,39 @@ fn span_text(seconds: u64) -> String {
 }
 
 /// Only an admin's invites lead anywhere, and only a member that holds the folder's secret can admit.
-fn may_invite(replica: &Replica) -> Result<(), CommandError> {
+fn may_invite(replica: &Replica, sharing: &Sharing) -> Result<(), CommandError> {
     if !replica.is_admitted()? {
         return Err(CommandError::attention(
             "this device has asked to join the folder and was not admitted yet",
         )
         .hint("run dunlin join again with its invite"));
     }
-    let tx = replica.store.read()?;
-    let role = View(&*tx).members()?.role_of(&replica.identity.peer_id());
-    if role == Some(Role::Admin) {
+    let members = View(&*replica.store.read()?).members()?;
+    if let Some(member) = sharing.device.and_then(|device| members.members.get(&device)) {
+        let text = format!("{} takes part in {} already", clean(&member.label), shown(&replica.root));
+        return Err(CommandError::usage(text).hint("dunlin device list DIR shows who does"));
+    }
+    if members.role_of(&replica.identity.peer_id()) == Some(Role::Admin) {
         return Ok(());
     }
     let text = "only an admin of the folder can invite".to_owned();
     let hint = Some("dunlin sync DIR brings it in sync; ask an admin for the invite".to_owned());
     Err(CommandError { hint, ..CommandError::new(Exit::Refused, text) })
+}
+
+/// The text with the link as a QR code below it.
+fn with_qr(text: String, value: &Value) -> String {
+    let code = value["invite"].as_str().and_then(qr::of_link);
+    let code =
+        code.unwrap_or_else(|| "The link is longer than a QR code holds; send it as it is.".to_owned());
+    format!("{text}\n\n{code}")
+}
+
+/// A device by its id on the command line.
+fn device_of(text: &str) -> Result<PeerId, CommandError> {
+    let error = || CommandError::usage(format!("--for {}: this is no device's id", clean(text)));
+    let hint = "dunlin id shows it on the device that is meant: 64 hex digits";
+    PeerId::from_hex(text.trim()).ok_or_else(|| error().hint(hint))
 }
 
 /// A role by its word on the command line.

@@ -2,6 +2,7 @@
 //! directories.
 
 use super::PROTOCOL;
+use dunlin_core::id::PeerId;
 use dunlin_core::recovery::Kit;
 use dunlin_pipeline::jobs::resolve::Keep;
 use serde_json::{Value, json};
@@ -86,6 +87,8 @@ pub struct Sharing {
     pub confirm: bool,
     /// Where to listen; none: as usual.
     pub listen: Vec<SocketAddr>,
+    /// The device that alone can use it; none: whoever has it.
+    pub device: Option<PeerId>,
     /// A short code stands for the invite: what of it is due.
     pub code: Option<CodeStep>,
 }
@@ -202,7 +205,8 @@ impl Request {
             Request::FolderResume { dir } => json!({ "ask": "folder resume", "dir": text(dir) }),
             Request::Share(one) => json!({
                 "ask": "share", "dir": text(&one.dir), "role": one.role, "expires_s": one.expires_s,
-                "uses": one.uses, "confirm": one.confirm, "listen": one.listen, "code": one.code.map(CodeStep::word),
+                "uses": one.uses, "confirm": one.confirm, "listen": one.listen,
+                "for": one.device.map(|device| device.to_string()), "code": one.code.map(CodeStep::word),
             }),
             Request::Join(one) => json!({
                 "ask": "join", "invite": one.invite, "dir": text(&one.dir), "listen": one.listen,
@@ -279,6 +283,7 @@ impl Request {
                 uses: u32::try_from(fields.number("uses")?).map_err(|_| "uses: too many".to_owned())?,
                 confirm: value["confirm"].as_bool().unwrap_or(false),
                 listen: fields.addrs("listen")?,
+                device: fields.device_or_null("for")?,
                 code: CodeStep::parse(&value["code"])?,
             }),
             "join" => Request::Join(Joining {
@@ -385,6 +390,14 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| format!("{name}: a list of texts is missing"))
     }
 
+    fn device_or_null(&self, name: &str) -> Result<Option<PeerId>, String> {
+        if self.0[name].is_null() {
+            return Ok(None);
+        }
+        let text = self.text(name)?;
+        PeerId::from_hex(text).map(Some).ok_or_else(|| format!("{name}: {text} is no device's id"))
+    }
+
     fn kit(&self) -> Result<Kit, String> {
         Kit::parse(self.text("kit")?).map_err(|error| error.to_string())
     }
@@ -460,6 +473,7 @@ mod tests {
                 uses: 2,
                 confirm: true,
                 listen: listen.clone(),
+                device: Some(PeerId([0xa7; 32])),
                 code: Some(CodeStep::Used),
             }),
             Request::Join(Joining {
@@ -493,6 +507,10 @@ mod tests {
             (
                 r#"{"dunlin":1,"ask":"share","dir":"/a","role":"reader","expires_s":1,"uses":1,"code":"all"}"#,
                 "code",
+            ),
+            (
+                r#"{"dunlin":1,"ask":"share","dir":"/a","role":"reader","expires_s":1,"uses":1,"for":"all"}"#,
+                "for",
             ),
             (r#"{"dunlin":1,"ask":"sync","dirs":[],"peer":["here"]}"#, "peer"),
             (r#"{"dunlin":1,"ask":"events","dirs":[],"since":"yesterday"}"#, "since"),

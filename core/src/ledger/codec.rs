@@ -105,7 +105,7 @@ fn own_bound(event: &Event) -> usize {
         Event::MemberAdded { label, .. } => label.len() + 40,
         Event::RoleChanged { .. } => 40,
         Event::Revoked { cuts, .. } => 40 + cuts.len() * 56,
-        Event::InviteCreated { .. } => 56,
+        Event::InviteCreated { .. } => 96,
         Event::KeyEpoch { sealed } => sealed.len() * (40 + SEALED_LEN),
         Event::KeyRotated { proof, .. } => 40 + proof.len(),
         Event::Unknown { bytes, .. } => bytes.len(),

@@ -133,6 +133,8 @@ pub enum Event {
         not_after_ms: i64,
         /// How often it can be redeemed.
         uses: u32,
+        /// The device that alone can redeem it; none: whoever has the seed.
+        device: Option<PeerId>,
     },
     /// The folder's secret is another from now on, sealed to each member that is to know it.
     KeyEpoch {

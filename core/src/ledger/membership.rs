@@ -103,6 +103,8 @@ pub struct InviteState {
     pub not_after_ms: i64,
     /// Redemptions that are left.
     pub uses_left: u32,
+    /// The device that alone can redeem it; none: whoever has the seed.
+    pub device: Option<PeerId>,
 }
 
 /// The membership at some point of the ledger.

@@ -327,8 +327,8 @@ impl<'a> Resolution<'a> {
             {
                 true
             }
-            Event::MemberAdded { role, invite: Some(invite), .. } => {
-                return (!self.is_open(invite, *role, event)).then_some(Void::BadInvite);
+            Event::MemberAdded { peer, role, invite: Some(invite), .. } => {
+                return (!self.is_open(invite, (peer, *role), event)).then_some(Void::BadInvite);
             }
             // The same key again is its maker's way to change or close the invite.
             Event::InviteCreated { key, .. } => {
@@ -348,11 +348,14 @@ impl<'a> Resolution<'a> {
         }
     }
 
-    fn is_open(&self, invite: &Dot, role: Role, event: &MembershipEvent) -> bool {
+    /// True if its maker may admit this device by it, with this role.
+    fn is_open(&self, invite: &Dot, (peer, role): (&PeerId, Role), event: &MembershipEvent) -> bool {
         let is_same_entry = (invite.chain, invite.seq) == (event.dot.chain, event.dot.seq);
         let is_past = event.past.covers(invite) || is_same_entry && invite.index < event.dot.index;
         let state = self.invites.values().find(|state| state.dot == *invite);
         let is_own = invite.chain.author == event.dot.chain.author;
+        let is_meant = |state: &&InviteState| state.device.is_none_or(|device| device == *peer);
+        let state = state.filter(is_meant);
         is_past && is_own && state.is_some_and(|state| state.uses_left > 0 && role <= state.role)
     }
 
@@ -373,9 +376,10 @@ impl<'a> Resolution<'a> {
             Event::RoleChanged { peer, .. } | Event::Revoked { peer, .. } => {
                 self.about.entry(*peer).or_default().push(event);
             }
-            Event::InviteCreated { key, role, not_after_ms, uses } => {
+            Event::InviteCreated { key, role, not_after_ms, uses, device } => {
                 let (dot, role, not_after_ms, uses_left) = (event.dot, *role, *not_after_ms, *uses);
-                self.invites.insert(*key, InviteState { dot, role, not_after_ms, uses_left });
+                let state = InviteState { dot, role, not_after_ms, uses_left, device: *device };
+                self.invites.insert(*key, state);
             }
             Event::KeyEpoch { .. } => self.epoch = Some(event),
             Event::KeyRotated { key, .. } => {

@@ -205,6 +205,11 @@ fn added(device: &Device, role: Role) -> Event {
     Event::MemberAdded { peer: device.peer(), role, label, invite: None }
 }
 
+/// An invite by the number of its key.
+fn invited(key: u8, role: Role, uses: u32, device: Option<PeerId>) -> Event {
+    Event::InviteCreated { key: PeerId([key; 32]), role, not_after_ms: 0, uses, device }
+}
+
 fn created(parent: Dot, name: &str) -> Event {
     let name = Name::parse(name.as_bytes()).unwrap();
     Event::Created { parent, name, body: Body::Directory, meta: Meta::default() }

@@ -202,6 +202,9 @@ pub enum Redeemed {
     Refused(String),
 }
 
+/// For whoever does not prove that an invite is for it.
+const NOT_PROVEN: &str = "the invite's proof is wrong, or it is for another device; ask for one for this device, whose id dunlin id shows";
+
 /// Checks a redemption and, if it is good, admits the joiner. A member that asks again (it lost our answer) is told again.
 pub fn add_member(
     store: &dyn Store,
@@ -218,7 +221,7 @@ pub fn add_member(
         return refused("this device cannot admit anybody yet");
     };
     if JoinProof::verify(&request.key, &folder, peer, binding, &request.proof).is_err() {
-        return refused("the invite's proof is wrong");
+        return refused(NOT_PROVEN);
     }
     if membership.role_of(peer).is_some() {
         return Ok(Redeemed::Admitted(secret));
@@ -229,6 +232,10 @@ pub fn add_member(
     let Some(invite) = membership.invites.get(&request.key) else {
         return refused("the invite is unknown here");
     };
+    // Another device learns no more than who has no seed.
+    if invite.device.is_some_and(|device| device != *peer) {
+        return refused(NOT_PROVEN);
+    }
     if was_removed_since(&signer.edit.view().membership_events()?, peer, &invite.dot) {
         return refused("this device was removed from the folder; only an invite made since lets it in");
     }

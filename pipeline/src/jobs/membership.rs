@@ -162,8 +162,8 @@ fn closing(membership: &Membership, own: &PeerId, key: PeerId) -> Result<Event, 
     if invite.uses_left == 0 {
         return Err(ChangeError::Closed);
     }
-    let (role, not_after_ms) = (invite.role, invite.not_after_ms);
-    Ok(Event::InviteCreated { key, role, not_after_ms, uses: 0 })
+    let (role, not_after_ms, device) = (invite.role, invite.not_after_ms, invite.device);
+    Ok(Event::InviteCreated { key, role, not_after_ms, uses: 0, device })
 }
 
 /// The member, if `own` may act on it.
@@ -199,10 +199,10 @@ fn vote(
 
 /// Makes an invite: its entry, and its seed for the handshake.
 pub fn invite(store: &dyn Store, identity: &Identity, offer: &Offer, wall_ms: i64) -> Result<(), JobError> {
-    let &Offer { seed, role, not_after_ms, uses, asks } = offer;
+    let &Offer { seed, role, not_after_ms, uses, asks, device } = offer;
     let key = dunlin_core::invite::invite_key(&seed).peer_id();
     let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
-    signer.push(Event::InviteCreated { key, role, not_after_ms, uses })?;
+    signer.push(Event::InviteCreated { key, role, not_after_ms, uses, device })?;
     let number = signer.edit.view().invites()?.iter().map(|i| i.number + 1).max().unwrap_or_default();
     signer.edit.put_invite(&InviteRow { number, seed, key, asks })?;
     signer.commit()?;

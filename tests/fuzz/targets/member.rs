@@ -147,7 +147,20 @@ fn script() -> Vec<Vec<u8>> {
             Event::Deleted { node: link, base: vec![link] },
             Event::Deleted { node: dir, base: vec![dir] },
             Event::MemberAdded { peer: other, role: Role::Writer, label: "other".to_owned(), invite: None },
-            Event::InviteCreated { key: PeerId([8; 32]), role: Role::Reader, not_after_ms: 9_000, uses: 2 },
+            Event::InviteCreated {
+                key: PeerId([8; 32]),
+                role: Role::Reader,
+                not_after_ms: 9_000,
+                uses: 2,
+                device: None,
+            },
+            Event::InviteCreated {
+                key: PeerId([9; 32]),
+                role: Role::Reader,
+                not_after_ms: 9_000,
+                uses: 1,
+                device: Some(other),
+            },
         ],
         vec![
             Event::RoleChanged { peer: other, role: Role::Reader },

@@ -131,8 +131,14 @@ impl Device {
         let (store, id, _) = folder();
         let store = Arc::new(store);
         let founder = Identity::from_seed(&FOUNDER);
-        let offer =
-            Offer { seed: INVITE_SEED, role: Role::Writer, not_after_ms: i64::MAX, uses: 1, asks: false };
+        let offer = Offer {
+            seed: INVITE_SEED,
+            role: Role::Writer,
+            not_after_ms: i64::MAX,
+            uses: 1,
+            asks: false,
+            device: None,
+        };
         invite(&*store, &founder, &offer, WALL_MS).expect("an invite");
         let root = Folder::open(&dir.path().join("folder")).expect("a folder");
         root.set_marker(&[4; 16]).expect("a marker");

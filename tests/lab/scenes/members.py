@@ -14,6 +14,8 @@ from kit.scenes import check, scene
 
 from .control import Follower, put, read, wait_for
 
+# Two light modules of a QR code.
+BLOCK = '\u2588'
 # What may not come is waited for so long.
 QUIET_S = 3.0
 
@@ -379,6 +381,34 @@ def records(one, name):
 def news(one, name, event, of):
     """What a device has said of this kind about a member."""
     return [record for record in records(one, name) if record['event'] == event and record.get('peer') == one.ids[of]]
+
+
+@scene('members: an invite for one device admits no other, and is shown as a QR code')
+def bound(stage):
+    """The thief has the whole link and is refused as if it had none of it; for whom it was made comes in. A QR code is for people alone."""
+    root = stage.fresh('folder')
+    put(root, 'first')
+    owner, thief, right = (Device(stage.binary, stage.path(f'home-{name}')) for name in ('owner', 'thief', 'right'))
+    meant = right.run('--json', 'id').report['peer']
+    sharing = owner.start('--json', 'share', root, '--for', meant, '--qr', '--listen', '127.0.0.1:0')
+    try:
+        made = sharing.record_with('invite')
+        check(made['device'] == meant and BLOCK not in ''.join(sharing.lines), f'it says for whom, and draws nothing for programs: {made}')
+        listed = owner.run('--json', 'invite', 'list', root).records
+        check([one['device'] for one in listed] == [meant], f'it is listed: {listed}')
+        refused = thief.run('--json', 'join', made['invite'], stage.path('taken'), '--once', '--wait', '6')
+        check(refused.code == program.REFUSED and 'another device' in refused.complaint, f'the thief is refused: {refused.describe()}')
+        joined = right.run('--json', 'join', made['invite'], stage.path('joined'), '--once')
+        check(joined.code == program.IN_SYNC and read(stage.path('joined'), 'first') == 'text', f'the right one comes in: {joined.describe()}')
+        for wrong, word in ((meant, 'already'), (meant[:10], 'dunlin id')):
+            ended = owner.run('--json', 'share', root, '--for', wrong)
+            check(ended.code == program.USAGE and word in ended.complaint, f'--for {wrong}: {ended.describe()}')
+        shown = owner.run('share', root, '--qr').output
+        check('dunlin://join#' in shown and shown.count(BLOCK) > 200, f'the link, and the code below it: {shown}')
+        typed = owner.run('share', root, '--qr', '--code')
+        check(typed.code == program.USAGE, f'a code has no link: {typed.describe()}')
+    finally:
+        sharing.kill()
 
 
 @scene('members: the founder is lost, and who has the recovery kit goes on')

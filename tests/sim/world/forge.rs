@@ -272,7 +272,13 @@ impl World {
                 let event = match self.malice.random.below(4) {
                     0 => Fact::RoleChanged { peer: me, role: Role::Admin },
                     1 => Fact::Revoked { peer: founder, cuts: Vec::new() },
-                    2 => Fact::InviteCreated { key: me, role: Role::Admin, not_after_ms: i64::MAX, uses: 9 },
+                    2 => Fact::InviteCreated {
+                        key: me,
+                        role: Role::Admin,
+                        not_after_ms: i64::MAX,
+                        uses: 9,
+                        device: None,
+                    },
                     _ => {
                         let (peer, label) = (PeerId(self.malice.random.bytes32()), EVIL.to_owned());
                         Fact::MemberAdded { peer, role: Role::Admin, label, invite: None }

@@ -156,11 +156,12 @@ impl EventReader<'_, '_> {
                 }
                 Event::Revoked { peer, cuts }
             }
-            (8, 5) => Event::InviteCreated {
+            (8, 5 | 6) => Event::InviteCreated {
                 key: self.peer()?,
                 role: role(self.d)?,
                 not_after_ms: self.d.i64()?,
                 uses: self.d.u32()?,
+                device: if fields == 6 { Some(self.peer()?) } else { None },
             },
             (10, 2) => {
                 let sealed = list(self.d, MEMBERS_MAX, |d| {

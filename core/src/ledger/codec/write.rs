@@ -146,8 +146,17 @@ impl Writer {
             Event::KeyRotated { key, proof } => {
                 out.array(3)?.u8(11)?.bytes(&key.0)?.bytes(proof)?;
             }
-            Event::InviteCreated { key, role, not_after_ms, uses } => {
-                out.array(5)?.u8(8)?.bytes(&key.0)?.u8(role_code(*role))?.i64(*not_after_ms)?.u32(*uses)?;
+            Event::InviteCreated { key, role, not_after_ms, uses, device } => {
+                let fields = if device.is_some() { 6 } else { 5 };
+                out.array(fields)?
+                    .u8(8)?
+                    .bytes(&key.0)?
+                    .u8(role_code(*role))?
+                    .i64(*not_after_ms)?
+                    .u32(*uses)?;
+                if let Some(device) = device {
+                    out.bytes(&device.0)?;
+                }
             }
             Event::Created { .. }
             | Event::Written { .. }

@@ -152,8 +152,7 @@ fn who_may_sign_what() {
     let stranger = Device::beside(9, admin);
     let file = |d: &Device| d.file_event("x");
     let later = || Event::Unknown { kind: 77, bytes: vec![1] };
-    let invite =
-        || Event::InviteCreated { key: PeerId([5; 32]), role: Role::Reader, not_after_ms: 0, uses: 1 };
+    let invite = || invited(5, Role::Reader, 1, None);
     let promote = Event::RoleChanged { peer: writer.peer(), role: Role::Admin };
     let admits = |role| added(&Device::new(20), role);
     let remove = |d: &Device| d.removal_of(reader);
@@ -245,8 +244,7 @@ fn a_cut_is_an_entry_that_the_remover_has_seen() {
 fn invites_are_redeemed_by_their_maker_while_they_last() {
     let devices = company(&[Role::Admin]);
     let [mut founder, admin] = <[Device; 2]>::try_from(devices).unwrap();
-    let invite =
-        |uses| Event::InviteCreated { key: PeerId([5; 32]), role: Role::Writer, not_after_ms: 0, uses };
+    let invite = |uses| invited(5, Role::Writer, uses, None);
     let redeem = |dot, number, role| Event::MemberAdded {
         peer: Device::new(number).peer(),
         role,
@@ -268,14 +266,35 @@ fn invites_are_redeemed_by_their_maker_while_they_last() {
     assert_eq!(founder.refusal(vec![redeem(dot, 22, Role::Writer)]), Reason::BadInvite, "used up");
 
     assert_eq!(admin.refusal(vec![invite(9)]), Reason::NotAllowed, "nobody takes over another's key");
-    let other = Event::InviteCreated { key: PeerId([6; 32]), role: Role::Reader, not_after_ms: 0, uses: 9 };
-    let other = admin.say(other).entry().dot(0);
-    let closed = Event::InviteCreated { key: PeerId([6; 32]), role: Role::Reader, not_after_ms: 0, uses: 0 };
-    admin.say(closed);
+    let other = admin.say(invited(6, Role::Reader, 9, None)).entry().dot(0);
+    admin.say(invited(6, Role::Reader, 0, None));
     assert_eq!(admin.refusal(vec![redeem(other, 23, Role::Reader)]), Reason::BadInvite, "closed");
     founder.book.take_all(&admin.book);
     founder.say(founder.removal_of(&admin));
     assert_eq!(founder.book.membership().invites.len(), 1, "a removed admin's invites are gone (G4)");
+}
+
+/// P-11: an invite that names a device admits no other one, whatever its maker says; all who receive that refuse it.
+#[test]
+fn an_invite_for_a_device_admits_no_other() {
+    let devices = company(&[Role::Writer]);
+    let [mut founder, writer] = <[Device; 2]>::try_from(devices).unwrap();
+    let (meant, other) = (Device::new(20).peer(), Device::new(21).peer());
+    let made = founder.say(invited(5, Role::Writer, 2, Some(meant)));
+    let mut writer = Device { book: founder.book.clone(), ..writer };
+    let redeem = |peer| Event::MemberAdded {
+        peer,
+        role: Role::Writer,
+        label: String::new(),
+        invite: Some(made.entry().dot(0)),
+    };
+    let wrong = founder.draft(vec![redeem(other)]);
+    assert_eq!(refused(&writer, wrong), Reason::BadInvite, "who receives it");
+    assert_eq!(founder.refusal(vec![redeem(other)]), Reason::BadInvite, "and its maker");
+    let right = founder.say(redeem(meant));
+    writer.book.take(&right);
+    assert_eq!(writer.book.membership().role_of(&meant), Some(Role::Writer));
+    assert_eq!(founder.refusal(vec![redeem(other)]), Reason::BadInvite, "nor what is left of it");
 }
 
 #[test]

@@ -70,7 +70,13 @@ fn one_of_each() -> Vec<Event> {
         Event::MemberAdded { peer: PeerId([8; 32]), role: Role::Reader, label: String::new(), invite: None },
         Event::RoleChanged { peer: PeerId([7; 32]), role: Role::Admin },
         Event::Revoked { peer: PeerId([7; 32]), cuts: vec![(chain(7), 12, EntryId([0x44; 32]))] },
-        Event::InviteCreated { key: PeerId([9; 32]), role: Role::Reader, not_after_ms: 1 << 41, uses: 2 },
+        Event::InviteCreated {
+            key: PeerId([9; 32]),
+            role: Role::Reader,
+            not_after_ms: 1 << 41,
+            uses: 2,
+            device: None,
+        },
         Event::Unknown { kind: 4000, bytes: b"later".to_vec() },
     ]
 }
@@ -116,6 +122,21 @@ fn a_founding_with_a_recovery_key_is_what_it_was() {
     let end = ["81850061666164", "50", &"01".repeat(16), "5820", &"07".repeat(32)].concat();
     assert!(data_encoding::HEXLOWER.encode(&bytes).ends_with(&end));
     assert_eq!(decode(&bytes).unwrap(), entry);
+}
+
+#[test]
+fn an_invite_for_a_device_is_what_it_was() {
+    let (key, device) = (PeerId([9; 32]), Some(PeerId([7; 32])));
+    let event = Event::InviteCreated { key, role: Role::Writer, not_after_ms: 1000, uses: 1, device };
+    let entry = entry(vec![event]);
+    let bytes = encode(&entry);
+    let end = ["8186085820", &"09".repeat(32), "011903e8015820", &"07".repeat(32)].concat();
+    assert!(data_encoding::HEXLOWER.encode(&bytes).ends_with(&end));
+    assert_eq!(decode(&bytes).unwrap(), entry);
+    // Nobody is named by leaving the place out, not by a null in it.
+    let named = bytes.len() - 34;
+    let null = [&bytes[..named], &[0xf6]].concat();
+    assert!(decode(&null).is_err());
 }
 
 #[test]
@@ -298,8 +319,8 @@ fn events() -> impl Strategy<Value = Event> {
         }),
         1 => ("[a-z]{0,64}", any::<[u8; 16]>(), prop::option::of(peer()))
             .prop_map(|(label, nonce, recovery)| Event::Founded { device: label.clone(), label, nonce, recovery }),
-        1 => (peer(), any::<i64>(), any::<u32>()).prop_map(|(key, not_after_ms, uses)| {
-            Event::InviteCreated { key, role: Role::Reader, not_after_ms, uses }
+        1 => (peer(), any::<i64>(), any::<u32>(), prop::option::of(peer())).prop_map(|(key, not_after_ms, uses, device)| {
+            Event::InviteCreated { key, role: Role::Reader, not_after_ms, uses, device }
         }),
         1 => prop::collection::btree_map(any::<[u8; 32]>(), any::<[u8; 16]>(), 0..40).prop_map(|peers| {
             let sealed = peers.into_iter().map(|(peer, part)| {

@@ -286,8 +286,7 @@ fn a_duel_of_equals_is_not_decided_by_who_is_heard_first() {
 #[test]
 fn an_invite_of_one_use_admits_one() {
     let mut founder = Device::founder();
-    let key = PeerId([5; 32]);
-    let made = founder.say(Event::InviteCreated { key, role: Role::Writer, not_after_ms: 0, uses: 1 });
+    let made = founder.say(invited(5, Role::Writer, 1, None));
     let mut replica = founder.clone();
     replica.chain.incarnation = 88;
     let redeem = |number| Event::MemberAdded {
@@ -306,6 +305,8 @@ fn an_invite_of_one_use_admits_one() {
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Admit(u8, Role),
+    /// By an invite of one entry that names the first, the second one.
+    Invite(u8, u8, Role),
     Change(u8, Role),
     Remove(u8),
     Write,
@@ -318,12 +319,13 @@ const DEVICES: u8 = 6;
 
 fn acts() -> impl Strategy<Value = Vec<(u8, Act)>> {
     let role = prop_oneof![1 => Just(Role::Reader), 1 => Just(Role::Writer), 3 => Just(Role::Admin)];
-    let act = (0..DEVICES, role, 0..9u8).prop_map(|(other, role, kind)| match kind {
+    let act = (0..DEVICES, 0..DEVICES, role, 0..10u8).prop_map(|(other, third, role, kind)| match kind {
         0 => Act::Admit(other, role),
         1 => Act::Change(other, role),
         2 | 3 => Act::Remove(other),
         4 | 5 => Act::Write,
         6 => Act::Rotate,
+        7 => Act::Invite(other, if third < 2 { third } else { other }, role),
         _ => Act::Meet(other),
     });
     prop::collection::vec((0..DEVICES, act), 1..14)
@@ -339,14 +341,17 @@ fn play(acts: &[(u8, Act)]) -> (Book, Vec<Verified>) {
     for (by, act) in acts {
         let (by, other) = (usize::from(*by), |n: &u8| usize::from(*n));
         let mut renewed = None;
-        let event = match act {
-            Act::Admit(n, role) => added(&devices[other(n)], *role),
-            Act::Change(n, role) => Event::RoleChanged { peer: devices[other(n)].peer(), role: *role },
-            Act::Remove(n) => devices[by].removal_of(&devices[other(n)].clone()),
-            Act::Write => devices[by].file_event("x"),
+        let events = match act {
+            Act::Admit(n, role) => vec![added(&devices[other(n)], *role)],
+            Act::Invite(meant, comes, role) => {
+                by_invite(&devices[by], [meant, comes].map(|n| devices[other(n)].peer()), *role)
+            }
+            Act::Change(n, role) => vec![Event::RoleChanged { peer: devices[other(n)].peer(), role: *role }],
+            Act::Remove(n) => vec![devices[by].removal_of(&devices[other(n)].clone())],
+            Act::Write => vec![devices[by].file_event("x")],
             Act::Rotate => {
                 let new = renewed.insert(Device::new(100 + signed.len() as u8));
-                rotation(&start.folder.unwrap(), &devices[by].peer(), &new.identity)
+                vec![rotation(&start.folder.unwrap(), &devices[by].peer(), &new.identity)]
             }
             Act::Meet(n) => {
                 let theirs = devices[other(n)].book.clone();
@@ -354,8 +359,12 @@ fn play(acts: &[(u8, Act)]) -> (Book, Vec<Verified>) {
                 continue;
             }
         };
-        let entry = devices[by].draft(vec![event]);
-        if !matches!(devices[by].book.offer(&entry), Admission::Refused(_)) {
+        let entry = devices[by].draft(events);
+        let is_refused = matches!(devices[by].book.offer(&entry), Admission::Refused(_));
+        let peer = |n: &u8| devices[other(n)].peer();
+        let is_meant = !matches!(act, Act::Invite(meant, comes, _) if peer(meant) != peer(comes));
+        assert!(is_refused || is_meant, "nobody comes in by an invite for another device");
+        if !is_refused {
             signed.push(entry);
             if let Some(new) = renewed {
                 devices[by] = Device { book: devices[by].book.clone(), ..new };
@@ -363,6 +372,13 @@ fn play(acts: &[(u8, Act)]) -> (Book, Vec<Verified>) {
         }
     }
     (start, signed)
+}
+
+/// An invite for one device, and in the same entry the admission of one by it.
+fn by_invite(maker: &Device, [meant, comes]: [PeerId; 2], role: Role) -> Vec<Event> {
+    let invite = invited(7, role, 1, Some(meant));
+    let dot = maker.draft(vec![invite.clone()]).entry().dot(0);
+    vec![invite, Event::MemberAdded { peer: comes, role, label: String::new(), invite: Some(dot) }]
 }
 
 /// Takes all entries, each as soon as it can be, trying them in the order given.
@@ -414,21 +430,28 @@ fn no_order_matters_for_four_who_act_at_once() {
     let orders = orders(4);
     let events = |by: usize, what: usize| {
         let target = &devices[(by + 1 + what % 3) % 4];
-        match what / 3 {
-            0 => devices[by].removal_of(target),
-            1 => Event::RoleChanged { peer: target.peer(), role: Role::Reader },
-            _ => added(&Device::new(20 + by as u8), Role::Admin),
+        let [new, other] = [20, 30].map(|number| Device::new(number + by as u8));
+        match what {
+            0..3 => vec![devices[by].removal_of(target)],
+            3..6 => vec![Event::RoleChanged { peer: target.peer(), role: Role::Reader }],
+            6 => vec![added(&new, Role::Admin)],
+            7 => by_invite(&devices[by], [new.peer(); 2], Role::Admin),
+            _ => by_invite(&devices[by], [other.peer(), new.peer()], Role::Admin),
         }
     };
     let choices: Vec<Vec<Verified>> = (0..4)
         .map(|by| {
-            let drafts = (0..7).map(|what| devices[by].draft(vec![events(by, what)]));
+            let drafts = (0..9).map(|what| devices[by].draft(events(by, what)));
             drafts.filter(|e| !matches!(check(start, e.clone()).unwrap(), Admission::Refused(_))).collect()
         })
         .collect();
+    assert!(
+        choices.iter().all(|choices| choices.len() < 9),
+        "by an invite for another device nobody comes in"
+    );
     let mut worlds = 0;
-    for n in 0..7 * 7 * 7 * 7usize {
-        let picks = [n % 7, n / 7 % 7, n / 49 % 7, n / 343];
+    for n in 0..8usize.pow(4) {
+        let picks = [n % 8, n / 8 % 8, n / 64 % 8, n / 512];
         let chosen: Option<Vec<&Verified>> = picks.iter().zip(&choices).map(|(p, c)| c.get(*p)).collect();
         let Some(chosen) = chosen else { continue };
         worlds += 1;

@@ -60,6 +60,35 @@ fn an_invite_admits_who_proves_it_here_in_time_and_first() {
     assert_eq!(members.len(), 2);
 }
 
+/// G1: an invite that names a device gives nothing to another one, which is told what who has no seed is told.
+#[test]
+fn an_invite_for_a_device_admits_that_one_alone() {
+    let (store, founder, folder) = founded();
+    let [thief, right] = [[8; 32], [9; 32]].map(|seed| Identity::from_seed(&seed).peer_id());
+    let bound = Offer { device: Some(right), ..offer(SEED, LAST_MS) };
+    invite(&store, &founder, &bound, MADE_MS).unwrap();
+    let ask = |peer: PeerId, request: JoinRequest, now| match add_member(
+        &store,
+        &founder,
+        &redemption(peer, request, BINDING),
+        now,
+    )
+    .unwrap()
+    {
+        Redeemed::Refused(why) => why,
+        Redeemed::Admitted(_) => "in".to_owned(),
+        Redeemed::Asks => "asks".to_owned(),
+    };
+    let no_seed = ask(thief, request(SEED, folder, thief, [4; 32]), MADE_MS);
+    assert!(no_seed.contains("proof is wrong") && no_seed.contains("dunlin id"), "{no_seed}");
+    for now in [MADE_MS, LAST_MS + 1] {
+        assert_eq!(ask(thief, request(SEED, folder, thief, BINDING), now), no_seed);
+    }
+    assert_eq!(ask(right, request(SEED, folder, right, BINDING), MADE_MS), "in");
+    assert_eq!(ask(thief, request(SEED, folder, thief, BINDING), MADE_MS), no_seed, "nor that it was used");
+    assert_eq!(View(&*store.read().unwrap()).members().unwrap().members.len(), 2);
+}
+
 /// G1: such an invite gives nothing to whoever copied it, until its maker's user says that this is the device he means.
 #[test]
 fn an_invite_that_asks_admits_whom_its_user_confirms() {
@@ -162,7 +191,7 @@ pub(super) fn founded() -> (MemoryStore, Identity, FolderId) {
 
 /// An invite for one writer.
 pub(super) fn offer(seed: [u8; 32], not_after_ms: i64) -> Offer {
-    Offer { seed, role: Role::Writer, not_after_ms, uses: 1, asks: false }
+    Offer { seed, role: Role::Writer, not_after_ms, uses: 1, asks: false, device: None }
 }
 
 pub(super) fn redemption(peer: PeerId, request: JoinRequest, binding: [u8; 32]) -> Redemption {
