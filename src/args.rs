@@ -116,10 +116,13 @@ pub struct Serve {
 #[argh(subcommand, name = "doctor")]
 pub struct Doctor {}
 
-/// show this device and its folders
+/// show this device and its folders, or why one path is as it is
 #[derive(FromArgs)]
 #[argh(subcommand, name = "status")]
 pub struct Status {
+    /// say why this file or directory is as it is here
+    #[argh(option)]
+    pub why: Option<PathBuf>,
     /// only these folders
     #[argh(positional)]
     pub dirs: Vec<PathBuf>,

@@ -22,6 +22,7 @@ pub mod service;
 pub mod share;
 pub mod status;
 pub mod sync;
+pub mod why;
 
 use crate::answer::{Answer, Line};
 use crate::control::client;
@@ -60,6 +61,7 @@ fn ask_with(home: &Home, request: &Request, mut take: impl FnMut(Line)) -> Resul
 pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exit, CommandError> {
     match request {
         Request::Status { dirs } => status::answer(desk, dirs, answer),
+        Request::Why { path } => why::answer(desk, path, answer),
         Request::Log { path, limit, deleted } => log::answer(desk, path, *limit, *deleted, answer),
         Request::ConflictsList { dirs } => conflicts::list(desk, dirs, answer),
         Request::ConflictsDiff { path } => conflicts::diff(desk, path, answer),

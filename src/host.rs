@@ -9,6 +9,7 @@ use crossbeam_channel::Sender;
 use dunlin_core::code::CodesGiven;
 use dunlin_core::id::PeerId;
 use dunlin_core::path::RelPath;
+use dunlin_core::tree::node::Place;
 use dunlin_pipeline::Running;
 use dunlin_pipeline::ask::{Answer, Ask, Offer, ScrubState, State};
 use dunlin_pipeline::jobs::membership::{ChangeError, MembershipChange};
@@ -16,6 +17,7 @@ use dunlin_pipeline::jobs::quarantine::{AdoptError, Adopted};
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError};
 use dunlin_pipeline::rooms::asks::{Asker, Pending};
 use dunlin_pipeline::service::{Feed, Problem, Progress, Settings};
+use dunlin_pipeline::why::Inquiry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -166,6 +168,15 @@ impl Host {
             Some(Answer::State(state)) => Live::Going(state),
             _ => Live::Silent,
         })
+    }
+
+    /// What the run of the folder at a root has under way for a path. `None`: it gives no answer.
+    pub fn inquire(&self, root: &Path, path: &RelPath, places: &[Place]) -> Option<Box<Inquiry>> {
+        let ask = Ask::Why { path: path.clone(), places: places.to_vec() };
+        match self.asker(root)?.ask(ask, PATIENCE) {
+            Some(Answer::Why(inquiry)) => Some(inquiry),
+            _ => None,
+        }
     }
 
     /// True if the folder at a root is served here, or would be if it did not rest or had not failed.

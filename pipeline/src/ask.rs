@@ -6,9 +6,11 @@ use crate::jobs::membership::{ChangeError, MembershipChange};
 use crate::jobs::quarantine::{AdoptError, Adopted};
 use crate::jobs::resolve::{Keep, ResolveError};
 use crate::service::{Problem, Progress, Settings};
+use crate::why::Inquiry;
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::path::RelPath;
+use dunlin_core::tree::node::Place;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,6 +21,13 @@ use std::time::Duration;
 pub enum Ask {
     /// How is it going?
     State,
+    /// What is under way for a path?
+    Why {
+        /// The path.
+        path: RelPath,
+        /// The places that it is about.
+        places: Vec<Place>,
+    },
     /// How is it going once nothing is under way, or when a moment has passed?
     Calm,
     /// Look at the whole folder now; answered once what was found is recorded.
@@ -95,6 +104,8 @@ impl fmt::Debug for Offer {
 pub enum Answer {
     /// To `State` and `Calm`.
     State(Box<State>),
+    /// To `Why`.
+    Why(Box<Inquiry>),
     /// To `Scan`: what the run did since it was asked.
     Scanned {
         /// The figures, counted from the question on.

@@ -8,7 +8,7 @@
 //!  hands    ── done ────────▶  └──────────┘ ── Net ─────────▶  net      (UDP)
 //! ```
 //! [`engine`] decides and is pure; [`jobs`] are what the hands do; [`rooms`] are the threads;
-//! [`wiring`] makes every channel; [`service`] is what the people's side sees, [`ask`] what it may ask.
+//! [`wiring`] makes every channel; [`service`] is what the people's side sees, [`ask`] what it may ask, [`why`] why a path is as it is.
 
 pub mod addresses;
 pub mod ask;
@@ -17,6 +17,7 @@ pub mod failure;
 pub mod jobs;
 pub mod rooms;
 pub mod service;
+pub mod why;
 pub mod wiring;
 
 pub use rooms::{Running, StartError, start};

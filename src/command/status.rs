@@ -3,7 +3,7 @@
 use super::device::describe_member;
 use super::folder::pause_text;
 use super::id::describe;
-use super::{absolutes, ask, held};
+use super::{absolute, absolutes, ask, held};
 use crate::answer::Answer;
 use crate::args::Status;
 use crate::control::request::Request;
@@ -30,7 +30,12 @@ use std::time::Duration;
 
 /// Runs the command.
 pub fn run(home: &Home, args: &Status, screen: &Screen) -> Result<Exit, CommandError> {
-    ask(home, &Request::Status { dirs: absolutes(&args.dirs)? }, screen)
+    let request = match &args.why {
+        None => Request::Status { dirs: absolutes(&args.dirs)? },
+        Some(path) if args.dirs.is_empty() => Request::Why { path: absolute(path)? },
+        Some(_) => return Err(CommandError::usage("--why is about one path, and needs no folder")),
+    };
+    ask(home, &request, screen)
 }
 
 /// Makes its answer.

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub enum Request {
     /// The device and these folders; none: all.
     Status { dirs: Vec<PathBuf> },
+    /// Why a path is as it is.
+    Why { path: PathBuf },
     /// What happened in a folder or to a path in it, the latest `limit` events.
     Log { path: PathBuf, limit: usize, deleted: bool },
     /// The conflict copies of these folders; none: of all.
@@ -158,6 +160,7 @@ impl Request {
     pub fn encode(&self) -> String {
         let mut value = match self {
             Request::Status { dirs } => json!({ "ask": "status", "dirs": texts(dirs) }),
+            Request::Why { path } => json!({ "ask": "why", "path": text(path) }),
             Request::Log { path, limit, deleted } => {
                 json!({ "ask": "log", "path": text(path), "limit": limit, "deleted": deleted })
             }
@@ -251,6 +254,7 @@ impl Request {
         }
         Ok(match ask {
             "status" => Request::Status { dirs: fields.paths("dirs")? },
+            "why" => Request::Why { path: fields.path("path")? },
             "log" => {
                 let deleted = value["deleted"].as_bool().unwrap_or(false);
                 Request::Log { path: fields.path("path")?, limit: fields.number("limit")?, deleted }
@@ -434,6 +438,7 @@ mod tests {
         let listen = vec![SocketAddr::from(([127, 0, 0, 1], 7)), SocketAddr::from(([0; 16], 8))];
         for request in [
             Request::Status { dirs: dirs.clone() },
+            Request::Why { path: path.clone() },
             Request::Log { path: path.clone(), limit: 100, deleted: false },
             Request::Log { path: path.clone(), limit: 1, deleted: true },
             Request::ConflictsList { dirs: dirs.clone() },

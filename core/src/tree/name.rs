@@ -38,6 +38,11 @@ pub fn is_copy_name(name: &Name) -> bool {
     !origins(name).is_empty()
 }
 
+/// The names of which a conflict copy of this name could be, as far as they can be read from it.
+pub fn names_of_winner(name: &Name) -> Vec<Name> {
+    origins(name).into_iter().filter_map(|origin| origin.name).collect()
+}
+
 /// What the names of all conflict copies of `name` begin with. Other names may begin so, too.
 pub fn copies_begin(name: &Name) -> Vec<u8> {
     let (stem, _) = split(name.as_bytes());

@@ -35,6 +35,7 @@ impl Engine {
     pub(super) fn handle_ask(&mut self, now: Instant, ticket: u64, ask: Ask) {
         match ask {
             Ask::State => self.reply_state(now, ticket),
+            Ask::Why { path, places } => self.inquire(ticket, &path, &places),
             Ask::Calm => {
                 self.asks.calms.insert(ticket);
                 self.wakes.arm(Wake::Moment, now, MOMENT);

@@ -112,6 +112,17 @@ impl Doubts {
         self.asked = None;
     }
 
+    /// True while it is open whether what stood at a path is gone.
+    pub fn is_missed(&self, path: &RelPath) -> bool {
+        let is_above = |at: &RelPath| path.starts_with(at);
+        match &self.asked {
+            Some(Asked::Everything) => return true,
+            Some(Asked::Names(names)) if names.keys().any(is_above) => return true,
+            _ => {}
+        }
+        self.is_everything || self.missing.keys().any(is_above)
+    }
+
     /// True while it is open whether something is gone.
     pub fn is_waiting(&self) -> bool {
         self.since.is_some() || self.asked.is_some()
@@ -181,15 +192,19 @@ mod tests {
     fn one_look_is_not_believed_and_the_second_is() {
         let (mut doubts, start) = (Doubts::default(), Instant::now());
         assert!(doubts.sift(start, all(3)).is_empty());
+        let is_missed =
+            |doubts: &Doubts, name: &str| doubts.is_missed(&RelPath::parse(name.as_bytes()).unwrap());
+        assert!(is_missed(&doubts, "f2") && is_missed(&doubts, "f2/below") && !is_missed(&doubts, "f7"));
         assert_eq!(doubts.due(None), Some(start + SECOND_LOOK_AFTER));
         assert_eq!(doubts.ask().len(), 3);
+        assert!(is_missed(&doubts, "f2"), "until the second look is over");
         assert_eq!(doubts.sift(start, all(2)).len(), 2, "what was asked about");
         assert!(doubts.sift(start, vec![gone(7)]).is_empty(), "what was not");
         doubts.handle_scan_done();
         assert!(doubts.is_waiting(), "for the look at what the second look missed first");
         assert_eq!(doubts.ask().len(), 1);
         doubts.handle_scan_done();
-        assert!(!doubts.is_waiting());
+        assert!(!doubts.is_waiting() && !is_missed(&doubts, "f2"));
         assert!(doubts.sift(start, vec![gone(2)]).is_empty(), "what was back counts from the start");
     }
 

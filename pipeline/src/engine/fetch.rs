@@ -3,6 +3,8 @@
 //! Knows what was asked from whom, and keeps the bytes that are under way below one bound. The next ask goes where it
 //! is expected to be answered first. It asks, the engine sends; every piece is verified by a hand before it counts.
 
+mod inquiry;
+
 use super::event::FoundManifest;
 use super::transfer::{Advance, Transfer};
 use super::waste::Missed;

@@ -11,7 +11,7 @@
 //! `serve` route between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
 //! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
 //! at what is missing, `unreadable` at what could not be read, and `room` looks at the root; `scrub` has all bytes read again; `quotas` what others may take of it; `rest` says when memory is given
-//! back, `calm` when a one-shot run is over; `retune` has another configuration hold; `asks` answers what people ask, and `tell` says what happened; `waste` has a budget for each device.
+//! back, `calm` when a one-shot run is over; `retune` has another configuration hold; `asks` answers what people ask, `inquiry` why a path is as it is, and `tell` says what happened; `waste` has a budget for each device.
 
 mod admission;
 mod asks;
@@ -29,6 +29,7 @@ pub mod gossip;
 mod guard;
 pub mod hint;
 mod hold;
+mod inquiry;
 mod local;
 mod members;
 mod merge;

@@ -281,6 +281,16 @@ impl Remote {
         self.busy.contains_key(place)
     }
 
+    /// True while a place is left alone, since it could not be mended.
+    pub fn is_stuck_at(&self, place: &Place) -> bool {
+        self.stuck.contains_key(place)
+    }
+
+    /// True while a place is left alone that was refused twice.
+    pub fn is_refused_at(&self, place: &Place) -> bool {
+        self.is_stuck_at(place) && self.refused.contains(place)
+    }
+
     /// True while places have steps under way.
     pub fn is_busy(&self) -> bool {
         !self.busy.is_empty()

@@ -19,9 +19,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 pub(super) const LOOK_BUSY: Duration = Duration::from_secs(1);
 
 /// The path of trouble with the folder as a whole.
-const FOLDER: &str = "(folder)";
+pub(super) const FOLDER: &str = "(folder)";
 /// The path of trouble with all looks at it.
-const LOOKS: &str = "(looks)";
+pub(super) const LOOKS: &str = "(looks)";
 
 /// What was seen last.
 #[derive(Default)]

@@ -112,6 +112,25 @@ impl Transfer {
     }
 
     /// The step that waits for it.
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// Content bytes that are staged.
+    pub fn here(&self) -> u64 {
+        let State::Fetching { manifest, missing, coming } = &self.state else { return 0 };
+        let chunks = (0..).zip(&manifest.chunks);
+        let staged = chunks.filter(|(index, _)| !missing.has(*index) && !coming.has(*index));
+        staged.map(|(_, chunk)| u64::from(chunk.len)).sum()
+    }
+
+    /// Sessions that do not have it.
+    pub fn without(&self) -> BTreeSet<ConnId> {
+        let holders = self.holders.iter();
+        holders.filter(|(_, holding)| matches!(holding, Holding::Nothing)).map(|(conn, _)| *conn).collect()
+    }
+
+    /// The same, to be changed.
     pub fn waiting_mut(&mut self) -> &mut Waiting {
         &mut self.waiting
     }

@@ -1,7 +1,7 @@
 //! The conflict copies of a folder, as they stand on this disk, with what people want to know of them.
 
 use super::JobError;
-use super::ledger_state::{copies, label_of, labels};
+use super::ledger_state::{copies, is_copy, label_of, labels};
 use dunlin_core::content::{Body, Kind};
 use dunlin_core::id::PeerId;
 use dunlin_core::path::RelPath;
@@ -41,6 +41,16 @@ pub fn conflicts(store: &dyn Store) -> Result<Vec<Conflict>, JobError> {
     }
     found.sort_by(|a, b| (&a.winner, &a.copy).cmp(&(&b.winner, &b.copy)));
     Ok(found)
+}
+
+/// What is to be known of a row's thing if it is a conflict copy.
+pub(super) fn conflict_at(
+    view: &View<'_>,
+    spot: &Spot,
+    row: &DiskRow,
+    labels: &BTreeMap<PeerId, String>,
+) -> Result<Option<Conflict>, JobError> {
+    if is_copy(view, spot, row)? { conflict(view, spot, row, labels) } else { Ok(None) }
 }
 
 fn conflict(

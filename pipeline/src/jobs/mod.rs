@@ -30,6 +30,7 @@ pub mod take_up;
 mod tests;
 pub mod texts;
 pub mod verdicts;
+pub mod why;
 
 use dunlin_core::ledger::chain::LedgerFault;
 use dunlin_core::tree::node::TreeFault;

@@ -47,6 +47,7 @@ mod rotations;
 mod strangers;
 mod verdicts;
 mod votes;
+mod why;
 mod withheld;
 
 /// How a founder's device runs that dials nobody.

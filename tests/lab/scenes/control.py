@@ -1,5 +1,5 @@
-"""What people ask who serves: events, why a path is as it is, folders that rest, folders that come and go while it
-runs.
+"""What people ask who serves: events, why a path is as it is, folders that rest,
+folders that come and go while it runs.
 """
 
 import contextlib
@@ -237,6 +237,87 @@ def resting(stage):
         stage.note(f'--for 3s: the next file {took:.1f} s later')
         check(took > 2, f'it rested for 3 s, not {took:.1f}')
         set_back(devices[1], right, serving)
+
+
+@scene('control: why a path is as it is', root=True, tools=NEEDS)
+def why_so(stage):
+    """From who serves, and from the store once nobody does: in step, left out, no file, changed, written, missing, on its way, gone."""
+    with Cable() as cable, two(stage, cable) as (sharer, joiner, left, right, sharing, joining):
+        def because(name, root=right, device=joiner):
+            """The words of the reasons, and the first of them whole."""
+            ended = device.run('--json', 'status', '--why', os.path.join(root, name))
+            check(ended.code == program.IN_SYNC and len(ended.records) == 1, f'{name}: {ended.describe()}')
+            reasons = ended.report['reasons']
+            check(ended.report['why'] == reasons[0]['why'] and all(one['text'] for one in reasons), f'{name}: {reasons}')
+            return [one['why'] for one in reasons], reasons
+
+        def comes_to(name, *wanted, **facts):
+            """Waits until the reasons are these and the last has these facts."""
+            def so():
+                words, reasons = because(name)
+                return words == list(wanted) and all(reasons[-1].get(key) == value for key, value in facts.items()) and reasons
+            return wait_for(so, f'{name} is {wanted} {facts}, and not {because(name)}')
+
+        [first] = comes_to('first', 'in-step')
+        check(first['author'] in joiner.run('--json', 'device', 'list').output and first['label'] and first['wall_ms'] > 0,
+              f'it is said who wrote it: {first}')
+        spoken = joiner.run('status', '--why', os.path.relpath(os.path.join(right, 'first')))
+        check('in step; ' in spoken.output and 'wrote it last' in spoken.output, spoken.describe())
+        put(right, '.dunlinignore', '# ours\n*.tmp\n')
+        comes_to('a.tmp', 'ignored', line=2, file='.dunlinignore', pattern='*.tmp')
+        os.mkfifo(os.path.join(right, 'pipe'))
+        comes_to('pipe', 'special')
+        comes_to('.dunlin', 'bad-name')
+        comes_to('nothing', 'unknown')
+        written_and_missing(right, because, comes_to)
+        os.unlink(os.path.join(left, 'first'))
+        comes_to('first', 'deleted', to=None, author=first['author'])
+        put(left, 'old', 'to be moved')
+        comes_to('old', 'in-step')
+        os.rename(os.path.join(left, 'old'), os.path.join(left, 'new'))
+        comes_to('old', 'moved', to='new')
+        on_its_way(stage, cable, left, comes_to, sharing)
+        joining.interrupt()
+        comes_to('large', 'behind', 'not-served')
+        comes_to('new', 'in-step', 'not-served')
+        put(right, 'new', 'changed')
+        comes_to('new', 'changed-here', 'not-served')
+        check(joiner.run('folder', 'pause', right).code == program.IN_SYNC, 'it rests')
+        comes_to('large', 'behind', 'paused')
+        whole = joiner.run('status', '--why', right)
+        check(whole.code == program.USAGE and 'dunlin status' in whole.complaint, whole.describe())
+        both = joiner.run('status', '--why', os.path.join(right, 'new'), right)
+        check(both.code == program.USAGE, both.describe())
+
+
+def written_and_missing(right, because, comes_to):
+    """A file that is being written waits for its writer; one that goes waits for a second look."""
+    with open(os.path.join(right, 'log'), 'w') as file:
+        def is_waited_for():
+            file.write('a line\n')
+            file.flush()
+            return because('log')[0] == ['new-here', 'being-written']
+        wait_for(is_waited_for, 'its writer is waited for')
+    comes_to('log', 'in-step')
+    os.unlink(os.path.join(right, 'log'))
+    words = set()
+    wait_for(lambda: words.add(tuple(because('log')[0])) or ('deleted',) in words, 'it counts as gone')
+    check(words <= {('missing-here', 'look-to-come'), ('missing-here', 'second-look'), ('deleted',)}, f'it was missing before: {words}')
+    check(('missing-here', 'second-look') in words, f'and waited for a second look: {words}')
+
+
+def on_its_way(stage, cable, left, comes_to, sharing):
+    """A large file, while it comes and once who sent it is gone."""
+    cable.rate(20)
+    trees.big_binary(os.path.join(left, '.large.part'), 24 * trees.MIB, seed=5)
+    os.rename(os.path.join(left, '.large.part'), os.path.join(left, 'large'))
+    coming = comes_to('large', 'behind', 'coming', size=24 * trees.MIB)[-1]
+    check(coming['from'] and coming['bytes_here'] < coming['size'], f'it is said from whom and how much is here: {coming}')
+    wait_for(lambda: comes_to('large', 'behind', 'coming')[-1]['bytes_here'] > 0, 'some of it is here')
+    sharing.interrupt()
+    cut = comes_to('large', 'behind', 'nobody-is-here', size=24 * trees.MIB)[-1]
+    check(0 < cut['bytes_here'] < cut['size'], f'what is here stays: {cut}')
+    stage.note(f'{cut["bytes_here"] >> 20} of 24 MiB here when who sent it went')
 
 
 def set_back(device, right, serving):

@@ -88,6 +88,15 @@ def check_status(device, root, what):
         check(word in status.output, f'{what}: status says "{word}": {status.output[-600:]}')
 
 
+def check_why(device, root, name, how):
+    """`status --why` says that one of the files is held, and what to do."""
+    ended = device.run('--json', 'status', '--why', os.path.join(root, name))
+    check(ended.code == program.HELD, f'{name}: it ends with 4: {ended.describe()}')
+    reasons = ended.report['reasons']
+    check([one['why'] for one in reasons] == how, f'{name} is {how}: {reasons}')
+    check('dunlin held accept' in reasons[-1]['text'], f'{name}: what to do is said: {reasons}')
+
+
 def few_lost(stage, before, root, what, whole=None):
     """Less than five in a hundred of what the mass change is about is done here."""
     of, gone = whole or len([e for e in before.values() if e.kind == 'file']), lost(before, root)
@@ -134,6 +143,7 @@ def deleted(stage):
         record = await_told(pair.here, root, count)
         check(record['author'] is None, f'it was done here: {record}')
         check_status(pair.here, root, 'rm -rf')
+        check_why(pair.here, root, os.path.join('year000', 'note00001.txt'), ['missing-here', 'held-here'])
         check(pair.deletions() == 0, f'no deletion is signed, yet {pair.deletions()} were')
         few_lost(stage, before, pair.right, 'rm -rf, sender', count)
         goes_on(pair, root, pair.right, 'while-held')
@@ -155,6 +165,9 @@ def deleted(stage):
         time.sleep(QUIET_S)
         few_lost(stage, before, pair.right, 'rm -rf, receiver', count)
         check_status(pair.there, pair.right, 'the other end')
+        left = {os.path.relpath(path, root) for path in paths(root)}
+        kept = next(name for name in (os.path.relpath(path, pair.right) for path in paths(pair.right)) if name not in left)
+        check_why(pair.there, pair.right, kept, ['leaving', 'held-elsewhere'])
         goes_on(pair, root, pair.right, 'while-held-there')
         goes_on(pair, pair.right, root, 'from-there')
         done = pair.there.run('held', 'accept', pair.right)

@@ -5,9 +5,12 @@ use super::{JobError, Planner};
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::Body;
 use dunlin_core::id::{PeerId, VersionId};
+use dunlin_core::ledger::membership::Membership;
 use dunlin_core::tree::view::{Role, Shown, is_same};
 use dunlin_storage::disk::{DiskRow, ShownAs};
+use dunlin_storage::store::tables::StoreError;
 use dunlin_storage::store::used::charge;
+use dunlin_storage::store::view::View;
 use std::collections::BTreeMap;
 
 /// How much of this disk others may take.
@@ -119,12 +122,17 @@ impl Planner<'_, '_> {
         if let Some(taken) = self.shares.taken.get(member) {
             return Ok(*taken);
         }
-        let view = self.edit.view();
-        let mut taken = self.shares.quota.under_way.get(member).copied().unwrap_or(0);
-        let former = self.membership.rotations_to(member);
-        for key in former.iter().map(|(key, _)| key).chain([member]) {
-            taken = taken.saturating_add(view.used_by(key)?);
-        }
-        Ok(taken)
+        let under_way = self.shares.quota.under_way.get(member).copied().unwrap_or(0);
+        Ok(used_by_member(&self.edit.view(), &self.membership, member)?.saturating_add(under_way))
     }
+}
+
+/// What a member's files take on this disk, under all keys that it ever had.
+pub fn used_by_member(view: &View<'_>, membership: &Membership, member: &PeerId) -> Result<u64, StoreError> {
+    let former = membership.rotations_to(member);
+    let mut used = 0u64;
+    for key in former.iter().map(|(key, _)| key).chain([member]) {
+        used = used.saturating_add(view.used_by(key)?);
+    }
+    Ok(used)
 }
