@@ -123,6 +123,9 @@ pub struct Status {
     /// say why this file or directory is as it is here
     #[argh(option)]
     pub why: Option<PathBuf>,
+    /// show it again whenever it is otherwise, at most once a second; Ctrl-C ends
+    #[argh(switch)]
+    pub watch: bool,
     /// only these folders
     #[argh(positional)]
     pub dirs: Vec<PathBuf>,

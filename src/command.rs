@@ -22,6 +22,7 @@ pub mod service;
 pub mod share;
 pub mod status;
 pub mod sync;
+mod watch;
 pub mod why;
 
 use crate::answer::{Answer, Line};

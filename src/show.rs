@@ -47,6 +47,18 @@ impl Screen {
         }
     }
 
+    /// True if what comes is lines for programs.
+    pub fn is_for_programs(&self) -> bool {
+        self.json
+    }
+
+    /// Clears a terminal: what follows takes the place of what was shown before. Whatever else reads the output keeps that.
+    pub fn clear(&self) {
+        if !self.json && std::io::stdout().is_terminal() {
+            line("\x1b[H\x1b[2J\x1b[3J");
+        }
+    }
+
     /// A value for programs alone.
     pub fn tell(&self, value: &Value) {
         if self.json {

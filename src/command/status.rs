@@ -3,6 +3,7 @@
 use super::device::describe_member;
 use super::folder::pause_text;
 use super::id::describe;
+use super::watch::watch;
 use super::{absolute, absolutes, ask, held};
 use crate::answer::Answer;
 use crate::args::Status;
@@ -35,7 +36,7 @@ pub fn run(home: &Home, args: &Status, screen: &Screen) -> Result<Exit, CommandE
         Some(path) if args.dirs.is_empty() => Request::Why { path: absolute(path)? },
         Some(_) => return Err(CommandError::usage("--why is about one path, and needs no folder")),
     };
-    ask(home, &request, screen)
+    if args.watch { watch(home, &request, screen) } else { ask(home, &request, screen) }
 }
 
 /// Makes its answer.

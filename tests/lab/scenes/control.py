@@ -1,4 +1,4 @@
-"""What people ask who serves: events, why a path is as it is, folders that rest,
+"""What people ask who serves: events, why a path is as it is, status that is shown again whenever it changes, folders that rest,
 folders that come and go while it runs.
 """
 
@@ -318,6 +318,39 @@ def on_its_way(stage, cable, left, comes_to, sharing):
     cut = comes_to('large', 'behind', 'nobody-is-here', size=24 * trees.MIB)[-1]
     check(0 < cut['bytes_here'] < cut['size'], f'what is here stays: {cut}')
     stage.note(f'{cut["bytes_here"] >> 20} of 24 MiB here when who sent it went')
+
+
+@scene('control: status is shown again whenever it changes', root=True, tools=NEEDS)
+def watched_status(stage):
+    """Nothing comes while nothing happens; one record for each change; no control characters where no terminal reads."""
+    with Cable() as cable, servers(stage, cable) as (devices, serving):
+        left, right = stage.fresh('left'), stage.path('right')
+        put(left, 'first')
+        hand_over(devices, cable, left, right, '--once')
+        wait_for(lambda: folder_of(devices[1])['state'] == 'in-sync', 'it is in sync')
+        told, shown = devices[1].start('--json', 'status', '--watch', right), devices[1].start('status', '--watch')
+        about = devices[1].start('--json', 'status', '--watch', '--why', os.path.join(right, 'second'))
+
+        def records(running=told):
+            return program.json_lines(''.join(running.lines))
+
+        wait_for(lambda: len(records()) == 2, 'device and folder are shown at first')
+        time.sleep(3.5)
+        check([r['event'] for r in records()] == ['device', 'folder'], f'and no more while nothing happens: {records()[2:]}')
+        put(left, 'second')
+        wait_for(lambda: records()[-1].get('files') == 2, 'a file more is told')
+        wait_for(lambda: [r['why'] for r in records(about)] in (['unknown', 'in-step'], ['unknown', 'behind', 'in-step']),
+                 f'why changes too: {records(about)}')
+        devices[1].run('folder', 'pause', right)
+        wait_for(lambda: records()[-1].get('state') == 'paused', 'a rest is told')
+        check(all(r['event'] == 'folder' for r in records()[1:]), f'only what changed is told: {records()}')
+        serving[1].interrupt()
+        wait_for(lambda: any(r['event'] == 'device' and r['serving'] is None for r in records()), 'it goes on without who serves')
+        for running in (told, shown, about):
+            ended = running.interrupt()
+            check(ended.code == program.IN_SYNC, f'Ctrl-C ends it well: {ended.describe()}')
+        text = ''.join(shown.lines)
+        check('in sync' in text and 'paused' in text and '\x1b' not in text, f'plain text: {text!r}')
 
 
 def set_back(device, right, serving):
