@@ -1,7 +1,10 @@
 //! `doctor`: looks for what would keep folders from staying in step, and says what to do about it. Changes nothing.
 
 use super::id::describe;
+use crate::answer::Line;
 use crate::config::Config;
+use crate::control::client;
+use crate::control::request::Request;
 use crate::error::{CommandError, Exit};
 use crate::home::{Home, ReplicaDir};
 use crate::keys::keeper::Keeper;
@@ -59,11 +62,11 @@ pub fn run(home: &Home, screen: &Screen) -> Result<Exit, CommandError> {
     findings.extend(rotation(home));
     findings.extend(network());
     findings.push(open_files());
-    let mut directories = 0;
+    let mut all = Watching::default();
     for dir in home.replicas()? {
-        findings.extend(folder(home, &dir, &mut directories));
+        findings.extend(folder(home, &dir, &mut all));
     }
-    findings.extend(watches(directories));
+    findings.extend(watches(all));
     findings.iter().for_each(|finding| say(screen, finding));
     let has_failure = findings.iter().any(|finding| finding.level == Level::Failure);
     Ok(if has_failure { Exit::Attention } else { Exit::Done })
@@ -186,14 +189,25 @@ fn open_files() -> Finding {
     }
 }
 
+/// Directories that are to be watched.
+#[derive(Clone, Copy, Default)]
+struct Watching {
+    /// All of them.
+    directories: u64,
+    /// Those that a run would watch and does not.
+    unwatched: u64,
+}
+
 /// What is to be said of one folder; adds its directories.
-fn folder(home: &Home, dir: &ReplicaDir, directories: &mut u64) -> Vec<Finding> {
+fn folder(home: &Home, dir: &ReplicaDir, all: &mut Watching) -> Vec<Finding> {
     let name = shown(&dir.root);
     if let Err(error) = fs::read_dir(&dir.root) {
         return vec![failure(format!("{name}: {error}"), "is its disk there?")];
     }
     let mut findings = vec![disk(&dir.root, &name)];
-    match network_fs(&dir.root) {
+    let network = network_fs(&dir.root);
+    let can_watch = matches!(network, Ok(None));
+    match network {
         Ok(Some(kind)) => findings.push(warning(
             format!("{name} is on {kind}, whose changes cannot be watched"),
             "changes there are found within a minute or so",
@@ -209,12 +223,16 @@ fn folder(home: &Home, dir: &ReplicaDir, directories: &mut u64) -> Vec<Finding> 
     }
     if dir.is_in_use() {
         findings.push(good(format!("{name} is being served; dunlin status says how it is")));
+        if let Some((directories, watched)) = served(home, dir) {
+            all.directories += directories;
+            all.unwatched += if can_watch { directories.saturating_sub(watched) } else { 0 };
+        }
         return findings;
     }
     match Replica::open(home, dir.clone()) {
         Ok(replica) => {
             let count = replica.store.read().and_then(|tx| tx.len(Table::Dirs));
-            *directories += count.unwrap_or(0);
+            all.directories += count.unwrap_or(0);
         }
         Err(error) => {
             findings.push(failure(format!("{name}: {}", error.text), error.hint.unwrap_or_default()))
@@ -223,26 +241,51 @@ fn folder(home: &Home, dir: &ReplicaDir, directories: &mut u64) -> Vec<Finding> 
     findings
 }
 
+/// How many directories a folder has and how many of them are watched, by who serves it: the store is its alone. `None`:
+/// nobody says so.
+fn served(home: &Home, dir: &ReplicaDir) -> Option<(u64, u64)> {
+    let mut said = None;
+    let request = Request::Status { dirs: vec![dir.root.clone()] };
+    let asked = client::ask_with(home, &request, |line| {
+        if let Line::Say { value, .. } = line
+            && value["event"] == json!("folder")
+        {
+            said = value["directories"].as_u64().zip(value["watched"].as_u64());
+        }
+    });
+    // Whoever cannot be asked is no fault of the folder.
+    asked.ok().and(said)
+}
+
 fn is_other_owner(root: &Path) -> bool {
     fs::metadata(root).is_ok_and(|meta| meta.uid() != rustix::process::geteuid().as_raw())
 }
 
-fn watches(directories: u64) -> Option<Finding> {
+fn watches(all: Watching) -> Option<Finding> {
     let watches = kernel_number("fs/inotify/max_user_watches")?;
-    Some(judge_watches(directories, watches))
+    Some(judge_watches(all, watches))
 }
 
-/// A directory needs a watch of its own; others than dunlin need some too.
-fn judge_watches(directories: u64, watches: u64) -> Finding {
-    let wanted = directories.saturating_mul(2);
+/// A directory needs a watch of its own; others than dunlin need some too, and may have them already.
+fn judge_watches(Watching { directories, unwatched }: Watching, watches: u64) -> Finding {
+    let wanted = match unwatched {
+        0 => directories.saturating_mul(2),
+        more => directories.saturating_mul(2).max(watches.saturating_add(more)),
+    };
     if wanted <= watches {
         return good(match directories {
             0 => format!("the kernel allows {watches} watches"),
             _ => format!("the kernel allows {watches} watches, enough for {directories} directories"),
         });
     }
+    let without = match unwatched {
+        0 => String::new(),
+        some => format!(", of which {some} are not watched"),
+    };
     warning(
-        format!("the kernel allows {watches} watches, and the folders have {directories} directories"),
+        format!(
+            "the kernel allows {watches} watches, and the folders have {directories} directories{without}"
+        ),
         format!(
             "changes in the others are found within a minute or so; at once after: sysctl -w fs.inotify.max_user_watches={}",
             wanted.next_power_of_two()
@@ -260,9 +303,14 @@ mod tests {
 
     #[test]
     fn a_folder_with_more_directories_than_watches_gets_the_command_that_helps() {
-        assert_eq!(judge_watches(4000, 8192).level, Level::Good);
-        let finding = judge_watches(5000, 8192);
+        let all = |directories, unwatched| Watching { directories, unwatched };
+        assert_eq!(judge_watches(all(4000, 0), 8192).level, Level::Good);
+        let finding = judge_watches(all(5000, 0), 8192);
         assert_eq!(finding.level, Level::Warning);
+        assert!(finding.advice.unwrap().ends_with("fs.inotify.max_user_watches=16384"));
+        let finding = judge_watches(all(3000, 100), 8192);
+        assert_eq!(finding.level, Level::Warning, "others have used up what there is");
+        assert!(finding.what.ends_with("of which 100 are not watched"), "{finding:?}");
         assert!(finding.advice.unwrap().ends_with("fs.inotify.max_user_watches=16384"));
     }
 

@@ -318,6 +318,11 @@ def limited(stage):
         watching = both.sharing.record_with('watched')
         stage.note(f'{watching["watched"]} of {watching["directories"]} directories watched')
         check(0 < watching['watched'] <= 8 < watching['directories'], f'a part is watched: {watching}')
+        told = both.sharer.run('--json', 'doctor').records
+        short = [r for r in told if r['level'] == 'warning' and 'are not watched' in r['what']]
+        check(len(short) == 1 and 'max_user_watches=' in short[0]['advice'], f'doctor says what to do beside who serves: {told}')
+        counted = [r for r in both.joiner.run('--json', 'doctor').records if 'watches' in r['what']]
+        check(f'{watching["directories"]} directories' in counted[-1]['what'], f'it counts what is served: {counted}')
         began = time.monotonic()
         for shelf in range(20):
             trees.write(some(both.left, shelf * 100), b'found by looking')
