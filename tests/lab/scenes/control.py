@@ -320,6 +320,48 @@ def on_its_way(stage, cable, left, comes_to, sharing):
     stage.note(f'{cut["bytes_here"] >> 20} of 24 MiB here when who sent it went')
 
 
+@scene('control: a conflict is told, counted and shown; the last full pass, too', root=True, tools=NEEDS)
+def conflict_told(stage):
+    """An event at either end, `conflicts` in its status, and who wrote the copy; all gone once it is resolved."""
+    with Cable() as cable, servers(stage, cable) as (devices, serving):
+        left, right = stage.fresh('left'), stage.path('right')
+        put(left, 'notes', 'as it was')
+        hand_over(devices, cable, left, right, '--once')
+        full_pass(devices[1], right)
+        followers = [Follower(device) for device in devices]
+        check(folder_of(devices[1])['conflicts'] == 0, 'no conflict at first')
+        check(devices[1].run('folder', 'pause', right).code == program.IN_SYNC, 'one of them rests')
+        put(left, 'notes', 'by the left')
+        put(right, 'notes', 'by the right')
+        check(devices[1].run('folder', 'resume', right).code == program.IN_SYNC, 'and goes on')
+        told = [follower.heard(event='conflict', path='notes') for follower in followers]
+        check(told[0]['copy'] == told[1]['copy'] != 'notes', f'both name the same copy: {told}')
+        for device, root in zip(devices, (left, right)):
+            wait_for(lambda: folder_of(device)['conflicts'] == 1, 'the conflict is counted')
+            check('1 conflict copy; dunlin conflicts list' in device.run('status').output, 'and people are told how to see it')
+            copy = os.path.join(root, told[0]['copy'])
+            reason = device.run('--json', 'status', '--why', copy).report['reasons'][0]
+            check(reason['why'] == 'conflict-copy' and reason['of'] == 'notes' and reason['label'], f'whose it is: {reason}')
+            [listed] = device.run('--json', 'conflicts', 'list').records
+            check(listed['author'] == reason['author'], f'both say the same author: {listed} {reason}')
+        [kept] = [[r for r in follower.records if r['event'] == 'conflict'] for follower in followers[:1]]
+        check(len(kept) == 1, f'it is told once: {kept}')
+        done = devices[0].run('conflicts', 'resolve', os.path.join(left, 'notes'), '--keep', 'winner')
+        check(done.code == program.IN_SYNC, done.describe())
+        for device in devices:
+            wait_for(lambda: folder_of(device)['conflicts'] == 0, 'it is resolved')
+
+
+def full_pass(device, root):
+    """`status` says how long ago all was looked at, which grows until all is looked at again."""
+    def ago():
+        return folder_of(device)['full_pass_ago_s']
+    check('looked at in full' in device.run('status', root).output, 'people are told')
+    wait_for(lambda: ago() is not None and ago() >= 2, 'the last full pass grows old')
+    check(scanned(device, root), 'a look at everything finds nothing')
+    wait_for(lambda: ago() == 0, 'and is a full pass')
+
+
 @scene('control: status is shown again whenever it changes', root=True, tools=NEEDS)
 def watched_status(stage):
     """Nothing comes while nothing happens; one record for each change; no control characters where no terminal reads."""
