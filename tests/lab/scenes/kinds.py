@@ -47,15 +47,46 @@ def types(both, at):
 
 
 def hard_links(both, at):
-    """Two names of one file; then one is edited by rename, and the other keeps what it had."""
+    """Two names of one file: what one of them gets from a peer or by a rename is its own, and an edit in place is one of both."""
+    root, side = os.path.split(at)
+    there = os.path.join(both.right if root == both.left else both.left, side)
     trees.write(at + 'first', b'shared bytes')
     os.link(at + 'first', at + 'second')
     both.follow('a hard link is made')
+    mode = os.stat(at + 'second').st_mode
+    os.chmod(there + 'first', 0o600)
+    both.follow('a mode comes for one of two names')
+    check(os.stat(at + 'first').st_mode != mode, 'the name that it is for has it')
+    check(os.stat(at + 'second').st_mode == mode, 'the other name has its own mode')
+    os.remove(at + 'second')
+    os.link(at + 'first', at + 'second')
+    both.follow('a hard link is made again')
+    with open(at + 'first', 'r+b') as file:
+        file.write(b'SHARED')
+    both.follow('a file with two names is edited in place', 5)
+    check(read(there + 'second') == b'SHARED bytes', 'the edit came to the peer by both names')
+    trees.write(there + 'first', b'from the peer')
+    both.follow('a version comes for one of two names')
+    check(read(at + 'second') == b'SHARED bytes', 'the other name keeps its bytes')
+    with open(at + 'second', 'r+b') as file:
+        file.write(b'edited')
+    both.follow('the other name is edited in place')
+    history = os.path.join(root, '.dunlin', 'history')
+    kept = [os.path.join(history, name) for name in os.listdir(history)]
+    check(any(read(path) == b'SHARED bytes' for path in kept if not os.path.islink(path)), 'the history keeps its bytes')
+    os.remove(at + 'second')
+    os.link(at + 'first', at + 'second')
+    both.follow('a third hard link is made')
     trees.write(at + 'second' + '.new', b'bytes of its own')
     os.rename(at + 'second' + '.new', at + 'second')
     both.follow('one of two names is edited')
-    with open(at + 'first', 'rb') as file:
-        check(file.read() == b'shared bytes', 'the other name keeps what it had')
+    check(read(at + 'first') == b'from the peer', 'the other name keeps what it had')
+
+
+def read(path):
+    """The bytes of a file."""
+    with open(path, 'rb') as file:
+        return file.read()
 
 
 def empty(both, at):
