@@ -3,12 +3,14 @@
 
 mod members;
 mod rendezvous;
+mod revert;
 mod service;
 
 pub use members::{
     Device, DeviceAction, Invite, InviteAction, Quarantine, QuarantineAction, Recovery, RecoveryAction, Share,
 };
 pub use rendezvous::{Rendezvous, RendezvousAction};
+pub use revert::Revert;
 pub use service::{Service, ServiceAction, ServiceInstall};
 
 use crate::error::CommandError;
@@ -41,6 +43,7 @@ pub enum Command {
     Quarantine(Quarantine),
     Recovery(Recovery),
     Held(Held),
+    Revert(Revert),
     Ignore(Ignore),
     Events(Events),
     Folder(Folder),

@@ -15,6 +15,7 @@ pub mod log;
 pub mod quarantine;
 pub mod recovery;
 pub mod rendezvous;
+pub mod revert;
 pub mod scan;
 pub mod scrub;
 pub mod serve;
@@ -80,6 +81,7 @@ pub fn answer(desk: &Desk, request: &Request, answer: &mut Answer) -> Result<Exi
         Request::DeviceRole { dir, device, role } => device::change_role_of(desk, dir, device, role, answer),
         Request::HeldList { dirs } => held::list(desk, dirs, answer),
         Request::HeldDecide { dir, is_meant } => held::decide(desk, dir, *is_meant, answer),
+        Request::Revert { paths, is_dry_run } => revert::answer(desk, paths, *is_dry_run, answer),
         Request::Scan { dir } => scan::answer(desk, dir, answer),
         Request::FolderList => folder::list(desk, answer),
         Request::FolderPause { dir, span_s } => folder::pause(desk, dir, *span_s, answer),

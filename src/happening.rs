@@ -74,7 +74,8 @@ fn text_of(name: &str, happening: &Happening) -> String {
     }
 }
 
-fn deed_text(deed: &Deed, by: &str) -> String {
+/// What was done, and by whom or where, in words.
+pub fn deed_text(deed: &Deed, by: &str) -> String {
     match deed {
         Deed::Created => format!("created {by}"),
         Deed::Written => format!("changed {by}"),
@@ -98,7 +99,8 @@ fn json_of(happening: &Happening) -> Value {
     }
 }
 
-fn change_json(event: &str, Change { path, deed }: &Change) -> Value {
+/// The same for programs.
+pub fn change_json(event: &str, Change { path, deed }: &Change) -> Value {
     let mut value = json!({ "event": event, "path": path.to_string() });
     value["deed"] = json!(match deed {
         Deed::Created => "created",

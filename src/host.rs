@@ -11,7 +11,7 @@ use dunlin_core::id::PeerId;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::Place;
 use dunlin_pipeline::Running;
-use dunlin_pipeline::ask::{Answer, Ask, Offer, ScrubState, State};
+use dunlin_pipeline::ask::{Answer, Ask, Offer, Reverted, ScrubState, State};
 use dunlin_pipeline::jobs::membership::{ChangeError, MembershipChange};
 use dunlin_pipeline::jobs::quarantine::{AdoptError, Adopted};
 use dunlin_pipeline::jobs::resolve::{Keep, ResolveError};
@@ -196,6 +196,20 @@ impl Host {
             Some(Answer::Scanned { progress, problems, is_held }) => {
                 Ok(Looked { progress, problems, is_held })
             }
+            _ => Err(no_answer()),
+        })
+    }
+
+    /// Has what was changed at these paths and is not shared taken back, or told. `None`: the folder is not served here.
+    pub fn revert(
+        &self,
+        root: &Path,
+        paths: Vec<RelPath>,
+        is_dry_run: bool,
+    ) -> Option<Result<Option<Reverted>, CommandError>> {
+        let ask = Ask::Revert { paths, is_dry_run };
+        Some(match self.asker(root)?.ask(ask, PATIENCE_FOR_SCAN) {
+            Some(Answer::Reverted(reverted)) => Ok(reverted),
             _ => Err(no_answer()),
         })
     }

@@ -107,6 +107,7 @@ fn run(words: Vec<String>) -> Result<Exit, CommandError> {
         Command::Quarantine(args) => command::quarantine::run(&home, &args, &screen),
         Command::Recovery(args) => command::recovery::run(&home, &args, &screen),
         Command::Held(args) => command::held::run(&home, &args, &screen),
+        Command::Revert(args) => command::revert::run(&home, &args, &mut screen),
         Command::Ignore(args) => command::ignore::run(&home, &args, &screen),
         Command::Id(args) => command::id::run(&home, &args, &screen),
         Command::Doctor(_) => command::doctor::run(&home, &screen),

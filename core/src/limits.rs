@@ -297,6 +297,10 @@ pub const EVENTS_KEPT: usize = 4096;
 pub const EVENTS_BATCH: usize = 256;
 /// Problems that a run lists when it is asked how it is doing; the others are counted.
 pub const PROBLEMS_TOLD: usize = 20;
+/// Things that a reader changed and does not share which are known to the plans; about 200 bytes each.
+pub const UNSHARED_MAX: usize = 65_536;
+/// Changes that a revert lists; the others are counted.
+pub const REVERTED_TOLD: usize = 1000;
 /// Places that cannot be mended now and are tried again later.
 pub const STUCK_MAX: usize = 65_536;
 

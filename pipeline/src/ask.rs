@@ -5,7 +5,7 @@
 use crate::jobs::membership::{ChangeError, MembershipChange};
 use crate::jobs::quarantine::{AdoptError, Adopted};
 use crate::jobs::resolve::{Keep, ResolveError};
-use crate::service::{Problem, Progress, Settings};
+use crate::service::{Change, Problem, Progress, Settings};
 use crate::why::Inquiry;
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::event::Role;
@@ -48,6 +48,13 @@ pub enum Ask {
     Decide {
         /// True: it was meant.
         is_meant: bool,
+    },
+    /// Take back what was changed here and is not shared, as a reader's changes are; answered once that is recorded.
+    Revert {
+        /// Where; a directory with all that is in it.
+        paths: Vec<RelPath>,
+        /// Only tell what it would be.
+        is_dry_run: bool,
     },
     /// Resolve the conflict of this copy; answered once that is signed.
     Resolve {
@@ -123,6 +130,8 @@ pub enum Answer {
     Accepted(bool),
     /// To `Decide`: of how many mass changes that is news.
     Decided(usize),
+    /// To `Revert`; `None`: this device is no reader.
+    Reverted(Option<Reverted>),
     /// To `Resolve`.
     Resolved(Result<(), ResolveError>),
     /// To `Invite`.
@@ -144,6 +153,15 @@ pub enum Answer {
         /// Changes are held.
         is_held: bool,
     },
+}
+
+/// What was changed here and is taken back.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reverted {
+    /// How many changes there are.
+    pub count: u64,
+    /// The first of them, by what was done here.
+    pub changes: Vec<Change>,
 }
 
 /// How a run is doing.

@@ -29,6 +29,8 @@ pub enum Goal {
     /// When all bytes have been read again besides, and what this disk can give back is given back; nobody is
     /// dialled.
     Scrubbed,
+    /// Never: it answers a command, which stops it; nobody is dialled.
+    Asked,
     /// When this replica and one other member hold the same entries and lack nothing.
     InSync {
         /// How long it may be connected to nobody; `None`: it waits for as long as it takes.
@@ -39,7 +41,7 @@ pub enum Goal {
 impl Goal {
     /// True if the run is about this disk alone: nobody is dialled.
     pub fn is_alone(self) -> bool {
-        matches!(self, Goal::Recorded | Goal::Scrubbed)
+        matches!(self, Goal::Recorded | Goal::Scrubbed | Goal::Asked)
     }
 
     /// True if the run ends once it is in sync with somebody.

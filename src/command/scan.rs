@@ -36,24 +36,28 @@ pub fn look_alone(
     (goal, is_fast): (Goal, bool),
     screen: &mut Screen,
 ) -> Result<Exit, CommandError> {
-    let mut settings = settings_of(home)?;
+    let mut plan = alone(home, goal)?;
     if is_fast {
-        settings.scrub.rate = 0;
+        plan.settings.scrub.rate = 0;
     }
-    let plan = Plan {
-        listen: Vec::new(),
-        dial: Addresses::default(),
-        join: None,
-        goal,
-        settings,
-        shaper: Shaper::default(),
-        feed: Feed::default(),
-    };
     let running = launch(replica, plan)?;
     let interrupt = Interrupt::stops(&[&running], None)?;
     let reports = watch(vec![(shown(&replica.root), running)], screen, None);
     screen.report(command, &reports);
     exit_of(&reports.iter().map(|(_, report)| report).collect::<Vec<_>>(), interrupt.came())
+}
+
+/// How a run goes that talks to nobody.
+pub fn alone(home: &Home, goal: Goal) -> Result<Plan, CommandError> {
+    Ok(Plan {
+        listen: Vec::new(),
+        dial: Addresses::default(),
+        join: None,
+        goal,
+        settings: settings_of(home)?,
+        shaper: Shaper::default(),
+        feed: Feed::default(),
+    })
 }
 
 /// By the run that serves the folder.

@@ -51,6 +51,8 @@ pub enum Request {
     HeldList { dirs: Vec<PathBuf> },
     /// What is to become of all that is held in a folder.
     HeldDecide { dir: PathBuf, is_meant: bool },
+    /// Take back what was changed at these paths and is not shared, or list it.
+    Revert { paths: Vec<PathBuf>, is_dry_run: bool },
     /// What happens in these folders (none: all), after the event with the number `since`; with `follow` also what
     /// is to come.
     Events { dirs: Vec<PathBuf>, since: Option<u64>, follow: bool },
@@ -197,6 +199,9 @@ impl Request {
             Request::HeldList { dirs } => json!({ "ask": "held list", "dirs": texts(dirs) }),
             Request::HeldDecide { dir, is_meant: true } => json!({ "ask": "held accept", "dir": text(dir) }),
             Request::HeldDecide { dir, .. } => json!({ "ask": "held reject", "dir": text(dir) }),
+            Request::Revert { paths, is_dry_run } => {
+                json!({ "ask": "revert", "paths": texts(paths), "dry_run": is_dry_run })
+            }
             Request::Events { dirs, since, follow } => {
                 json!({ "ask": "events", "dirs": texts(dirs), "since": since, "follow": follow })
             }
@@ -233,6 +238,7 @@ impl Request {
         matches!(
             self,
             Request::Scan { .. }
+                | Request::Revert { .. }
                 | Request::Scrub { .. }
                 | Request::FolderPause { .. }
                 | Request::Join(_)
@@ -269,6 +275,10 @@ impl Request {
             "held list" => Request::HeldList { dirs: fields.paths("dirs")? },
             "held accept" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: true },
             "held reject" => Request::HeldDecide { dir: fields.path("dir")?, is_meant: false },
+            "revert" => {
+                let is_dry_run = value["dry_run"].as_bool().unwrap_or(false);
+                Request::Revert { paths: fields.paths("paths")?, is_dry_run }
+            }
             "events" => {
                 let since = fields.number_or_null("since")?;
                 let follow = value["follow"].as_bool().unwrap_or(false);
@@ -457,6 +467,8 @@ mod tests {
             Request::HeldList { dirs: dirs.clone() },
             Request::HeldDecide { dir: path.clone(), is_meant: true },
             Request::HeldDecide { dir: path.clone(), is_meant: false },
+            Request::Revert { paths: dirs.clone(), is_dry_run: true },
+            Request::Revert { paths: dirs.clone(), is_dry_run: false },
             Request::Events { dirs: dirs.clone(), since: None, follow: false },
             Request::Events { dirs: dirs.clone(), since: Some(1_764_400_000_000), follow: true },
             Request::Scrub { dirs: dirs.clone(), fast: false },

@@ -4,7 +4,7 @@
 //! of the next apply. It says what was made or seen true, never what is wanted.
 
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
-use dunlin_core::id::{NodeId, VersionId};
+use dunlin_core::id::{ChainId, Dot, NodeId, PeerId, VersionId};
 use dunlin_core::look::Look;
 use dunlin_core::path::Name;
 use minicbor::{Decode, Encode};
@@ -76,6 +76,19 @@ pub enum ShownAs {
     #[n(1)]
     Copy(#[n(0)] VersionId),
 }
+
+/// A node of no ledger: what a row says it is goes to history at the next plan. No signature is by this key, so that
+/// nobody's node has this name.
+pub fn nobodys(number: u64) -> NodeId {
+    Dot { chain: ChainId { author: NOBODY, incarnation: 0 }, seq: number, index: 0 }
+}
+
+/// True for such a node.
+pub fn is_nobodys(node: &NodeId) -> bool {
+    node.chain.author == NOBODY
+}
+
+const NOBODY: PeerId = PeerId([0; 32]);
 
 /// What stands at a spot.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]

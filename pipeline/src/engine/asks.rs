@@ -61,6 +61,7 @@ impl Engine {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Accept { ticket, path }));
             }
             Ask::Decide { is_meant } => self.decide(ticket, is_meant),
+            Ask::Revert { paths, is_dry_run } => self.revert(ticket, paths, is_dry_run),
             Ask::Resolve { copy, keep } => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Resolve { ticket, copy, keep }));
             }

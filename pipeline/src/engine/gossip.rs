@@ -315,6 +315,7 @@ impl Engine {
         self.remote.handle_admitted();
         if !admitted.accepted.is_empty() {
             self.remote.hope();
+            self.unshared.handle_admitted();
             self.merging.want();
         }
         self.set_ledger(state);

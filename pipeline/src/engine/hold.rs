@@ -23,7 +23,7 @@ impl Engine {
     /// Records what may be recorded.
     pub(super) fn record(&mut self, batch: Vec<Observed>) {
         let signs = self.own_role() >= Some(Role::Writer);
-        let (batch, turn) = if signs { self.guard.sift(batch) } else { (batch, None) };
+        let (batch, turn) = if signs { self.guard.sift(batch) } else { (self.unshared.sift(batch), None) };
         self.tell_turns(turn);
         match batch.is_empty() {
             true => self.local.handle_recorded(),
@@ -36,11 +36,7 @@ impl Engine {
         self.local.handle_recorded();
         self.progress.entries_signed += recorded.entries.len() as u64;
         self.note_corrupt(recorded.corrupt);
-        for path in recorded.withheld {
-            let what = "changed here and not shared: this device may only read";
-            self.looked_up.insert(path.to_string());
-            self.note_problem(path.to_string(), what.to_owned());
-        }
+        self.note_unshared(recorded.withheld, recorded.taken_back);
         self.tell_all(recorded.changes.into_iter().map(Happening::Changed));
         self.set_ledger(state);
         self.remote.want_plan();
@@ -57,6 +53,7 @@ impl Engine {
         if self.local.first_scan_done() && !self.local.is_wanted() && !is_later {
             let turn = self.guard.looks_are_over();
             self.tell_turns(turn);
+            self.looks_at_unshared_are_over();
         }
         match self.guard.see_whether_it_is_quiet() {
             Some(left) if left.is_zero() => self.remote.want_plan(),

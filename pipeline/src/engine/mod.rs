@@ -53,6 +53,7 @@ mod tell;
 mod transfer;
 mod turns;
 mod unreadable;
+mod unshared;
 mod wake;
 mod waste;
 mod watch;
@@ -92,6 +93,7 @@ use std::time::{Duration, Instant};
 use transfer::Advance;
 use turns::Turns;
 use unreadable::Unreadable;
+use unshared::UnsharedThings;
 use wake::{Wake, Wakes};
 use waste::Waste;
 
@@ -138,6 +140,7 @@ pub struct Engine {
     unreadable: Unreadable,
     root: Root,
     guard: Guard,
+    unshared: UnsharedThings,
     quotas: Quotas,
     quiet: Quiet,
     background: Background,
@@ -192,6 +195,7 @@ impl Engine {
             unreadable: Unreadable::default(),
             root: Root::default(),
             guard,
+            unshared: UnsharedThings::default(),
             quotas: Quotas::default(),
             quiet: Quiet::default(),
             background: Background::default(),
@@ -410,6 +414,7 @@ impl Engine {
         match want {
             LocalWant::Scan(scopes) => {
                 self.guard.look_begins(scopes.is_empty());
+                self.unshared.look_begins(&scopes);
                 self.effects.push_back(Effect::Folder(FolderOrder::Scan(scopes)));
             }
             LocalWant::Inspect(paths) => self.effects.push_back(Effect::Folder(FolderOrder::Inspect(paths))),
@@ -428,7 +433,8 @@ impl Engine {
             RemoteWant::Admit(from, entries) => Effect::Ledger(LedgerOrder::Admit { from, entries }),
             RemoteWant::Plan(busy, cursor) => {
                 let quota = self.quotas.quota(self.config.limits.member_bytes, &self.remote);
-                let (limit, leave) = (PLAN_BATCH, Leave { quota, ..self.guard.leave() });
+                let (limit, leave) =
+                    (PLAN_BATCH, Leave { quota, kept: self.unshared.kept(), ..self.guard.leave() });
                 Effect::Ledger(LedgerOrder::Plan { limit, busy, cursor, leave })
             }
             RemoteWant::Apply(steps) => Effect::Folder(FolderOrder::Apply(steps)),

@@ -20,6 +20,7 @@ const SETTLE_AFTER: Duration = Duration::from_secs(30);
 impl Engine {
     pub(super) fn handle_planned(&mut self, now: Instant, mut plan: Plan) {
         self.guard_plan(&mut plan);
+        self.note_awaiting(std::mem::take(&mut plan.awaiting));
         self.count_plan(&mut plan);
         let places: Vec<Place> = plan.items.iter().map(|item| item.place.clone()).collect();
         self.remote.handle_planned(places.into_iter(), plan.cursor, plan.again);
@@ -78,6 +79,9 @@ impl Engine {
                     self.note_healed(&path);
                     self.look_at_rules(&path);
                     self.tell_all(happenings(&step));
+                    if let Operation::Move { from, at, .. } = &step.operation {
+                        self.note_moved(from, at);
+                    }
                     place.iter().for_each(|place| self.remote.forget_refusal(place));
                     self.free(place);
                 }

@@ -10,6 +10,7 @@ mod left_out;
 mod marks;
 pub mod quota;
 mod slot;
+pub mod unshared;
 mod way;
 pub mod withhold;
 
@@ -89,6 +90,8 @@ pub struct Plan {
     pub over: BTreeMap<PeerId, Over>,
     /// At how many marked places something was left alone or out.
     pub left_places: u64,
+    /// What a reader changed, and others have another version of.
+    pub awaiting: Vec<RelPath>,
 }
 
 /// Plans at most about `limit` steps, leaving alone the places in `busy` and what `leave` says. What the ignore rules
@@ -118,8 +121,7 @@ pub(super) fn plan_and_list(
         edit.begin_to_count()?;
     }
     let (membership, own) = (edit.view().members()?, edit.view().chain()?.author);
-    let rules = in_force.of(&edit.view())?;
-    let has_history = edit.view().has_quarantine()?;
+    let (rules, has_history) = (in_force.of(&edit.view())?, edit.view().has_quarantine()?);
     let mut planner = Planner {
         edit,
         rules,
@@ -163,7 +165,16 @@ pub(super) fn plan_and_list(
     let Planner { edit, items, again, left, shares, .. } = planner;
     edit.commit()?;
     Ok((
-        Plan { items, cursor, dirty, again, left: left.by, over: shares.over, left_places: left.places },
+        Plan {
+            items,
+            cursor,
+            dirty,
+            again,
+            left: left.by,
+            over: shares.over,
+            left_places: left.places,
+            awaiting: left.awaiting,
+        },
         left.things.unwrap_or_default(),
     ))
 }
@@ -226,6 +237,10 @@ impl Planner<'_, '_> {
             // Its directory is under way; the mark stays.
             None => false,
         };
+        let kept = std::mem::take(&mut self.left.kept);
+        let is_settled = is_settled && kept.is_empty();
+        self.left.is_touched |= !kept.is_empty();
+        self.left.awaiting.extend(kept);
         if !is_settled {
             self.left.places += u64::from(self.left.is_touched);
             return Ok(());
@@ -321,7 +336,12 @@ impl Planner<'_, '_> {
         Ok(self.edit.view().path_of(spot)?)
     }
 
-    fn push(&mut self, place: &Place, step: Step, content: Option<Needed>) {
+    /// Plans a step; gives its item, or nothing if that is left alone.
+    fn push(&mut self, place: &Place, step: Step, content: Option<Needed>) -> Option<&mut Item> {
+        if let Some(kept) = self.leave.kept.in_the_way(&step.operation) {
+            self.left.kept.push(kept);
+            return None;
+        }
         if let Operation::MakeDir { at } = &step.operation {
             self.made.insert(at.clone());
         }
@@ -331,5 +351,6 @@ impl Planner<'_, '_> {
         self.planned.insert(place.clone());
         let place = place.clone();
         self.items.push(Item { place, step, content, instead: None, is_loss: false, takes: None });
+        self.items.last_mut()
     }
 }

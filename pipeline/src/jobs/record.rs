@@ -5,12 +5,12 @@
 
 mod corrupt;
 mod left_out;
+mod unshared;
 
 use super::JobError;
 use super::ledger_state::label_of;
 use super::shown;
 use super::signer::Signer;
-use super::take_back::take_back;
 use super::texts::{Text, keep_base};
 use crate::service::{Change, Deed};
 use dunlin_core::canary::{self, Bug};
@@ -23,7 +23,7 @@ use dunlin_core::look::Look;
 use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_core::tree::view::{Role, Shown, group, is_same, slot};
-use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig, is_nobodys};
 use dunlin_storage::folder::apply::put_chunks;
 use dunlin_storage::folder::cut::Cut;
 use dunlin_storage::folder::ignore::Rules;
@@ -34,6 +34,7 @@ use dunlin_storage::store::tables::Store;
 use left_out::Ways;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+pub use unshared::Unshared;
 
 /// One observation, with the file's content if it was read.
 pub struct Observed {
@@ -45,13 +46,22 @@ pub struct Observed {
     pub is_taken_back: bool,
 }
 
+impl Observed {
+    /// It as it is told where it is not shared.
+    pub fn unshared(&self) -> Unshared {
+        Unshared { change: change_of(&self.seen), is_dir: unshared::is_dir(&self.seen) }
+    }
+}
+
 /// What was recorded.
 #[derive(Debug)]
 pub struct Recorded {
     /// Entries that were signed.
     pub entries: Vec<EntryId>,
     /// Changes that this device has not the role to share.
-    pub withheld: Vec<RelPath>,
+    pub withheld: Vec<Unshared>,
+    /// Those among them that are taken back, as was wanted.
+    pub taken_back: Vec<Unshared>,
     /// Files whose bytes changed without their stat; nothing is signed about them.
     pub corrupt: Vec<RelPath>,
     /// What was signed, by what was seen.
@@ -77,6 +87,7 @@ pub fn record(
         labels,
         groups: BTreeMap::new(),
         withheld: Vec::new(),
+        taken_back: Vec::new(),
         corrupt: Vec::new(),
         wall_ms,
     };
@@ -93,8 +104,8 @@ pub fn record(
     if may_sign {
         texts.iter().try_for_each(|text| keep_base(&mut recorder.signer.edit, text))?;
     }
-    let Recorder { signer, withheld, corrupt, .. } = recorder;
-    Ok(Recorded { entries: signer.commit()?, withheld, corrupt, changes })
+    let Recorder { signer, withheld, taken_back, corrupt, .. } = recorder;
+    Ok(Recorded { entries: signer.commit()?, withheld, taken_back, corrupt, changes })
 }
 
 /// What was seen, as people call it.
@@ -123,47 +134,22 @@ struct Recorder<'a, 'i> {
     labels: BTreeMap<PeerId, String>,
     /// Directory groups by physical directory; forgotten when directories change.
     groups: BTreeMap<DirId, Vec<NodeId>>,
-    withheld: Vec<RelPath>,
+    withheld: Vec<Unshared>,
+    taken_back: Vec<Unshared>,
     corrupt: Vec<RelPath>,
     wall_ms: i64,
 }
 
 impl Recorder<'_, '_> {
-    /// A reader signs nothing: only what equals the ledger's tree is noted.
-    fn one_of_reader(&mut self, observed: Observed) -> Result<(), JobError> {
-        let Observed { seen, cut, .. } = observed;
-        let path = seen.path().clone();
-        let is_noted = match seen {
-            Seen::Appeared { stat, target, .. } => match (found(stat, target, cut), self.spot(&path)?) {
-                (Some(found), Some(spot)) => self.adopt_if_wanted(&spot, found)?.is_none(),
-                _ => false,
-            },
-            Seen::Changed { row, stat, target, .. } => match (found(stat, target, cut), self.spot(&path)?) {
-                (Some(found), Some(spot)) => match self.sift_corrupt(&path, &spot, row, &found)? {
-                    Some(row) if is_echo(&row, &found) => {
-                        self.put_row(&spot, &DiskRow { stat: found.stat, racy: found.racy, ..row })?;
-                        true
-                    }
-                    Some(_) => false,
-                    None => true,
-                },
-                _ => false,
-            },
-            Seen::Gone { .. } | Seen::MovedTo { .. } => false,
-        };
-        if !is_noted {
-            self.withheld.push(path);
-        }
-        Ok(())
-    }
-
     fn one(&mut self, observed: Observed) -> Result<(), JobError> {
         if let Some(manifest) = observed.cut.as_ref().and_then(|cut| cut.digest.manifest.as_ref()) {
             self.signer.edit.put_manifest(&manifest.encode())?;
         }
+        if unshared::is_leaving(&observed.seen) {
+            return self.take_back(observed.seen, observed.cut).map(drop);
+        }
         if observed.is_taken_back {
-            self.groups.clear();
-            return take_back(&mut self.signer.edit, observed);
+            return self.reject(observed);
         }
         let cut = observed.cut;
         match observed.seen {
@@ -177,19 +163,21 @@ impl Recorder<'_, '_> {
             }
             Seen::Gone { path, row, .. } => self.gone_from(&path, &row),
             Seen::MovedTo { path, row, stat, .. } => {
-                let target = match &row.body {
-                    Body::Symlink(target) => Some(target.clone()),
-                    _ => None,
-                };
-                let found = match (stat.kind, cut) {
-                    (Kind::File, None) => self.unread(&row, stat)?,
-                    (_, cut) => {
-                        let Some(found) = found(stat, target, cut) else { return Ok(()) };
-                        found
-                    }
-                };
+                let Some(found) = self.found_moved(&row, stat, cut)? else { return Ok(()) };
                 self.moved(&path, &row, found)
             }
+        }
+    }
+
+    /// What has moved, as read or, if it need not be, as its row says; `None` if it could not be read.
+    fn found_moved(&self, row: &DiskRow, stat: StatSig, cut: Option<Cut>) -> Result<Option<Found>, JobError> {
+        let target = match &row.body {
+            Body::Symlink(target) => Some(target.clone()),
+            _ => None,
+        };
+        match (stat.kind, cut) {
+            (Kind::File, None) => self.unread(row, stat).map(Some),
+            (_, cut) => Ok(found(stat, target, cut)),
         }
     }
 
@@ -333,6 +321,10 @@ impl Recorder<'_, '_> {
 
     fn create(&mut self, spot: &Spot, found: Found) -> Result<(), JobError> {
         let Some(parent) = self.node_of(spot.dir)? else { return Ok(()) };
+        if is_nobodys(&parent) {
+            // It goes where its directory goes.
+            return self.take_away(spot, found);
+        }
         let (name, body, meta) = (spot.name.clone(), found.body.clone(), found.meta);
         let dot = self.signer.push(Event::Created { parent, name, body, meta })?;
         let dir = self.dir_id(&found)?;
@@ -501,6 +493,9 @@ impl Recorder<'_, '_> {
         }
         if spot == old {
             return self.changed(path, found);
+        }
+        if self.node_of(spot.dir)?.is_some_and(|dir| is_nobodys(&dir)) {
+            return self.stands_there_now(&spot, row, found);
         }
         let others = self.twins(&old, &self.meant(&current)?)?;
         // If it took the place of something else, that is gone by it, with all that was in it but this.

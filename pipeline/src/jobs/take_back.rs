@@ -1,13 +1,10 @@
-//! Takes a mass change back, as a person says: what was changed here is put back by the next plans, and what others changed
-//! is written again as it stands here. Neither touches a file: the marks and entries that it leaves have the plan do it,
-//! which takes what is displaced to history.
+//! Takes back what others changed in a mass, as a person says: it is written again as it stands here. Touches no file; what was
+//! changed here is taken back where it is recorded (`record/unshared.rs`).
 
 use super::JobError;
 use super::plan::plan_and_list;
 use super::plan::withhold::Leave;
-use super::record::Observed;
 use super::signer::Signer;
-use dunlin_core::content::{Body, Meta};
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
 use dunlin_core::ledger::event::{Event, Role};
@@ -15,37 +12,13 @@ use dunlin_core::limits::BASE_MAX;
 use dunlin_core::path::RelPath;
 use dunlin_core::tree::node::{Place, TreeRead, TreeWrite};
 use dunlin_storage::disk::{DiskRow, Spot};
-use dunlin_storage::folder::apply::put_chunks;
 use dunlin_storage::folder::rules::InForce;
-use dunlin_storage::folder::seen::Seen;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::tables::Store;
 use std::collections::BTreeSet;
 
-/// A change on this disk is not signed: from now on the rows say what stands there, and not what is wanted.
-pub(super) fn take_back(edit: &mut Edit<'_>, one: Observed) -> Result<(), JobError> {
-    let path = match &one.seen {
-        Seen::MovedTo { from, .. } => from,
-        other => other.path(),
-    };
-    let Some(spot) = edit.view().spot_of(path)? else { return Ok(()) };
-    match (one.seen, one.cut) {
-        (Seen::Changed { stat, .. }, Some(cut)) => {
-            let Some(row) = edit.view().disk_row(&spot)? else { return Ok(()) };
-            mark(edit, &spot, &row)?;
-            let meta = Meta { mode: stat.mode & 0o777, mtime: cut.stat.mtime };
-            let (body, stat) = (Body::File(cut.digest.content), cut.stat);
-            let row = DiskRow { body, meta, stat, racy: cut.racy, look: cut.look, ..row };
-            edit.put_disk_row(&spot, &row)?;
-            Ok(put_chunks(edit, &row)?)
-        }
-        // What stands elsewhere or instead is new there.
-        _ => forget(edit, spot),
-    }
-}
-
 /// Forgets what a row says stands at a spot, and what is in it.
-fn forget(edit: &mut Edit<'_>, spot: Spot) -> Result<(), JobError> {
+pub(super) fn forget(edit: &mut Edit<'_>, spot: Spot) -> Result<(), JobError> {
     let mut open = vec![(spot, false)];
     while let Some((spot, is_empty)) = open.pop() {
         let Some(row) = edit.view().disk_row(&spot)? else { continue };
@@ -62,7 +35,7 @@ fn forget(edit: &mut Edit<'_>, spot: Spot) -> Result<(), JobError> {
 }
 
 /// The next plan looks at where it stood, and at where it is wanted.
-fn mark(edit: &mut Edit<'_>, spot: &Spot, row: &DiskRow) -> Result<(), JobError> {
+pub(super) fn mark(edit: &mut Edit<'_>, spot: &Spot, row: &DiskRow) -> Result<(), JobError> {
     let parent = edit.view().node_of_dir(spot.dir)?;
     let stood = parent.map(|parent| Place { parent, name: spot.name.clone() });
     let wanted = edit.node(&row.node)?.and_then(|node| node.at);

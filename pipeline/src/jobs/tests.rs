@@ -45,6 +45,7 @@ mod redo;
 mod retunes;
 mod rotations;
 mod strangers;
+mod unshared;
 mod verdicts;
 mod votes;
 mod why;

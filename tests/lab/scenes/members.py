@@ -114,6 +114,61 @@ def roles(stage):
         by_hand(one)
 
 
+def changes(one):
+    """What the reader has changed and does not share, as `revert --dry-run` tells: path → what was done."""
+    told = one.ask('reader', 'revert', one.roots['reader'], '--dry-run')
+    check(told.code == program.IN_SYNC, f'it tells: {told.describe()}')
+    return {record['path']: record['deed'] for record in told.records if record['event'] == 'unshared'}
+
+
+def kept(one):
+    """Texts in the reader's history."""
+    history = os.path.join(one.roots['reader'], '.dunlin', 'history')
+    return {read(history, name) for name in os.listdir(history)}
+
+
+@scene('members: a reader takes back what it has changed')
+def revert(stage):
+    """Edits, a new file, a deletion and moves stay with the reader while others change the same; `revert` lists them, takes back one,
+    then all, with a run and without; what the reader wrote is in its history."""
+    with folder(stage) as one:
+        for name in ('edited', 'gone', 'moved', 'mine'):
+            put(one.roots['founder'], name, f'{name} by the founder')
+            one.await_file('reader', name, f'{name} by the founder')
+        root = one.roots['reader']
+        os.mkdir(os.path.join(root, 'own'))
+        for directory, name in ((root, 'edited'), (root, 'mine'), (os.path.join(root, 'own'), 'new')):
+            put(directory, name, f'{name} by the reader')
+        os.remove(os.path.join(root, 'gone'))
+        os.rename(os.path.join(root, 'moved'), os.path.join(root, 'moved-here'))
+        put(one.roots['founder'], 'edited', 'edited again')
+        wait_for(lambda: any('another version waits' in problem['what'] for problem in one.ask('reader', 'status', root).records[-1]['problems']),
+                 'what others have is shown as waiting')
+        check(read(root, 'edited') == 'edited by the reader', 'and the reader has its own')
+        told = {'edited': 'written', 'mine': 'written', 'own': 'created', 'own/new': 'created', 'gone': 'deleted', 'moved-here': 'moved'}
+        check(changes(one) == told, f'all of it is told: {changes(one)}')
+        ended = one.ask('reader', 'revert', os.path.join(root, 'edited'), os.path.join(root, 'own'))
+        check(ended.code == program.IN_SYNC and ended.records[-1]['changes'] == 3, f'these alone: {ended.describe()}')
+        one.await_file('reader', 'edited', 'edited again')
+        wait_for(lambda: not os.path.exists(os.path.join(root, 'own')), 'what is new goes')
+        check(read(root, 'mine') == 'mine by the reader' and not os.path.exists(os.path.join(root, 'gone')), 'the rest stays as it is')
+        for name in ('founder', 'writer'):
+            refused = one.ask(name, 'revert', one.roots[name])
+            check(refused.code == program.REFUSED, f'the {name} is no reader: {refused.describe()}')
+        one.serving['reader'].interrupt()
+        check(changes(one) == {'mine': 'written', 'gone': 'deleted', 'moved-here': 'moved'}, f'also without a run: {changes(one)}')
+        ended = one.ask('reader', 'revert', root)
+        check(ended.code == program.IN_SYNC and ended.records[-1]['changes'] == 3, f'and without a run: {ended.describe()}')
+        check(read(root, 'moved') == 'moved by the founder' and not os.path.exists(os.path.join(root, 'moved-here')), 'what moved is back at once')
+        one.serving['reader'] = one.devices['reader'].start('--json', 'serve', '--listen', '127.0.0.1:0')
+        for name, text in (('mine', 'mine by the founder'), ('gone', 'gone by the founder')):
+            one.await_file('reader', name, text)
+        check(not changes(one) and not one.problems('reader'), 'nothing is left')
+        missing = {f'{name} by the reader' for name in ('edited', 'mine', 'new')} - kept(one)
+        check(not missing, f'not in its history: {missing}')
+        one.check_absent('own/new', 'founder', 'writer')
+
+
 def demote(one):
     """A writer may only read from now on."""
     check(one.change_role('founder', 'writer', 'reader').code == program.IN_SYNC, 'the writer may only read')

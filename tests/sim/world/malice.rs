@@ -40,9 +40,9 @@ use dunlin_transport::Lane;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-const ADMIN: usize = 0;
+pub(super) const ADMIN: usize = 0;
 /// In ten seconds three devices that rest take fewer steps.
-const AT_REST: u64 = 1_000;
+pub(super) const AT_REST: u64 = 1_000;
 /// Frames of its connections that it may say again.
 const REMEMBERED: usize = 24;
 /// Requests for what nobody may get by that name are numbered from here on.

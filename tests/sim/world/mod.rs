@@ -15,6 +15,7 @@ mod masses;
 mod merges;
 mod outcasts;
 mod quotas;
+mod readers;
 mod removals;
 mod rooms;
 mod rotations;

@@ -3,8 +3,8 @@
 //! checked there.
 
 use super::{
-    Failure, MS, Outcome, What, World, forgers, ignoring, malice, masses, quotas, removals, rotations, rots,
-    setbacks, sources, veils, writers,
+    Failure, MS, Outcome, What, World, forgers, ignoring, malice, masses, quotas, readers, removals,
+    rotations, rots, setbacks, sources, veils, writers,
 };
 use crate::canary::Plant;
 use crate::disk::faults::Fuse;
@@ -26,7 +26,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 27] = [
+pub const ALL: [Scenario; 28] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -40,6 +40,8 @@ pub const ALL: [Scenario; 27] = [
     Scenario { name: "a-version-is-untrue", devices: 4, times: 4, script: malice::untrue },
     // Its move was looked at again as soon as it had been seen, for ever (seed 8271).
     Scenario { name: "a-reader-moves-a-directory", devices: 3, times: 1, script: malice::reader_moves },
+    // A file that a reader had changed and others changed too was looked at again and again, and nothing took it back.
+    Scenario { name: "a-reader-takes-back-what-it-changed", devices: 2, times: 48, script: readers::reverts },
     // A torn file was taken for the user's where recovery had not been allowed to look (seed 4915).
     Scenario { name: "the-torn-is-behind-a-door", devices: 2, times: 32, script: veils::closed_after_power },
     // Recovery asked twice whether what it had placed stands there, and took an edit in between for torn (seed 11497).

@@ -116,10 +116,12 @@ impl Planner<'_, '_> {
     ) -> Result<bool, JobError> {
         let Some(is_loss) = self.may_delete(place, &path, row)? else { return Ok(false) };
         let stays = self.what_stays(&path, row)?.map(Box::new);
-        self.freed.insert(path.clone());
-        let operation = Operation::Remove { at: path, expect: row.clone(), stays, is_left_out: false };
-        self.push(place, Step::new(operation, None, Some(place.clone())), None);
-        self.items.last_mut().into_iter().for_each(|item| item.is_loss = is_loss);
+        let operation =
+            Operation::Remove { at: path.clone(), expect: row.clone(), stays, is_left_out: false };
+        let item = self.push(place, Step::new(operation, None, Some(place.clone())), None);
+        let Some(item) = item else { return Ok(false) };
+        item.is_loss = is_loss;
+        self.freed.insert(path);
         Ok(true)
     }
 
@@ -163,12 +165,15 @@ impl Planner<'_, '_> {
             is_empty = false;
             self.clear_inside(place, at, &row)?;
         }
-        if is_empty {
-            self.freed.insert(path.clone());
-            let operation = Operation::RemoveDir { at: path, expect: row.clone() };
-            self.push(place, Step::new(operation, None, Some(place.clone())), None);
+        if !is_empty {
+            return Ok(false);
         }
-        Ok(is_empty)
+        let operation = Operation::RemoveDir { at: path.clone(), expect: row.clone() };
+        let is_planned = self.push(place, Step::new(operation, None, Some(place.clone())), None).is_some();
+        if is_planned {
+            self.freed.insert(path);
+        }
+        Ok(is_planned)
     }
 
     /// Something in a directory that goes: what lives moves away by the plan of its own place; what is dead, or

@@ -62,9 +62,11 @@ impl Planner<'_, '_> {
         if row.stat.kind == Kind::Directory {
             return self.remove_dir(place, path, &row);
         }
-        self.freed.insert(path.clone());
-        let operation = Operation::Remove { at: path, expect: row, stays: None, is_left_out: true };
-        self.push(place, Step::new(operation, None, Some(place.clone())), None);
-        Ok(true)
+        let operation = Operation::Remove { at: path.clone(), expect: row, stays: None, is_left_out: true };
+        let is_planned = self.push(place, Step::new(operation, None, Some(place.clone())), None).is_some();
+        if is_planned {
+            self.freed.insert(path);
+        }
+        Ok(is_planned)
     }
 }

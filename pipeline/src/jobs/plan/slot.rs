@@ -6,7 +6,7 @@
 
 use super::quota::Fit;
 use super::way::name_aside;
-use super::{Home, Instead, JobError, Needed, Planner};
+use super::{Home, Instead, Item, JobError, Needed, Planner};
 use crate::jobs::record::shown_as;
 use dunlin_core::content::{Body, Content, Kind};
 use dunlin_core::id::NodeId;
@@ -289,15 +289,18 @@ impl Planner<'_, '_> {
             after.node = row.node;
         }
         let operation = Operation::Move { from: from.clone(), at, expect: row };
-        self.push(place, Step::new(operation, Some(after), Some(place.clone())), None);
-        self.freed.insert(from);
-        self.groups.clear();
+        if self.push(place, Step::new(operation, Some(after), Some(place.clone())), None).is_some() {
+            self.freed.insert(from);
+            self.groups.clear();
+        }
         Ok(false)
     }
 
     fn put_new(&mut self, place: &Place, at: RelPath, one: &Shown) -> Result<bool, JobError> {
         if one.state.body == Body::Directory {
-            self.push_shown(place, Operation::MakeDir { at }, one, None);
+            if self.push_shown(place, Operation::MakeDir { at }, one, None).is_none() {
+                return Ok(false);
+            }
             for node in std::iter::once(&one.node).chain(&one.twins) {
                 self.mark_children(node)?;
             }
@@ -341,8 +344,7 @@ impl Planner<'_, '_> {
                 let is_here = self.is_here(content)?;
                 let needed = Needed { node: one.node, version, content: *content, is_here };
                 let operation = Operation::PutFile { at, source: Source::Awaited, over };
-                self.push_shown(place, operation, one, Some(needed));
-                if let Some(item) = self.items.last_mut() {
+                if let Some(item) = self.push_shown(place, operation, one, Some(needed)) {
                     item.instead = instead.map(Box::new);
                     item.takes = takes;
                 }
@@ -360,8 +362,14 @@ impl Planner<'_, '_> {
         Ok(content.manifest.is_none() && (content.size == 0 || is_said || self.has_history))
     }
 
-    fn push_shown(&mut self, place: &Place, operation: Operation, one: &Shown, content: Option<Needed>) {
-        self.push(place, Step::new(operation, Some(row_after(one)), Some(place.clone())), content);
+    fn push_shown(
+        &mut self,
+        place: &Place,
+        operation: Operation,
+        one: &Shown,
+        content: Option<Needed>,
+    ) -> Option<&mut Item> {
+        self.push(place, Step::new(operation, Some(row_after(one)), Some(place.clone())), content)
     }
 }
 

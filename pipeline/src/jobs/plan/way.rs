@@ -129,8 +129,9 @@ impl Planner<'_, '_> {
             look: row.look,
         };
         let operation = Operation::Move { from: path.clone(), at, expect: row.clone() };
-        self.freed.insert(path);
-        self.push(place, Step::new(operation, Some(after), Some(place.clone())), None);
+        if self.push(place, Step::new(operation, Some(after), Some(place.clone())), None).is_some() {
+            self.freed.insert(path);
+        }
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! whose changes are held would take a file's bytes away. It is counted, not decided, here.
 
 use super::quota::Quota;
+use super::unshared::KeptThings;
 use super::{JobError, Planner};
 use dunlin_core::id::PeerId;
 use dunlin_core::limits::HELD_TOLD;
@@ -20,6 +21,8 @@ pub struct Leave {
     pub held: BTreeSet<PeerId>,
     /// Whose deletions are done however many there are.
     pub free_of: BTreeSet<PeerId>,
+    /// What this device may not share stays as it is.
+    pub kept: KeptThings,
     /// What would make others' shares of the disk larger than they may be is left out.
     pub quota: Quota,
 }
@@ -69,6 +72,10 @@ pub(super) struct Left {
     pub places: u64,
     /// Something was left alone at the place that is looked at.
     pub is_touched: bool,
+    /// What is kept and in the way of it.
+    pub kept: Vec<RelPath>,
+    /// The same of all places so far, see [`Plan::awaiting`](super::Plan::awaiting).
+    pub awaiting: Vec<RelPath>,
     /// Deletions that the plan does.
     deletions: u64,
 }
