@@ -11,6 +11,7 @@ use crate::id::{FolderId, PeerId};
 use crate::identity::{Domain, Identity, VerifyError, verify};
 use crate::limits::{INVITE_ADDRS_MAX, LABEL_BYTES_MAX};
 use crate::link::{Kind, LinkError};
+use crate::secret::Secret;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use std::convert::Infallible;
 use std::fmt;
@@ -98,7 +99,7 @@ impl Invite {
     }
 
     /// The pre-shared key of the handshake that redeems it.
-    pub fn psk(&self) -> [u8; 32] {
+    pub fn psk(&self) -> Secret {
         invite_psk(&self.seed)
     }
 
@@ -125,13 +126,13 @@ pub fn invite_key(seed: &[u8; 32]) -> Identity {
 }
 
 /// The pre-shared key of an invite's seed.
-pub fn invite_psk(seed: &[u8; 32]) -> [u8; 32] {
-    blake3::derive_key("dunlin 1 invite psk", seed)
+pub fn invite_psk(seed: &[u8; 32]) -> Secret {
+    blake3::derive_key("dunlin 1 invite psk", seed).into()
 }
 
 /// The pre-shared key between members, from the folder's secret.
-pub fn folder_psk(secret: &[u8; 32]) -> [u8; 32] {
-    blake3::derive_key("dunlin 1 folder psk", secret)
+pub fn folder_psk(secret: &[u8; 32]) -> Secret {
+    blake3::derive_key("dunlin 1 folder psk", secret).into()
 }
 
 /// Six digits that the two ends of a session show alike, and no two sessions but by a chance of one in a million: people

@@ -17,5 +17,6 @@ pub mod look;
 pub mod message;
 pub mod path;
 pub mod recovery;
+pub mod secret;
 pub mod text;
 pub mod tree;

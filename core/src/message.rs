@@ -14,6 +14,7 @@ use crate::ledger::entry::SignedEntry;
 use crate::ledger::fork::ForkProof;
 use crate::ledger::frontier::Frontier;
 use crate::limits::{ENTRIES_MESSAGE_BYTES, ENTRY_BYTES_MAX, FORKS_MAX, MESSAGE_BYTES_MAX};
+use crate::secret::Secret;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use std::convert::Infallible;
 use thiserror::Error;
@@ -80,17 +81,11 @@ pub struct JoinRequest {
 }
 
 /// The issuer's answer to a redemption: the joiner is a member now.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Welcome {
     /// The folder's secret.
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub secret: [u8; 32],
-}
-
-impl std::fmt::Debug for Welcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Welcome(secret hidden)")
-    }
+    #[n(0)]
+    pub secret: Secret,
 }
 
 /// The last word.

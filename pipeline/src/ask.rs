@@ -10,6 +10,7 @@ use crate::why::Inquiry;
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::event::Role;
 use dunlin_core::path::RelPath;
+use dunlin_core::secret::Secret;
 use dunlin_core::tree::node::Place;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -87,7 +88,7 @@ pub enum Ask {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Offer {
     /// Whoever has it can use the invite.
-    pub seed: [u8; 32],
+    pub seed: Secret,
     /// What the invited may do.
     pub role: Role,
     /// Until when it is good: milliseconds since 1970.

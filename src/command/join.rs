@@ -55,7 +55,7 @@ pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, Command
     let dir = absolute(&dir)?;
     let word = if *word == "-" { read_word()? } else { word };
     let invite = find_invite(home, &word, &dir, rendezvous.as_deref())?;
-    let joining = Joining { invite: invite.to_link(), dir, listen, peer };
+    let joining = Joining { invite: Zeroizing::new(invite.to_link()), dir, listen, peer };
     if let Some(exit) = client::ask(home, &Request::Join(joining.clone()), screen)? {
         return if once { wait_with_daemon(home, &joining.dir, Some(wait), screen) } else { Ok(exit) };
     }

@@ -229,14 +229,14 @@ fn offer(sharing: &Sharing) -> Result<Offer, CommandError> {
     };
     let not_after_ms = now_ms().saturating_add_unsigned(span_s.saturating_mul(1000));
     let (role, uses, asks) = (role_of(&sharing.role)?, sharing.uses, sharing.confirm);
-    let device = sharing.device;
-    Ok(Offer { seed: random::<32>()?, role, not_after_ms, uses, asks, device })
+    let (seed, device) = (random::<32>()?.into(), sharing.device);
+    Ok(Offer { seed, role, not_after_ms, uses, asks, device })
 }
 
 fn invite_of(replica: &Replica, offer: &Offer, addrs: Vec<SocketAddr>) -> Result<Invite, CommandError> {
     let label = View(&*replica.store.read()?).members()?.folder_label;
     let (folder, issuer, not_after_ms) = (replica.folder, replica.identity.peer_id(), offer.not_after_ms);
-    let seed = Zeroizing::new(offer.seed);
+    let seed = Zeroizing::new(*offer.seed);
     Ok(Invite { folder, issuer, seed, not_after_ms, label, addrs })
 }
 

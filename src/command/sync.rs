@@ -148,7 +148,8 @@ fn local_invite(host: &Replica) -> Result<Invite, CommandError> {
     host.take_up()?;
     let seed = Zeroizing::new(random::<32>()?);
     let not_after_ms = now_ms() + LOCAL_INVITE_MS;
-    let offer = Offer { seed: *seed, role: Role::Admin, not_after_ms, uses: 1, asks: false, device: None };
+    let offer =
+        Offer { seed: (*seed).into(), role: Role::Admin, not_after_ms, uses: 1, asks: false, device: None };
     invite(&*host.store, &host.identity, &offer, now_ms())?;
     let (folder, issuer) = (host.folder, host.identity.peer_id());
     Ok(Invite { folder, issuer, seed, not_after_ms, label: String::new(), addrs: Vec::new() })

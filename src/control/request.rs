@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// A request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -128,7 +129,7 @@ impl CodeStep {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Joining {
     /// The link.
-    pub invite: String,
+    pub invite: Zeroizing<String>,
     /// The directory.
     pub dir: PathBuf,
     /// Where to listen; none: as usual.
@@ -217,7 +218,7 @@ impl Request {
                 "for": one.device.map(|device| device.to_string()), "code": one.code.map(CodeStep::word),
             }),
             Request::Join(one) => json!({
-                "ask": "join", "invite": one.invite, "dir": text(&one.dir), "listen": one.listen,
+                "ask": "join", "invite": *one.invite, "dir": text(&one.dir), "listen": one.listen,
                 "peer": one.peer,
             }),
             Request::Sync(one) => json!({
@@ -301,7 +302,7 @@ impl Request {
                 code: CodeStep::parse(&value["code"])?,
             }),
             "join" => Request::Join(Joining {
-                invite: fields.text("invite")?.to_owned(),
+                invite: Zeroizing::new(fields.text("invite")?.to_owned()),
                 dir: fields.path("dir")?,
                 listen: fields.addrs("listen")?,
                 peer: fields.addrs("peer")?,
@@ -438,7 +439,6 @@ fn absolute(name: &str, text: &str) -> Result<PathBuf, String> {
 mod tests {
     use super::*;
     use dunlin_core::id::FolderId;
-    use zeroize::Zeroizing;
 
     #[test]
     fn each_request_comes_back() {
@@ -494,7 +494,7 @@ mod tests {
                 code: Some(CodeStep::Used),
             }),
             Request::Join(Joining {
-                invite: "dunlin://join#a".to_owned(),
+                invite: Zeroizing::new("dunlin://join#a".to_owned()),
                 dir: path.clone(),
                 listen: Vec::new(),
                 peer: listen.clone(),

@@ -56,7 +56,7 @@ impl Line {
         expect: Option<PeerId>,
     ) -> Result<(ConnId, [u8; 32]), String> {
         self.tickets += 1;
-        self.tell(Command::SetPsk { id: PSK, key: psk });
+        self.tell(Command::SetPsk { id: PSK, key: psk.into() });
         self.tell(Command::Dial { ticket: self.tickets, addr, psk: PSK, expect });
         while let Some(event) = self.next(PATIENCE) {
             match event {

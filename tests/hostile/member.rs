@@ -72,7 +72,7 @@ impl Member {
     }
 
     pub fn psk(&self) -> [u8; 32] {
-        folder_psk(&self.secret)
+        *folder_psk(&self.secret)
     }
 
     pub fn hello(&self) -> Message {
@@ -160,7 +160,7 @@ impl Member {
 /// The folder's secret, if this session was given it.
 pub fn welcomed(session: &Session) -> Option<[u8; 32]> {
     session.heard.iter().find_map(|message| match message {
-        Message::Welcome(welcome) => Some(welcome.secret),
+        Message::Welcome(welcome) => Some(*welcome.secret),
         _ => None,
     })
 }
@@ -183,7 +183,7 @@ pub fn ring(invite: &Invite, identity: &Identity) -> Session {
     let mut line = Line::new(identity, ROOM, Shaper::default());
     let end = Instant::now() + PATIENCE;
     loop {
-        match line.dial(invite.addrs[0], invite_psk(&invite.seed), Some(invite.issuer)) {
+        match line.dial(invite.addrs[0], *invite_psk(&invite.seed), Some(invite.issuer)) {
             Ok((conn, binding)) => return Session::new(line, conn, binding),
             Err(why) => assert!(Instant::now() < end, "{why}"),
         }

@@ -70,7 +70,7 @@ impl Device {
         driver::spawn_observed(setup, board.clone())?;
         let Event::Listening { addrs } = events.recv()? else { return Err("no socket".into()) };
         let device = Self { commands, events, waker, board, addr: addrs[0] };
-        device.tell(Command::SetPsk { id: PSK, key: [5; 32] })?;
+        device.tell(Command::SetPsk { id: PSK, key: [5; 32].into() })?;
         Ok(device)
     }
 

@@ -3,6 +3,7 @@
 use crate::{ConnId, Lane, PskId};
 use bytes::Bytes;
 use dunlin_core::id::PeerId;
+use dunlin_core::secret::Secret;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -45,7 +46,7 @@ pub enum Command {
         /// Its name; replaces the key of the same name.
         id: PskId,
         /// The key.
-        key: [u8; 32],
+        key: Secret,
     },
     /// No more handshakes under this key; running connections stay.
     RemovePsk {

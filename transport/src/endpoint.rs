@@ -35,7 +35,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
-use zeroize::Zeroizing;
 
 /// See the module's doc.
 pub struct Endpoint {
@@ -154,7 +153,7 @@ impl Endpoint {
             }
             Command::SetPsk { id, key } => {
                 // One key too many opens nothing, and its dials say so.
-                let is_set = self.shared.set_psk(Psk { id, key: Zeroizing::new(key) });
+                let is_set = self.shared.set_psk(Psk { id, key });
                 if !is_set {
                     tracing::warn!(id = id.0, "too many pre-shared keys");
                 }

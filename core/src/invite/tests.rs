@@ -112,7 +112,7 @@ fn the_seed_stays_hidden() {
     let invite = invite();
     assert!(!format!("{invite:?}").contains("07"), "{invite:?}");
     let seed = *invite.seed;
-    let keys = [invite.psk(), invite.key().peer_id().0, folder_psk(&seed)];
+    let keys = [*invite.psk(), invite.key().peer_id().0, *folder_psk(&seed)];
     assert!(keys.iter().all(|key| *key != seed));
     assert_eq!(std::collections::BTreeSet::from(keys).len(), 3, "each key has its own context");
 }

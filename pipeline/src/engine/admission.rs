@@ -11,6 +11,7 @@ use crate::jobs::admit::Redeemed;
 use crate::service::Notice;
 use dunlin_core::invite::digits;
 use dunlin_core::message::{JoinRequest, Message, Welcome};
+use dunlin_core::secret::Secret;
 use dunlin_transport::{Command, ConnId};
 
 impl Engine {
@@ -67,7 +68,7 @@ impl Engine {
         self.effects.push_back(Effect::Tell(Notice::Compare { digits }));
     }
 
-    pub(super) fn handle_welcome(&mut self, conn: ConnId, secret: [u8; 32]) {
+    pub(super) fn handle_welcome(&mut self, conn: ConnId, secret: Secret) {
         let is_ours = self.sessions.get(&conn).is_some_and(|s| s.stage == Stage::Joining && s.outbound);
         if !is_ours {
             return self.close(conn, BYE_PROTOCOL, "a welcome that nobody asked for");

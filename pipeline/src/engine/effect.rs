@@ -19,6 +19,7 @@ use dunlin_core::ledger::fork::ForkProof;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::message::{JoinRequest, WantItem};
 use dunlin_core::path::RelPath;
+use dunlin_core::secret::Secret;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::Step;
 use dunlin_storage::folder::intent::Looks;
@@ -165,7 +166,7 @@ pub enum LedgerOrder {
         is_confirmed: bool,
     },
     /// Keep the folder's secret that a member sent us. Answered by `Ledger`.
-    KeepSecret([u8; 32]),
+    KeepSecret(Secret),
     /// Look for a manifest's root and segments in the store.
     FindManifest {
         /// The transfer.
@@ -203,7 +204,7 @@ pub enum LedgerOrder {
         /// Where.
         addr: std::net::SocketAddr,
         /// The folder's pre-shared key by which it came, if it was that.
-        key: Option<[u8; 32]>,
+        key: Option<Secret>,
     },
     /// Give back what memory the store can do without. Not answered.
     Rest,

@@ -23,6 +23,7 @@ use dunlin_core::ledger::fork::ForkProof;
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::look::Look;
 use dunlin_core::path::RelPath;
+use dunlin_core::secret::Secret;
 use dunlin_storage::folder::apply::{Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::intent::Recovered;
@@ -300,11 +301,11 @@ pub struct LedgerState {
     /// What is held.
     pub held: HeldRow,
     /// The folder's pre-shared key, once we hold its secret.
-    pub folder_key: Option<[u8; 32]>,
+    pub folder_key: Option<Secret>,
     /// The invites that can be redeemed here: number and pre-shared key. Only for those made here.
-    pub invites: Vec<(u64, [u8; 32])>,
+    pub invites: Vec<(u64, Secret)>,
     /// The folder's former keys that still open a handshake: number and pre-shared key, newest first.
-    pub former_keys: Vec<(u64, [u8; 32])>,
+    pub former_keys: Vec<(u64, Secret)>,
     /// The folder's secret is to be changed by this device, or was by another and is to be taken up; or this device has to
     /// decide again what a taken-back history took with it.
     pub is_renewal_due: bool,

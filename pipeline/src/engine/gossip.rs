@@ -20,6 +20,7 @@ use dunlin_core::limits::{
     SESSIONS_MAX, WASTE_FRONTIER, WASTE_WORD,
 };
 use dunlin_core::message::{Hello, JoinRequest, Message, PROTOCOL};
+use dunlin_core::secret::Secret;
 use dunlin_transport::{CloseReason, Command, ConnId, Event as NetEvent, Lane, PskId};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -111,7 +112,7 @@ impl Engine {
             self.send_close(conn, BYE_DUPLICATE, "already connected");
             return;
         }
-        session.folder_key = self.ledger.folder_key.filter(|_| psk == FOLDER_PSK);
+        session.folder_key = self.ledger.folder_key.clone().filter(|_| psk == FOLDER_PSK);
         if psk == JOIN_PSK {
             session.stage = Stage::Joining;
         } else if psk != FOLDER_PSK && psk.0 < FORMER_PSK_FIRST {
@@ -220,7 +221,7 @@ impl Engine {
         session.label = hello.label;
         session.replica = Some(hello.replica).filter(|replica| replica.author == session.peer);
         let (peer, label, addr, key) =
-            (session.peer, session.label.clone(), session.addr, session.folder_key);
+            (session.peer, session.label.clone(), session.addr, session.folder_key.clone());
         if hello.protocol != PROTOCOL || hello.folder != self.config.folder {
             return self.close(conn, BYE_REFUSED, "another folder, or another version of dunlin");
         }
@@ -451,7 +452,7 @@ impl Engine {
         }
         if session.replica.is_some() {
             let (peer, label, addr, key) =
-                (session.peer, session.label.clone(), session.addr, session.folder_key);
+                (session.peer, session.label.clone(), session.addr, session.folder_key.clone());
             self.effects.push_back(Effect::Ledger(LedgerOrder::KeepPeer { peer, label, addr, key }));
         }
         for expected in self.fetch.take_all_expected(conn) {
@@ -525,14 +526,15 @@ impl Engine {
 
     /// Tells the transport which keys open a handshake, as far as they changed.
     pub(super) fn set_keys(&mut self, state: &LedgerState) {
-        if let Some(key) = state.folder_key.filter(|_| state.folder_key != self.ledger.folder_key) {
+        if let Some(key) = state.folder_key.clone().filter(|key| Some(key) != self.ledger.folder_key.as_ref())
+        {
             self.effects.push_back(Effect::Net(Command::SetPsk { id: FOLDER_PSK, key }));
         }
         let (old, new) = (&self.ledger, state);
         for (old, new) in [(&old.invites, &new.invites), (&old.former_keys, &new.former_keys)] {
-            let is_in = |keys: &[(u64, [u8; 32])], number| keys.iter().any(|(n, _)| *n == number);
+            let is_in = |keys: &[(u64, Secret)], number| keys.iter().any(|(n, _)| *n == number);
             for (number, key) in new.iter().filter(|(number, _)| !is_in(old, *number)) {
-                self.effects.push_back(Effect::Net(Command::SetPsk { id: PskId(*number), key: *key }));
+                self.effects.push_back(Effect::Net(Command::SetPsk { id: PskId(*number), key: key.clone() }));
             }
             for (number, _) in old.iter().filter(|(number, _)| !is_in(new, *number)) {
                 self.effects.push_back(Effect::Net(Command::RemovePsk { id: PskId(*number) }));

@@ -9,6 +9,7 @@ use dunlin_core::id::{ChainId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::ledger::rotation::Shown;
 use dunlin_core::message::{JoinRequest, Status, WantItem};
+use dunlin_core::secret::Secret;
 use dunlin_transport::ConnId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -64,7 +65,7 @@ pub struct Session {
     /// The rotations that it showed, by which it is a member whom the ledger here knows by another key.
     pub rotations: Vec<Shown>,
     /// The folder's pre-shared key by which it came, if it was the last one.
-    pub folder_key: Option<[u8; 32]>,
+    pub folder_key: Option<Secret>,
     /// What the peer has, or will have once what we sent arrives; `None` until it told all of it.
     pub known: Option<Frontier>,
     /// Parts of a frontier that it has not told to its end.

@@ -15,6 +15,7 @@ use dunlin_core::ledger::event::Event;
 use dunlin_core::ledger::fork::ForkProof;
 use dunlin_core::ledger::membership::MembershipEvent;
 use dunlin_core::message::JoinRequest;
+use dunlin_core::secret::Secret;
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::rows::InviteRow;
 use dunlin_storage::store::tables::{Store, StoreError, Table};
@@ -132,7 +133,7 @@ pub struct Founding {
     /// Makes the folder unique.
     pub nonce: [u8; 16],
     /// The folder's secret.
-    pub secret: [u8; 32],
+    pub secret: Secret,
     /// The key of the recovery kit, if there is to be one.
     pub recovery: Option<PeerId>,
     /// The root's marker.
@@ -160,7 +161,7 @@ pub fn found(store: &dyn Store, identity: &Identity, founding: Founding) -> Resu
     let id = signed.id();
     let mut edit = Edit::new(store.write()?)?;
     edit.set_up(FolderId(id.0), chain, founding.marker)?;
-    edit.set_secret(founding.secret)?;
+    edit.set_secret(&founding.secret)?;
     let accepted = Accepted { entry, id, signed, past: Clock::default() };
     take(&mut edit, &mut Vec::new(), &accepted, None)?;
     edit.commit()?;
@@ -192,10 +193,10 @@ pub struct Redemption {
 }
 
 /// What became of a redemption.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Redeemed {
     /// It is a member and gets the folder's secret.
-    Admitted([u8; 32]),
+    Admitted(Secret),
     /// The user is to be asked first.
     Asks,
     /// Not admitted: why, in words.

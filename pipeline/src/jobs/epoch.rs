@@ -77,14 +77,14 @@ pub(super) fn take_up(edit: &mut Edit<'_>, identity: &Identity, wall_ms: i64) ->
     keys.epoch = Some(epoch.dot);
     let opened = epoch.sealed_to(&identity.peer_id()).and_then(|sealed| open(identity, sealed));
     if let (Some(opened), Some(secret)) = (opened, secret)
-        && *opened != secret
+        && *opened != *secret
     {
         let own = identity.peer_id();
         let unmet = membership.members.keys().filter(|peer| **peer != own).copied().collect();
         keys.former.insert(0, FormerKey { number: keys.next, secret, replaced_ms: wall_ms, unmet });
         keys.former.truncate(FORMER_KEYS_MAX);
         keys.next += 1;
-        edit.set_secret(*opened)?;
+        edit.set_secret(&opened.into())?;
     }
     Ok(edit.put_keys(&keys)?)
 }

@@ -28,6 +28,7 @@ use dunlin_core::identity::Identity;
 use dunlin_core::invite::folder_psk;
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::path::RelPath;
+use dunlin_core::secret::Secret;
 use dunlin_storage::folder::durable::{Few, is_unsettled};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::rules::InForce;
@@ -126,7 +127,7 @@ impl LedgerHand {
             }
             LedgerOrder::Renew => Some(self.renew(wall_ms)?),
             LedgerOrder::KeepSecret(secret) => {
-                self.edit(|edit| Ok(edit.set_secret(secret)?))?;
+                self.edit(|edit| Ok(edit.set_secret(&secret)?))?;
                 Some(Event::Ledger(ledger_state(store)?))
             }
             LedgerOrder::FindManifest { ticket, hash } => {
@@ -223,7 +224,7 @@ impl LedgerHand {
         &self,
         peer: &PeerId,
         (label, addr): (String, String),
-        key: Option<[u8; 32]>,
+        key: Option<Secret>,
         wall_ms: i64,
     ) -> Result<Option<Event>, JobError> {
         let mut is_less = false;

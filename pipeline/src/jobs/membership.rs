@@ -199,12 +199,12 @@ fn vote(
 
 /// Makes an invite: its entry, and its seed for the handshake.
 pub fn invite(store: &dyn Store, identity: &Identity, offer: &Offer, wall_ms: i64) -> Result<(), JobError> {
-    let &Offer { seed, role, not_after_ms, uses, asks, device } = offer;
-    let key = dunlin_core::invite::invite_key(&seed).peer_id();
+    let &Offer { ref seed, role, not_after_ms, uses, asks, device } = offer;
+    let key = dunlin_core::invite::invite_key(seed).peer_id();
     let mut signer = Signer::new(Edit::new(store.write()?)?, identity, wall_ms)?;
     signer.push(Event::InviteCreated { key, role, not_after_ms, uses, device })?;
     let number = signer.edit.view().invites()?.iter().map(|i| i.number + 1).max().unwrap_or_default();
-    signer.edit.put_invite(&InviteRow { number, seed, key, asks })?;
+    signer.edit.put_invite(&InviteRow { number, seed: seed.clone(), key, asks })?;
     signer.commit()?;
     Ok(())
 }

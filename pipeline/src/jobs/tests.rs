@@ -427,7 +427,7 @@ impl Device {
             device: "device".to_owned(),
             incarnation: 1,
             nonce: [1; 16],
-            secret: [2; 32],
+            secret: [2; 32].into(),
             recovery: None,
             marker: [3; 16],
             wall_ms: 0,

@@ -12,6 +12,7 @@ use dunlin_core::ledger::chain::Accepted;
 use dunlin_core::ledger::membership::is_membership;
 use dunlin_core::limits::LOOSE_BYTES_MAX;
 use dunlin_core::path::Name;
+use dunlin_core::secret::Secret;
 use dunlin_core::tree::node::{Node, Place, TreeFault, TreeRead, TreeWrite, Version};
 use minicbor::bytes::ByteArray;
 
@@ -57,8 +58,8 @@ impl<'a> Edit<'a> {
     }
 
     /// Keeps the folder's secret.
-    pub fn set_secret(&mut self, secret: [u8; 32]) -> Result<(), StoreError> {
-        self.put(Table::Meta, Meta::Secret.key(), &ByteArray::from(secret))
+    pub fn set_secret(&mut self, secret: &Secret) -> Result<(), StoreError> {
+        self.put(Table::Meta, Meta::Secret.key(), secret)
     }
 
     /// Keeps whence the folder's secret is.

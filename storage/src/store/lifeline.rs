@@ -5,6 +5,7 @@ use super::rows::{PeerRow, encode};
 use super::tables::{Store, StoreError};
 use super::view::View;
 use dunlin_core::id::{ChainId, FolderId, PeerId};
+use dunlin_core::secret::Secret;
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
@@ -19,7 +20,7 @@ pub struct Lifeline {
     marker: ByteArray<16>,
     /// The folder's secret, if it is held.
     #[n(2)]
-    secret: Option<ByteArray<32>>,
+    secret: Option<Secret>,
     /// Who was met, and where.
     #[n(3)]
     peers: Vec<(PeerId, PeerRow)>,
@@ -34,7 +35,7 @@ impl Lifeline {
         Ok(Some(Self {
             folder: view.folder()?,
             marker: marker.into(),
-            secret: view.secret()?.map(ByteArray::from),
+            secret: view.secret()?,
             peers: view.peers()?,
         }))
     }
@@ -54,7 +55,7 @@ impl Lifeline {
         let mut edit = Edit::new(store.write()?)?;
         edit.set_up(self.folder, chain, *self.marker)?;
         if let Some(secret) = &self.secret {
-            edit.set_secret(**secret)?;
+            edit.set_secret(secret)?;
         }
         self.peers.iter().try_for_each(|(peer, row)| edit.put_peer(peer, row))?;
         edit.commit()
@@ -73,7 +74,7 @@ mod tests {
         assert!(Lifeline::of(&old).unwrap().is_none(), "nothing is known of a store that is not set up");
         let mut edit = Edit::new(old.write().unwrap()).unwrap();
         edit.set_up(FolderId([1; 32]), chain(1), [2; 16]).unwrap();
-        edit.set_secret([3; 32]).unwrap();
+        edit.set_secret(&[3; 32].into()).unwrap();
         let row = PeerRow { label: "other".to_owned(), addrs: vec!["10.0.0.1:27272".to_owned()], seen_ms: 5 };
         edit.put_peer(&PeerId([4; 32]), &row).unwrap();
         edit.commit().unwrap();

@@ -6,6 +6,7 @@ use dunlin_core::content::Content;
 use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::clock::Clock;
 use dunlin_core::path::Name;
+use dunlin_core::secret::Secret;
 use dunlin_core::tree::node::Place;
 use minicbor::{Decode, Encode};
 
@@ -286,14 +287,14 @@ pub struct ScrubCursor {
 }
 
 /// An invite made here.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct InviteRow {
     /// Its number, for the transport.
     #[n(0)]
     pub number: u64,
     /// Its seed.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub seed: [u8; 32],
+    #[n(1)]
+    pub seed: Secret,
     /// Its public key.
     #[n(2)]
     pub key: PeerId,
@@ -303,7 +304,7 @@ pub struct InviteRow {
 }
 
 /// Whence the folder's secret is, and those before it that still open a handshake.
-#[derive(Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct KeysRow {
     /// The change of secrets that was taken up last; none: the founder's is in use.
     #[n(0)]
@@ -317,14 +318,14 @@ pub struct KeysRow {
 }
 
 /// A secret that the folder had.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct FormerKey {
     /// Its number, for the transport.
     #[n(0)]
     pub number: u64,
     /// The secret.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub secret: [u8; 32],
+    #[n(1)]
+    pub secret: Secret,
     /// When this device took up the next, milliseconds since 1970.
     #[n(2)]
     pub replaced_ms: i64,

@@ -13,6 +13,7 @@ use dunlin_core::ledger::frontier::Frontier;
 use dunlin_core::ledger::membership::{Membership, MembershipEvent};
 use dunlin_core::limits::PATH_DEPTH_MAX;
 use dunlin_core::path::{Name, RelPath};
+use dunlin_core::secret::Secret;
 use dunlin_core::tree::node::{Node, Place, TreeFault, TreeRead, Version};
 use dunlin_core::tree::view::is_same;
 use std::collections::BTreeMap;
@@ -49,9 +50,8 @@ impl<'a> View<'a> {
     }
 
     /// The folder's secret, if we hold it.
-    pub fn secret(&self) -> Result<Option<[u8; 32]>, StoreError> {
-        let bytes: Option<minicbor::bytes::ByteArray<32>> = self.meta(Meta::Secret)?;
-        Ok(bytes.map(|b| *b))
+    pub fn secret(&self) -> Result<Option<Secret>, StoreError> {
+        self.meta(Meta::Secret)
     }
 
     /// Whence the folder's secret is, and those before it.

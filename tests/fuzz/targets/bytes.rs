@@ -135,7 +135,7 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
         hello(None),
         hello(Some(join)),
         rotated,
-        Message::Welcome(Welcome { secret: [8; 32] }),
+        Message::Welcome(Welcome { secret: [8; 32].into() }),
         Message::Frontier(frontier.clone()),
         Message::FrontierPart(frontier),
         Message::Entries(vec![entry.clone(), entry]),

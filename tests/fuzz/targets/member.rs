@@ -38,7 +38,7 @@ pub fn folder() -> (MemoryStore, FolderId, ChainId) {
         device: "founder".to_owned(),
         incarnation: 4,
         nonce: [0; 16],
-        secret: [3; 32],
+        secret: [3; 32].into(),
         recovery: None,
         marker: [4; 16],
         wall_ms: 1_000,

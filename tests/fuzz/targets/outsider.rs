@@ -23,7 +23,7 @@ fn endpoint(now: Instant, number: u8, key: [u8; 32]) -> Endpoint {
         shaper: Shaper::default(),
     };
     let mut endpoint = Endpoint::new(now, setup).expect("the primitives are there");
-    endpoint.command(now, Command::SetPsk { id: FOLDER, key });
+    endpoint.command(now, Command::SetPsk { id: FOLDER, key: key.into() });
     endpoint
 }
 

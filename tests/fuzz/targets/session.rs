@@ -132,7 +132,7 @@ impl Device {
         let store = Arc::new(store);
         let founder = Identity::from_seed(&FOUNDER);
         let offer = Offer {
-            seed: INVITE_SEED,
+            seed: INVITE_SEED.into(),
             role: Role::Writer,
             not_after_ms: i64::MAX,
             uses: 1,

@@ -427,7 +427,7 @@ impl World {
                 let folder = tx.ok().and_then(|tx| View(&*tx).folder().ok());
                 Message::Hello(Hello { protocol: 1, folder: folder.unwrap_or(FolderId([0; 32])), ..hello })
             }
-            2 => Message::Welcome(Welcome { secret: [1; 32] }),
+            2 => Message::Welcome(Welcome { secret: [1; 32].into() }),
             3 => Message::Unknown { kind: 60_000 },
             _ => {
                 let code = self.malice.random.pick(&BYES).copied().unwrap_or(0);

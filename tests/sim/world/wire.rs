@@ -55,7 +55,7 @@ impl World {
             Command::Close { conn, code, reason } => self.close(device, epoch, conn, code, reason),
             Command::SetPsk { id, key } => {
                 if let Some(life) = self.devices[device].life_of(epoch) {
-                    life.psks.insert(id, key);
+                    life.psks.insert(id, *key);
                 }
             }
             Command::RemovePsk { id } => {

@@ -12,6 +12,7 @@ use super::{PATTERN, QUIC_VERSION};
 use crate::PskId;
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::Identity;
+use dunlin_core::secret::Secret;
 use quinn_proto::crypto::{self, Keys, UnsupportedVersion};
 use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::{ConnectError, ConnectionId, Side};
@@ -24,7 +25,7 @@ pub(crate) struct Psk {
     /// Its name, for the caller.
     pub id: PskId,
     /// The key.
-    pub key: Zeroizing<[u8; 32]>,
+    pub key: Secret,
 }
 
 /// What all handshakes of an endpoint have in common.

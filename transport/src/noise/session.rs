@@ -16,6 +16,7 @@ use crate::PskId;
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::id::PeerId;
 use dunlin_core::identity::{Domain, verify};
+use dunlin_core::secret::Secret;
 use quinn_proto::crypto::{self, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey};
 use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::{ConnectionId, Side, TransportError};
@@ -239,7 +240,7 @@ impl Session {
         self.next = Some(secrets.next());
         self.stage = Stage::Done;
         self.noise = None;
-        self.psks.iter_mut().for_each(|psk| *psk.key = [0; 32]);
+        self.psks.iter_mut().for_each(|psk| psk.key = Secret::from([0; 32]));
     }
 
     /// Writes a Noise message behind its length.

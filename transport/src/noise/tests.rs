@@ -19,7 +19,6 @@ use quinn_proto::crypto::{ClientConfig, Keys, ServerConfig, Session};
 use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::{ConnectionId, Side, TransportError};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// Encoded transport parameters with one that both sides may send: max_idle_timeout = 30 000.
 const PARAMETERS: [u8; 6] = [0x01, 0x04, 0x80, 0x00, 0x75, 0x30];
@@ -49,7 +48,7 @@ impl Party {
 }
 
 fn psk() -> Psk {
-    Psk { id: PskId(1), key: Zeroizing::new([3; 32]) }
+    Psk { id: PskId(1), key: [3; 32].into() }
 }
 
 /// `side` reads them.
@@ -154,7 +153,7 @@ fn a_changed_byte_anywhere_ends_the_handshake() {
 #[test]
 fn another_key_opens_nothing() {
     let (a, b) = (Party::new(1, Ciphers::CHACHA), Party::new(2, Ciphers::CHACHA));
-    b.shared.set_psk(Psk { id: PskId(1), key: Zeroizing::new([4; 32]) });
+    b.shared.set_psk(Psk { id: PskId(1), key: [4; 32].into() });
     let result = shake(&mut *a.initiate(None), &mut *b.respond(), untouched);
     assert_eq!(refusal(result), Refusal::NotDecrypted);
 }

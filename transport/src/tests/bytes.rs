@@ -18,7 +18,6 @@ use quinn_proto::Side;
 use quinn_proto::crypto::{ClientConfig, ServerConfig, Session};
 use quinn_proto::transport_parameters::TransportParameters;
 use std::sync::{Arc, OnceLock};
-use zeroize::Zeroizing;
 
 const FRAME_MAX: usize = 300;
 const KEY: [u8; 32] = [3; 32];
@@ -209,7 +208,7 @@ fn shared(seed: [u8; 32]) -> Arc<Shared> {
 }
 
 fn psk() -> Psk {
-    Psk { id: PskId(1), key: Zeroizing::new(KEY) }
+    Psk { id: PskId(1), key: KEY.into() }
 }
 
 fn initiate() -> Box<dyn Session> {

@@ -24,7 +24,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 const PACKETS: u32 = 400;
 /// Bytes of a packet's frames, and of what a stream is given for it.
@@ -129,7 +128,7 @@ impl ForgingPeer {
         let mut random = Random::from_seed(seed);
         let identity = Identity::from_seed(&seed);
         let shared = Shared::new(identity, Ciphers::of_this_processor(), random.fork()).unwrap();
-        let psk = Psk { id: PSK, key: Zeroizing::new(KEY) };
+        let psk = Psk { id: PSK, key: KEY.into() };
         let initiator = Arc::new(Initiator { shared: Arc::new(shared), psk, expect: None });
         let frames = Frames::default();
         let mut quic = Endpoint::new(Arc::new(settings::endpoint(&mut random)), None, true, None);

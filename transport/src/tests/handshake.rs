@@ -58,9 +58,9 @@ fn a_program_has_one_name_for_as_long_as_it_runs() {
 fn the_responder_finds_the_key_among_many() {
     let mut net = Network::pair(Link::CLEAN);
     for number in 2..20 {
-        net.command(1, Command::SetPsk { id: PskId(number), key: [number as u8; 32] });
+        net.command(1, Command::SetPsk { id: PskId(number), key: [number as u8; 32].into() });
     }
-    net.command(0, Command::SetPsk { id: PSK, key: [13; 32] });
+    net.command(0, Command::SetPsk { id: PSK, key: [13; 32].into() });
     net.dial(0, 1, None);
     let event = net.expect(1, |event| matches!(event, Event::Connected { .. }));
     let Event::Connected { psk, .. } = event else { unreachable!() };

@@ -373,7 +373,7 @@ fn dials_are_bounded() {
 fn one_key_too_many_opens_nothing() {
     let mut net = Network::pair(Link::CLEAN);
     for number in 2..=crate::limits::PSKS_MAX as u64 + 1 {
-        net.command(0, Command::SetPsk { id: PskId(number), key: [1; 32] });
+        net.command(0, Command::SetPsk { id: PskId(number), key: [1; 32].into() });
     }
     let addr = net.nodes[1].addr;
     let psk = PskId(crate::limits::PSKS_MAX as u64 + 1);

@@ -157,7 +157,7 @@ impl Network {
     }
 
     pub fn set_key(&mut self, node: usize, key: [u8; 32]) {
-        self.command(node, Command::SetPsk { id: PSK, key });
+        self.command(node, Command::SetPsk { id: PSK, key: key.into() });
     }
 
     pub fn command(&mut self, node: usize, command: Command) {

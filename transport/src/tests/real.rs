@@ -44,7 +44,7 @@ impl Device {
         if let Event::Listening { addrs } = device.next() {
             device.addrs = addrs;
         }
-        device.tell(Command::SetPsk { id: PSK, key: [9; 32] });
+        device.tell(Command::SetPsk { id: PSK, key: [9; 32].into() });
         device
     }
 

@@ -35,7 +35,7 @@ pub(super) fn three() -> [(MemoryStore, Identity); 3] {
         let chain = ChainId { author: identity.peer_id(), incarnation: 1 };
         crate::jobs::admit::prepare(&joined, folder, chain, [1; 16]).unwrap();
         let mut edit = Edit::new(joined.write().unwrap()).unwrap();
-        edit.set_secret(secret(&store)).unwrap();
+        edit.set_secret(&secret(&store).into()).unwrap();
         edit.commit().unwrap();
         (joined, identity)
     });
@@ -45,7 +45,7 @@ pub(super) fn three() -> [(MemoryStore, Identity); 3] {
 }
 
 fn secret(store: &MemoryStore) -> [u8; 32] {
-    View(&*store.read().unwrap()).secret().unwrap().unwrap()
+    *View(&*store.read().unwrap()).secret().unwrap().unwrap()
 }
 
 /// The same after the founder has removed the last one and changed the secret, at 1 000 ms.

@@ -3,15 +3,17 @@
 use super::*;
 use crate::ask::Offer;
 use crate::jobs::admit::{Redeemed, Redemption, add_member, admit};
+use crate::jobs::ledger_state::ledger_state;
 use crate::jobs::membership::invite;
 use crate::jobs::serve::serve;
 use dunlin_core::id::{ChainId, Dot, FolderId, PeerId};
-use dunlin_core::invite::{Invite, JoinProof, invite_key};
+use dunlin_core::invite::{Invite, JoinProof, folder_psk, invite_key, invite_psk};
 use dunlin_core::ledger::build::EntryBuilder;
 use dunlin_core::ledger::chain::{LedgerRead, Verified};
 use dunlin_core::ledger::event::Role;
 use dunlin_core::message::{Bulk, JoinRequest, Part, WantItem};
 use dunlin_core::recovery::recovery_key;
+use dunlin_storage::store::rows::{FormerKey, KeysRow};
 use dunlin_storage::store::tables::Table;
 
 const SECRET: [u8; 32] = [3; 32];
@@ -51,11 +53,11 @@ fn an_invite_admits_who_proves_it_here_in_time_and_first() {
         let why = refused_because(ask(peer, request, now));
         assert!(why.contains(word), "{what}: {why}");
     }
-    assert!(ask(one, request(SEED, folder, one, BINDING), LAST_MS) == Redeemed::Admitted(SECRET));
+    assert!(ask(one, request(SEED, folder, one, BINDING), LAST_MS) == Redeemed::Admitted(SECRET.into()));
     let why = refused_because(ask(other, request(SEED, folder, other, BINDING), MADE_MS));
     assert!(why.contains("used"), "the second: {why}");
     let again = ask(one, request(SEED, folder, one, BINDING), MADE_MS);
-    assert!(again == Redeemed::Admitted(SECRET), "who is in may ask again");
+    assert!(again == Redeemed::Admitted(SECRET.into()), "who is in may ask again");
     let members = View(&*store.read().unwrap()).members().unwrap().members;
     assert_eq!(members.len(), 2);
 }
@@ -103,7 +105,7 @@ fn an_invite_that_asks_admits_whom_its_user_confirms() {
     assert!(ask(thief, false) == Redeemed::Asks);
     assert!(ask(right, false) == Redeemed::Asks, "it is not used up by who asks");
     assert_eq!(members(), 1, "nobody is in yet");
-    assert!(ask(right, true) == Redeemed::Admitted(SECRET));
+    assert!(ask(right, true) == Redeemed::Admitted(SECRET.into()));
     assert!(matches!(ask(thief, true), Redeemed::Refused(why) if why.contains("used")));
     assert_eq!(members(), 2);
 }
@@ -120,13 +122,39 @@ fn an_invite_does_not_hold_the_folders_secret() {
         label: "folder".to_owned(),
         addrs: Vec::new(),
     };
-    let key = dunlin_core::invite::folder_psk(&SECRET);
-    let bytes = [&link.key().seed()[..], &link.psk(), &*link.seed].concat();
-    for secret in [SECRET, key, *founder.seed()] {
+    let key = folder_psk(&SECRET);
+    let bytes = [&link.key().seed()[..], &link.psk()[..], &*link.seed].concat();
+    for secret in [SECRET, *key, *founder.seed()] {
         assert!(!bytes.windows(32).any(|window| window == secret));
         assert!(!format!("{link:?} {founder:?}").contains(&data(&secret)));
     }
     assert!(!format!("{link:?}").contains(&data(&SEED)), "nor does a log");
+}
+
+/// G12: nor does anything that goes from hand to hand here.
+#[test]
+fn nothing_that_is_passed_on_shows_a_secret() {
+    let (store, founder, _) = founded();
+    invite(&store, &founder, &offer(SEED, LAST_MS), MADE_MS).unwrap();
+    let former = FormerKey { number: 0, secret: SECRET.into(), replaced_ms: 0, unmet: Vec::new() };
+    let mut edit = Edit::new(store.write().unwrap()).unwrap();
+    edit.put_keys(&KeysRow { former: vec![former], next: 1, ..KeysRow::default() }).unwrap();
+    edit.commit().unwrap();
+    let state = ledger_state(&store).unwrap();
+    assert!(state.folder_key.is_some() && state.invites.len() == 1 && state.former_keys.len() == 1);
+    let tx = store.read().unwrap();
+    let (keys, invites) = (View(&*tx).keys().unwrap(), View(&*tx).invites().unwrap());
+    let shown = format!(
+        "{state:?} {state:#?} {keys:?} {invites:?} {:?} {:?} {:?}",
+        View(&*tx).secret().unwrap(),
+        offer(SEED, LAST_MS),
+        Redeemed::Admitted(SECRET.into())
+    );
+    let flat = shown.replace([' ', '\n'], "");
+    for secret in [SECRET, SEED, *folder_psk(&SECRET), *invite_psk(&SEED)] {
+        let listed = format!("{secret:?}").replace([' ', '[', ']'], "");
+        assert!(!flat.contains(&listed) && !flat.contains(&data(&secret)), "{shown}");
+    }
 }
 
 /// H7: entries whose past is not here are not kept, however many come; they are asked for again.
@@ -180,7 +208,7 @@ pub(super) fn founded() -> (MemoryStore, Identity, FolderId) {
         device: "founder".to_owned(),
         incarnation: 4,
         nonce: [0; 16],
-        secret: SECRET,
+        secret: SECRET.into(),
         recovery: Some(recovery_key(&RECOVERY).peer_id()),
         marker: [4; 16],
         wall_ms: 0,
@@ -191,7 +219,7 @@ pub(super) fn founded() -> (MemoryStore, Identity, FolderId) {
 
 /// An invite for one writer.
 pub(super) fn offer(seed: [u8; 32], not_after_ms: i64) -> Offer {
-    Offer { seed, role: Role::Writer, not_after_ms, uses: 1, asks: false, device: None }
+    Offer { seed: seed.into(), role: Role::Writer, not_after_ms, uses: 1, asks: false, device: None }
 }
 
 pub(super) fn redemption(peer: PeerId, request: JoinRequest, binding: [u8; 32]) -> Redemption {

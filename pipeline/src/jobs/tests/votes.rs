@@ -8,6 +8,7 @@ use crate::jobs::membership::{ChangeError, MembershipChange, change_membership};
 use crate::jobs::redo::redo;
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::event::Role;
+use dunlin_core::secret::Secret;
 
 /// As [`three`], and the two are admins.
 fn three_admins() -> [(MemoryStore, Identity); 3] {
@@ -24,7 +25,7 @@ fn role(store: &MemoryStore, peer: &PeerId) -> Option<Role> {
     View(&*store.read().unwrap()).members().unwrap().role_of(peer)
 }
 
-fn secret(store: &MemoryStore) -> Option<[u8; 32]> {
+fn secret(store: &MemoryStore) -> Option<Secret> {
     View(&*store.read().unwrap()).secret().unwrap()
 }
 
