@@ -1,16 +1,16 @@
 //! The command line: what the user types. Switches that every command takes (`--home`, `--json`,
 //! `--quiet`, `--version`) may stand anywhere; `--option=value` is the same as `--option value`.
 
+mod held;
 mod members;
 mod rendezvous;
-mod revert;
 mod service;
 
+pub use held::{Held, HeldAction, Revert};
 pub use members::{
     Device, DeviceAction, Invite, InviteAction, Quarantine, QuarantineAction, Recovery, RecoveryAction, Share,
 };
 pub use rendezvous::{Rendezvous, RendezvousAction};
-pub use revert::Revert;
 pub use service::{Service, ServiceAction, ServiceInstall};
 
 use crate::error::CommandError;
@@ -292,49 +292,6 @@ pub struct IgnoreAdd {
     pub here: bool,
 }
 
-/// list mass changes that are held, and say what is to become of them
-#[derive(FromArgs)]
-#[argh(subcommand, name = "held")]
-pub struct Held {
-    #[argh(subcommand)]
-    pub action: HeldAction,
-}
-
-#[derive(FromArgs)]
-#[argh(subcommand)]
-pub enum HeldAction {
-    List(HeldList),
-    Accept(HeldAccept),
-    Reject(HeldReject),
-}
-
-/// list what is held
-#[derive(FromArgs)]
-#[argh(subcommand, name = "list")]
-pub struct HeldList {
-    /// only these folders
-    #[argh(positional)]
-    pub dirs: Vec<PathBuf>,
-}
-
-/// it was meant: share what was changed here, and do what others changed
-#[derive(FromArgs)]
-#[argh(subcommand, name = "accept")]
-pub struct HeldAccept {
-    /// the folder
-    #[argh(positional)]
-    pub dir: PathBuf,
-}
-
-/// it was not meant: put back what was changed here, and have others put back what they changed
-#[derive(FromArgs)]
-#[argh(subcommand, name = "reject")]
-pub struct HeldReject {
-    /// the folder
-    #[argh(positional)]
-    pub dir: PathBuf,
-}
-
 /// this device's identity: show it, choose who keeps its key, copy it
 #[derive(FromArgs)]
 #[argh(subcommand, name = "id")]
@@ -439,6 +396,15 @@ pub struct Debug {
     pub dir: PathBuf,
 }
 
+/// What a word that is a dash alone is to argh, which takes each word that begins with one for an option. No word that
+/// somebody types has a zero byte in it.
+const DASH: &str = "\0-";
+
+/// True for the word that stands for standard input or output.
+pub fn is_dash(word: &str) -> bool {
+    word == "-" || word == DASH
+}
+
 /// What every command takes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Common {
@@ -466,6 +432,7 @@ pub fn split(words: impl Iterator<Item = String>) -> Result<(Common, Vec<String>
                 let home = words.next().ok_or_else(|| CommandError::usage("--home needs a directory"))?;
                 common.home = Some(PathBuf::from(home));
             }
+            "-" => rest.push(DASH.to_owned()),
             "--" => {
                 rest.push(word);
                 rest.extend(words.by_ref());
@@ -519,6 +486,18 @@ mod tests {
         let (common, rest) = split(words("scan -- --json")).unwrap();
         assert!(!common.json);
         assert_eq!(rest, ["scan", "--", "--json"]);
+    }
+
+    #[test]
+    fn a_dash_alone_is_a_word_and_no_option() {
+        for line in ["join - dir --once", "join --once - dir", "join --once -- - dir"] {
+            let (_, rest) = split(words(line)).unwrap();
+            let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+            let Ok(Args { command: Command::Join(join) }) = Args::from_args(&["dunlin"], &rest) else {
+                panic!("{line}: it is not understood")
+            };
+            assert!(is_dash(&join.invite) && join.dir == Some(PathBuf::from("dir")) && join.once, "{line}");
+        }
     }
 
     #[test]

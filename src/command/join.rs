@@ -5,7 +5,7 @@ use super::folder::refuse_paused;
 use super::sync::wait_with_daemon;
 use super::{absolute, keep_port, known_addrs, listen_addrs, open_socket};
 use crate::answer::Answer;
-use crate::args::Join;
+use crate::args::{Join, is_dash};
 use crate::control::client;
 use crate::control::request::{Joining, Request};
 use crate::desk::Desk;
@@ -47,13 +47,13 @@ pub fn run(home: &Home, args: Join, screen: &mut Screen) -> Result<Exit, Command
     let Join { invite, dir, rendezvous, once, listen, peer, wait } = args;
     let (word, dir) = match dir {
         Some(dir) => (Zeroizing::new(invite), dir),
-        None if is_word(&invite) => {
+        None if is_word(&invite) || is_dash(&invite) => {
             return Err(CommandError::usage("into which directory?").hint("dunlin join INVITE DIR"));
         }
         None => (Zeroizing::new("-".to_owned()), PathBuf::from(invite)),
     };
     let dir = absolute(&dir)?;
-    let word = if *word == "-" { read_word()? } else { word };
+    let word = if is_dash(&word) { read_word()? } else { word };
     let invite = find_invite(home, &word, &dir, rendezvous.as_deref())?;
     let joining = Joining { invite: Zeroizing::new(invite.to_link()), dir, listen, peer };
     if let Some(exit) = client::ask(home, &Request::Join(joining.clone()), screen)? {

@@ -4,7 +4,7 @@ use super::device::{change_membership, find_member};
 use super::log::find_folder;
 use super::{absolute, ask, ask_with};
 use crate::answer::{Answer, Line};
-use crate::args::{Recovery, RecoveryAction};
+use crate::args::{Recovery, RecoveryAction, is_dash};
 use crate::control::request::Request;
 use crate::desk::Desk;
 use crate::error::{CommandError, Exit};
@@ -49,7 +49,7 @@ fn take_to(home: &Home, dir: &Path, file: &Path, screen: &Screen) -> Result<Exit
     let kit =
         Kit::parse(&link).map_err(|_| CommandError::attention("the running dunlin gave no recovery kit"))?;
     let text = describe(&link, value["label"].as_str().unwrap_or_default());
-    if file == Path::new("-") {
+    if file.to_str().is_some_and(is_dash) {
         screen.say(&text, &json!({ "event": "recovery kit", "kit": *link, "root": value["root"] }));
     } else {
         write_for_user(file, text.as_bytes())?;
@@ -74,7 +74,7 @@ fn describe(link: &str, label: &str) -> String {
 
 fn read(file: &Path) -> Result<Zeroizing<String>, CommandError> {
     let mut text = Zeroizing::new(String::new());
-    let read = match file == Path::new("-") {
+    let read = match file.to_str().is_some_and(is_dash) {
         true => std::io::stdin().take(INPUT_MAX).read_to_string(&mut text),
         false => File::open(file).and_then(|file| file.take(INPUT_MAX).read_to_string(&mut text)),
     };

@@ -7,7 +7,10 @@ import os
 from . import blake3
 
 LINK = 'dunlin://join#'
+KIT = 'dunlin://recovery#'
 BYTES = 32
+# Bytes at the end of a link by which a mistyped one is known.
+CHECK = 4
 # Before a string of 32 bytes in CBOR.
 CBOR_BYTES_32 = b'\x58\x20'
 # So many characters of an encoding that nobody writes by chance.
@@ -26,6 +29,9 @@ def of_device(home):
                 raise ValueError(f'{base}/lifeline is not what it says')
             # An array of folder, marker of 16 bytes, secret (none before a member has given it), peers.
             rest = body[1 + 2 + BYTES + 1 + 16:]
+            if 'recovery' in names:
+                with open(os.path.join(base, 'recovery'), 'rb') as file:
+                    found[f'the seed of the recovery kit of {os.path.basename(base)[:6]}'] = file.read()
             if rest.startswith(CBOR_BYTES_32):
                 found |= of_folder(os.path.basename(base)[:6], rest[2:2 + BYTES])
     return found
@@ -51,6 +57,14 @@ def of_invite(link):
         seed = body[at:at + BYTES]
         at += BYTES - 1
     return {'the seed of an invite': seed, 'the key of an invite': blake3.derive_key('dunlin 1 invite psk', seed)}
+
+
+def of_kit(link):
+    """The seed of a recovery kit, as its link has it, and the words of the link."""
+    code = link.removeprefix(KIT).upper()
+    body = base64.b32decode(code + '=' * (-len(code) % 8))
+    # Before it are a head and the folder, after it a check.
+    return {'the seed of a recovery kit': body[-BYTES - CHECK:-CHECK]}
 
 
 def spellings(secret):

@@ -21,6 +21,14 @@ ANSWER_S = 10
 # It leaves a core where it may, in the directory that is its first argument.
 WITH_CORES = ('sh', '-c', 'cd "$0" && ulimit -c unlimited && exec "$@"')
 CORE_S = 10
+# Two users of the machine, neither of whom is root.
+OWNER, OTHER = 41_001, 41_002
+# What is open to whoever runs this, of the home that is its first argument.
+TRIES = '''
+for file in "$0"/identity "$0"/api.sock "$0"/replicas/*/recovery; do
+    if [ -r "$file" ] || [ -w "$file" ]; then echo "$file"; else echo shut; fi
+done
+'''
 # Of a day of all commands there are some hundred lines.
 LINES_MIN = 150
 
@@ -103,6 +111,55 @@ def hear_invites(said, devices, roots):
     return links
 
 
+def hear_proc(said, running):
+    """What other users of the machine may see of a process."""
+    for kind in ('cmdline', 'environ'):
+        with open(f'/proc/{running.process.pid}/{kind}', 'rb') as file:
+            said.hear(f'{kind} of {running.process.args[3:]}', file.read().decode(errors='replace'))
+
+
+def hear_kit(said, stage, device, root):
+    """The founder takes the recovery kit away; the file has it, and nothing else says it."""
+    file = stage.path('kit')
+    taken = said.run(device, 'recovery', 'take', root, file)
+    check(taken.code == program.IN_SYNC, f'the kit is taken: {taken.describe()}')
+    with open(file) as kit:
+        return secrets.of_kit(next(word for word in kit.read().split() if word.startswith(secrets.KIT)))
+
+
+def hear_typed(said, stage, link):
+    """An invite that `join -` reads from its standard input, and a code that a share gives out and `join -` uses; what is seen of the processes
+    meanwhile. Gives the words of the code."""
+    put(stage.directory, 'typed', link)
+    joiner = Device(stage.binary, stage.path('home-typed'))
+    joining = joiner.start('--json', 'join', '-', stage.path('typed-root'), '--listen', '127.0.0.1:0', wrapper=typed(stage.path('typed')))
+    wait_for(lambda: read(stage.path('typed-root'), 'first') == 'text', 'it has joined')
+    hear_proc(said, joining)
+    ended = joining.interrupt()
+    said.hear('join -', ended.output + ended.complaint)
+    server = joiner.start('--json', 'rendezvous', 'serve', '--listen', '127.0.0.1:0')
+    at = server.record_with('listening')['listening']
+    sharer, root = Device(stage.binary, stage.path('home-sharer')), stage.fresh('coded')
+    put(root, 'first')
+    sharing = sharer.start('--json', 'share', root, '--code', '--rendezvous', at, '--listen', '127.0.0.1:0')
+    code = sharing.record_with('code')['code']
+    put(stage.directory, 'typed', code)
+    guest = Device(stage.binary, stage.path('home-guest'))
+    joining = guest.start('--json', 'join', '-', stage.path('coded-root'), '--rendezvous', at,
+                          '--listen', '127.0.0.1:0', wrapper=typed(stage.path('typed')))
+    wait_for(lambda: read(stage.path('coded-root'), 'first') == 'text', 'it has joined by the code')
+    for running in (joining, sharing, server):
+        hear_proc(said, running)
+        ended = running.interrupt()
+        said.hear(f'{running.process.args[3:5]}', (ended.output + ended.complaint).replace(code, '', 1) if running is sharing else ended.output + ended.complaint)
+    return code.split('-', 1)[1]
+
+
+def typed(path):
+    """A wrapper that gives a command the file as its standard input."""
+    return 'sh', '-c', f'exec "$0" "$@" < {path}'
+
+
 @scene('secrets: none is said, logged or answered')
 def said(stage):
     """Two that serve, logging all there is to log, one as below a journal and one as JSON: share, join, wrong invites, edits,
@@ -120,15 +177,20 @@ def said(stage):
         links = hear_invites(heard, devices, roots)
         wait_for(lambda: read(roots[1], 'first') == 'text', 'the first file arrives')
         hear_commands(heard, devices[1], roots[1])
+        kept = secrets.of_device(devices[0].home)
+        check(any('recovery kit' in name for name in kept), 'the founder has the recovery kit')
+        kit = hear_kit(heard, stage, devices[0], roots[0])
+        check(set(kit.values()) <= set(kept.values()), 'the file has the seed that the home had')
+        link = devices[0].run('--json', 'share', roots[0]).records[-1]['invite']
+        links.append(link)
+        words = hear_typed(heard, stage, link)
         hers = devices[1].run('--json', 'id').report['peer']
         ended = heard.run(devices[0], 'device', 'revoke', roots[0], hers[:10])
         check(ended.code == program.IN_SYNC, f'removed: {ended.describe()}')
         put(roots[0], 'second')
         hear_commands(heard, devices[0], roots[0])
         for running in serving:
-            for kind in ('cmdline', 'environ'):
-                with open(f'/proc/{running.process.pid}/{kind}', 'rb') as file:
-                    heard.hear(kind, file.read().decode(errors='replace'))
+            hear_proc(heard, running)
     finally:
         for running in serving:
             running.interrupt()
@@ -136,12 +198,44 @@ def said(stage):
         heard.hear('the log', ''.join(running.lines + running.complaints))
         for what in ('ledger', 'tree', 'store'):
             heard.run(device, 'debug', what, root)
-    known = secrets.of_device(devices[0].home) | secrets.of_device(devices[1].home)
+    known = kept | kit | secrets.of_device(devices[0].home) | secrets.of_device(devices[1].home)
+    said_words = [who for who, text in heard.texts if words in text]
+    check(not said_words, f'the words of a code are said by {said_words}')
     invited = [secrets.of_invite(link) for link in links]
     check(all(secrets.found_in(link, one) for link, one in zip(links, invited, strict=True)), 'the seed of an invite is found in its link')
     known |= {f'{name} ({number})': secret for number, one in enumerate(invited) for name, secret in one.items()}
     check_search(known)
     stage.note(f'{len(known)} secrets, {heard.check(known)} lines')
+
+
+@scene('secrets: another user of the machine gets nothing', root=True)
+def another_user(stage):
+    """Who serves does so as one user; another one asks it, connects to its socket, and reads its home. Nothing listens where a browser could ask."""
+    os.chmod(stage.directory, 0o755)
+    for name in ('home', 'shared'):
+        os.makedirs(stage.path(name), exist_ok=True)
+        os.chown(stage.path(name), OWNER, OWNER)
+    os.chmod(stage.path('home'), 0o700)
+    device, other = (Device(stage.binary, stage.path('home'), user=user) for user in (OWNER, OTHER))
+    sharing = device.start('--json', 'share', stage.path('shared'), '--listen', '127.0.0.1:0')
+    try:
+        sharing.record_with('invite')
+        check(device.run('status').code in (program.IN_SYNC, program.NO_PEER), 'its own user is answered')
+        for argv in (('status',), ('share', stage.path('shared')), ('recovery', 'take', stage.path('shared'), stage.path('stolen'))):
+            ended = other.run(*argv)
+            check(ended.code not in (program.IN_SYNC, program.NO_PEER) and secrets.LINK not in ended.output, f'{argv[0]}: {ended.describe()}')
+        open_to_its_own = device.run('status', wrapper=('sh', '-c', TRIES, stage.path('home'))).output.split()
+        check(len(open_to_its_own) == 3 and 'shut' not in open_to_its_own, f'its own user reads them: {open_to_its_own}')
+        for mode in (0o700, 0o755):
+            # Were the home open to all, the socket still is not, nor what lies beside it.
+            os.chmod(stage.path('home'), mode)
+            tried = other.run('status', wrapper=('sh', '-c', TRIES, stage.path('home')))
+            check(tried.output.split() == ['shut'] * 3, f'mode {mode:o}: {tried.describe()}')
+        inodes = {os.readlink(f'/proc/{sharing.process.pid}/fd/{name}') for name in os.listdir(f'/proc/{sharing.process.pid}/fd')}
+        lines = [line.split() for kind in ('tcp', 'tcp6') for line in open(f'/proc/{sharing.process.pid}/net/{kind}').readlines()[1:]]
+        check(not [line for line in lines if f'socket:[{line[9]}]' in inodes], 'it has no TCP socket')
+    finally:
+        sharing.interrupt()
 
 
 @scene('secrets: a crash leaves no core, and no file holds the key that a passphrase keeps')
