@@ -76,6 +76,9 @@ fn the_table_of_attacks_names_tests_that_exist() {
     let sources = texts(root());
     let page = sources.iter().find(|source| source.path == attacks::PAGE).expect("the table of attacks");
     report(attacks::table(page, &sources));
+    // The page is part of the repository.
+    let page = sources.iter().find(|source| source.path == attacks::CLAIMS).expect("the threat model");
+    report(attacks::claims(page, &sources));
 }
 
 #[test]

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 /// The page with the table.
 pub const PAGE: &str = "docs/attacks.md";
 
+/// The page that says what is promised against whom, and how that is tested.
+pub const CLAIMS: &str = "docs/threat-model.md";
+
 /// The sections of the catalogue, and how many rows each has.
 const SECTIONS: [(&str, usize); 6] = [("D", 15), ("F", 17), ("G", 17), ("H", 18), ("I", 13), ("J", 9)];
 
@@ -47,6 +50,27 @@ pub fn table(page: &Source, sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
+/// A claim has two columns, the second with tests that exist.
+pub fn claims(page: &Source, sources: &[Source]) -> Vec<Finding> {
+    let known = tests(sources);
+    let mut findings = Vec::new();
+    let mut rows = 0;
+    let table = page.text.lines().enumerate().skip_while(|(_, line)| !line.starts_with("| claim |")).skip(2);
+    for (index, line) in table.take_while(|(_, line)| line.starts_with("| ")) {
+        rows += 1;
+        let named: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+        if named.is_empty() {
+            findings.push(page.finding(index + 1, "a claim without a test is no claim".to_owned()));
+        }
+        let gone = named.iter().filter(|test| !known.contains(**test));
+        findings.extend(gone.map(|test| page.finding(index + 1, format!("there is no test `{test}`"))));
+    }
+    if rows == 0 {
+        findings.push(page.finding(0, "it does not say how its claims are tested".to_owned()));
+    }
+    findings
+}
+
 /// What can be named: functions of Rust by `file.rs::name`, scenes of the lab, targets of the fuzz tests, the
 /// simulator's scenarios, invariants and planted bugs.
 fn tests(sources: &[Source]) -> BTreeSet<String> {
@@ -75,6 +99,18 @@ fn tests(sources: &[Source]) -> BTreeSet<String> {
         }
     }
     known
+}
+
+#[test]
+fn a_claim_whose_test_is_gone_is_found() {
+    let sources = [Source::new("core/src/a.rs", "#[test]\nfn there() {}\n")];
+    let found = |text: &str| claims(&Source::new(CLAIMS, text), &sources).len();
+    let page =
+        |row: &str| format!("| who | can |\n|---|---|\n| x | y |\n\n| claim | tests |\n|---|---|\n{row}");
+    assert_eq!(found(&page("| x | `core/src/a.rs::there` |\n")), 0);
+    assert_eq!(found(&page("| x | `core/src/a.rs::there`, `core/src/a.rs::gone` |\n")), 1);
+    assert_eq!(found(&page("| x | by hand |\n")), 1);
+    assert_eq!(found(&page("")), 1, "no claims at all");
 }
 
 #[test]
