@@ -1,14 +1,31 @@
-"""What a DNS message says (RFC 1035), as far as names and texts go."""
+"""What a DNS message says (RFC 1035): names, texts and addresses."""
 
 import struct
 
 PORT_MULTICAST = 5353
-A, PTR, TXT, SRV, NSEC = 1, 12, 16, 33, 47
+A, PTR, TXT, AAAA, SRV, NSEC = 1, 12, 16, 28, 33, 47
 
 
 def words(message):
     """All labels of all names, and all texts."""
     found = set()
+    for kind, at, length in records(message, found):
+        if kind in (PTR, NSEC):
+            name(message, at, found)
+        elif kind == SRV:
+            name(message, at + 6, found)
+        elif kind == TXT:
+            found.add(message[at:at + length].strip(b'\0'))
+    return found - {b''}
+
+
+def addresses(message):
+    """The bytes of all addresses."""
+    return {message[at:at + length] for kind, at, length in records(message, set()) if kind in (A, AAAA)}
+
+
+def records(message, found):
+    """(kind, where its data begin, their length) of each record; adds the labels of the questions' and the records' names."""
     _, _, questions, answers, authorities, more = struct.unpack_from('!6H', message)
     at = 12
     for _ in range(questions):
@@ -16,15 +33,8 @@ def words(message):
     for _ in range(answers + authorities + more):
         at = name(message, at, found)
         kind, _, _, length = struct.unpack_from('!HHIH', message, at)
-        at += 10
-        if kind in (PTR, NSEC):
-            name(message, at, found)
-        elif kind == SRV:
-            name(message, at + 6, found)
-        elif kind == TXT:
-            found.add(message[at:at + length].strip(b'\0'))
-        at += length
-    return found - {b''}
+        yield kind, at + 10, length
+        at += 10 + length
 
 
 def name(message, at, found):

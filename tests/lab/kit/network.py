@@ -123,11 +123,19 @@ def packet_socket():
 
 
 def udp_payload(frame):
-    """(source port, target port, payload) of an Ethernet frame with UDP over IPv4, else None."""
-    if len(frame) < 42 or frame[12:14] != b'\x08\x00' or frame[23] != socket.IPPROTO_UDP:
+    """(source port, target port, payload) of an Ethernet frame with UDP over IPv4, or over IPv6 with no header between, else None."""
+    if len(frame) >= 42 and frame[12:14] == b'\x08\x00' and frame[23] == socket.IPPROTO_UDP:
+        start = 14 + (frame[14] & 15) * 4
+    elif len(frame) >= 62 and is_over_six(frame) and frame[20] == socket.IPPROTO_UDP:
+        start = 54
+    else:
         return None
-    start = 14 + (frame[14] & 15) * 4
     return *struct.unpack_from('!HH', frame, start), frame[start + 8:]
+
+
+def is_over_six(frame):
+    """True for an Ethernet frame with IPv6."""
+    return frame[12:14] == b'\x86\xdd'
 
 
 def within(namespace, make):

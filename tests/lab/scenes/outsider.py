@@ -105,6 +105,7 @@ def flood(stage):
         opening = first_datagram(stage, cable, invites[0])
         allow_spoofing(cable)
         before, heard = resident(share.process.pid), datagrams_heard(cable)
+        forget_peak(share.process.pid)
         with Capture(cable.left) as capture:
             within(cable.right, lambda: throw_spoofed(cable, [opening], replays, FLOOD_PER_S))
             time.sleep(LISTENING_S)
@@ -131,8 +132,10 @@ def flood(stage):
         check(heard > thrown / 2, f'most of the {thrown} datagrams came as far as the sharer: {heard}')
         grown = resident(share.process.pid) - before
         check(grown < 8 << 20, f'its memory has grown by {grown} bytes')
+        most = peak(share.process.pid) - before
+        check(most < 8 << 20, f'its memory had grown by {most} bytes at some moment')
         check(share.alive, 'the sharer is unmoved')
-        stage.note(f'{replays} replays, {seconds} s of flood, {heard} datagrams heard: {grown / 2 ** 20:.1f} MiB more')
+        stage.note(f'{replays} replays, {seconds} s of flood, {heard} datagrams heard: {grown / 2 ** 20:.1f} MiB more, {most / 2 ** 20:.1f} at most')
         share.interrupt()
 
 
@@ -170,6 +173,18 @@ def resident(process):
     """Bytes of a process in memory."""
     with open(f'/proc/{process}/smaps_rollup') as handle:
         return next(int(line.split()[1]) * 1024 for line in handle if line.startswith('Rss:'))
+
+
+def forget_peak(process):
+    """What a process has at most in memory is counted from now on (proc(5), clear_refs)."""
+    with open(f'/proc/{process}/clear_refs', 'w') as handle:
+        handle.write('5')
+
+
+def peak(process):
+    """Bytes that a process has had in memory at most since then."""
+    with open(f'/proc/{process}/status') as handle:
+        return next(int(line.split()[1]) * 1024 for line in handle if line.startswith('VmHWM:'))
 
 
 def serve(stage, cable, name):
