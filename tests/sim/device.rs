@@ -11,6 +11,7 @@ use dunlin_core::id::ChainId;
 use dunlin_core::identity::Identity;
 use dunlin_core::invite::Invite;
 use dunlin_core::message::Status;
+use dunlin_pipeline::ask::State;
 use dunlin_pipeline::engine::effect::{FolderOrder, LedgerOrder};
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::engine::{Config, Engine, ScrubPlan};
@@ -19,7 +20,7 @@ use dunlin_pipeline::jobs::folder_hand::{FolderHand, Stages};
 use dunlin_pipeline::jobs::ledger_hand::LedgerHand;
 use dunlin_pipeline::jobs::ledger_state::ledger_state;
 use dunlin_pipeline::jobs::rotate::rotate;
-use dunlin_pipeline::jobs::take_up::{take_up, vouch};
+use dunlin_pipeline::jobs::take_up::{Begun, take_up, vouch};
 use dunlin_pipeline::service::{Goal, ScrubPace, TrustLimits};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::lookout::Nobody;
@@ -57,10 +58,14 @@ pub struct Device {
     pub clock_offset: i128,
     /// All bytes are read again, and often.
     pub scrubs: bool,
+    /// Bytes a second that a pass reads at most; 0: as fast as it can.
+    pub scrub_rate: u64,
     /// Counts its processes.
     pub epoch: u64,
     /// Its store is not where the last process left it.
     pub is_elsewhere: bool,
+    /// A process of it has taken back what it had signed, and compared the folder as at a first sync: nothing was deleted then.
+    pub was_taken_back: bool,
     /// A process was killed while it merged texts: its chain, and what place is the next one if it did not sign.
     pub merged_from: Option<(ChainId, u64)>,
     pub life: Option<Life>,
@@ -87,6 +92,10 @@ pub struct Life {
     pub wake_at: Option<u64>,
     /// What it told others last of itself.
     pub status_told: Option<Status>,
+    /// What it told people last who asked how it is going.
+    pub state_told: Option<State>,
+    /// It was asked to end; how long it rests then.
+    pub rests: Option<u64>,
 }
 
 impl Device {
@@ -102,7 +111,8 @@ impl Device {
             vouch(&folder, &*self.store).map_err(|e| e.to_string())?;
         }
         let fresh = self.fresh_incarnation();
-        take_up(&folder, &*self.store, fresh, self.is_elsewhere).map_err(|e| e.to_string())?;
+        let begun = take_up(&folder, &*self.store, fresh, self.is_elsewhere).map_err(|e| e.to_string())?;
+        self.was_taken_back |= begun == Begun::TakenBack;
         self.is_elsewhere = false;
         let folder = Arc::new(folder);
         let store: Arc<dyn Store> = self.store.clone();
@@ -156,6 +166,8 @@ impl Device {
             next_conn: 1,
             wake_at: None,
             status_told: None,
+            state_told: None,
+            rests: None,
         });
         Ok(())
     }
@@ -186,7 +198,8 @@ impl Device {
     fn scrub_plan(&self) -> ScrubPlan {
         let every = self.scrubs.then_some(SCRUB_EVERY);
         let row = self.store.read().ok().and_then(|tx| View(&*tx).scrub().ok()).unwrap_or_default();
-        ScrubPlan { pace: ScrubPace { every, rate: 0 }, from: row.from, ..ScrubPlan::default() }
+        let pace = ScrubPace { every, rate: self.scrub_rate };
+        ScrubPlan { pace, from: row.from, ..ScrubPlan::default() }
     }
 
     /// The life of that process, if it is still going on.

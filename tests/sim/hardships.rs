@@ -30,6 +30,12 @@ pub struct Hardships {
     pub malice: u64,
     /// Frames with a piece of a file that are not what they say.
     pub garbled: u64,
+    /// How often a folder rests for a while.
+    pub pauses: u64,
+    /// How often somebody resolves a conflict, if there is one.
+    pub resolves: u64,
+    /// Bytes a second that a pass over all bytes reads at most; 0: as fast as it can.
+    pub scrub_rate: u64,
 }
 
 /// A clock jumps by up to so much, years.
@@ -59,6 +65,7 @@ impl Hardships {
             rots: 0,
             is_one_removed: false,
             malice: 0,
+            ..Self::default()
         }
     }
 
@@ -75,6 +82,21 @@ impl Hardships {
     /// The number of bits that flip in this seed.
     pub fn rots(seed: u64) -> u64 {
         if seed % 7 == 4 { 1 + seed / 7 % 8 } else { 0 }
+    }
+
+    /// How often a folder rests in this seed.
+    pub fn pauses(seed: u64) -> u64 {
+        if seed % 9 == 2 { 1 + seed / 9 % 4 } else { 0 }
+    }
+
+    /// How often somebody wants to resolve a conflict in this seed.
+    pub fn resolves(seed: u64) -> u64 {
+        if seed % 4 == 2 { 4 + seed / 4 % 20 } else { 0 }
+    }
+
+    /// How fast a pass over all bytes may be in this seed.
+    pub fn scrub_rate(seed: u64) -> u64 {
+        if seed.is_multiple_of(2) { 20_000 } else { 0 }
     }
 
     /// The number of devices, if this seed is one of a crowd.

@@ -91,8 +91,10 @@ fn many(start: u64, seeds: u64) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let began = Instant::now();
+    let malicious = AtomicU64::new(0);
     let failed = run_all(start, seeds, &|seed| {
         let outcome = World::run(seed, Plant::Nothing, false);
+        malicious.fetch_add(u64::from(outcome.has_malice), Ordering::Relaxed);
         if outcome.failure.is_none() && seed.is_multiple_of(REPLAYED) {
             let again = World::run(seed, Plant::Nothing, false);
             if again.hash != outcome.hash {
@@ -108,7 +110,11 @@ fn many(start: u64, seeds: u64) -> ExitCode {
         println!("seed {seed}: FAILED on {}: {}", who(failure.device), failure.what);
     }
     let seconds = began.elapsed().as_secs_f64();
-    println!("{seeds} seeds from {start}, {} failed, {:.1} seeds/s", failed.len(), seeds as f64 / seconds);
+    let (rate, malicious) = (seeds as f64 / seconds, malicious.into_inner());
+    println!(
+        "{seeds} seeds from {start}, {malicious} of them with a member that means harm, {} failed, {rate:.1} seeds/s",
+        failed.len()
+    );
     let (word, passed) = (if failed.is_empty() { "ok" } else { "FAILED" }, seeds - failed.len() as u64);
     println!(
         "test result: {word}. {passed} passed; {} failed; 0 ignored; 0 measured; 0 filtered out",

@@ -20,6 +20,8 @@ pub struct Oracle {
     /// Contents that a user overwrote or deleted where he saw them, by device.
     destroyed: BTreeSet<(usize, Hash)>,
     superseded: BTreeSet<Hash>,
+    /// Contents that a user wrote, moved or set the mode of, by device, since they were last signed there.
+    handled: BTreeSet<(usize, Hash)>,
     /// Bytes that came of others by a flipped bit.
     rotten: BTreeMap<Hash, Hash>,
     /// Contents of which a flipped bit was in the only copy.
@@ -43,6 +45,7 @@ impl Oracle {
                     self.must.insert(hash);
                     self.allow(content);
                     self.saved_by.insert((device, hash));
+                    self.handled.insert((device, hash));
                     if !self.exempt.contains(&device) {
                         self.wanted.insert(hash, said.last().cloned().unwrap_or_default());
                     }
@@ -63,6 +66,7 @@ impl Oracle {
                     }
                     said.push(format!("has taken {} away", short(&hash)));
                 }
+                Deed::Handled(hash) => drop(self.handled.insert((device, hash))),
                 Deed::Said(words) => said.push(words),
             }
         }
@@ -196,6 +200,21 @@ impl Oracle {
         for hash in showed.iter().filter(|hash| !shown.contains(*hash) && !self.recorded.contains(*hash)) {
             self.wanted.remove(hash);
         }
+    }
+
+    /// True if a user somewhere overwrote or deleted that content.
+    pub fn is_superseded(&self, hash: &Hash) -> bool {
+        self.superseded.contains(hash)
+    }
+
+    /// True if a user of this device wrote that content, moved it or set its mode, and it was not signed there since.
+    pub fn was_handled(&self, device: usize, hash: &Hash) -> bool {
+        self.handled.contains(&(device, *hash))
+    }
+
+    /// What a user of this device did with that content is signed.
+    pub fn is_signed(&mut self, device: usize, hash: Hash) {
+        self.handled.remove(&(device, hash));
     }
 
     /// True if a user of this device took that content away himself.

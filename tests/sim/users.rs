@@ -285,6 +285,7 @@ impl User {
         }
         if disk.rename((dir, &name), (to, &new)).is_ok() {
             self.say(disk, format!("moves {} to {}", show(&name), show(&new)));
+            handle(disk, ino);
             disk.deeds.extend(lost.map(|(_, hash)| Deed::Destroyed(hash)));
         }
     }
@@ -306,6 +307,7 @@ impl User {
         let to = self.some_dir(disk);
         if disk.lookup(to, &name).is_none() && disk.rename((dir, &name), (to, &name)).is_ok() {
             self.say(disk, format!("moves the directory {}", show(&name)));
+            disk.lookup(to, &name).into_iter().for_each(|ino| handle(disk, ino));
         }
     }
 
@@ -348,6 +350,7 @@ impl User {
         }
         let mode = *self.random.pick(&[0o644, 0o755, 0o600, 0o700]).unwrap_or(&0o644);
         self.say(disk, format!("sets the mode of {} to {mode:o}", show(&name)));
+        handle(disk, ino);
         if let Ok(inode) = disk.touch(ino) {
             inode.mode = mode;
         }
@@ -380,6 +383,20 @@ impl User {
             self.say(disk, format!("ends writing ({} bytes)", bytes.len()));
             self.put(disk, ino, bytes, false);
         }
+    }
+}
+
+/// The user has his hands on a thing and on all that is below it.
+fn handle(disk: &mut State, ino: u64) {
+    let mut open = vec![ino];
+    while let Some(ino) = open.pop() {
+        let inode = &disk.now[&ino];
+        if inode.kind == Kind::File {
+            let hash = inode.hash();
+            disk.deeds.push(Deed::Handled(hash));
+            continue;
+        }
+        open.extend(inode.names.values().copied());
     }
 }
 

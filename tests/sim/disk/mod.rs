@@ -125,6 +125,8 @@ pub enum Deed {
     Passing(Bytes),
     /// A visible content that the user overwrote or deleted.
     Destroyed([u8; 32]),
+    /// A content that the user moved, or whose mode he set.
+    Handled([u8; 32]),
     /// In words, for the trace.
     Said(String),
 }

@@ -22,7 +22,7 @@ use dunlin_pipeline::jobs::admit::{Founding, found, prepare};
 use dunlin_pipeline::jobs::membership::invite;
 use dunlin_pipeline::service::TrustLimits;
 use dunlin_storage::store::memory::MemoryStore;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,6 +40,9 @@ impl World {
             rots: Hardships::rots(seed),
             is_one_removed: Hardships::removes_one(seed),
             malice: Hardships::malice(seed),
+            pauses: Hardships::pauses(seed),
+            resolves: Hardships::resolves(seed),
+            scrub_rate: Hardships::scrub_rate(seed),
             ..Hardships::draw(seed)
         };
         if let Some(devices) = Hardships::crowd(seed) {
@@ -57,6 +60,7 @@ impl World {
             plant,
             random: Random::new(seed),
             random_of_hardships: Random::new(!seed),
+            random_of_requests: Random::new(seed ^ 0x7265_7175_6573_7473),
             now: 0,
             base: Instant::now(),
             calendar: BinaryHeap::new(),
@@ -68,7 +72,7 @@ impl World {
             trace: Trace::new(prints),
             is_calm: false,
             removed: BTreeSet::new(),
-            alone: BTreeSet::new(),
+            alone: BTreeMap::new(),
             inside_left,
             garbled_left,
             rots: Vec::new(),
@@ -134,8 +138,10 @@ impl World {
             clock_offset: offset * 1_000_000_000,
             epoch: 0,
             is_elsewhere: false,
+            was_taken_back: false,
             merged_from: None,
             scrubs: self.plan.hardships.rots > 0,
+            scrub_rate: self.plan.hardships.scrub_rate,
             life: None,
         }
     }

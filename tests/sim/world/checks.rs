@@ -111,6 +111,7 @@ impl World {
         }
         let new = reads.iter().filter(|read| read.is_new).map(|read| read.hash).collect();
         self.check_signed_rot(device, entries, &new)?;
+        self.check_made_again(device, entries)?;
         self.check_deletions(device, entries, &looked.touched)
     }
 
@@ -330,13 +331,18 @@ impl World {
             let before = state(self);
             if way == "a restart" {
                 for device in 0..self.devices.len() {
+                    // INV-22: nothing tells a clean stop from a kill.
+                    if self.devices[device].life.is_some() && self.random_of_requests.percent(50) {
+                        self.stop(device, MS)?;
+                        continue;
+                    }
                     self.kill(device, false)?;
                     if !self.is_malicious(device) {
                         self.schedule(MS, What::Start(device));
                     }
                 }
             }
-            self.go_on_until(self.now + 2 * MS)?;
+            self.go_on_until(self.now + 1_000 * MS)?;
             self.notice_all();
             self.go_on_until(self.now + 8_000 * MS)?;
             self.await_convergence()?;
@@ -360,6 +366,7 @@ impl World {
             let result = self.oracle.check_visible(&device.disk.state(), &quarantined);
             result.map_err(|what| Failure { device: Some(index), what })?;
         }
+        self.check_gone()?;
         self.check_backdated()?;
         self.check_secret()?;
         self.check_malice()?;

@@ -3,6 +3,7 @@
 //! nothing that they did themselves is lost.
 
 use super::setbacks::{begin, edit};
+use super::statuses::Lies;
 use super::{Failure, MS, World};
 use crate::disk::Backup;
 use dunlin_storage::store::memory::MemoryStore;
@@ -48,6 +49,10 @@ pub(super) fn removed(world: &mut World, time: u32) -> Result<(), Failure> {
     world.go_on_until(world.now + 40_000 * MS)?;
     if !is_removed_first {
         apart(world)?;
+        let mut lies = Lies::new();
+        world.check_truthful(&mut lies)?;
+        world.go_on_until(world.now + 30_000 * MS)?;
+        world.check_truthful(&mut lies)?;
         world.remove(FORGER)?;
         world.go_on_until(world.now + u64::from(time >> 4) * 700 * MS)?;
     }

@@ -50,7 +50,7 @@ impl World {
     }
 
     pub(super) fn is_alone(&self, device: usize) -> bool {
-        self.alone.contains(&device)
+        self.alone.contains_key(&device)
     }
 
     pub(super) fn hardship(&mut self, fault: Fault) -> Result<(), Failure> {
@@ -74,12 +74,18 @@ impl World {
             Fault::Remove(device) => return self.remove_in_storm(device),
             Fault::Backdate(device) => self.backdate(device),
             Fault::Misbehave => self.misbehave(),
+            Fault::Pause(device) => return self.pause(device),
+            Fault::Resolve(device) => return self.resolve(device),
             Fault::Lower(device) => return self.lower(device),
             Fault::Adopt(device) => return self.adopt_in_storm(device),
             Fault::Alone(whom) => {
                 self.say(whom, "nobody hears of it from now on");
                 let all = 0..self.devices.len();
-                self.alone.extend(all.clone().filter(|device| whom.is_none_or(|whom| whom == *device)));
+                let now = self.now;
+                let lonely = all.clone().filter(|device| whom.is_none_or(|whom| whom == *device));
+                for device in lonely {
+                    self.alone.entry(device).or_insert(now);
+                }
                 for one in all.clone() {
                     for other in one + 1..self.devices.len() {
                         if self.is_alone(one) || self.is_alone(other) {

@@ -3,6 +3,7 @@
 
 mod birth;
 mod checks;
+mod clocks;
 mod describe;
 mod dump;
 mod forge;
@@ -17,6 +18,8 @@ mod outcasts;
 mod quotas;
 mod readers;
 mod removals;
+mod requests;
+mod returns;
 mod rooms;
 mod rotations;
 mod rots;
@@ -43,7 +46,7 @@ use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::engine::hint::Hint;
 use dunlin_transport::{CloseReason, Lane};
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -116,6 +119,8 @@ pub struct Outcome {
     pub lines: Vec<String>,
     pub steps: u64,
     pub entries: u64,
+    /// A member of it meant harm.
+    pub has_malice: bool,
 }
 
 /// See the module's doc.
@@ -125,6 +130,8 @@ pub struct World {
     random: Random,
     /// For what only some seeds have to bear; drawing from it moves no other.
     random_of_hardships: Random,
+    /// The same for what users ask of dunlin itself.
+    random_of_requests: Random,
     now: u64,
     base: Instant,
     calendar: BinaryHeap<Entry>,
@@ -137,8 +144,8 @@ pub struct World {
     is_calm: bool,
     /// Devices that were removed from the folder.
     removed: BTreeSet<usize>,
-    /// Devices that nobody hears of until the calm.
-    alone: BTreeSet<usize>,
+    /// Devices that nobody hears of until the calm, and since when.
+    alone: BTreeMap<usize, u64>,
     /// Deeds that may still happen in the middle of a call; each makes more work, in which more could happen.
     inside_left: u64,
     /// Bits that flipped.
@@ -175,6 +182,7 @@ impl World {
             lines: self.trace.last(60),
             steps: self.steps,
             entries: self.entries(),
+            has_malice: self.malice.who.is_some(),
         }
     }
 
@@ -203,6 +211,7 @@ impl World {
         }
         self.end_malice()?;
         self.check_silence()?;
+        self.check_said()?;
         self.check_end()
     }
 

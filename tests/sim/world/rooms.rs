@@ -6,6 +6,7 @@ use super::{Failure, MS, What, World};
 use crate::device::Life;
 use crate::disk::Killed;
 use dunlin_core::content::Timestamp;
+use dunlin_pipeline::ask::Answer;
 use dunlin_pipeline::engine::effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
 use dunlin_pipeline::engine::event::Event;
 use dunlin_pipeline::failure;
@@ -91,6 +92,7 @@ impl World {
                 Effect::Tell(Notice::Problem(problem)) => {
                     self.say(device, &format!("problem: {}: {}", problem.path, problem.what));
                 }
+                Effect::Reply { answer: Answer::State(state), .. } => life.state_told = Some(*state),
                 Effect::Tell(_) | Effect::Reply { .. } => {}
             }
         }
@@ -102,9 +104,14 @@ impl World {
     fn look_at_end(&mut self, device: usize, epoch: u64) -> Result<(), Failure> {
         let Some(life) = self.devices[device].life_of(epoch) else { return Ok(()) };
         let Some(report) = life.engine.report() else { return Ok(()) };
+        let rests = life.rests;
         let words = format!("ends: {:?}", report.ended);
         self.say(device, &words);
         match report.ended {
+            Ended::Stopped if rests.is_some() => {
+                self.rest(device, rests.unwrap_or_default());
+                Ok(())
+            }
             // What a device signed twice is taken back by the next process.
             Ended::Failed(_) if self.is_astray(device) => {
                 self.kill(device, false)?;
@@ -202,18 +209,24 @@ impl World {
         let wall_ms = self.wall_ms(device);
         let (plant, store) = (self.plant, self.devices[device].store.clone());
         self.devices[device].durable.before_order(plant, &store);
+        let unwanted = self.unwanted(device, &order);
         let merges_from = match order {
             LedgerOrder::Merge { .. } => self.next_of_own(device),
             _ => None,
         };
         let Some(result) = self.work_on(device, |life| life.ledger.obey(order, wall_ms))? else {
             self.devices[device].merged_from = merges_from;
+            // It may be signed.
+            unwanted.into_iter().for_each(|hash| self.forgo(device, hash));
             return Ok(());
         };
         let event = match result {
             Ok(event) => event,
             Err(error) => Some(Event::Failed(failure::Failure::of(&error))),
         };
+        if let Some(Event::Resolved { result: Ok(()), .. }) = &event {
+            unwanted.into_iter().for_each(|hash| self.forgo(device, hash));
+        }
         if let Some(Event::Recorded(recorded, _)) = &event {
             self.check_recorded(device, &observed, &recorded.entries.clone())?;
         }

@@ -185,7 +185,7 @@ impl World {
         Ok(())
     }
 
-    fn signed_contents(&self, device: usize, entries: &[EntryId]) -> Vec<[u8; 32]> {
+    pub(super) fn signed_contents(&self, device: usize, entries: &[EntryId]) -> Vec<[u8; 32]> {
         let mut contents = Vec::new();
         let Ok(tx) = self.devices[device].store.read() else { return contents };
         for id in entries {

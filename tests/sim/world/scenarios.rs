@@ -3,7 +3,7 @@
 //! checked there.
 
 use super::{
-    Failure, MS, Outcome, What, World, forgers, ignoring, malice, masses, quotas, readers, removals,
+    Failure, MS, Outcome, What, World, clocks, forgers, ignoring, malice, masses, quotas, readers, removals,
     rotations, rots, setbacks, sources, veils, writers,
 };
 use crate::canary::Plant;
@@ -87,6 +87,8 @@ pub const ALL: [Scenario; 28] = [
     Scenario { name: "a-member-is-removed", devices: 3, times: 64, script: removals::removed },
     // G15: members that know nothing of it let the new key in, and all agree whose it is.
     Scenario { name: "a-key-changes", devices: 3, times: 56, script: rotations::changed },
+    // INV-23: beside each other, and with a twin whose clocks are right.
+    Scenario { name: "clocks-are-off-by-years", devices: 3, times: 24, script: clocks::shifted },
     // I5: it takes no more of another's disk than that lets it, and nothing else waits for that.
     Scenario { name: "a-member-fills-a-disk", devices: 3, times: 32, script: quotas::filled },
     // INV-20 where what belongs at a place is lost.

@@ -1,5 +1,6 @@
 //! What goes wrong, and when it stops: deeds of users, cuts, crashes, failing disks; then the calm.
 
+use super::statuses::Lies;
 use super::{CALM_MAX, Failure, MS, What, World};
 use crate::device::Device;
 use crate::disk::faults::{Failing, Fuse, Reach};
@@ -48,6 +49,10 @@ pub enum Fault {
     Misbehave,
     /// The founder makes a member a reader.
     Lower(usize),
+    /// Its user has the folder rest for a while.
+    Pause(usize),
+    /// Its user resolves a conflict.
+    Resolve(usize),
     /// Nobody hears of that device until the calm; of any device, if it is none.
     Alone(Option<usize>),
 }
@@ -86,6 +91,7 @@ impl World {
         }
         self.schedule_hardships();
         self.schedule_malice();
+        self.schedule_requests();
     }
 
     pub(super) fn fault(&mut self, fault: Fault) -> Result<(), Failure> {
@@ -224,6 +230,7 @@ impl World {
 
     /// Faults stop, everybody is there and connected, users rest.
     pub(super) fn calm_down(&mut self) -> Result<(), Failure> {
+        self.check_lonely()?;
         self.is_calm = true;
         self.say(None, "the calm begins");
         for (one, other) in self.net.cut_pairs() {
@@ -274,6 +281,7 @@ impl World {
     /// INV-1, bounded.
     pub(super) fn await_convergence(&mut self) -> Result<(), Failure> {
         let limit = self.now + CALM_MAX;
+        let mut lies = Lies::new();
         self.go_on_until(self.now + 4_000 * MS)?;
         loop {
             let difference = match self.difference() {
@@ -281,6 +289,7 @@ impl World {
                 Some(difference) => difference,
             };
             self.drop_rules_again()?;
+            self.check_truthful(&mut lies)?;
             if self.now >= limit {
                 return self.fail(difference.0, format!("INV-1: {}", difference.1));
             }
