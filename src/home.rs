@@ -22,6 +22,7 @@ use crate::keys::keeper::{Keeper, random as random_bytes};
 use crate::keys::{self, KeyError, Opened};
 use crate::pause::Pause;
 use crate::seal;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::identity::Identity;
 use dunlin_storage::store::lmdb::{LmdbStore, is_in_use};
 use dunlin_storage::store::room::is_full;
@@ -146,8 +147,12 @@ impl Home {
     /// The identity that is there. Of two commands that are the first, one makes it, and the other opens that.
     fn open_or_make(&self, keeper: impl FnOnce() -> Result<Keeper, KeyError>) -> Result<Opened, KeyError> {
         let path = self.identity_path();
-        if let Some(opened) = keys::open(&path)? {
-            return Ok(opened);
+        match keys::open(&path) {
+            Err(KeyError::Keeper(_)) if canary::is(Bug::IdentityReplaced) => {
+                return self.keep_identity(&random_bytes::<32>()?, Keeper::File, true);
+            }
+            Ok(Some(opened)) => return Ok(opened),
+            other => drop(other?),
         }
         match self.make_identity(keeper()?) {
             Err(KeyError::Unreadable { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {

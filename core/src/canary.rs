@@ -38,8 +38,14 @@ pub enum Bug {
     UnreadableIsEmpty = 21,
     /// What could not be made durable counts as durable.
     SyncErrorIgnored = 22,
+    /// A corrupt file is empty until its content comes.
+    HealBlanks = 25,
     /// A chunk from a peer is taken for what it should be.
     ChunkUnchecked = 26,
+    /// The chunks that a content lacks are numbered among themselves.
+    NumberedAfterFilter = 27,
+    /// A store that was set back goes on in the chain that it knows.
+    SetBackSigns = 28,
     /// Lamport times are not checked.
     LamportUnchecked = 29,
     /// Entries whose past is not here are kept, however many come.
@@ -62,6 +68,8 @@ pub enum Bug {
     SizeFromStream = 38,
     /// The issuer leaves it to the joiner whether an invite has expired.
     InviteByJoiner = 39,
+    /// An identity that cannot be opened gives way to a new one.
+    IdentityReplaced = 40,
     /// What the watcher missed is never looked for.
     MissedNotSought = 41,
     /// Where two sides of a merge changed the same lines, one of them counts.
@@ -74,6 +82,8 @@ pub enum Bug {
     HintBelieved = 46,
     /// A moved file is not read, then or later, though its row was read in the racy window.
     RacyMoveUnread = 47,
+    /// What is removed here stays where it stands.
+    RemovedStays = 48,
     /// A name counts as gone though the listing of its directory was cut short.
     UncleanListing = 50,
     /// The mass-change guard counts each batch for itself.

@@ -1,8 +1,9 @@
 //! Tests of the identity file.
 
 use super::document::{Document, Kept, OpenError, Stretch};
-use super::keeper::Keeper;
+use super::keeper::{Keeper, KeeperError};
 use super::*;
+use crate::home::Home;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -118,4 +119,20 @@ fn a_file_that_others_can_read_or_replace_is_refused() {
     symlink(&path, &link).unwrap();
     assert!(matches!(read(&link), Err(KeyError::Exposed { .. })));
     assert!(matches!(read(dir.path()), Err(KeyError::Exposed { .. })));
+}
+
+/// G9: whoever keeps the key may be away, and come back.
+#[test]
+fn an_identity_that_its_keeper_does_not_open_is_never_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("identity");
+    let text = sealed(Kept::Credential).to_text();
+    fs::write(&path, text.as_bytes()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    for _ in 0..2 {
+        let home = Home::open(Some(dir.path().to_owned())).unwrap();
+        assert!(matches!(home.opened(), Err(KeyError::Keeper(KeeperError::Credential(_)))));
+        assert!(home.make_identity(Keeper::File).is_err(), "one is there");
+    }
+    assert_eq!(fs::read(&path).unwrap(), text.as_bytes());
 }

@@ -34,7 +34,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their numbers in the list and what they do.
-    pub const ALL: [(u8, Plant, &'static str); 46] = [
+    pub const ALL: [(u8, Plant, &'static str); 51] = [
         (1, Plant::Product(Bug::LamportForBase), "compare Lamport times instead of the base"),
         (2, Plant::Product(Bug::LedgerHeadForBase), "base = the ledger's heads"),
         (3, Plant::Product(Bug::FinalStatSkipped), "skip the final stat"),
@@ -55,7 +55,10 @@ impl Plant {
         (18, Plant::Product(Bug::CyclesUnchecked), "move cycles unchecked"),
         (21, Plant::Product(Bug::UnreadableIsEmpty), "a read that fails is an empty file"),
         (22, Plant::Product(Bug::SyncErrorIgnored), "a sync that fails is ignored"),
+        (25, Plant::Product(Bug::HealBlanks), "heal blanks a file"),
         (26, Plant::Product(Bug::ChunkUnchecked), "a chunk is written before its hash is checked"),
+        (27, Plant::Product(Bug::NumberedAfterFilter), "what is missing is numbered after the filter"),
+        (28, Plant::Product(Bug::SetBackSigns), "a restored database signs at once"),
         (29, Plant::Product(Bug::LamportUnchecked), "Lamport times unchecked"),
         (30, Plant::Product(Bug::OrphansKept), "entries without their past are kept"),
         (31, Plant::Product(Bug::CutIgnored), "a cut is ignored"),
@@ -67,12 +70,14 @@ impl Plant {
         (37, Plant::Product(Bug::VersionUnchecked), "a content by a name that no entry says"),
         (38, Plant::Product(Bug::SizeFromStream), "a chunk's size from the compressed bytes"),
         (39, Plant::Product(Bug::InviteByJoiner), "an invite's end is the joiner's matter"),
+        (40, Plant::Product(Bug::IdentityReplaced), "a key that is not given makes a new identity"),
         (41, Plant::Product(Bug::MissedNotSought), "what the watcher missed is ignored"),
         (42, Plant::Product(Bug::MergeKeepsOneSide), "a merge keeps one side where two meet"),
         (43, Plant::Product(Bug::QuarantineDropped), "what does not count is not kept"),
         (45, Plant::Product(Bug::NamesUnchecked), "names of others are not checked"),
         (46, Plant::Product(Bug::HintBelieved), "a hint counts as a look"),
         (47, Plant::Product(Bug::RacyMoveUnread), "a move hides a change in the racy window"),
+        (48, Plant::Product(Bug::RemovedStays), "what is removed stays"),
         (60, Plant::Product(Bug::RotSigned), "a flipped bit is signed as an edit"),
         (61, Plant::Product(Bug::RotServed), "what is served is not looked at"),
         (70, Plant::Product(Bug::SilentKept), "who gives nothing is waited for"),
@@ -101,6 +106,9 @@ impl Plant {
                 "dunlin-pipeline",
                 "jobs::tests::strangers::an_invite_admits_who_proves_it_here_in_time_and_first",
             ),
+            Bug::IdentityReplaced => {
+                ("dunlin", "keys::tests::an_identity_that_its_keeper_does_not_open_is_never_replaced")
+            }
             _ => return None,
         })
     }
@@ -125,6 +133,7 @@ impl Plant {
                     | Bug::IgnoringDeletes
                     | Bug::VerdictUnheard
                     | Bug::QuotaIgnored
+                    | Bug::SetBackSigns
             )
         )
     }
@@ -157,12 +166,14 @@ impl Plant {
                 // Files that take more than one read, and people who write meanwhile.
                 (plan.large, plan.deeds_inside) = (4_000_000, 60);
             }
+            // Large files of which a part is here already.
+            Plant::Product(Bug::NumberedAfterFilter) => (plan.large, plan.deeds) = (3_000_000, 60),
             Plant::Product(Bug::EleventhCopyPurged) => plan.gather(14),
             Plant::Product(Bug::UnreadableIsEmpty) => plan.hardships.errors = 6,
             Plant::Product(Bug::SyncErrorIgnored) => plan.hardships.errors = 6,
             Plant::Product(Bug::ChunkUnchecked) => plan.hardships.garbled = 4,
             Plant::Product(Bug::MissedNotSought) => plan.unnoticed = 50,
-            Plant::Product(Bug::RotSigned | Bug::RotServed) => plan.hardships.rots = 8,
+            Plant::Product(Bug::RotSigned | Bug::RotServed | Bug::HealBlanks) => plan.hardships.rots = 8,
             Plant::Product(Bug::LocalClockInNames) => plan.clocks = 100_000,
             _ => {}
         }
@@ -186,9 +197,15 @@ impl Plant {
 pub fn is_caught_by_test(number: u8, package: &str, test: &str) -> bool {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let said = |number: u8, words: &str| {
-        let args =
-            ["test", "--lib", "--features", "dunlin-core/canary", "-p", package, "--", "--exact", test];
-        let run = Command::new(&cargo).args(args).env("DUNLIN_CANARY", number.to_string()).output();
+        // The program has no library.
+        let target: &[&str] = if package == "dunlin" { &["--bin", "dunlin"] } else { &["--lib"] };
+        let args = ["--features", "dunlin-core/canary", "-p", package, "--", "--exact", test];
+        let run = Command::new(&cargo)
+            .arg("test")
+            .args(target)
+            .args(args)
+            .env("DUNLIN_CANARY", number.to_string())
+            .output();
         run.is_ok_and(|run| String::from_utf8_lossy(&run.stdout).contains(words))
     };
     said(0, "1 passed; 0 failed") && said(number, "0 passed; 1 failed")

@@ -8,6 +8,7 @@ use super::quota::Fit;
 use super::way::name_aside;
 use super::{Home, Instead, Item, JobError, Needed, Planner};
 use crate::jobs::record::shown_as;
+use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::{Body, Content, Kind};
 use dunlin_core::id::NodeId;
 use dunlin_core::path::RelPath;
@@ -340,6 +341,10 @@ impl Planner<'_, '_> {
                 let operation = Operation::PutLink { at, target: target.clone(), over };
                 self.push_shown(place, operation, one, None);
             }
+            Body::File(_) if canary::is(Bug::HealBlanks) && self.is_corrupt(over.as_ref())? => {
+                let operation = Operation::PutFile { at, source: Source::Inline(Vec::new()), over };
+                self.push_shown(place, operation, one, None);
+            }
             Body::File(content) => {
                 let is_here = self.is_here(content)?;
                 let needed = Needed { node: one.node, version, content: *content, is_here };
@@ -352,6 +357,10 @@ impl Planner<'_, '_> {
             Body::Directory | Body::Deleted => {}
         }
         Ok(true)
+    }
+
+    fn is_corrupt(&self, row: Option<&DiskRow>) -> Result<bool, JobError> {
+        Ok(row.map(|row| self.edit.view().corrupt(row)).transpose()?.flatten().is_some())
     }
 
     /// True if a content is small, and a file on this disk may hold it.
