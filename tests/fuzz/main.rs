@@ -26,13 +26,17 @@ fn main() -> ExitCode {
     let chosen: Vec<&Target> =
         TARGETS.iter().filter(|target| args.iter().any(|arg| arg == target.name)).collect();
     let targets = if chosen.is_empty() { TARGETS.iter().collect() } else { chosen };
-    let mut failed = 0;
+    let (mut failed, mut executions) = (0, 0);
     for target in &targets {
-        if let Err(why) = play::play(target.name, target.run, &(target.seeds)(), runs(target.name), seed) {
-            println!("{why}");
-            failed += 1;
+        match play::play(target.name, target.run, &(target.seeds)(), runs(target.name), seed) {
+            Ok(runs) => executions += runs,
+            Err(why) => {
+                println!("{why}");
+                failed += 1;
+            }
         }
     }
+    println!("{} targets, {executions} executions", targets.len());
     let passed = targets.len() - failed;
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out");

@@ -28,8 +28,8 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Runs a target; the error says where the input is kept on which it failed.
-pub fn play(name: &str, target: fn(&[u8]), seeds: &[Vec<u8>], runs: u64, seed: u64) -> Result<(), String> {
+/// Runs a target and gives how often; the error says where the input is kept on which it failed.
+pub fn play(name: &str, target: fn(&[u8]), seeds: &[Vec<u8>], runs: u64, seed: u64) -> Result<u64, String> {
     let began = Instant::now();
     let seeds = [seeds, &corpus(name)].concat();
     let mut mutator = Mutator::new(seed, &seeds);
@@ -38,7 +38,7 @@ pub fn play(name: &str, target: fn(&[u8]), seeds: &[Vec<u8>], runs: u64, seed: u
     (0..runs).try_for_each(|_| run(mutator.next()))?;
     let rate = runs as f64 / began.elapsed().as_secs_f64();
     println!("{name}: {} seeds, {runs} mutated, {rate:.0}/s", seeds.len());
-    Ok(())
+    Ok(seeds.len() as u64 + runs)
 }
 
 /// Beside the program's own tests, whichever crate plays.

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod codes;
+mod lan;
 mod member;
 mod outsider;
 mod rules;
@@ -26,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "code", run: codes::code, seeds: codes::code_seeds },
     Target { name: "code_exchange", run: codes::exchange, seeds: codes::exchange_seeds },
     Target { name: "rendezvous", run: codes::rendezvous, seeds: codes::rendezvous_seeds },
+    Target { name: "mdns", run: lan::mdns, seeds: lan::seeds },
     Target { name: "entry", run: bytes::entry, seeds: member::entry_seeds },
     Target { name: "message", run: bytes::message, seeds: bytes::message_seeds },
     Target { name: "bulk", run: bytes::bulk, seeds: bytes::bulk_seeds },
