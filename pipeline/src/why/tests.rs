@@ -10,7 +10,7 @@ use dunlin_storage::store::rows::Word;
 const TIME: Timestamp = Timestamp { secs: 1, nanos: 0 };
 const META: Meta = Meta { mode: 0o644, mtime: TIME };
 const STAT: StatSig =
-    StatSig { dev: 1, ino: 2, size: 3, mode: 0o644, mtime: TIME, ctime: TIME, kind: Kind::File };
+    StatSig { dev: 1, ino: 2, size: 3, mode: 0o644, mtime: TIME, ctime: TIME, kind: Kind::File, links: 1 };
 const LATER: StatSig = StatSig { mtime: Timestamp { secs: 2, nanos: 0 }, ..STAT };
 
 /// One row of the table: what it is about, what is otherwise than in step, the run, and the reasons.

@@ -171,8 +171,7 @@ impl World {
             let not_after_ms = wall_ms + 86_400_000 * (1 + 366 * years as i64);
             let founder = &self.devices[0];
             let role = Role::Writer;
-            let offer =
-                Offer { seed: seed.into(), role, not_after_ms, uses: 1, asks: false, device: None };
+            let offer = Offer { seed: seed.into(), role, not_after_ms, uses: 1, asks: false, device: None };
             invite(&*founder.store, &founder.identity, &offer, wall_ms).map_err(words)?;
             let link = Invite {
                 folder,

@@ -26,7 +26,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 28] = [
+pub const ALL: [Scenario; 29] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",

@@ -47,7 +47,7 @@ impl Reader {
 
 fn stat(kind: Kind) -> StatSig {
     let then = Timestamp { secs: 5, nanos: 0 };
-    StatSig { dev: 1, ino: 77, size: 3, mode: 0o644, mtime: then, ctime: then, kind }
+    StatSig { dev: 1, ino: 77, size: 3, mode: 0o644, mtime: then, ctime: then, kind, links: 1 }
 }
 
 fn changed(row: DiskRow) -> Seen {
