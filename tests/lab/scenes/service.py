@@ -113,19 +113,6 @@ class Manager:
             if word in text.splitlines():
                 return text
 
-    def drain(self, seconds):
-        """All messages that came and that come within so many seconds, but for those of the first one."""
-        began, heard = time.monotonic(), []
-        while (left := began + seconds - time.monotonic()) > 0:
-            self.socket.settimeout(left)
-            try:
-                text = self.socket.recv(4096).decode()
-            except TimeoutError:
-                break
-            if time.monotonic() - began > 1:
-                heard.append(text)
-        return heard
-
 
 @contextlib.contextmanager
 def served(stage, config, environment, name=''):
@@ -164,38 +151,6 @@ def notifies(stage):
         running.signal(signal.SIGTERM)
         manager.next('STOPPING=1')
         check(running.wait(30).code == program.IN_SYNC, 'it ends well')
-
-
-@scene('service: a run that is stuck ends the words of life, and begins them again', root=True, tools=('strace',))
-def stuck(stage):
-    """A tracer stops the engine's thread alone at its next call of the kernel."""
-    manager = Manager(stage.path('notify'))
-    environment = {'NOTIFY_SOCKET': manager.path, 'WATCHDOG_USEC': '1000000'}
-    with served(stage, '', environment) as (_, running):
-        manager.next('READY=1')
-        manager.next('WATCHDOG=1')
-        engine = thread_of(running.process.pid, 'dunlin-engine')
-        # It waits for longer than the manager would, and than the scene goes on.
-        inject = ('-e', 'trace=futex,sched_yield', '-e', 'inject=futex,sched_yield:delay_enter=60s')
-        tracer = subprocess.Popen(['strace', '-qq', '-o', '/dev/null', *inject, '-p', str(engine)])
-        try:
-            time.sleep(1)
-            heard = manager.drain(3)
-            check(not any('WATCHDOG=1' in text for text in heard), f'a stuck run is no life: {heard}')
-            check(running.alive, 'it is stuck, and no more')
-        finally:
-            tracer.kill()
-            tracer.wait()
-        manager.next('WATCHDOG=1', 60)
-
-
-def thread_of(process, name):
-    """The number of a process's first thread of this name."""
-    for thread in sorted(os.listdir(f'/proc/{process}/task'), key=int):
-        with open(f'/proc/{process}/task/{thread}/comm') as comm:
-            if comm.read().strip() == name[:15]:
-                return int(thread)
-    check(False, f'there is a thread {name}')
 
 
 @scene('service: a configuration that is read again holds for runs that go on')
