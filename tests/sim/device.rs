@@ -110,9 +110,8 @@ impl Device {
             folder.set_marker(&self.marker).map_err(|e| e.to_string())?;
             vouch(&folder, &*self.store).map_err(|e| e.to_string())?;
         }
-        let fresh = self.fresh_incarnation();
-        let begun = take_up(&folder, &*self.store, fresh, self.is_elsewhere).map_err(|e| e.to_string())?;
-        self.was_taken_back |= begun == Begun::TakenBack;
+        let begun = take_up(&folder, &*self.store, self.fresh_incarnation(), self.is_elsewhere);
+        self.was_taken_back |= begun.map_err(|e| e.to_string())? == Begun::TakenBack;
         self.is_elsewhere = false;
         let folder = Arc::new(folder);
         let store: Arc<dyn Store> = self.store.clone();
