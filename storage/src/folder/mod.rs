@@ -12,6 +12,7 @@ mod history;
 pub mod ignore;
 pub mod intent;
 pub mod known;
+pub mod late;
 pub mod left_over;
 pub mod lookout;
 mod place;

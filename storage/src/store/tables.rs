@@ -50,11 +50,13 @@ pub enum Table {
     Quarantine,
     /// `ChainId` ‖ seq → the proof that its author signed two entries for that place.
     Forks,
+    /// Name in the history → a file that was displaced and may be written to yet.
+    Late,
 }
 
 impl Table {
     /// All tables, in the order in which they are created.
-    pub const ALL: [Table; 21] = [
+    pub const ALL: [Table; 22] = [
         Table::Meta,
         Table::Entries,
         Table::Chains,
@@ -76,6 +78,7 @@ impl Table {
         Table::Corrupt,
         Table::Quarantine,
         Table::Forks,
+        Table::Late,
     ];
 }
 
