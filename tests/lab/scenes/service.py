@@ -344,9 +344,15 @@ ASK = """
 import socket, sys
 client = socket.socket(socket.AF_UNIX)
 client.connect(sys.argv[1])
-client.sendall(b'{"dunlin":1,"ask":"status","dirs":[]}\\n')
-while piece := client.recv(4096):
-    sys.stdout.write(piece.decode())
+try:
+    client.sendall(b'{"dunlin":1,"ask":"status","dirs":[]}\\n')
+except BrokenPipeError:
+    pass  # Who is refused is so before it has asked.
+try:
+    while piece := client.recv(4096):
+        sys.stdout.write(piece.decode())
+except ConnectionResetError:
+    pass
 """
 
 
