@@ -83,7 +83,8 @@ impl Doubts {
         Some(match pause {
             Some(pause) => last + pause.max(SECOND_LOOK_AFTER),
             None if self.missing.len() > DOUBTS_FEW => (last + MUCH_AFTER).min(first + WAIT_MOST),
-            None => first + SECOND_LOOK_AFTER,
+            // From the last of them on: one look for all, and none of them is believed sooner (sim, seed 47). They are few.
+            None => last + SECOND_LOOK_AFTER,
         })
     }
 
@@ -196,7 +197,12 @@ mod tests {
             |doubts: &Doubts, name: &str| doubts.is_missed(&RelPath::parse(name.as_bytes()).unwrap());
         assert!(is_missed(&doubts, "f2") && is_missed(&doubts, "f2/below") && !is_missed(&doubts, "f7"));
         assert_eq!(doubts.due(None), Some(start + SECOND_LOOK_AFTER));
-        assert_eq!(doubts.ask().len(), 3);
+        let later = start + SECOND_LOOK_AFTER / 2;
+        doubts.sift(later, vec![gone(0), gone(1)]);
+        assert_eq!(doubts.due(None), Some(start + SECOND_LOOK_AFTER), "the same again is nothing new");
+        doubts.sift(later, vec![gone(3)]);
+        assert_eq!(doubts.due(None), Some(later + SECOND_LOOK_AFTER), "none is believed sooner than another");
+        assert_eq!(doubts.ask().len(), 4);
         assert!(is_missed(&doubts, "f2"), "until the second look is over");
         assert_eq!(doubts.sift(start, all(2)).len(), 2, "what was asked about");
         assert!(doubts.sift(start, vec![gone(7)]).is_empty(), "what was not");
