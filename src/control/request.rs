@@ -212,11 +212,7 @@ impl Request {
                 json!({ "ask": "folder pause", "dir": text(dir), "span_s": span_s })
             }
             Request::FolderResume { dir } => json!({ "ask": "folder resume", "dir": text(dir) }),
-            Request::Share(one) => json!({
-                "ask": "share", "dir": text(&one.dir), "role": one.role, "expires_s": one.expires_s,
-                "uses": one.uses, "confirm": one.confirm, "listen": one.listen,
-                "for": one.device.map(|device| device.to_string()), "code": one.code.map(CodeStep::word),
-            }),
+            Request::Share(one) => one.encode(),
             Request::Join(one) => json!({
                 "ask": "join", "invite": *one.invite, "dir": text(&one.dir), "listen": one.listen,
                 "peer": one.peer,
@@ -291,16 +287,7 @@ impl Request {
                 Request::FolderPause { dir: fields.path("dir")?, span_s: fields.number_or_null("span_s")? }
             }
             "folder resume" => Request::FolderResume { dir: fields.path("dir")? },
-            "share" => Request::Share(Sharing {
-                dir: fields.path("dir")?,
-                role: fields.text("role")?.to_owned(),
-                expires_s: fields.number("expires_s")? as u64,
-                uses: u32::try_from(fields.number("uses")?).map_err(|_| "uses: too many".to_owned())?,
-                confirm: value["confirm"].as_bool().unwrap_or(false),
-                listen: fields.addrs("listen")?,
-                device: fields.device_or_null("for")?,
-                code: CodeStep::parse(&value["code"])?,
-            }),
+            "share" => Request::Share(Sharing::parse(&fields)?),
             "join" => Request::Join(Joining {
                 invite: Zeroizing::new(fields.text("invite")?.to_owned()),
                 dir: fields.path("dir")?,
@@ -319,6 +306,29 @@ impl Request {
             }
             "scrub accept" => Request::ScrubAccept { path: fields.path("path")? },
             other => return Err(format!("nobody knows how to {other}; is this program an older one?")),
+        })
+    }
+}
+
+impl Sharing {
+    fn encode(&self) -> Value {
+        json!({
+            "ask": "share", "dir": text(&self.dir), "role": self.role, "expires_s": self.expires_s,
+            "uses": self.uses, "confirm": self.confirm, "listen": self.listen,
+            "for": self.device.map(|device| device.to_string()), "code": self.code.map(CodeStep::word),
+        })
+    }
+
+    fn parse(fields: &Fields<'_>) -> Result<Self, String> {
+        Ok(Self {
+            dir: fields.path("dir")?,
+            role: fields.text("role")?.to_owned(),
+            expires_s: fields.number("expires_s")? as u64,
+            uses: u32::try_from(fields.number("uses")?).map_err(|_| "uses: too many".to_owned())?,
+            confirm: fields.0["confirm"].as_bool().unwrap_or(false),
+            listen: fields.addrs("listen")?,
+            device: fields.device_or_null("for")?,
+            code: CodeStep::parse(&fields.0["code"])?,
         })
     }
 }
