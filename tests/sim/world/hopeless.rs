@@ -28,12 +28,19 @@ impl World {
     /// By device.
     pub(super) fn hopeless(&self) -> Vec<Hopeless> {
         let may_be_gone = self.plan.rules > 0 || !self.removed.is_empty() || self.malice.who.is_some();
-        if !may_be_gone && self.rots.is_empty() {
+        let resolves = self.plan.hardships.resolves > 0;
+        if !may_be_gone && !resolves && self.rots.is_empty() {
             return self.devices.iter().map(|_| Hopeless::default()).collect();
         }
         let kept: BTreeSet<[u8; 32]> =
             self.members().flat_map(|(_, d)| d.disk.state().reachable(true)).collect();
-        let is_lost = |hash: &[u8; 32]| may_be_gone && !kept.contains(hash) || self.oracle.is_lost(hash);
+        // Who resolves a conflict by a copy, and writes over it before its bytes stand in the other place, has taken them away
+        // (seed 1458).
+        let is_taken =
+            |hash: &[u8; 32]| (0..self.devices.len()).any(|device| self.oracle.was_destroyed(device, hash));
+        let is_lost = |hash: &[u8; 32]| {
+            !kept.contains(hash) && (may_be_gone || resolves && is_taken(hash)) || self.oracle.is_lost(hash)
+        };
         let of = |device: usize| self.hopeless_on(device, &is_lost).unwrap_or_default();
         (0..self.devices.len()).map(of).collect()
     }
