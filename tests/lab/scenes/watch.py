@@ -267,7 +267,7 @@ def idle(stage):
             running.record_with('peer')
         trees.write(some(both.left, 1), b'first word')
         both.follow('serve has started')
-        time.sleep(3)
+        await_rest(serving)
         before = [costs(running.process.pid) for running in serving]
         seconds = stage.size(10, 60)
         time.sleep(seconds)
@@ -281,6 +281,15 @@ def idle(stage):
             running.signal(signal.SIGTERM)
             ended = running.wait(20)
             check(ended.code == program.IN_SYNC, f'serve ends well on SIGTERM: {ended.describe()}')
+
+
+def await_rest(serving):
+    """Waits until what a start has to do is done: nothing was written for three seconds."""
+    limit = time.monotonic() + 30
+    written = None
+    while written != (written := [io_of(running.process.pid, 'write_bytes') for running in serving]):
+        check(time.monotonic() < limit, f'a start comes to its end within 30 s: {written}')
+        time.sleep(3)
 
 
 def costs(pid):
