@@ -195,8 +195,7 @@ class Oracle:
         self.note(f'device {device}: something unknown at {name} was replaced')
 
     def astray(self, device, before, value):
-        """A user wrote into a file that was replaced or moved while he had it open: his bytes went with it. They are shown ten minutes
-        later, or at the next start, for which no run waits."""
+        """A user wrote into a file that was replaced or moved while he had it open: his bytes went with it."""
         self.note(f'device {device}: {value} is written astray')
         with self.lock:
             value.is_excused = True

@@ -23,7 +23,6 @@ impl Engine {
             && !self.quiet.holds_back()
             && !self.doubts.is_waiting()
             && !self.guard.is_waiting()
-            && !self.holds_for_late()
             && self.remote.is_idle()
             && self.fetch.is_idle()
             && !self.may_merge()

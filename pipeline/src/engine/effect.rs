@@ -23,7 +23,6 @@ use dunlin_core::secret::Secret;
 use dunlin_core::tree::node::Place;
 use dunlin_storage::folder::apply::Step;
 use dunlin_storage::folder::intent::Looks;
-use dunlin_storage::folder::late::LateFile;
 use dunlin_storage::folder::scope::Scope;
 use dunlin_storage::store::rows::{HeldRow, ScrubCursor};
 use dunlin_transport::{Command, ConnId};
@@ -97,8 +96,6 @@ pub enum LedgerOrder {
         /// Who.
         authors: BTreeSet<PeerId>,
     },
-    /// Sign what was written into files that had been displaced. Answered by `LateRecorded`.
-    RecordLate(Vec<LateFile>),
     /// Learn of a fork that another device told of. Answered by `ForkLearned`.
     LearnFork {
         /// Who told.
@@ -219,7 +216,6 @@ impl LedgerOrder {
         matches!(
             self,
             LedgerOrder::Record(_)
-                | LedgerOrder::RecordLate(_)
                 | LedgerOrder::Merge { .. }
                 | LedgerOrder::Resolve { .. }
                 | LedgerOrder::Adopt { .. }
@@ -250,11 +246,6 @@ pub enum FolderOrder {
     LookAtRoot,
     /// Carry out steps in their order.
     Apply(Vec<Step>),
-    /// See whether displaced files have been written to since; `is_all`: also those whose time has not come.
-    LookAtLate {
-        /// All of them.
-        is_all: bool,
-    },
     /// Make everything that was placed durable.
     Settle,
     /// Open the staged file of a content; copy what is on this disk already.

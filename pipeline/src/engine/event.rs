@@ -15,7 +15,7 @@ use crate::jobs::resolve::ResolveError;
 use bytes::Bytes;
 use dunlin_core::chunk::manifest::{Manifest, ManifestRoot};
 use dunlin_core::content::Timestamp;
-use dunlin_core::id::{ChainId, EntryId, PeerId};
+use dunlin_core::id::{ChainId, PeerId};
 use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Role;
@@ -27,7 +27,6 @@ use dunlin_core::secret::Secret;
 use dunlin_storage::folder::apply::{Outcome, Step};
 use dunlin_storage::folder::cut::{Cut, CutError};
 use dunlin_storage::folder::intent::Recovered;
-use dunlin_storage::folder::late::LateLook;
 use dunlin_storage::folder::root::Room;
 use dunlin_storage::folder::scrub::{Inspected, Scrubbed};
 use dunlin_storage::folder::seen::{ScanReport, Seen};
@@ -156,10 +155,6 @@ pub enum Event {
     Root(Result<Room, Failure>),
     /// The answer to `Apply`.
     Applied(Vec<(Step, Outcome)>),
-    /// The answer to `LookAtLate`.
-    Late(Result<LateLook, Failure>),
-    /// The answer to `RecordLate`: the entries that were signed, and the ledger's state after it.
-    LateRecorded(Vec<EntryId>, LedgerState),
     /// The answer to `Settle`.
     Settled,
     /// The answer to `LearnFork`.

@@ -10,7 +10,7 @@
 //! contents, `sources` says from whom, `admission` lets somebody in, `members` tells of them, `merge` says when texts are merged, `session` is one connection; `gossip` and
 //! `serve` route between sessions and the rest; `guard` says what is held, and `hold` has it followed; `quiet` says when a
 //! hint is worth a look and `background` when to look without one, `watch` has it done; `doubt` has a second look
-//! at what is missing, `unreadable` at what could not be read, `late` at what was displaced, and `room` looks at the root; `scrub` has all bytes read again; `quotas` what others may take of it; `rest` says when memory is given
+//! at what is missing, `unreadable` at what could not be read, and `room` looks at the root; `scrub` has all bytes read again; `quotas` what others may take of it; `rest` says when memory is given
 //! back, `calm` when a one-shot run is over; `retune` has another configuration hold; `asks` answers what people ask, `inquiry` why a path is as it is, and `tell` says what happened; `waste` has a budget for each device.
 
 mod admission;
@@ -30,7 +30,6 @@ mod guard;
 pub mod hint;
 mod hold;
 mod inquiry;
-mod late;
 mod local;
 mod members;
 mod merge;
@@ -78,7 +77,6 @@ use effect::{DigestOrder, Effect, FolderOrder, LedgerOrder};
 use event::{Event, LedgerState};
 use fetch::{Expected, Fetch, FetchWant};
 use guard::Guard;
-use late::Late;
 use local::{Local, LocalWant};
 use merge::Merging;
 use penalty::Penalties;
@@ -139,7 +137,6 @@ pub struct Engine {
     waste: Waste,
     local: Local,
     doubts: Doubts,
-    late: Late,
     unreadable: Unreadable,
     root: Root,
     guard: Guard,
@@ -195,7 +192,6 @@ impl Engine {
             waste: Waste::default(),
             local: Local::default(),
             doubts: Doubts::default(),
-            late: Late::default(),
             unreadable: Unreadable::default(),
             root: Root::default(),
             guard,
@@ -289,7 +285,6 @@ impl Engine {
                 Wake::Settle => self.remote.settle_now(),
                 Wake::MergeAnyway => self.merging.press(),
                 Wake::Recover => self.recover(),
-                Wake::Late => self.look_at_late(now),
                 Wake::Rescan => self.local.rescan_now(),
                 Wake::Reread => self.read_again(now),
                 Wake::Look => self.look(now),
@@ -357,12 +352,9 @@ impl Engine {
             Event::MemberAdded { conn, result, state } => self.handle_member_added(conn, result, state),
             Event::Planned(plan) => self.handle_planned(now, plan),
             Event::Applied(results) => {
-                self.await_late(now, &results);
                 self.handle_applied(results);
                 self.await_root(now);
             }
-            Event::Late(result) => self.handle_late_look(now, result),
-            Event::LateRecorded(entries, state) => self.handle_late_recorded(&entries, state),
             Event::Settled => self.remote.handle_settled(),
             Event::ManifestFound { ticket, found } => match found {
                 Ok(found) => self.fetch.handle_manifest(ticket, found),

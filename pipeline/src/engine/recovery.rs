@@ -62,7 +62,6 @@ impl Engine {
                 self.local.rescan_all();
                 self.take_back_rejected();
                 self.look_at_root();
-                self.await_first_late(now);
             }
         }
     }

@@ -20,8 +20,6 @@ pub enum Wake {
     MergeAnyway,
     /// Look again at what the power may have taken.
     Recover,
-    /// Look whether anybody has written into what was displaced.
-    Late,
     /// Look again at files that were busy.
     Rescan,
     /// Look again at what could not be read.

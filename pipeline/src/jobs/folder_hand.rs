@@ -14,7 +14,6 @@ use dunlin_core::path::RelPath;
 use dunlin_storage::folder::apply::{Operation, Outcome, Refusal, Step, apply, settle, staged_look};
 use dunlin_storage::folder::fs::Folder;
 use dunlin_storage::folder::ignore::Rules;
-use dunlin_storage::folder::late::look_at_late;
 use dunlin_storage::folder::left_over::holds_only_ignored;
 use dunlin_storage::folder::lookout::Lookout;
 use dunlin_storage::folder::recover::recover;
@@ -86,9 +85,6 @@ impl FolderHand {
                 Ok(results) => Event::Applied(results),
                 Err(failure) => Event::Failed(failure),
             },
-            FolderOrder::LookAtLate { is_all } => {
-                Event::Late(look_at_late(folder, store, now(), is_all).map_err(|e| Failure::of(&e)))
-            }
             FolderOrder::Settle => match settle(folder, store) {
                 Ok(()) => Event::Settled,
                 Err(error) => failed(error),

@@ -6,7 +6,6 @@ use super::JobError;
 use super::admit::{Redemption, add_member, admit};
 use super::epoch::{forget_former, renew};
 use super::forks::learn;
-use super::late::record_late;
 use super::ledger_state::{ledger_state, load};
 use super::membership::{ChangeError, MembershipChange, change_membership, forget_stale_invites, invite};
 use super::merge::merge_texts;
@@ -32,7 +31,6 @@ use dunlin_core::path::RelPath;
 use dunlin_core::secret::Secret;
 use dunlin_storage::folder::durable::{Few, is_unsettled};
 use dunlin_storage::folder::fs::Folder;
-use dunlin_storage::folder::late::LateFile;
 use dunlin_storage::folder::rules::InForce;
 use dunlin_storage::folder::scrub::accept;
 use dunlin_storage::store::edit::Edit;
@@ -91,7 +89,6 @@ impl LedgerHand {
                 let recorded = record(store, &self.in_force, &self.identity, observed, &texts, wall_ms)?;
                 Some(Event::Recorded(recorded, ledger_state(store)?))
             }
-            LedgerOrder::RecordLate(files) => Some(self.record_late(files, wall_ms)?),
             LedgerOrder::Admit { from, entries } => Some(self.admit(from, entries)?),
             LedgerOrder::LearnFork { from, proof, bytes } => {
                 let learned = learn(store, &[*proof])?;
@@ -165,11 +162,6 @@ impl LedgerHand {
             )?;
         }
         Ok(Event::Admitted { from, admitted, learned, state: ledger_state(&*self.store)? })
-    }
-
-    fn record_late(&self, files: Vec<LateFile>, wall_ms: i64) -> Result<Event, JobError> {
-        let entries = record_late(&*self.store, &self.identity, files, wall_ms)?;
-        Ok(Event::LateRecorded(entries, ledger_state(&*self.store)?))
     }
 
     /// What is due of decisions and of the folder's secret.

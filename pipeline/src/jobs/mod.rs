@@ -7,7 +7,6 @@ pub mod digest_hand;
 pub mod epoch;
 pub mod folder_hand;
 pub mod forks;
-pub mod late;
 pub mod ledger_hand;
 pub mod ledger_state;
 pub mod membership;

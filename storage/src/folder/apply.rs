@@ -10,7 +10,6 @@ use super::durable::{Few, are_few, is_unsettled};
 use super::fs::{Folder, FsError, Standing};
 pub use super::intent::RowAfter;
 use super::intent::{Intent, IntentStep};
-use super::late;
 use super::place::{Trouble, place};
 use super::stage::stage_name;
 pub use super::step::{ApplyFailed, Operation, Outcome, Refusal, Source, Step};
@@ -37,8 +36,6 @@ struct Ready {
     staged: Option<String>,
     outcome: Option<Outcome>,
     stat: Option<StatSig>,
-    /// The name in the history of the file that gave way.
-    kept: Option<String>,
 }
 
 /// Which intents a batch closes.
@@ -235,7 +232,7 @@ fn is_risky(operation: &Operation) -> bool {
 
 /// Writes the new content beside the folder's files.
 fn stage(folder: &Folder, step: Step, index: usize, now: Timestamp) -> Ready {
-    let mut ready = Ready { step, staged: None, outcome: None, stat: None, kept: None };
+    let mut ready = Ready { step, staged: None, outcome: None, stat: None };
     let meta = ready.step.row.as_ref().map(|row| row.meta).unwrap_or_default();
     let temp = format!("{:x}-{:x}-{index:x}.tmp", now.secs, now.nanos);
     let look = look_of(folder, &ready.step.operation);
@@ -384,8 +381,8 @@ fn place_all(folder: &Folder, batch: &mut [Ready]) -> Result<(), ApplyFailed> {
                 false => place(folder, &ready.step, ready.staged.as_deref()),
             };
             match result {
-                Ok(placed) => {
-                    (ready.stat, ready.kept) = (placed.stat, placed.kept);
+                Ok(stat) => {
+                    ready.stat = stat;
                     ready.outcome = Some(Outcome::Done);
                 }
                 Err(Trouble::Step(outcome)) => ready.outcome = Some(outcome),
@@ -425,11 +422,6 @@ fn record(
             }
         }
         _ => {}
-    }
-    for ready in batch.iter() {
-        if let Some((name, (_, row))) = ready.kept.as_deref().zip(ready.step.operation.expects()) {
-            late::note(&mut edit, folder, name, row, now)?;
-        }
     }
     for ready in batch.iter_mut().filter(|r| r.outcome == Some(Outcome::Done)) {
         if !record_one(&mut edit, ready, now)? {

@@ -139,16 +139,6 @@ pub fn cut(
     Err(CutError::Unstable)
 }
 
-/// What a file of dunlin's own in the stage holds; nobody else writes it.
-pub(super) fn digest_staged(folder: &Folder, name: &str) -> Result<Digest, FsError> {
-    let file = folder.stage().open_read(name.as_bytes())?;
-    let Standing::Node(stat) = file.stat()? else { return Err(FsError::NotFound) };
-    let mut buffer = vec![0; READ_SIZE.min(stat.size as usize + 1)];
-    let one_by_one: ForEach<'_> = &|count, job| (0..count).for_each(job);
-    let digest = digest(&*file, &mut buffer, &stat, None, folder.known(), one_by_one)?;
-    digest.map(|(digest, _)| digest).ok_or(FsError::NotFound)
-}
-
 /// True for a text that may be merged one day; `buffer` has what was read last.
 fn is_mergeable(digest: &Digest, buffer: &[u8]) -> bool {
     let size = digest.content.size;

@@ -20,14 +20,9 @@ pub(super) fn hash_of(dir: &dyn DirHandle, name: &[u8]) -> Result<ContentHash, F
     fs::hash(&*dir.open_read(name)?)
 }
 
-/// Keeps what was displaced, which is what its row says; gives the name that it has there. Whoever has a file open may write
-/// into it yet, and so it stays beside another one of the same bytes. Nobody writes into a copy: it has no name to be looked at.
-pub(super) fn keep(folder: &Folder, staged: &str, row: &DiskRow) -> Result<Option<String>, FsError> {
-    if keep_copy(folder, staged)? {
-        return Ok(None);
-    }
-    let is_file = matches!(row.body, Body::File(_));
-    enter(folder, staged, &history_name(row), !is_file).map(Some)
+/// Keeps what was displaced, which is what its row says.
+pub(super) fn keep(folder: &Folder, staged: &str, row: &DiskRow) -> Result<(), FsError> {
+    keep_as(folder, staged, &history_name(row))
 }
 
 /// Keeps something of which only its name in the stage is known.
@@ -44,19 +39,19 @@ pub(super) fn keep_unknown(folder: &Folder, staged: &str) -> Result<(), FsError>
         Standing::Node(stat) => format!("unread-{}", stat.ino),
         Standing::Special => staged.to_owned(),
     };
-    match keep_copy(folder, staged)? {
-        true => Ok(()),
-        false => enter(folder, staged, &kept, true).map(|_| ()),
-    }
+    keep_as(folder, staged, &kept)
 }
 
-/// Whoever writes into a file by another name of it must not write into history: what has more names than one is kept as
-/// a copy, by the hash that the copy has. False if it has none.
-fn keep_copy(folder: &Folder, staged: &str) -> Result<bool, FsError> {
-    let Some((own, hash)) = own_copy(folder, staged)? else { return Ok(false) };
-    enter(folder, &own, &hash.to_string(), true)?;
-    folder.stage().unlink_own(staged)?;
-    Ok(true)
+/// Under that name. Whoever writes into a file by another name of it must not write into history: what has more names
+/// than one is kept as a copy, by the hash that the copy has.
+fn keep_as(folder: &Folder, staged: &str, kept: &str) -> Result<(), FsError> {
+    match own_copy(folder, staged)? {
+        None => enter(folder, staged, kept),
+        Some((own, hash)) => {
+            enter(folder, &own, &hash.to_string())?;
+            folder.stage().unlink_own(staged)
+        }
+    }
 }
 
 /// A durable copy of a file with more names than one, and its hash. What cannot be read has none.
@@ -79,25 +74,24 @@ fn own_copy(folder: &Folder, staged: &str) -> Result<Option<(String, ContentHash
     Ok(Some((own, hash)))
 }
 
-/// Renames from the stage into history; under a name with a number if something else has this one, also if that is the
-/// same unless `once`. Gives the name.
-pub(super) fn enter(folder: &Folder, staged: &str, kept: &str, once: bool) -> Result<String, FsError> {
+/// Renames from the stage into history; under a name with a number if something else has this one.
+fn enter(folder: &Folder, staged: &str, kept: &str) -> Result<(), FsError> {
     let (stage, history) = (folder.stage(), folder.history());
     let mut name = kept.to_owned();
     for number in 1_u32.. {
         match stage.rename_new(staged.as_bytes(), history, name.as_bytes()) {
-            Err(FsError::Exists) if once && is_same(stage, staged, history, &name) => {
-                return stage.unlink_own(staged).map(|()| name);
+            Err(FsError::Exists) if is_same(stage, staged, history, &name) => {
+                return stage.unlink_own(staged);
             }
             Err(FsError::Exists) => name = format!("{kept}-{number}"),
-            other => return other.map(|()| name),
+            other => return other,
         }
     }
     Err(FsError::Exists)
 }
 
 /// True if both are files of the same bytes, or links with the same target.
-pub(super) fn is_same(stage: &dyn DirHandle, staged: &str, history: &dyn DirHandle, kept: &str) -> bool {
+fn is_same(stage: &dyn DirHandle, staged: &str, history: &dyn DirHandle, kept: &str) -> bool {
     let (ours, theirs) = (staged.as_bytes(), kept.as_bytes());
     let hashes = (hash_of(stage, ours), hash_of(history, theirs));
     let targets = (stage.read_link(ours), history.read_link(theirs));

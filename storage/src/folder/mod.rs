@@ -12,7 +12,6 @@ mod history;
 pub mod ignore;
 pub mod intent;
 pub mod known;
-pub mod late;
 pub mod left_over;
 pub mod lookout;
 mod place;

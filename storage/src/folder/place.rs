@@ -23,46 +23,29 @@ impl From<Outcome> for Trouble {
     }
 }
 
-/// What came of a step.
-#[derive(Default)]
-pub(super) struct Placed {
-    /// The stat of what stands there; `None`: nothing does.
-    pub stat: Option<StatSig>,
-    /// The name in the history of the file that gave way.
-    pub kept: Option<String>,
-}
-
-impl From<StatSig> for Placed {
-    fn from(stat: StatSig) -> Self {
-        Self { stat: Some(stat), kept: None }
+/// Carries out one step, whose new content has this name in the stage. Gives the stat of what stands there then.
+pub(super) fn place(folder: &Folder, step: &Step, staged: Option<&str>) -> Result<Option<StatSig>, Trouble> {
+    let operation = &step.operation;
+    let (dir, name) = folder.parent(operation.at()).map_err(refuse)?;
+    let Some(expected) = carry_out(folder, step, staged, &*dir, name.as_bytes())? else { return Ok(None) };
+    match (dir.stat(name.as_bytes()), operation) {
+        (Ok(Standing::Node(stat)), _) if is_untouched(&stat, &expected) => Ok(Some(stat)),
+        (_, Operation::MakeDir { .. } | Operation::Adopt { .. }) => {
+            Err(Outcome::Refused(Refusal::ChangedMeanwhile).into())
+        }
+        // It was placed, and a user was there already: he changed or took away the new thing, not the old.
+        _ => Ok(Some(unlike_any(step.row.as_ref().map(|row| &row.body)))),
     }
 }
 
-/// Carries out one step, whose new content has this name in the stage.
-pub(super) fn place(folder: &Folder, step: &Step, staged: Option<&str>) -> Result<Placed, Trouble> {
-    let operation = &step.operation;
-    let (dir, name) = folder.parent(operation.at()).map_err(refuse)?;
-    let placed = carry_out(folder, step, staged, &*dir, name.as_bytes())?;
-    let Some(expected) = placed.stat else { return Ok(placed) };
-    let stat = match (dir.stat(name.as_bytes()), operation) {
-        (Ok(Standing::Node(stat)), _) if is_untouched(&stat, &expected) => stat,
-        (_, Operation::MakeDir { .. } | Operation::Adopt { .. }) => {
-            return Err(Outcome::Refused(Refusal::ChangedMeanwhile).into());
-        }
-        // It was placed, and a user was there already: he changed or took away the new thing, not the old.
-        _ => unlike_any(step.row.as_ref().map(|row| &row.body)),
-    };
-    Ok(Placed { stat: Some(stat), ..placed })
-}
-
-/// Does it; gives the stat that it should have by that, but for the change time.
+/// Does it; gives the stat that it should have by that, but for the change time. `None`: nothing stands there.
 fn carry_out(
     folder: &Folder,
     step: &Step,
     staged: Option<&str>,
     dir: &dyn DirHandle,
     name: &[u8],
-) -> Result<Placed, Trouble> {
+) -> Result<Option<StatSig>, Trouble> {
     let meta = step.row.as_ref().map(|row| row.meta).unwrap_or_default();
     match &step.operation {
         Operation::MakeDir { .. } => {
@@ -72,7 +55,7 @@ fn carry_out(
             }
             let made = dir.open_dir(name).map_err(refuse)?;
             made.set_meta(&meta).map_err(Outcome::Failed)?;
-            Ok(look(dir, name)?.into())
+            Ok(Some(look(dir, name)?))
         }
         Operation::PutFile { over, .. } | Operation::PutLink { over, .. } => {
             // Every put was staged, or has its outcome already.
@@ -85,19 +68,19 @@ fn carry_out(
                 let file = dir.open_read(name).map_err(refuse)?;
                 check(file.stat(), expect)?;
                 file.set_meta(&meta).map_err(Outcome::Failed)?;
-                Ok(StatSig { mtime: meta.mtime, mode: meta.mode & 0o777, ..expect.stat }.into())
+                Ok(Some(StatSig { mtime: meta.mtime, mode: meta.mode & 0o777, ..expect.stat }))
             }
         },
         Operation::Adopt { expect, .. } => {
             check(dir.stat(name), expect)?;
-            Ok(expect.stat.into())
+            Ok(Some(expect.stat))
         }
         Operation::Move { from, expect, .. } => {
             let (old_dir, old_name) = folder.parent(from).map_err(refuse)?;
             check(old_dir.stat(old_name.as_bytes()), expect)?;
             old_dir.rename_new(old_name.as_bytes(), dir, name).map_err(refuse)?;
             folder.forget_dir();
-            Ok(expect.stat.into())
+            Ok(Some(expect.stat))
         }
         Operation::Remove { expect, stays, .. } => {
             if let Some((path, row)) = stays.as_deref() {
@@ -105,15 +88,14 @@ fn carry_out(
                 check(dir.stat(name.as_bytes()), row)?;
             }
             check(dir.stat(name), expect)?;
-            let kept = match canary::is(Bug::RemovedStays) {
-                true => None,
-                false => displace(folder, dir, name, &history_name(expect), expect)?,
-            };
-            Ok(Placed { stat: None, kept })
+            if !canary::is(Bug::RemovedStays) {
+                displace(folder, dir, name, &history_name(expect), expect)?;
+            }
+            Ok(None)
         }
         Operation::RemoveDir { expect, .. } => {
             remove_dir(folder, dir, name, expect)?;
-            Ok(Placed::default())
+            Ok(None)
         }
     }
 }
@@ -125,13 +107,13 @@ fn put(
     name: &[u8],
     staged: &str,
     over: Option<&DiskRow>,
-) -> Result<Placed, Trouble> {
+) -> Result<Option<StatSig>, Trouble> {
     let stat = look(folder.stage(), staged.as_bytes())?;
-    let kept = match over {
-        None => folder.stage().rename_new(staged.as_bytes(), dir, name).map(|()| None).map_err(refuse)?,
+    match over {
+        None => folder.stage().rename_new(staged.as_bytes(), dir, name).map_err(refuse)?,
         Some(row) => replace(folder, dir, name, staged, &stat, row)?,
-    };
-    Ok(Placed { stat: Some(stat), kept })
+    }
+    Ok(Some(stat))
 }
 
 /// What stands at a name.
@@ -200,8 +182,7 @@ fn is_expected(stat: &StatSig, expect: &DiskRow) -> bool {
 }
 
 /// Exchanges the staged file, whose stat is `ours`, with the old one and looks at what came out. A user's edit of
-/// the last moment is put back; if he has saved again while ours stood there, that is the newest, and stays. Gives the
-/// old one's name in the history.
+/// the last moment is put back; if he has saved again while ours stood there, that is the newest, and stays.
 fn replace(
     folder: &Folder,
     dir: &dyn DirHandle,
@@ -209,14 +190,11 @@ fn replace(
     staged: &str,
     ours: &StatSig,
     row: &DiskRow,
-) -> Result<Option<String>, Trouble> {
+) -> Result<(), Trouble> {
     let exchange = || folder.stage().exchange(staged.as_bytes(), dir, name);
     check(dir.stat(name), row)?;
     exchange().map_err(refuse)?;
-    let outcome = match keep_what_was_meant(folder, staged, row) {
-        Ok(kept) => return Ok(kept),
-        Err(outcome) => outcome,
-    };
+    let Err(outcome) = keep_what_was_meant(folder, staged, row) else { return Ok(()) };
     exchange().map_err(Trouble::Disk)?;
     if !look(folder.stage(), staged.as_bytes()).is_ok_and(|stat| is_untouched(&stat, ours)) {
         exchange().map_err(Trouble::Disk)?;
@@ -225,14 +203,14 @@ fn replace(
     Err(outcome.into())
 }
 
-/// Moves a file to history and looks at what came out; gives its name there.
+/// Moves a file to history and looks at what came out.
 fn displace(
     folder: &Folder,
     dir: &dyn DirHandle,
     name: &[u8],
     temp: &str,
     row: &DiskRow,
-) -> Result<Option<String>, Trouble> {
+) -> Result<(), Trouble> {
     match keep_unknown(folder, temp) {
         Ok(()) | Err(FsError::NotFound) => {}
         Err(error) => return Err(Outcome::Failed(error).into()),
@@ -245,7 +223,7 @@ fn displace(
 }
 
 /// Brings what came out to history, if it is what was to be displaced.
-fn keep_what_was_meant(folder: &Folder, staged: &str, row: &DiskRow) -> Result<Option<String>, Outcome> {
+fn keep_what_was_meant(folder: &Folder, staged: &str, row: &DiskRow) -> Result<(), Outcome> {
     match came_out_as(folder.stage(), staged, row) {
         true => keep(folder, staged, row).map_err(Outcome::Failed),
         false => Err(Outcome::Refused(Refusal::ChangedMeanwhile)),

@@ -11,7 +11,6 @@ use super::cut::is_racy;
 use super::fs::{self, DirHandle, Folder, FsError, Standing};
 use super::history::{hash_of, history_name, keep_unknown};
 use super::intent::{Intent, IntentStep, Looks, Recovered, RowAfter};
-use super::late;
 use super::place::unlike_any;
 use super::torn::{LostFile, is_torn, set_aside, set_aside_moved};
 use crate::disk::{DiskRow, Spot, StatSig};
@@ -191,7 +190,6 @@ fn recover_step(
         // Its mark may be gone, and what was done for it may be undone here.
         edit.mark_dirty(place).map_err(|fault| StoreError::Failed(fault.to_string()))?;
     }
-    note_late(&mut edit, folder, step, now)?;
     let Some(spot) = edit.view().spot_of(&path)? else {
         return Ok(edit.commit()?);
     };
@@ -231,22 +229,6 @@ fn recover_step(
         _ => {}
     }
     Ok(edit.commit()?)
-}
-
-/// A file that the step displaced is in the history by now, and apply has not said so.
-fn note_late(
-    edit: &mut Edit<'_>,
-    folder: &Folder,
-    step: &IntentStep,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let Some(before) = step.before.as_ref().filter(|row| row.stat.kind == Kind::File) else { return Ok(()) };
-    let name = history_name(before);
-    let is_it = matches!(folder.history().stat(name.as_bytes()), Ok(Standing::Node(stat)) if stat.ino == before.stat.ino);
-    if is_it && edit.view().late(&name)?.is_none() {
-        late::note(edit, folder, &name, before, now)?;
-    }
-    Ok(())
 }
 
 /// What stands at the place of a step, and whether it is what was to be put there.

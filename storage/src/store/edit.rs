@@ -241,16 +241,6 @@ impl<'a> Edit<'a> {
         self.tx.delete(Table::Intents, &number.to_be_bytes())
     }
 
-    /// A displaced file may be written to yet.
-    pub fn put_late(&mut self, name: &str, row: &LateRow) -> Result<(), StoreError> {
-        self.put(Table::Late, name.as_bytes(), row)
-    }
-
-    /// It is looked at no more.
-    pub fn remove_late(&mut self, name: &str) -> Result<(), StoreError> {
-        self.tx.delete(Table::Late, name.as_bytes())
-    }
-
     /// The heads of a file can never be merged, unless they are others by now.
     pub fn settle_conflict(&mut self, node: &NodeId, heads: &[VersionId]) -> Result<(), StoreError> {
         match self.view().conflict(node)? {

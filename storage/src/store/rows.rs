@@ -1,8 +1,8 @@
 //! Keys and values of the tables. `docs/store.md` draws them.
 
 use super::tables::{StoreError, Table};
-use crate::disk::{DirId, ShownAs, Spot, StatSig};
-use dunlin_core::content::{Content, Timestamp};
+use crate::disk::{DirId, ShownAs, Spot};
+use dunlin_core::content::Content;
 use dunlin_core::id::{ChainId, ContentHash, Dot, EntryId, NodeId, PeerId, VersionId};
 use dunlin_core::ledger::clock::Clock;
 use dunlin_core::path::Name;
@@ -259,32 +259,6 @@ pub struct CorruptRow {
     /// When it was found by this device's clock, milliseconds since 1970.
     #[n(4)]
     pub noted_ms: i64,
-}
-
-/// A file in the history that may be written to yet by whoever had it open when it was displaced.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct LateRow {
-    /// The node that it showed.
-    #[n(0)]
-    pub node: NodeId,
-    /// Content versions of the node that it stands for: what is written into it is an edit of them.
-    #[n(1)]
-    pub versions: Vec<VersionId>,
-    /// What it held at the last look.
-    #[n(2)]
-    pub content: Content,
-    /// The mode that it had.
-    #[n(3)]
-    pub mode: u32,
-    /// Its stat then.
-    #[n(4)]
-    pub stat: StatSig,
-    /// It may have changed since and have that stat.
-    #[n(5)]
-    pub racy: bool,
-    /// When it was displaced, or seen to have changed, by the clock of its file system.
-    #[n(6)]
-    pub since: Timestamp,
 }
 
 /// How far the scrub is.

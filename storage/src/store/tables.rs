@@ -50,13 +50,11 @@ pub enum Table {
     Quarantine,
     /// `ChainId` ‖ seq → the proof that its author signed two entries for that place.
     Forks,
-    /// Name in the history → a file that was displaced and may be written to yet.
-    Late,
 }
 
 impl Table {
     /// All tables, in the order in which they are created.
-    pub const ALL: [Table; 22] = [
+    pub const ALL: [Table; 21] = [
         Table::Meta,
         Table::Entries,
         Table::Chains,
@@ -78,7 +76,6 @@ impl Table {
         Table::Corrupt,
         Table::Quarantine,
         Table::Forks,
-        Table::Late,
     ];
 }
 

@@ -400,21 +400,6 @@ impl<'a> View<'a> {
         self.all(Table::Loose, &[LooseKind::Merged as u8])?.into_iter().map(row).collect()
     }
 
-    /// A displaced file that may be written to yet, by its name in the history.
-    pub fn late(&self, name: &str) -> Result<Option<LateRow>, StoreError> {
-        self.row(Table::Late, name.as_bytes())
-    }
-
-    /// At most `limit` of them, by name, after `after`.
-    pub fn late_page(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, LateRow)>, StoreError> {
-        let rows = self.0.scan(Table::Late, &[], after.map(str::as_bytes), limit)?;
-        let row = |(key, value): Row| {
-            let name = String::from_utf8(key).map_err(|_| StoreError::Malformed(Table::Late))?;
-            Ok((name, decode(Table::Late, &value)?))
-        };
-        rows.into_iter().map(row).collect()
-    }
-
     /// The intents, oldest first.
     pub fn intents(&self) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let rows = self.all(Table::Intents, &[])?;

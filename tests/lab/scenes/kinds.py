@@ -106,36 +106,6 @@ def times(both, at):
         both.follow(f'the time is set to {stamp} ns')
 
 
-@scene('kinds: a writer goes on after its file gave way', root=True, tools=NEEDS)
-def held_open(stage):
-    """A program has a file open while a peer's version takes its place. What it writes then goes where the file went; the next
-    start finds it, and it is a conflict copy at both ends."""
-    with pair(stage, 20) as both:
-        here, there = (os.path.join(root, 'log.bin') for root in (both.left, both.right))
-        trees.write(here, b'\0as it was')
-        both.follow('a file is made')
-        with open(there, 'r+b', buffering=0) as writer:
-            trees.write(here, b'\0newer')
-            both.follow('a version takes the place of an open file')
-            writer.write(b'\0late bytes')
-        check(read(there) == b'\0newer', 'nothing of it is in the new file')
-        both.joining.interrupt()
-        both.joining = both.joiner.start('--json', 'serve')
-        limit = time.monotonic() + 30
-        while not all(b'\0late bytes' in copies(root) for root in (both.left, both.right)):
-            check(time.monotonic() < limit, f'what was written late is shown at both ends: {copies(both.left)} {copies(both.right)}')
-            time.sleep(0.1)
-        both.follow('it is a conflict')
-        listed = both.joiner.run('conflicts', 'list', both.right)
-        check('log.bin' in listed.output, f'it is listed: {listed.describe()}')
-        both.stop()
-
-
-def copies(root):
-    """What is in the conflict copies of a directory."""
-    return [read(os.path.join(root, name)) for name in os.listdir(root) if 'conflict' in name]
-
-
 @scene('kinds: holes stay holes', root=True, tools=NEEDS)
 def holes(stage):
     """An image of a disk that is nearly empty: its holes are neither sent nor filled."""

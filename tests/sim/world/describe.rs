@@ -54,9 +54,6 @@ pub fn describe_event(event: &Event) -> String {
             });
             format!("applied {}", words.collect::<Vec<_>>().join(", "))
         }
-        Event::Late(Ok(found)) => format!("of what was displaced {} were written to", found.changed.len()),
-        Event::Late(Err(failure)) => format!("what was displaced cannot be looked at: {failure:?}"),
-        Event::LateRecorded(entries, _) => format!("late writes are recorded: {} entries", entries.len()),
         Event::Settled => "settled".to_owned(),
         Event::StageOpened { ticket, missing, reused } => {
             format!("stage {ticket} lacks {:?}, reused {reused}", missing.as_ref().map(Vec::len))
@@ -188,7 +185,6 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::KeepScrub { is_over, .. } => format!("remembers the scrub, over {is_over}"),
         LedgerOrder::Accept { path, .. } => format!("accepts {path}"),
         LedgerOrder::KeepPeer { label, .. } => format!("remembers {label}"),
-        LedgerOrder::RecordLate(files) => format!("records {} that were written to late", files.len()),
         LedgerOrder::Rest => "rests".to_owned(),
     }
 }

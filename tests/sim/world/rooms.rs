@@ -361,7 +361,6 @@ fn describe_folder_order(order: &FolderOrder) -> String {
             format!("applies {}", steps.join(", "))
         }
         FolderOrder::LookAtRoot => "looks at the root".to_owned(),
-        FolderOrder::LookAtLate { .. } => "looks at what was displaced".to_owned(),
         FolderOrder::Settle => "settles".to_owned(),
         FolderOrder::StageOpen { ticket, .. } => format!("opens stage {ticket}"),
         FolderOrder::StageFinish { ticket } => format!("finishes stage {ticket}"),

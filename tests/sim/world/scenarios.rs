@@ -26,7 +26,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 30] = [
+pub const ALL: [Scenario; 29] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -71,8 +71,6 @@ pub const ALL: [Scenario; 30] = [
     },
     // ext4 shows a file that is being emptied with its old times (black box, errors of the disk).
     Scenario { name: "a-file-is-emptied-first", devices: 2, times: 8, script: writers::emptied_first },
-    // A19: what is written after the exchange goes into the file that was swapped out.
-    Scenario { name: "a-writer-holds-on", devices: 2, times: 12, script: writers::held_open },
     // INV-25, at both ends, at once and bit by bit, through restarts, and with each word that people can say.
     Scenario { name: "most-of-a-folder-is-deleted", devices: 3, times: 24, script: masses::wipe },
     Scenario { name: "most-of-a-folder-is-encrypted", devices: 3, times: 48, script: masses::encryptor },

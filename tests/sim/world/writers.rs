@@ -87,63 +87,6 @@ pub(super) fn made_meanwhile(world: &mut World, time: u32) -> Result<(), Failure
     Ok(())
 }
 
-/// A program has a file open, and goes on writing when another version has taken its place, or when somebody else has deleted
-/// it. What it writes goes where the file went, and is shown all the same: ten minutes later, or at the next start.
-pub(super) fn held_open(world: &mut World, time: u32) -> Result<(), Failure> {
-    const MINUTE: u64 = 60_000 * MS;
-    let (is_deleted, starts_anew, is_large) = (time % 2 == 1, time / 2 % 2 == 1, time / 4 % 3 == 1);
-    let content = |number: u64| match is_large {
-        true => noise(number),
-        false => vec![0, number as u8, time as u8, 0],
-    };
-    let shown = |world: &World, wanted: &[u8]| {
-        (0..2).all(|device| {
-            let disk = world.devices[device].disk.state();
-            disk.visible().iter().any(|(_, ino)| *disk.now[ino].bytes == wanted)
-        })
-    };
-    world.act(0, |disk| save(disk, b"file", content(1)))?;
-    world.await_convergence()?;
-    // A device that has just joined has its first look only now.
-    world.go_on_until(world.now + 2 * MINUTE)?;
-    let held = world.devices[1].disk.state().lookup(ROOT, b"file");
-    let Some(held) = held else { return world.fail(1, "the story does not come to its point") };
-    world.act(0, |disk| match is_deleted {
-        false => save(disk, b"file", content(2)),
-        true => {
-            let hash = disk.now[&held].hash();
-            let _ = disk.unlink(ROOT, b"file");
-            disk.deeds.push(Deed::Destroyed(hash));
-        }
-    })?;
-    world.await_convergence()?;
-    if world.devices[1].disk.state().lookup(ROOT, b"file") == Some(held) {
-        return world.fail(1, "the story does not come to its point");
-    }
-    // Nobody tells of that: the history is not watched.
-    world.act(1, |disk| disk.write_as_user(held, content(3), false))?;
-    world.go_on_until(world.now + MINUTE)?;
-    if starts_anew {
-        world.kill(1, false)?;
-        world.start(1)?;
-        world.go_on_until(world.now + MINUTE)?;
-    } else if shown(world, &content(3)) {
-        return world.fail(1, "it is looked at before its time");
-    } else {
-        world.go_on_until(world.now + 11 * MINUTE)?;
-    }
-    if !shown(world, &content(3)) {
-        return world.fail(1, "A19: what was written into a file that had given way is not shown");
-    }
-    // And so is what comes after that, in the place of the first.
-    world.act(1, |disk| disk.write_as_user(held, content(4), false))?;
-    world.go_on_until(world.now + 12 * MINUTE)?;
-    match shown(world, &content(4)) && !shown(world, &content(3)) {
-        true => Ok(()),
-        false => world.fail(1, "A19: what its writer wrote in the end is not shown"),
-    }
-}
-
 /// The directory goes with what is in it.
 fn take_away(disk: &mut State) {
     let Some(dir) = disk.lookup(ROOT, b"dir") else { return };
