@@ -79,7 +79,6 @@ pub struct ReplicaDir {
 impl Home {
     /// From `--home`, `DUNLIN_HOME`, `XDG_STATE_HOME` or `HOME`, in this order; made if it is not there.
     pub fn open(chosen: Option<PathBuf>) -> Result<Self, CommandError> {
-        let from_env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let chosen = chosen.or_else(|| from_env("DUNLIN_HOME"));
         let config_dir = chosen
             .clone()
@@ -417,6 +416,11 @@ fn chosen_keeper() -> Result<Keeper, KeyError> {
     };
     let keeper = word.to_str().and_then(Keeper::from_word);
     keeper.ok_or_else(|| KeyError::UnknownKeeper { word: word.to_string_lossy().into_owned() })
+}
+
+/// A place that the environment names; empty is none.
+pub fn from_env(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Bytes that nobody can guess.

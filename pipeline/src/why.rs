@@ -16,7 +16,6 @@ use dunlin_storage::disk::DiskRow;
 use dunlin_storage::folder::fs::Standing;
 use dunlin_storage::folder::ignore::Rule;
 use dunlin_storage::folder::scan::is_changed;
-use dunlin_storage::store::rows::Hold;
 use std::collections::BTreeSet;
 
 /// Who did something, and when.
@@ -115,8 +114,10 @@ pub struct Known {
     pub is_corrupt: bool,
     /// It is a conflict copy.
     pub copy_of: Option<CopyOf>,
-    /// Changes made here that wait for a person's word.
-    pub held_here: Option<Hold>,
+    /// Changes made here wait for a person's word.
+    pub is_held_here: bool,
+    /// It is one of the first that were held.
+    pub is_named_held: bool,
     /// Whose changes wait for one.
     pub held_of: BTreeSet<PeerId>,
     /// This device is a member.
@@ -321,7 +322,12 @@ pub fn why(known: &Known, run: &Run) -> Vec<Why> {
 
 /// Something was changed here, and that is not in the ledger: what it waits for.
 fn changed_here(how: Why, known: &Known, run: &Run) -> Vec<Why> {
-    let is_held = known.held_here.is_some() && how != Why::NewHere;
+    // While something is held other edits pass, and nobody should accept that for their sake.
+    let is_held = match how {
+        Why::MissingHere => known.is_held_here,
+        Why::ChangedHere => known.is_named_held,
+        _ => false,
+    };
     let mut whys = vec![how];
     if !known.is_member {
         whys.push(Why::NoMember);

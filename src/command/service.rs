@@ -5,7 +5,7 @@ mod unit;
 
 use crate::args::{Service, ServiceAction, ServiceInstall};
 use crate::error::{CommandError, Exit};
-use crate::home::Home;
+use crate::home::{Home, from_env};
 use crate::keys;
 use crate::keys::keeper::{Keeper, credential_path};
 use crate::replica::shown;
@@ -20,6 +20,9 @@ use unit::{TEMPLATE, UNIT, drop_in, of_user, template};
 
 /// Where the units of the system lie.
 const SYSTEM: &str = "/etc/systemd/system";
+
+/// Variables by which a user says where state and configuration are; his manager may not have them.
+const PLACES: [&str; 2] = ["XDG_STATE_HOME", "XDG_CONFIG_HOME"];
 
 /// What is said of an instance besides the template.
 const DROP_IN: &str = "dunlin.conf";
@@ -215,7 +218,6 @@ fn user_of(said: Option<&String>) -> Result<String, CommandError> {
 }
 
 fn user_path() -> Result<PathBuf, CommandError> {
-    let from_env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let dir = from_env("XDG_CONFIG_HOME").or_else(|| from_env("HOME").map(|home| home.join(".config")));
     let dir =
         dir.ok_or_else(|| CommandError::usage("there is no place for units of this user").hint("set HOME"))?;
@@ -223,7 +225,11 @@ fn user_path() -> Result<PathBuf, CommandError> {
 }
 
 fn unit_of_user(home: &Home) -> Result<String, CommandError> {
-    of_user(&program()?, home.path(), credential(home.path())?.as_deref())
+    let places: Vec<(&str, PathBuf)> = match home.chosen() {
+        Some(_) => Vec::new(),
+        None => PLACES.iter().filter_map(|name| Some((*name, from_env(name)?))).collect(),
+    };
+    of_user(&program()?, home.chosen(), &places, credential(home.path())?.as_deref())
 }
 
 fn program() -> Result<PathBuf, CommandError> {

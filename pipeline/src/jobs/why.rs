@@ -43,6 +43,7 @@ pub fn look_up(store: &dyn Store, folder: &Folder, rules: &Rules, path: &RelPath
     let is_dir = matches!(&disk, OnDisk::There(Standing::Node(stat)) if stat.kind == Kind::Directory)
         || shown.as_ref().is_some_and(|(_, shown)| shown.state.body == Body::Directory);
     let held = view.held()?;
+    let held_here = held.local.filter(|hold| hold.word == Word::Awaited);
     let awaited = held.remote.into_iter().filter(|(_, hold)| hold.word == Word::Awaited);
     let role = lookup.membership.role_of(&lookup.own);
     let copy_of = match &row {
@@ -59,7 +60,8 @@ pub fn look_up(store: &dyn Store, folder: &Folder, rules: &Rules, path: &RelPath
             .as_ref()
             .map_or(Ok(false), |(_, row)| view.corrupt(row).map(|mark| mark.is_some()))?,
         copy_of,
-        held_here: held.local.filter(|hold| hold.word == Word::Awaited),
+        is_held_here: held_here.is_some(),
+        is_named_held: held_here.is_some_and(|hold| hold.paths.contains(&path.to_string())),
         held_of: awaited.map(|(author, _)| author).collect(),
         is_member: role.is_some(),
         may_write: role >= Some(Role::Writer),

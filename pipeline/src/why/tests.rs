@@ -5,7 +5,6 @@ use dunlin_core::content::{Content, Timestamp};
 use dunlin_core::id::{ChainId, ContentHash, Dot};
 use dunlin_storage::disk::{DirId, ShownAs, StatSig};
 use dunlin_storage::folder::ignore::Source;
-use dunlin_storage::store::rows::Word;
 
 const TIME: Timestamp = Timestamp { secs: 1, nanos: 0 };
 const META: Meta = Meta { mode: 0o644, mtime: TIME };
@@ -87,9 +86,16 @@ fn what_was_changed_here_says_why_it_is_not_shared() {
     check("a reader's, paused", reader, Run::Paused, &[ch.clone(), Why::ReadOnly, Why::Paused]);
     let held = |known: &mut Known| {
         changed(known);
-        known.held_here = Some(Hold { word: Word::Awaited, ..Hold::default() });
+        (known.is_held_here, known.is_named_held) = (true, true);
     };
     check("held", held, going(|_| {}), &[ch.clone(), Why::HeldHere]);
+    let edited = |known: &mut Known| {
+        changed(known);
+        known.is_held_here = true;
+    };
+    let written = going(|one| one.is_written = true);
+    check("written while others are held", edited, written, &[ch.clone(), Why::BeingWritten]);
+    check("edited while others are held", edited, going(|_| {}), &[ch.clone(), Why::LookToCome]);
     let removed = |known: &mut Known| {
         changed(known);
         (known.is_member, known.may_write) = (false, false);
@@ -97,7 +103,7 @@ fn what_was_changed_here_says_why_it_is_not_shared() {
     check("of one who was removed", removed, going(|_| {}), &[ch, Why::NoMember]);
     let new = |known: &mut Known| {
         (known.row, known.wanted) = (None, None);
-        known.held_here = Some(Hold::default());
+        known.is_held_here = true;
     };
     check("new while others are held", new, going(|_| {}), &[Why::NewHere, Why::LookToCome]);
     let missing = |known: &mut Known| known.disk = OnDisk::Nothing;
@@ -105,7 +111,7 @@ fn what_was_changed_here_says_why_it_is_not_shared() {
     check("missing at one look", missing, second, &[Why::MissingHere, Why::SecondLook]);
     let held = |known: &mut Known| {
         missing(known);
-        known.held_here = Some(Hold::default());
+        known.is_held_here = true;
     };
     check("deleted, and held", held, going(|_| {}), &[Why::MissingHere, Why::HeldHere]);
     let replaced = |known: &mut Known| {
@@ -242,7 +248,8 @@ fn in_step() -> Known {
         left_out: None,
         is_corrupt: false,
         copy_of: None,
-        held_here: None,
+        is_held_here: false,
+        is_named_held: false,
         held_of: BTreeSet::new(),
         is_member: true,
         may_write: true,

@@ -3,13 +3,14 @@
 //!
 //! What is not in them has a reason. `ProtectSystem=strict` with a list of folders would want the unit written anew for each
 //! folder that comes; the user's own rights are the bound. `ProcSubset=pid` hides the boot's id, by which a loss of power
-//! is known. A `StateDirectory=` would be another device than the user's own commands are. Capabilities are of no use to
+//! is known. A `StateDirectory=` would be another device than the user's own commands are. With `PrivateTmp=` a folder in /tmp would be
+//! another one than its user sees, and `RemoveIPC=` takes away what the user's other programs share. Capabilities are of no use to
 //! who is not root, and none is needed.
 
 use crate::error::CommandError;
 use crate::keys::keeper::CREDENTIAL;
 use crate::replica::shown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The name of the unit of a user's own manager.
 pub const UNIT: &str = "dunlin.service";
@@ -18,7 +19,8 @@ pub const UNIT: &str = "dunlin.service";
 pub const TEMPLATE: &str = "dunlin@.service";
 
 /// How a unit is started, and started again: for ever, at pauses that grow (with systemd 254 and later) from 5 s to five minutes.
-/// Whoever is told twice to stop ends with 130.
+/// Whoever is told twice to stop ends with 130. A start reads the databases of all folders, which takes a cold disk as long as it
+/// takes.
 const RESTART: &str = "\
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
@@ -26,6 +28,7 @@ RestartSec=5
 RestartSteps=6
 RestartMaxDelaySec=300
 SuccessExitStatus=130
+TimeoutStartSec=infinity
 WatchdogSec=60
 OOMPolicy=stop
 LimitNOFILE=65536
@@ -50,7 +53,6 @@ NoNewPrivileges=yes
 PrivateDevices=yes
 PrivateIPC=yes
 PrivateMounts=yes
-PrivateTmp=yes
 ProtectClock=yes
 ProtectControlGroups=yes
 ProtectHostname=yes
@@ -59,7 +61,6 @@ ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectProc=invisible
 ProtectSystem=full
-RemoveIPC=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
 RestrictNamespaces=yes
 RestrictRealtime=yes
@@ -71,10 +72,19 @@ SystemCallFilter=~@privileged @resources
 UMask=0077
 ";
 
-/// For a user's own manager.
-pub fn of_user(program: &Path, home: &Path, credential: Option<&Path>) -> Result<String, CommandError> {
-    let start = format!("{} --home {} serve", argument(program)?, argument(home)?);
+/// For a user's own manager. `home`: where the state is, if that was said; `places`: variables that say where people keep theirs.
+pub fn of_user(
+    program: &Path,
+    home: Option<&Path>,
+    places: &[(&str, PathBuf)],
+    credential: Option<&Path>,
+) -> Result<String, CommandError> {
+    let chosen = home.map(argument).transpose()?.map_or(String::new(), |home| format!(" --home {home}"));
+    let start = format!("{}{chosen} serve", argument(program)?);
     let mut unit = head("dunlin keeps folders in step", &start);
+    for (name, path) in places {
+        unit += &environment(name, path)?;
+    }
     if let Some(path) = credential {
         unit += &load(path)?;
     }
@@ -92,8 +102,7 @@ pub fn template(program: &Path) -> Result<String, CommandError> {
 pub fn drop_in(home: Option<&Path>, credential: Option<&Path>) -> Result<Option<String>, CommandError> {
     let mut text = String::new();
     if let Some(home) = home {
-        let home = quoted(home)?;
-        text += &format!("Environment=\"DUNLIN_HOME={}\n", home.trim_start_matches('"'));
+        text += &environment("DUNLIN_HOME", home)?;
     }
     if let Some(path) = credential {
         text += &load(path)?;
@@ -112,6 +121,10 @@ fn head(description: &str, start: &str) -> String {
          Type=notify\n\
          ExecStart={start}\n"
     )
+}
+
+fn environment(name: &str, path: &Path) -> Result<String, CommandError> {
+    Ok(format!("Environment=\"{name}={}\n", quoted(path)?.trim_start_matches('"')))
 }
 
 /// Has systemd hand the identity's key over.
@@ -164,7 +177,7 @@ mod tests {
         for line in ["User=%i", "ExecStart=\"/usr/bin/dunlin\" serve", "WantedBy=multi-user.target"] {
             assert!(system.lines().any(|found| found == line), "{line}: {system}");
         }
-        let user = of_user(program, home, Some(Path::new("/me/.s/c"))).unwrap();
+        let user = of_user(program, Some(home), &[], Some(Path::new("/me/.s/c"))).unwrap();
         assert!(user.contains("--home \"/me/.s\" serve\nLoadCredentialEncrypted="), "{user}");
         assert!(user.contains("WantedBy=default.target") && !user.contains("User="), "{user}");
         for unit in [system, user] {
@@ -172,6 +185,16 @@ mod tests {
             assert!(
                 has("StartLimitIntervalSec=0") && has("Restart=on-failure") && has("RestartMaxDelaySec=300")
             );
+        }
+    }
+
+    /// The state and the configuration are where the user's commands have them.
+    #[test]
+    fn a_users_unit_names_a_home_only_if_one_was_chosen() {
+        let places = [("XDG_CONFIG_HOME", PathBuf::from("/me/c 1"))];
+        let unit = of_user(Path::new("/usr/bin/dunlin"), None, &places, None).unwrap();
+        for line in ["ExecStart=\"/usr/bin/dunlin\" serve", "Environment=\"XDG_CONFIG_HOME=/me/c 1\""] {
+            assert!(unit.lines().any(|found| found == line), "{line}: {unit}");
         }
     }
 

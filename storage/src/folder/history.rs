@@ -45,7 +45,7 @@ pub(super) fn keep_unknown(folder: &Folder, staged: &str) -> Result<(), FsError>
 /// Under that name. Whoever writes into a file by another name of it must not write into history: what has more names
 /// than one is kept as a copy, by the hash that the copy has.
 fn keep_as(folder: &Folder, staged: &str, kept: &str) -> Result<(), FsError> {
-    match own_copy(folder, staged)? {
+    match own_copy(folder, staged, kept)? {
         None => enter(folder, staged, kept),
         Some((own, hash)) => {
             enter(folder, &own, &hash.to_string())?;
@@ -54,14 +54,19 @@ fn keep_as(folder: &Folder, staged: &str, kept: &str) -> Result<(), FsError> {
     }
 }
 
-/// A durable copy of a file with more names than one, and its hash. What cannot be read has none.
-fn own_copy(folder: &Folder, staged: &str) -> Result<Option<(String, ContentHash)>, FsError> {
+/// A durable copy of a file with more names than one, and its hash. What may not be read has none, and what is kept already needs
+/// none.
+fn own_copy(folder: &Folder, staged: &str, kept: &str) -> Result<Option<(String, ContentHash)>, FsError> {
     let stage = folder.stage();
     let stat = match stage.stat(staged.as_bytes())? {
         Standing::Node(stat) if stat.is_shared() => stat,
         _ => return Ok(None),
     };
-    if stage.open_read(staged.as_bytes()).is_err() {
+    match stage.open_read(staged.as_bytes()) {
+        Err(FsError::Denied) => return Ok(None),
+        opened => drop(opened?),
+    }
+    if is_same(stage, staged, folder.history(), kept) {
         return Ok(None);
     }
     let own = format!("own-{}.tmp", stat.ino);

@@ -9,7 +9,7 @@ use dunlin_core::id::{EntryId, NodeId};
 use dunlin_core::ledger::chain::{LedgerRead, verify_entry};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::event::Event as Fact;
-use dunlin_core::path::{CONTROL_DIR, Name, RelPath};
+use dunlin_core::path::{Name, RelPath};
 use dunlin_core::tree::node::{Node, TreeRead};
 use dunlin_core::tree::view::{Role, group, slot};
 use dunlin_pipeline::engine::event::Event;
@@ -322,20 +322,6 @@ impl World {
             }
         }
         rows
-    }
-
-    /// True if a file that was displaced holds what nobody has looked at.
-    pub(super) fn is_written_late(&self) -> bool {
-        self.members().any(|(_, device)| {
-            let state = device.disk.state();
-            let history = state.dir_at(&[CONTROL_DIR.as_bytes().to_vec(), b"history".to_vec()]);
-            let Some((history, tx)) = history.ok().zip(device.store.read().ok()) else { return false };
-            let rows = View(&*tx).late_page(None, usize::MAX).unwrap_or_default();
-            rows.iter().any(|(name, row)| {
-                let found = state.lookup(history, name.as_bytes());
-                found.is_some_and(|ino| state.now[&ino].hash() != row.content.hash.0)
-            })
-        })
     }
 
     /// INV-16, INV-22: in the calm nobody signs and nothing moves, not even across a restart.

@@ -209,11 +209,6 @@ impl World {
             self.go_on_until(self.now + 10_000 * MS)?;
             self.await_convergence()?;
         }
-        if self.is_written_late() {
-            // What was written into displaced files is found in ten minutes, or at the next start: neither is silence's.
-            self.go_on_until(self.now + 11 * 60_000 * MS)?;
-            self.await_convergence()?;
-        }
         self.end_malice()?;
         self.check_silence()?;
         self.check_said()?;
