@@ -155,10 +155,15 @@ fn a_mode_that_comes_for_one_of_two_names_leaves_the_other_alone() {
 /// What a new version displaces is another name's inode: an edit through that name must not reach the history.
 #[test]
 fn what_is_kept_of_one_of_two_names_is_a_copy_of_its_own() {
-    for is_removed in [false, true] {
+    for (is_removed, is_kept) in [(false, false), (true, false), (false, true), (true, true)] {
         let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::default());
         let folder = Folder::open(dir.path()).unwrap();
         let row = linked(&dir, &folder, &store);
+        let history = dir.path().join(".dunlin/history");
+        let kept = history.join(ContentHash::of(b"as it was").to_string());
+        if is_kept {
+            std::fs::write(&kept, b"as it was").unwrap();
+        }
         let step = match is_removed {
             true => {
                 let expect = row;
@@ -178,8 +183,8 @@ fn what_is_kept_of_one_of_two_names_is_a_copy_of_its_own() {
         assert_eq!(done[0].1, Outcome::Done);
         let edited = std::fs::OpenOptions::new().write(true).open(dir.path().join("other"));
         edited.unwrap().write_all_at(b"AS", 0).unwrap();
-        let kept = dir.path().join(".dunlin/history").join(ContentHash::of(b"as it was").to_string());
         assert_eq!(std::fs::read(kept).unwrap(), b"as it was", "the edit went into the history");
+        assert_eq!(std::fs::read_dir(history).unwrap().count(), 1);
         assert_eq!(std::fs::read(dir.path().join("other")).unwrap(), b"AS it was");
         assert!(std::fs::read_dir(dir.path().join(".dunlin/stage")).unwrap().next().is_none());
     }

@@ -7,7 +7,7 @@ use dunlin_core::content::{Body, Content, Meta, Timestamp};
 use dunlin_core::id::{ChainId, ContentHash, Dot, FolderId, NodeId};
 use dunlin_core::identity::Identity;
 use dunlin_core::path::{Name, RelPath};
-use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot};
+use dunlin_storage::disk::{DirId, DiskRow, ShownAs, Spot, StatSig};
 use dunlin_storage::folder::apply::{Operation, Outcome, RowAfter, Source, Step, apply};
 use dunlin_storage::folder::cut::cut;
 use dunlin_storage::folder::fs::{Folder, FsError, Standing};
@@ -300,19 +300,7 @@ fn know_directory(folder: &Folder, store: &MemoryStore, at: &str) {
     let chain = ChainId { author: Identity::from_seed(&[7; 32]).peer_id(), incarnation: 2 };
     edit.set_up(FolderId([1; 32]), chain, MARKER).unwrap();
     let node = Dot { chain, seq: 1, index: 0 };
-    let row = DiskRow {
-        node,
-        shown_as: ShownAs::Main,
-        dir: Some(edit.new_dir_id().unwrap()),
-        body: Body::Directory,
-        meta: Meta { mode: stat.mode & 0o777, mtime: NOW },
-        versions: vec![node],
-        places: vec![node],
-        stat,
-        racy: false,
-        twins: Vec::new(),
-        look: None,
-    };
+    let row = DiskRow { dir: Some(edit.new_dir_id().unwrap()), ..standing(node, stat, Body::Directory) };
     let name = Name::parse(at.as_bytes()).unwrap();
     edit.put_disk_row(&Spot { dir: DirId::ROOT, name }, &row).unwrap();
     edit.commit().unwrap();
@@ -328,23 +316,28 @@ fn know_files(folder: &Folder, store: &MemoryStore, all: &[String]) {
         let Ok(Standing::Node(stat)) = dir.stat(name.as_bytes()) else { panic!("nothing is there") };
         let node = Dot { chain, seq: 1 + number as u64, index: 0 };
         let content = Content { size: 4, hash: ContentHash::of(b"mine"), manifest: None };
-        let row = DiskRow {
-            node,
-            shown_as: ShownAs::Main,
-            dir: None,
-            body: Body::File(content),
-            meta: Meta { mode: stat.mode & 0o777, mtime: stat.mtime },
-            versions: vec![node],
-            places: vec![node],
-            stat,
-            racy: false,
-            twins: Vec::new(),
-            look: None,
-        };
+        let row = standing(node, stat, Body::File(content));
         let spot = edit.view().spot_of(&path).unwrap().unwrap();
         edit.put_disk_row(&spot, &row).unwrap();
     }
     edit.commit().unwrap();
+}
+
+/// What was created and stands there as it was.
+fn standing(node: Dot, stat: StatSig, body: Body) -> DiskRow {
+    DiskRow {
+        node,
+        shown_as: ShownAs::Main,
+        dir: None,
+        body,
+        meta: Meta { mode: stat.mode & 0o777, mtime: stat.mtime },
+        versions: vec![node],
+        places: vec![node],
+        stat,
+        racy: false,
+        twins: Vec::new(),
+        look: None,
+    }
 }
 
 fn row_at(store: &MemoryStore, at: &str) -> DiskRow {

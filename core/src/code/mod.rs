@@ -111,7 +111,7 @@ impl CodesGiven {
         is_left
     }
 
-    /// The last one was used by who had its words: nobody has guessed.
+    /// The last one was used by who had its words, or not given out after all: nobody has guessed.
     pub fn give_back(&mut self) {
         self.0.pop_back();
     }

@@ -275,8 +275,8 @@ impl Local {
             };
             let error = match result {
                 Ok(cut) if !may_be_torn(&cut) => {
-                    pending.cut = CutState::Done(Box::new(cut.clone()));
                     self.share(ticket, Some(Ok(&cut)));
+                    self.queue[(ticket - self.front) as usize].cut = CutState::Done(Box::new(cut));
                     continue;
                 }
                 Ok(_) => None,

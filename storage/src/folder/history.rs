@@ -2,7 +2,7 @@
 
 use super::fs::{self, DirHandle, Folder, FsError, Standing};
 use super::unshare::copy;
-use crate::disk::DiskRow;
+use crate::disk::{DiskRow, StatSig};
 use dunlin_core::content::{Body, Kind, Meta};
 use dunlin_core::id::ContentHash;
 
@@ -43,40 +43,38 @@ pub(super) fn keep_unknown(folder: &Folder, staged: &str) -> Result<(), FsError>
 }
 
 /// Under that name. Whoever writes into a file by another name of it must not write into history: what has more names
-/// than one is kept as a copy, by the hash that the copy has.
+/// than one is kept as a copy, by the hash that the copy has, unless history has its bytes already.
 fn keep_as(folder: &Folder, staged: &str, kept: &str) -> Result<(), FsError> {
-    match own_copy(folder, staged, kept)? {
-        None => enter(folder, staged, kept),
-        Some((own, hash)) => {
-            enter(folder, &own, &hash.to_string())?;
-            folder.stage().unlink_own(staged)
-        }
+    let Some(stat) = shared(folder, staged)? else { return enter(folder, staged, kept) };
+    if !is_same(folder.stage(), staged, folder.history(), kept) {
+        let (own, hash) = own_copy(folder, staged, &stat)?;
+        enter(folder, &own, &hash.to_string())?;
     }
+    folder.stage().unlink_own(staged)
 }
 
-/// A durable copy of a file with more names than one, and its hash. What may not be read has none, and what is kept already needs
-/// none.
-fn own_copy(folder: &Folder, staged: &str, kept: &str) -> Result<Option<(String, ContentHash)>, FsError> {
-    let stage = folder.stage();
-    let stat = match stage.stat(staged.as_bytes())? {
+/// The stat of a file that has more names than one. What may not be read cannot be copied, and counts as having one.
+fn shared(folder: &Folder, staged: &str) -> Result<Option<StatSig>, FsError> {
+    let stat = match folder.stage().stat(staged.as_bytes())? {
         Standing::Node(stat) if stat.is_shared() => stat,
         _ => return Ok(None),
     };
-    match stage.open_read(staged.as_bytes()) {
-        Err(FsError::Denied) => return Ok(None),
-        opened => drop(opened?),
+    match folder.stage().open_read(staged.as_bytes()) {
+        Err(FsError::Denied) => Ok(None),
+        opened => opened.map(|_| Some(stat)),
     }
-    if is_same(stage, staged, folder.history(), kept) {
-        return Ok(None);
-    }
-    let own = format!("own-{}.tmp", stat.ino);
+}
+
+/// A durable copy, and its hash.
+fn own_copy(folder: &Folder, staged: &str, stat: &StatSig) -> Result<(String, ContentHash), FsError> {
+    let (stage, own) = (folder.stage(), format!("own-{}.tmp", stat.ino));
     // Of an attempt that was cut short.
     let _ = stage.unlink_own(&own);
     let meta = Meta { mode: stat.mode & 0o777, mtime: stat.mtime };
     let hash = copy(folder, &own, stage, staged.as_bytes(), &meta)?;
     // Its bytes stand nowhere else once the other names have been written to.
     stage.open_read(own.as_bytes())?.sync()?;
-    Ok(Some((own, hash)))
+    Ok((own, hash))
 }
 
 /// Renames from the stage into history; under a name with a number if something else has this one.
