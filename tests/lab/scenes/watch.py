@@ -325,6 +325,8 @@ def limited(stage):
         both.sharing = both.sharer.start('--json', 'serve', wrapper=limit)
         both.joining = both.joiner.start('--json', 'serve')
         watching = both.sharing.record_with('watched')
+        # Who has not looked yet has nothing to count.
+        both.joining.record_with('watched')
         stage.note(f'{watching["watched"]} of {watching["directories"]} directories watched')
         check(0 < watching['watched'] <= 8 < watching['directories'], f'a part is watched: {watching}')
         told = both.sharer.run('--json', 'doctor').records
