@@ -186,8 +186,10 @@ impl Planner<'_, '_> {
 
     /// Where a thing stands now; or equal bytes that are wanted nowhere.
     pub(super) fn find_source(&self, slot: &Slot<'_>, one: &Shown) -> Option<(Spot, DiskRow)> {
+        // The plan may have moved it by now, or have taken it for another node.
         let is_free = |(spot, _): &(&Spot, &DiskRow)| {
-            self.path_of(spot).is_ok_and(|path| path.is_some_and(|path| !self.freed.contains(&path)))
+            let is_here = |path: RelPath| !self.freed.contains(&path) && !self.taken.contains(&path);
+            self.path_of(spot).is_ok_and(|path| path.is_some_and(is_here))
         };
         let own = slot.strays.iter().filter(is_free).find(|(_, row)| is_it(row, one));
         let is_equal =

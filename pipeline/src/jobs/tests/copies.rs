@@ -51,6 +51,34 @@ fn a_copy_that_was_moved_over_its_file_is_not_deleted_by_that() {
     assert!(!heads.contains(&theirs), "the copy's own version is still there");
 }
 
+/// A copy was kept as a file of its own, and the same bytes lost again to another edit: the copy here was taken for the
+/// new file, and then moved away to be the new copy, by one plan. The file was never put (simulator).
+#[test]
+fn a_copy_that_is_a_file_of_its_own_by_now_is_not_moved_away_from_there() {
+    const OWN: &str = "f (conflict from device 2026-01-01 01234567).md";
+    let device = Device::new();
+    let (node, row) = device.file(device.root(), "f.md", b"bytes");
+    let write = |base, bytes| Event::Written { node, base: vec![base], body: file(bytes), meta: meta() };
+    let [ours, theirs] = [b"ours", b"them"].map(|bytes| device.sign(write(node, bytes)));
+    device.edit(|edit| {
+        let copy = DiskRow { shown_as: ShownAs::Copy(theirs), versions: vec![theirs], ..row.clone() };
+        edit.put_disk_row(&spot(DirId::ROOT, OWN), &DiskRow { body: file(b"them"), ..copy }).unwrap();
+        let main = DiskRow { versions: vec![ours], ..row.clone() };
+        edit.put_disk_row(&spot(DirId::ROOT, "f.md"), &DiskRow { body: file(b"ours"), ..main }).unwrap();
+    });
+    device.create(device.root(), OWN, file(b"them"), None);
+    device.sign(write(theirs, b"them"));
+    let plan = device.plan();
+    let operations: Vec<&Operation> = plan.items.iter().map(|item| &item.step.operation).collect();
+    let is_own = |at: &RelPath| *at == path(OWN);
+    let adopts = |one: &Operation| matches!(one, Operation::Adopt { at, .. } if is_own(at));
+    let moves = |one: &Operation| matches!(one, Operation::Move { from, .. } if is_own(from));
+    let puts = |one: &Operation| matches!(one, Operation::PutFile { at, over: None, .. } if !is_own(at));
+    assert!(operations.iter().any(|one| adopts(one)), "it is not taken for the file: {operations:?}");
+    assert!(!operations.iter().any(|one| moves(one)), "and is moved away: {operations:?}");
+    assert!(operations.iter().any(|one| puts(one)), "the copy is not put: {operations:?}");
+}
+
 #[test]
 fn a_change_of_a_copy_that_nobody_here_has_seen_survives_its_removal() {
     let (device, dir) = (Device::new(), tempfile::tempdir().unwrap());
