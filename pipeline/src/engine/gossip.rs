@@ -316,7 +316,6 @@ impl Engine {
         self.remote.handle_admitted();
         if !admitted.accepted.is_empty() {
             self.remote.hope();
-            self.unshared.handle_admitted();
             self.merging.want();
         }
         self.set_ledger(state);

@@ -7,7 +7,7 @@
 use super::Engine;
 use super::effect::Effect;
 use crate::ask::{Answer, Reverted};
-use crate::jobs::plan::unshared::{Kept, KeptThings};
+use crate::jobs::plan::unshared::{Awaited, Kept, KeptThings};
 use crate::jobs::record::{Observed, Unshared};
 use crate::service::Deed;
 use dunlin_core::ledger::event::Role;
@@ -31,8 +31,8 @@ pub struct UnsharedThings {
     in_doubt: BTreeSet<RelPath>,
     /// Those of which others have another version.
     awaited: BTreeSet<RelPath>,
-    /// Those among them that were looked at since the last entry came.
-    compared: BTreeSet<RelPath>,
+    /// Those among them that were looked at since others have just this.
+    compared: BTreeMap<RelPath, BTreeSet<Awaited>>,
     /// By ticket.
     reverts: BTreeMap<u64, Revert>,
 }
@@ -114,6 +114,7 @@ impl UnsharedThings {
     fn forget(&mut self, path: &RelPath) {
         Arc::make_mut(&mut self.kept.0).remove(path);
         self.awaited.remove(path);
+        self.compared.remove(path);
         self.in_doubt.remove(path);
     }
 
@@ -125,14 +126,15 @@ impl UnsharedThings {
     }
 
     /// A plan left these alone; gives those that have to be compared with what others have.
-    fn note_awaiting(&mut self, awaiting: Vec<RelPath>) -> BTreeSet<RelPath> {
-        self.awaited.extend(awaiting.iter().cloned());
-        awaiting.into_iter().filter(|path| self.compared.insert(path.clone())).collect()
-    }
-
-    /// Entries have come: what others have may be another thing.
-    pub fn handle_admitted(&mut self) {
-        self.compared.clear();
+    fn note_awaiting(&mut self, awaiting: Vec<(RelPath, Awaited)>) -> BTreeSet<RelPath> {
+        self.awaited.extend(awaiting.iter().map(|(path, _)| path.clone()));
+        let mut news = BTreeSet::new();
+        for (path, wanted) in awaiting {
+            if self.compared.entry(path.clone()).or_default().insert(wanted) {
+                news.insert(path);
+            }
+        }
+        news
     }
 
     /// A directory has moved, with what is in it.
@@ -208,7 +210,7 @@ impl Engine {
     }
 
     /// A plan went by what is kept. What others have may be the very same by now: a look at it knows.
-    pub(super) fn note_awaiting(&mut self, awaiting: Vec<RelPath>) {
+    pub(super) fn note_awaiting(&mut self, awaiting: Vec<(RelPath, Awaited)>) {
         for path in self.unshared.note_awaiting(awaiting) {
             self.tell_unshared(&path);
             self.local.rescan(Scope::name(path));
@@ -241,5 +243,27 @@ fn reaches(scope: &Scope, path: &RelPath) -> bool {
             *path == scope.path || path.split_last().is_some_and(|(parent, _)| parent == scope.path)
         }
         Reach::Name => *path == scope.path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that a reader had changed was read again in full with each batch of entries, about whatever.
+    #[test]
+    fn a_path_is_compared_once_with_each_version_of_others() {
+        let path = RelPath::parse(b"f").unwrap();
+        let mut things = UnsharedThings::default();
+        let mut is_compared = |wanted: &Awaited| {
+            let compared = things.note_awaiting(vec![(path.clone(), wanted.clone())]);
+            compared == BTreeSet::from([path.clone()])
+        };
+        for wanted in [Awaited::Versions(Vec::new()), Awaited::Absence, Awaited::Other] {
+            assert!(is_compared(&wanted), "{wanted:?}");
+            assert!(!is_compared(&wanted), "{wanted:?}");
+        }
+        things.forget(&path);
+        assert_eq!(things.note_awaiting(vec![(path.clone(), Awaited::Absence)]), [path].into());
     }
 }

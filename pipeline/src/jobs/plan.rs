@@ -31,6 +31,7 @@ use dunlin_storage::store::tables::Store;
 use quota::{Over, Share, Shares};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use unshared::Awaited;
 use withhold::{Leave, Left, Withheld};
 
 /// Marks looked at in one call at most, so that no transaction takes long.
@@ -91,7 +92,7 @@ pub struct Plan {
     /// At how many marked places something was left alone or out.
     pub left_places: u64,
     /// What a reader changed, and others have another version of.
-    pub awaiting: Vec<RelPath>,
+    pub awaiting: Vec<(RelPath, Awaited)>,
 }
 
 /// Plans at most about `limit` steps, leaving alone the places in `busy` and what `leave` says. What the ignore rules
@@ -339,7 +340,7 @@ impl Planner<'_, '_> {
     /// Plans a step; gives its item, or nothing if that is left alone.
     fn push(&mut self, place: &Place, step: Step, content: Option<Needed>) -> Option<&mut Item> {
         if let Some(kept) = self.leave.kept.in_the_way(&step.operation) {
-            self.left.kept.push(kept);
+            self.left.kept.push((kept.clone(), Awaited::by(&step, &kept)));
             return None;
         }
         if let Operation::MakeDir { at } = &step.operation {

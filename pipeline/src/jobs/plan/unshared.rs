@@ -1,8 +1,9 @@
 //! What a plan leaves alone since a reader changed it and may not share that: his version stays where it is, and what the
 //! others have instead waits (DESIGN §4, rule 2: nothing is put over what nobody has seen).
 
+use dunlin_core::id::VersionId;
 use dunlin_core::path::RelPath;
-use dunlin_storage::folder::apply::Operation;
+use dunlin_storage::folder::apply::{Operation, Step};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -14,6 +15,28 @@ pub enum Kept {
     Dir,
     /// Anything else: nothing is put there or below.
     Thing,
+}
+
+/// What others have instead of a kept thing.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Awaited {
+    /// These versions.
+    Versions(Vec<VersionId>),
+    /// Nothing.
+    Absence,
+    /// Something below it, or it elsewhere.
+    Other,
+}
+
+impl Awaited {
+    /// What a step would bring that is not carried out because of what is kept there.
+    pub(super) fn by(step: &Step, kept: &RelPath) -> Self {
+        match &step.row {
+            _ if step.operation.at() != kept => Awaited::Other,
+            Some(row) => Awaited::Versions([&row.versions[..], &row.places[..]].concat()),
+            None => Awaited::Absence,
+        }
+    }
 }
 
 /// By path.

@@ -2,7 +2,7 @@
 //! whose changes are held would take a file's bytes away. It is counted, not decided, here.
 
 use super::quota::Quota;
-use super::unshared::KeptThings;
+use super::unshared::{Awaited, KeptThings};
 use super::{JobError, Planner};
 use dunlin_core::id::PeerId;
 use dunlin_core::limits::HELD_TOLD;
@@ -73,9 +73,9 @@ pub(super) struct Left {
     /// Something was left alone at the place that is looked at.
     pub is_touched: bool,
     /// What is kept and in the way of it.
-    pub kept: Vec<RelPath>,
+    pub kept: Vec<(RelPath, Awaited)>,
     /// The same of all places so far, see [`Plan::awaiting`](super::Plan::awaiting).
-    pub awaiting: Vec<RelPath>,
+    pub awaiting: Vec<(RelPath, Awaited)>,
     /// Deletions that the plan does.
     deletions: u64,
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::jobs::membership::{MembershipChange, change_membership};
-use crate::jobs::plan::unshared::{Kept, KeptThings};
+use crate::jobs::plan::unshared::{Awaited, Kept, KeptThings};
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::event::Role;
 use std::sync::Arc;
@@ -128,11 +128,13 @@ fn what_a_reader_made_goes_with_all_that_is_in_it() {
 #[test]
 fn what_others_have_waits_for_what_a_reader_changed() {
     let (reader, node, row) = standing();
-    reader.device.sign(Event::Written { node, base: vec![node], body: file(b"newer"), meta: meta() });
+    let write = |bytes| Event::Written { node, base: vec![node], body: file(bytes), meta: meta() };
+    let newer = reader.device.sign(write(b"newer"));
     assert_eq!(reader.plan_with(&[]).items.len(), 1);
     let plan = reader.plan_with(&[("f", Kept::Thing)]);
     assert!(plan.items.is_empty() && plan.left_places == 1 && plan.dirty == 1);
-    assert_eq!(plan.awaiting, [path("f")]);
+    // Whoever has looked for just this does not look again.
+    assert_eq!(plan.awaiting, [(path("f"), Awaited::Versions(vec![newer, node]))]);
     // Its user comes to the same: that is noted.
     let told = reader.saw(changed(row), Some(b"newer"), false);
     assert!(told.withheld.is_empty());
