@@ -1,6 +1,6 @@
 //! The simulator: whole devices in virtual time, storms and calms, one seed a run. `docs/simulator.md`.
 //!
-//! `cargo sim` · `cargo sim SEED [--trace]` · `cargo sim --seeds N --start SEED` · `cargo sim --canaries [BUG]` · `cargo sim NAME [TIME --trace]`
+//! `cargo sim` · `cargo sim SEED [--trace]` · `cargo sim --seeds N --start SEED [--step K]` · `cargo sim --canaries [BUG]` · `cargo sim NAME [TIME --trace]`
 
 mod canary;
 mod device;
@@ -51,7 +51,8 @@ fn main() -> ExitCode {
     }
     // The alias `cargo sim` says so; a plain `cargo test` gives no argument.
     let seeds = value("--seeds").unwrap_or(if has("sim") { SEEDS } else { SEEDS_OF_TEST });
-    many(value("--start").unwrap_or(0), seeds)
+    let (start, step) = (value("--start").unwrap_or(0), value("--step").unwrap_or(1).max(1));
+    many(Seeds { start, step, count: seeds })
 }
 
 fn number(text: &str) -> Option<u64> {
@@ -86,16 +87,16 @@ fn tell(scenario: &Scenario, only: Option<u32>, prints: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn many(start: u64, seeds: u64) -> ExitCode {
+fn many(seeds: Seeds) -> ExitCode {
     if scenarios::ALL.iter().any(|scenario| tell(scenario, None, false) == ExitCode::FAILURE) {
         return ExitCode::FAILURE;
     }
     let began = Instant::now();
     let malicious = AtomicU64::new(0);
-    let failed = run_all(start, seeds, &|seed| {
+    let failed = run_all(seeds, &|seed| {
         let outcome = World::run(seed, Plant::Nothing, false);
         malicious.fetch_add(u64::from(outcome.has_malice), Ordering::Relaxed);
-        if outcome.failure.is_none() && seed.is_multiple_of(REPLAYED) {
+        if outcome.failure.is_none() && (seed / seeds.step).is_multiple_of(REPLAYED) {
             let again = World::run(seed, Plant::Nothing, false);
             if again.hash != outcome.hash {
                 let failure = world::Failure { device: None, what: "INV-24: a replay differs".to_owned() };
@@ -110,12 +111,14 @@ fn many(start: u64, seeds: u64) -> ExitCode {
         println!("seed {seed}: FAILED on {}: {}", who(failure.device), failure.what);
     }
     let seconds = began.elapsed().as_secs_f64();
-    let (rate, malicious) = (seeds as f64 / seconds, malicious.into_inner());
+    let Seeds { start, step, count } = seeds;
+    let (rate, malicious) = (count as f64 / seconds, malicious.into_inner());
+    let each = if step == 1 { String::new() } else { format!(" by {step}") };
     println!(
-        "{seeds} seeds from {start}, {malicious} of them with a member that means harm, {} failed, {rate:.1} seeds/s",
+        "{count} seeds from {start}{each}, {malicious} of them with a member that means harm, {} failed, {rate:.1} seeds/s",
         failed.len()
     );
-    let (word, passed) = (if failed.is_empty() { "ok" } else { "FAILED" }, seeds - failed.len() as u64);
+    let (word, passed) = (if failed.is_empty() { "ok" } else { "FAILED" }, count - failed.len() as u64);
     println!(
         "test result: {word}. {passed} passed; {} failed; 0 ignored; 0 measured; 0 filtered out",
         failed.len()
@@ -123,19 +126,28 @@ fn many(start: u64, seeds: u64) -> ExitCode {
     code(failed.is_empty())
 }
 
+/// Some of the seeds: `count` of them, each `step` after the one before.
+#[derive(Clone, Copy)]
+struct Seeds {
+    start: u64,
+    step: u64,
+    count: u64,
+}
+
 /// Runs seeds on all cores; gives what `run` gives, by seed.
-fn run_all<T: Send>(start: u64, seeds: u64, run: &(dyn Fn(u64) -> Option<T> + Sync)) -> Vec<(u64, T)> {
-    let next = AtomicU64::new(start);
+fn run_all<T: Send>(seeds: Seeds, run: &(dyn Fn(u64) -> Option<T> + Sync)) -> Vec<(u64, T)> {
+    let next = AtomicU64::new(0);
     let found: Mutex<Vec<(u64, T)>> = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= start + seeds {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= seeds.count {
                         break;
                     }
+                    let seed = seeds.start + number * seeds.step;
                     if let Some(one) = run(seed) {
                         found.lock().unwrap_or_else(|e| e.into_inner()).push((seed, one));
                     }
@@ -173,17 +185,16 @@ fn catch(number: u8, plant: Plant) -> Option<(String, String)> {
     if plant.is_told() {
         return catch_in_stories(plant);
     }
-    let mut start = 0;
-    while start < CANARY_SEEDS {
-        let step = 50;
+    let mut seeds = Seeds { start: 0, step: 1, count: 50 };
+    while seeds.start < CANARY_SEEDS {
         plant.plant();
-        let failed = run_all(start, step, &|seed| World::run(seed, plant, false).failure);
+        let failed = run_all(seeds, &|seed| World::run(seed, plant, false).failure);
         Plant::Nothing.plant();
         let is_clean = |seed: u64| World::run(seed, Plant::Nothing, false).failure.is_none();
         if let Some((seed, failure)) = failed.into_iter().find(|(seed, _)| is_clean(*seed)) {
             return Some((format!("seed {seed}"), failure.what));
         }
-        start += step;
+        seeds.start += seeds.count;
     }
     None
 }
