@@ -227,6 +227,10 @@ pub const OTHERS_MAX: usize = 65_536;
 pub const NAMED_MAX: usize = 1024;
 /// How often a replica gives way about one chain.
 pub const VERDICTS_MAX: usize = 8;
+/// How often it takes again what it gave up of one chain, since nobody brought the other history.
+pub const READMISSIONS_MAX: usize = 8;
+/// How long what was given up stays out from when somebody shows it again.
+pub const READMITTED_AFTER: Duration = Duration::from_secs(60);
 /// Devices that broke the protocol and are remembered for it.
 pub const PENALTIES_MAX: usize = 2 * MEMBERS_MAX;
 /// How long a device stays out that broke the protocol for the first time; doubles.

@@ -134,6 +134,7 @@ impl Plant {
                     | Bug::VerdictUnheard
                     | Bug::QuotaIgnored
                     | Bug::SetBackSigns
+                    | Bug::CutIgnored
             )
         )
     }
@@ -142,7 +143,7 @@ impl Plant {
     pub fn adjust(self, plan: &mut Plan) {
         match self {
             Plant::Product(Bug::LamportUnchecked) => plan.liars = 2,
-            Plant::Product(Bug::CutIgnored | Bug::QuarantineDropped) => plan.hardships.is_one_removed = true,
+            Plant::Product(Bug::QuarantineDropped) => plan.hardships.is_one_removed = true,
             Plant::Product(
                 Bug::OrphansKept | Bug::VersionUnchecked | Bug::NamesUnchecked | Bug::ForkKept,
             ) => plan.hardships.malice = 40,

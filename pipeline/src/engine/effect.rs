@@ -124,6 +124,8 @@ pub enum LedgerOrder {
         /// A removal of the author says so, and not the author.
         is_said: bool,
     },
+    /// What was given up may come in again. Not answered.
+    Readmit,
     /// Make an invite. Answered by `Invited`.
     Invite {
         /// Of the question.

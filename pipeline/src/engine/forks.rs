@@ -80,6 +80,15 @@ impl Engine {
         self.handle_learned(conn, learned);
     }
 
+    /// Nobody has to bring the other history any more. Who has shown what was given up does so again in its next session.
+    pub(super) fn readmit(&mut self) {
+        self.effects.push_back(Effect::Ledger(LedgerOrder::Readmit));
+        let have_shown = self.sessions.values().filter(|session| !session.shown.is_empty());
+        for conn in have_shown.map(|session| session.conn).collect::<Vec<_>>() {
+            self.close(conn, BYE_STOPPING, "what it showed may be taken again");
+        }
+    }
+
     /// What is new goes to all that do not know it, at the next chance.
     pub(super) fn handle_learned(&mut self, from: ConnId, learned: Learned) {
         if learned.is_false {

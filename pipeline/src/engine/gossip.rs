@@ -17,7 +17,7 @@ use dunlin_core::ledger::chain::Verified;
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::limits::{
     CONTROL_CREDIT, CONTROL_UNSENT_MAX, ENTRIES_MESSAGE_BYTES, ENTRIES_UNCONFIRMED, ENTRIES_WAITING_MAX,
-    SESSIONS_MAX, WASTE_FRONTIER, WASTE_WORD,
+    READMITTED_AFTER, SESSIONS_MAX, WASTE_FRONTIER, WASTE_WORD,
 };
 use dunlin_core::message::{Hello, JoinRequest, Message, PROTOCOL};
 use dunlin_core::secret::Secret;
@@ -334,6 +334,9 @@ impl Engine {
                 let order = LedgerOrder::NoteAstray { chain: *chain, from: *seq, is_said: false };
                 self.effects.push_back(Effect::Ledger(order));
             }
+        }
+        if admitted.is_given_up {
+            self.wakes.arm(Wake::Readmit, now, READMITTED_AFTER);
         }
         self.charge_entries(now, from, &admitted);
         if let Some((_, reason)) = admitted.refused.first() {

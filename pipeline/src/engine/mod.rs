@@ -299,6 +299,7 @@ impl Engine {
                 Wake::Moment => self.answer_calms(now),
                 // `advance` sees who has waited for long enough.
                 Wake::Lonely => {}
+                Wake::Readmit => self.readmit(),
                 Wake::Farewell => self.end_now(),
             }
         }

@@ -46,6 +46,8 @@ pub enum Wake {
     NobodyThere,
     /// Nothing has happened for a while.
     Rest,
+    /// The other history than the one that was given up has had its time to come.
+    Readmit,
     /// A session that is closing gets no more time.
     Farewell,
 }

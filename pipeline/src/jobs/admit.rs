@@ -46,6 +46,8 @@ pub struct Admitted {
     pub forked: Vec<(ChainId, u64)>,
     /// Those of them at which the two histories part: what stands before is one.
     pub parted: Vec<(ChainId, u64)>,
+    /// One of them was here and was given up.
+    pub is_given_up: bool,
     /// The proofs, where they part.
     pub proofs: Vec<ForkProof>,
     /// Entries that are not part of the ledger, those of each chain in order.
@@ -69,7 +71,8 @@ pub fn admit(store: &dyn Store, mut entries: Vec<Verified>) -> Result<Admitted, 
                 seq: candidate.entry().seq,
                 id: candidate.id(),
             };
-            if given_up == Some(place.id) {
+            if given_up == Some((place.chain, place.seq, place.id)) {
+                admitted.is_given_up = true;
                 admitted.forked.push((place.chain, place.seq));
                 admitted.parted.push((place.chain, place.seq));
                 admitted.others.push(Other::of(&candidate, true));

@@ -15,7 +15,7 @@ use super::record::{Observed, record};
 use super::redo::redo;
 use super::resolve::{Keep, ResolveError, resolve};
 use super::take_back::reassert;
-use super::take_up::{foresee, note_astray, note_signed};
+use super::take_up::{foresee, note_astray, note_signed, readmit};
 use super::texts::read_texts;
 use super::verdicts::Evidence;
 use crate::ask::Offer;
@@ -111,6 +111,7 @@ impl LedgerHand {
             LedgerOrder::Adopt { ticket, authors } => Some(self.adopt(ticket, &authors, wall_ms)?),
             LedgerOrder::NoteAstray { chain, from, is_said } => note_astray(store, chain, from, is_said)?
                 .then(|| Event::Failed(Failure::other(TWO_HISTORIES))),
+            LedgerOrder::Readmit => readmit(store).map(|()| None)?,
             LedgerOrder::Invite { ticket, offer } => Some(self.invite(ticket, offer, wall_ms)?),
             LedgerOrder::ChangeMembership { ticket, change } => {
                 Some(self.change_membership(ticket, change, wall_ms)?)

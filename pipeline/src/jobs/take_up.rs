@@ -11,6 +11,7 @@ use dunlin_core::ledger::chain::{Accepted, LedgerRead};
 use dunlin_core::ledger::entry::SignedEntry;
 use dunlin_core::ledger::membership::MembershipEvent;
 use dunlin_core::ledger::standing::Judge;
+use dunlin_core::limits::READMISSIONS_MAX;
 use dunlin_storage::folder::fs::{Folder, FsError};
 use dunlin_storage::folder::witness::Witness;
 use dunlin_storage::store::edit::Edit;
@@ -45,7 +46,7 @@ pub fn take_up(
     fresh: u64,
     is_elsewhere: bool,
 ) -> Result<Begun, JobError> {
-    free_given_up(store)?;
+    readmit(store)?;
     let begun = match () {
         () if take_back(store, fresh)? => Begun::TakenBack,
         () if (is_elsewhere || !is_continued(folder, store)?) && !canary::is(Bug::SetBackSigns) => {
@@ -61,15 +62,23 @@ pub fn take_up(
     Ok(begun)
 }
 
-/// What was given up stays out for the one run that comes after: by then whoever did not give way before has heard why. For
-/// ever it must not: the other history may be lost.
-fn free_given_up(store: &dyn Store) -> Result<(), JobError> {
-    if View(&*store.read()?).given_up()?.is_some() {
-        let mut edit = Edit::new(store.write()?)?;
-        edit.set_given_up(None)?;
-        edit.commit()?;
+/// Whoever did not give way has heard why by now: what was given up stays out no longer. If the other history has not come, it
+/// may be lost, or its author shows it to one and no other; then this replica has given way to nothing, and may do so again.
+/// Without an end it must not, see [`note_astray`].
+pub(super) fn readmit(store: &dyn Store) -> Result<(), JobError> {
+    if View(&*store.read()?).given_up()?.is_none() {
+        return Ok(());
     }
-    Ok(())
+    let mut edit = Edit::new(store.write()?)?;
+    if let Some((chain, seq, _)) = edit.view().given_up()? {
+        let is_without = edit.view().id_at(&chain, seq)?.is_none();
+        let before = edit.view().readmitted()?.iter().filter(|one| **one == chain).count();
+        if is_without && before < READMISSIONS_MAX {
+            edit.note_readmitted(chain)?;
+        }
+    }
+    edit.set_given_up(None)?;
+    Ok(edit.commit()?)
 }
 
 /// The store was set up just now and is what it seems.
@@ -151,7 +160,7 @@ fn take_back(store: &dyn Store, fresh: u64) -> Result<bool, JobError> {
         take(&mut edit, &mut membership, &accepted, verdict)?;
     }
     edit.set_chain(ChainId { incarnation: fresh, ..own })?;
-    edit.set_given_up(given_up)?;
+    edit.set_given_up(given_up.map(|id| (chain, from, id)))?;
     edit.set_settled(chain)?;
     edit.commit()?;
     Ok(true)

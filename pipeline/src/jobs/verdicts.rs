@@ -201,7 +201,7 @@ impl<'a, 'b> Court<'a, 'b> {
         let own = self.view.id_at_seq(&verdict.chain, verdict.from)?;
         let is_other = match own {
             Some(own) => own != verdict.holds,
-            None => self.view.given_up()? == Some(verdict.holds),
+            None => self.view.given_up()?.is_some_and(|(.., id)| id == verdict.holds),
         };
         let removed = self.membership.current(&named.chain.author);
         let is_tied = self.weight_here(&removed) == Some(Weight::Kit);

@@ -39,9 +39,14 @@ impl View<'_> {
         Ok(self.meta(Meta::Owed)?.unwrap_or_default())
     }
 
-    /// The first entry of what was taken back at this run's start: of two histories the other one holds.
-    pub fn given_up(&self) -> Result<Option<EntryId>, StoreError> {
+    /// The first entry of what was taken back last, with its chain and its place there: of two histories the other one holds.
+    pub fn given_up(&self) -> Result<Option<(ChainId, u64, EntryId)>, StoreError> {
         self.meta(Meta::GivenUp)
+    }
+
+    /// Chains of which what had been given up was let in again, since nobody brought the other history; each as often.
+    pub fn readmitted(&self) -> Result<Vec<ChainId>, StoreError> {
+        Ok(self.meta(Meta::Readmitted)?.unwrap_or_default())
     }
 
     /// Chains about whose forks this replica has given way once.
@@ -67,11 +72,22 @@ impl Edit<'_> {
     }
 
     /// An entry does not come in again; none: any may.
-    pub fn set_given_up(&mut self, id: Option<EntryId>) -> Result<(), StoreError> {
-        match id {
-            Some(id) => self.put(Table::Meta, Meta::GivenUp.key(), &id),
+    pub fn set_given_up(&mut self, entry: Option<(ChainId, u64, EntryId)>) -> Result<(), StoreError> {
+        match entry {
+            Some(entry) => self.put(Table::Meta, Meta::GivenUp.key(), &entry),
             None => self.tx.delete(Table::Meta, Meta::GivenUp.key()),
         }
+    }
+
+    /// What was given up of a chain is let in again: as if this replica had not given way that time.
+    pub fn note_readmitted(&mut self, chain: ChainId) -> Result<(), StoreError> {
+        let (mut settled, mut readmitted) = (self.view().settled()?, self.view().readmitted()?);
+        if let Some(at) = settled.iter().rposition(|one| *one == chain) {
+            settled.remove(at);
+        }
+        readmitted.push(chain);
+        self.tx.put(Table::Meta, Meta::Settled.key(), &encode(&settled))?;
+        self.tx.put(Table::Meta, Meta::Readmitted.key(), &encode(&readmitted))
     }
 
     /// That has been taken back.

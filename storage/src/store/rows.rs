@@ -43,8 +43,10 @@ pub enum Meta {
     Astray,
     /// Chains about whose forks this replica has given way once.
     Settled,
-    /// The entry that was taken back at this run's start and does not come in again.
+    /// The entry that was taken back and does not come in again for now.
     GivenUp,
+    /// Chains of which what had been given up was let in again.
+    Readmitted,
     /// What this device has to decide again about members.
     Owed,
     /// Chain and place of the forks that are known.
@@ -72,7 +74,8 @@ impl Meta {
             Meta::Held => b"held",
             Meta::Astray => b"astray",
             Meta::Settled => b"settled",
-            Meta::GivenUp => b"given up",
+            Meta::GivenUp => b"given up at",
+            Meta::Readmitted => b"readmitted",
             Meta::Owed => b"owed",
             Meta::Forks => b"forks",
             Meta::IsCounted => b"counted",

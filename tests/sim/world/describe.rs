@@ -175,6 +175,7 @@ pub fn describe_order(order: &LedgerOrder) -> String {
         LedgerOrder::NoteAstray { chain, from, .. } => {
             format!("gives up {} and what follows", place(chain, *from))
         }
+        LedgerOrder::Readmit => "lets in again what was given up".to_owned(),
         LedgerOrder::Invite { offer, .. } => format!("makes an invite: {offer:?}"),
         LedgerOrder::Load { conn, .. } => format!("loads for {}", conn.0),
         LedgerOrder::AddMember { .. } => "adds a member".to_owned(),

@@ -1,6 +1,7 @@
-//! A member signs two histories and tells either of the others one (H1), as a story: the two cannot come in line, since each
-//! builds upon what the other lacks. Once an admin removes the member, all who stay have the history that the admin had, and
-//! nothing that they did themselves is lost.
+//! A member signs two histories (H1), as stories. It tells either of the others one: the two cannot come in line, since each
+//! builds upon what the other lacks, and once an admin removes the member, all who stay have the history that the admin had.
+//! Or it shows the second to one who gives way to its author, and is gone before that has it. Nothing that the others did
+//! themselves is lost.
 
 use super::setbacks::{begin, edit};
 use super::statuses::Lies;
@@ -62,6 +63,53 @@ pub(super) fn removed(world: &mut World, time: u32) -> Result<(), Failure> {
     }
     edit(world, HONEST, time, 13)?;
     edit(world, ADMIN, time, 14)?;
+    world.await_convergence()
+}
+
+/// All have the first history, and build upon it. One is shown the second and gives up the first, and nobody brings the second:
+/// then it has to take the first again. The author may come back and show the second to all, who follow; whoever gave way
+/// before does so once more.
+pub(super) fn shown_and_gone(world: &mut World, time: u32) -> Result<(), Failure> {
+    let bit = |n: u32| time >> n & 1 == 1;
+    let (comes_back, is_killed, is_there_again) = (bit(0), bit(1), bit(2));
+    begin(world)?;
+    let before: (MemoryStore, Backup) =
+        (world.devices[FORGER].store.crashed(), world.devices[FORGER].disk.state().back_up());
+    forge(world, time, 1, 1)?;
+    edit(world, ADMIN, time, 11)?;
+    world.await_convergence()?;
+    world.kill(FORGER, false)?;
+    world.devices[FORGER].store = Arc::new(before.0);
+    world.devices[FORGER].disk.state().restore(&before.1);
+    world.cut(FORGER, ADMIN, true);
+    world.cut(FORGER, HONEST, true);
+    world.start(FORGER)?;
+    forge(world, time, 1, 5)?;
+    // It says that it is another machine by now, and writes another chain: it is the one who says which history holds.
+    world.kill(FORGER, false)?;
+    world.devices[FORGER].is_elsewhere = true;
+    world.start(FORGER)?;
+    let process = world.devices[HONEST].epoch;
+    world.heal(FORGER, HONEST);
+    world.step_until(|world| (world.devices[HONEST].epoch > process).then_some(()))?;
+    world.cut(FORGER, HONEST, true);
+    if is_killed {
+        world.kill(HONEST, true)?;
+        world.start(HONEST)?;
+    }
+    edit(world, HONEST, time, 12)?;
+    if !comes_back {
+        world.malice.who = Some(FORGER);
+        world.oracle.exempt(FORGER);
+        world.kill(FORGER, false)?;
+        return world.await_convergence();
+    }
+    // Before or after the first history was taken again.
+    world.go_on_until(world.now + if is_there_again { 100_000 } else { 20_000 } * MS)?;
+    edit(world, HONEST, time, 13)?;
+    world.heal(FORGER, HONEST);
+    world.go_on_until(world.now + u64::from(time >> 3) * 700 * MS)?;
+    world.heal(FORGER, ADMIN);
     world.await_convergence()
 }
 

@@ -26,7 +26,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 29] = [
+pub const ALL: [Scenario; 30] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -83,6 +83,13 @@ pub const ALL: [Scenario; 29] = [
     Scenario { name: "a-machine-is-set-back", devices: 3, times: 36, script: setbacks::set_back },
     // H1: what no author mends, a removal does.
     Scenario { name: "a-member-signs-two-histories", devices: 3, times: 48, script: forgers::removed },
+    // One who had given way to it took neither history until its next start but one (seed 26935).
+    Scenario {
+        name: "a-member-shows-another-history-and-is-gone",
+        devices: 3,
+        times: 48,
+        script: forgers::shown_and_gone,
+    },
     // INV-11: a cut that comes late, and what was built upon what lies beyond it (P-9).
     Scenario { name: "a-member-is-removed", devices: 3, times: 64, script: removals::removed },
     // G15: members that know nothing of it let the new key in, and all agree whose it is.

@@ -9,14 +9,14 @@ use crate::jobs::admit::{Admitted, admit};
 use crate::jobs::forks::learn;
 use crate::jobs::ledger_state::load;
 use crate::jobs::membership::{MembershipChange, change_membership};
-use crate::jobs::take_up::{Begun, note_astray, take_up};
+use crate::jobs::take_up::{Begun, note_astray, readmit, take_up};
 use crate::jobs::verdicts::{Evidence, Named, Other, Verdict};
 use dunlin_core::id::PeerId;
 use dunlin_core::ledger::build::EntryBuilder;
 use dunlin_core::ledger::chain::{LedgerRead, Verified, verify_entry};
 use dunlin_core::ledger::event::Role;
 use dunlin_core::ledger::frontier::Frontier;
-use dunlin_core::limits::VERDICTS_MAX;
+use dunlin_core::limits::{READMISSIONS_MAX, VERDICTS_MAX};
 use tempfile::TempDir;
 
 /// The founder has one history of the third, the member the other one; both know that there are two.
@@ -86,7 +86,7 @@ fn an_admins_removal_says_which_holds_and_who_follows_comes_in_line() {
     let folder = Folder::open(dir.path()).unwrap();
     let mut edit = Edit::new(all.members.write().unwrap()).unwrap();
     edit.set_settled(chain).unwrap();
-    edit.set_given_up(Some(holds)).unwrap();
+    edit.set_given_up(Some((chain, from, holds))).unwrap();
     edit.commit().unwrap();
     assert!(!note_astray(&all.members, chain, from, false).unwrap());
     assert!(note_astray(&all.members, chain, from, true).unwrap());
@@ -220,8 +220,8 @@ fn of_two_uses_of_the_kit_one_holds() {
     assert_eq!(followed.concat().iter().map(|one| one.holds).collect::<Vec<_>>(), [lesser]);
 }
 
-/// What was given up may be all that is left: it comes in again with the next run but one, and whoever has weight can end the
-/// run that is in between.
+/// What was given up may be all that is left: it comes in again with the next run but one at the latest, and whoever has weight
+/// can end the run that is in between.
 #[test]
 fn what_was_given_up_does_not_stay_out_for_ever() {
     let all = apart(false);
@@ -235,6 +235,37 @@ fn what_was_given_up_does_not_stay_out_for_ever() {
     assert!(note_astray(&all.members, chain, 0, true).unwrap());
     take_up(&folder, &all.members, 78, false).unwrap();
     assert_eq!(again(), 1);
+}
+
+/// Who has nothing in the place of what it gave up follows the author once more, and no more often than it has to.
+#[test]
+fn what_comes_in_again_may_be_given_up_again_but_not_for_ever() {
+    let all = apart(false);
+    let (chain, dir) = (all.pair[1].entry().chain, TempDir::new().unwrap());
+    let folder = Folder::open(dir.path()).unwrap();
+    let give_up = || {
+        let gives_way = note_astray(&all.members, chain, 0, false).unwrap();
+        gives_way && take_up(&folder, &all.members, 77, false).unwrap() == Begun::TakenBack
+    };
+    for _ in 0..=READMISSIONS_MAX {
+        assert!(give_up() && admit(&all.members, vec![all.pair[1].clone()]).unwrap().is_given_up);
+        readmit(&all.members).unwrap();
+        assert_eq!(admit(&all.members, vec![all.pair[1].clone()]).unwrap().accepted.len(), 1);
+    }
+    assert!(!give_up());
+}
+
+/// Two images of one device may each say something else.
+#[test]
+fn once_the_other_history_is_there_the_author_is_not_followed_again() {
+    let all = apart(false);
+    let (chain, dir) = (all.pair[1].entry().chain, TempDir::new().unwrap());
+    let folder = Folder::open(dir.path()).unwrap();
+    assert!(note_astray(&all.members, chain, 0, false).unwrap());
+    assert_eq!(take_up(&folder, &all.members, 77, false).unwrap(), Begun::TakenBack);
+    bring(&all.founders, &all.members);
+    readmit(&all.members).unwrap();
+    assert!(all.has(&all.members, 0) && !note_astray(&all.members, chain, 0, false).unwrap());
 }
 
 /// A replica follows so often and no more.
