@@ -1,7 +1,6 @@
 //! Drives a session over a socket until it is over.
 
 use super::session::{Part, Session};
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -43,21 +42,10 @@ pub fn drive<P: Part>(
         let Some(wake) = session.next_wake(now) else { return Ok(()) };
         let pause = wake.saturating_duration_since(now).clamp(LOOK_LEAST, LOOK_EVERY);
         socket.set_read_timeout(Some(pause))?;
-        match socket.recv(&mut room) {
-            Ok(length) => session.handle_datagram(Instant::now(), &room[..length]),
-            Err(error) if is_silence(error.kind()) => {}
-            Err(error) => return Err(error),
+        // An error is what a router says, or somebody in its name, and is said once: no more than silence, for which the session
+        // has a measure.
+        if let Ok(length) = socket.recv(&mut room) {
+            session.handle_datagram(Instant::now(), &room[..length]);
         }
     }
-}
-
-/// Nothing came in time, or a datagram of ours has found nobody.
-pub fn is_silence(kind: ErrorKind) -> bool {
-    use ErrorKind::{
-        ConnectionRefused, HostUnreachable, Interrupted, NetworkUnreachable, TimedOut, WouldBlock,
-    };
-    matches!(
-        kind,
-        WouldBlock | TimedOut | Interrupted | ConnectionRefused | HostUnreachable | NetworkUnreachable
-    )
 }

@@ -1,8 +1,8 @@
 //! The server's room: one socket, and the thread that it is run in. Writes nothing down.
 
-use super::line::is_silence;
 use crate::error::CommandError;
 use dunlin_transport::rendezvous::server::Server;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -44,4 +44,15 @@ pub fn serve(socket: &UdpSocket, seed: &[u8; 32], goes_on: impl Fn() -> bool) ->
         }
     }
     Ok(())
+}
+
+/// Nothing came in time, or a datagram of ours has found nobody.
+fn is_silence(kind: ErrorKind) -> bool {
+    use ErrorKind::{
+        ConnectionRefused, HostUnreachable, Interrupted, NetworkUnreachable, TimedOut, WouldBlock,
+    };
+    matches!(
+        kind,
+        WouldBlock | TimedOut | Interrupted | ConnectionRefused | HostUnreachable | NetworkUnreachable
+    )
 }

@@ -11,7 +11,7 @@ import threading
 import time
 
 from kit import program, trees
-from kit.network import Capture, within
+from kit.network import Capture, udp_payload, within
 from kit.program import Device
 from kit.routed import Routed
 from kit.scenes import check, scene
@@ -226,6 +226,57 @@ def pour_spoofed(here, seconds, counts):
             mouth.sendto(head + udp + payload, (here.net.address(SERVER), 0))
             sent += 1
     counts['spoofed'] = sent
+
+
+@scene('codes: what a router says, or somebody in its name, ends none', root=True, tools=NEEDS)
+def forged_words(stage):
+    """Words of the network that end a connected socket's wait (ICMP: protocol, host unreachable and more) come for each datagram of
+    the sharer, before the code is used and while it is being burned: the code stays, and the sharer is told what became of it."""
+    with meeting(stage) as here, Capture(here.net.namespaces[SERVER]) as capture:
+        running, code = here.share()
+        mouth = within(here.net.namespaces[SERVER], lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+        over, said = threading.Event(), []
+        speaker = threading.Thread(target=answer_falsely, args=(capture, mouth, here.net.address(SHARER), over, said))
+        speaker.start()
+        try:
+            wait_for(lambda: len(said) >= 12, 'each word was said to the sharer')
+            check(running.alive, f'the code is still offered: {states(running)}')
+            wrong = here.join(with_other_words(code)).wait(60)
+            check(wrong.code == program.REFUSED and 'burned' in wrong.complaint, f'who typed it is told: {wrong.describe()}')
+            wait_for(lambda: states(running) == ['ready', 'burned', 'ready'], 'the sharer is told, and gives another one')
+            ended = here.join(codes_of(running)[-1]).wait(60)
+            check(ended.code == program.IN_SYNC, f'which works: {ended.describe()}')
+        finally:
+            over.set()
+            speaker.join()
+            mouth.close()
+        here.check_equal()
+        stage.note(f'{len(said)} words in the name of a router')
+        running.interrupt()
+
+
+def answer_falsely(capture, mouth, sharer, over, said):
+    """Says of each datagram that came from the sharer to the rendezvous that it cannot be delivered, with one reason after the other:
+    those of ICMP (type 3) that Linux hands to a connected socket."""
+    reasons = (2, 3, 6, 7, 8, 9, 10, 13)
+    looked_at = 0
+    while not over.wait(0.02):
+        frames = capture.frames[looked_at:]
+        looked_at += len(frames)
+        for is_outgoing, frame in frames:
+            found = udp_payload(frame)
+            if is_outgoing or not found or found[1] != RENDEZVOUS_PORT or frame[26:30] != socket.inet_aton(sharer):
+                continue
+            word = struct.pack('!BBHI', 3, reasons[len(said) % len(reasons)], 0, 0) + frame[14:14 + 28]
+            mouth.sendto(with_checksum(word), (sharer, 0))
+            said.append(word)
+
+
+def with_checksum(word):
+    """A message of ICMP with its checksum."""
+    total = sum(struct.unpack(f'!{len(word) // 2}H', word))
+    total = (total >> 16) + (total & 0xffff)
+    return word[:2] + struct.pack('!H', ~(total + (total >> 16)) & 0xffff) + word[4:]
 
 
 @scene('codes: what goes through the server names nobody', root=True, tools=NEEDS)
