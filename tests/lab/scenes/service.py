@@ -3,6 +3,7 @@ doctor.
 """
 
 import contextlib
+import ctypes
 import os
 import pwd
 import shutil
@@ -19,6 +20,8 @@ from kit.scenes import check, scene
 from .guards import Pair, await_same
 
 MIB = 1 << 20
+# For waitpid: threads too.
+WALL = 0x40000000
 
 
 def configure(home, text):
@@ -113,6 +116,15 @@ class Manager:
             if word in text.splitlines():
                 return text
 
+    def drain(self):
+        """All that was said and not heard yet."""
+        self.socket.setblocking(False)
+        said = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said.append(self.socket.recv(4096).decode())
+        return said
+
 
 @contextlib.contextmanager
 def served(stage, config, environment, name=''):
@@ -151,6 +163,48 @@ def notifies(stage):
         running.signal(signal.SIGTERM)
         manager.next('STOPPING=1')
         check(running.wait(30).code == program.IN_SYNC, 'it ends well')
+
+
+@scene('service: a run that is stuck is not said to live', root=True)
+def stuck(stage):
+    """The thread that decides is stopped by a debugger's means: the watchdog hears nothing more, and hears it again once that goes on."""
+    manager = Manager(stage.path('notify'))
+    with served(stage, '', {'NOTIFY_SOCKET': manager.path, 'WATCHDOG_USEC': '1000000'}) as (_, running):
+        manager.next('READY=1')
+        manager.next('WATCHDOG=1')
+        with stopped(thread_of(running.process.pid, 'dunlin-engine')):
+            # What was said before that has been heard by then.
+            time.sleep(2)
+            manager.drain()
+            time.sleep(6)
+            said = manager.drain()
+            check(not any('WATCHDOG=1' in text for text in said), f'nothing is said of life: {said}')
+        manager.next('WATCHDOG=1')
+        running.signal(signal.SIGTERM)
+        check(running.wait(30).code == program.IN_SYNC, 'it ends well')
+
+
+def thread_of(process, name):
+    """The id of a process's thread, which has the kernel's 15 bytes of its name."""
+    for thread in os.listdir(f'/proc/{process}/task'):
+        with open(f'/proc/{process}/task/{thread}/comm') as comm:
+            if comm.read().strip() == name[:15]:
+                return int(thread)
+    return check(False, f'there is a thread {name}')
+
+
+@contextlib.contextmanager
+def stopped(thread):
+    """One thread of a process stands still, and the others do not."""
+    seize, interrupt, detach = 0x4206, 0x4207, 17
+    library = ctypes.CDLL(None, use_errno=True)
+    for request in (seize, interrupt):
+        check(library.ptrace(request, thread, None, None) == 0, f'the thread can be stopped: {os.strerror(ctypes.get_errno())}')
+    os.waitpid(thread, WALL)
+    try:
+        yield
+    finally:
+        library.ptrace(detach, thread, None, None)
 
 
 @scene('service: a configuration that is read again holds for runs that go on')
