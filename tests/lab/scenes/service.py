@@ -173,10 +173,10 @@ def stuck(stage):
         manager.next('READY=1')
         manager.next('WATCHDOG=1')
         with stopped(thread_of(running.process.pid, 'dunlin-engine')):
-            # What was said before that has been heard by then.
+            # What was said before that has been heard by then; who asks whether it lives waits ten seconds for an answer.
             time.sleep(2)
             manager.drain()
-            time.sleep(6)
+            time.sleep(12)
             said = manager.drain()
             check(not any('WATCHDOG=1' in text for text in said), f'nothing is said of life: {said}')
         manager.next('WATCHDOG=1')
