@@ -209,11 +209,11 @@ impl Local {
     }
 
     /// A file has been read, or was not taken in since somebody writes it (`None`): so have, or were not, its other names.
-    /// What was read is not what they were seen as: they are read by themselves.
-    fn share(&mut self, ticket: u64, result: Option<Result<&Cut, ()>>) {
-        let first = (ticket - self.front) as usize;
+    /// What was read is not what they were seen as: they are read by themselves. Gives those that were not taken in.
+    fn share(&mut self, ticket: u64, result: Option<Result<&Cut, ()>>) -> Vec<RelPath> {
+        let (first, mut unread) = ((ticket - self.front) as usize, Vec::new());
         if self.queue.get(first).is_none_or(|pending| shared_stat(&pending.seen).is_none()) {
-            return;
+            return unread;
         }
         for index in first + 1..self.queue.len() {
             let pending = &mut self.queue[index];
@@ -228,9 +228,13 @@ impl Local {
                     self.next_to_cut = self.next_to_cut.min(self.front + index as u64);
                     CutState::Wanted
                 }
-                None => CutState::Failed,
+                None => {
+                    unread.push(pending.seen.path().clone());
+                    CutState::Failed
+                }
             };
         }
+        unread
     }
 
     /// The scan has ended.
@@ -284,7 +288,8 @@ impl Local {
             };
             unread.push(Unread { path: path.clone(), error });
             pending.cut = CutState::Failed;
-            self.share(ticket, error.map(|_| Err(())));
+            let others = self.share(ticket, error.map(|_| Err(())));
+            unread.extend(others.into_iter().map(|path| Unread { path, error: None }));
         }
         unread
     }
@@ -521,12 +526,16 @@ mod tests {
             let Some(LocalWant::Record(all)) = local.poll(true, true) else { panic!("all are read") };
             assert_eq!(all.iter().filter(|one| one.cut.is_some()).count(), taken);
         }
-        // Somebody writes it: none of its names is taken in.
+        // Somebody writes it: none of its names is taken in, and each is looked at again.
         let mut local = Local::default();
         local.handle_seen(["a", "b"].map(|path| shared(path, 5)).to_vec());
         assert_eq!(names(local.poll(true, true)).len(), 1);
         let unread = local.handle_cut(vec![(0, Ok(cut_of(5)))], |_, _| true, |_, _| true);
-        assert_eq!((unread.len(), local.poll(true, true).is_none(), local.is_busy()), (1, true, false));
+        let unread: Vec<String> = unread.into_iter().map(|one| one.path.to_string()).collect();
+        assert_eq!(
+            (unread, local.poll(true, true).is_none(), local.is_busy()),
+            (vec!["a".to_owned(), "b".to_owned()], true, false)
+        );
     }
 
     /// A file whose row is not sure is read after its move: by then somebody may write it.

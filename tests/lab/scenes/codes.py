@@ -309,7 +309,9 @@ def secrets_of(stage, sharer, joiner, shared, *codes):
     check(len(secrets) >= 10, f'ids were found to look for: {len(secrets)}')
     for code in codes:
         _, *words = code.split('-')
-        secrets |= {'-'.join(words).encode(), *(word.encode() for word in words), *(word.upper().encode() for word in words)}
+        # What is sealed holds any three letters by chance, once in a hundred runs.
+        tellings = ['-'.join(words), *(word for word in words if len(word) > 4)]
+        secrets |= {spelled.encode() for word in tellings for spelled in (word, word.upper())}
     return secrets | {b'dunlin://'}
 
 

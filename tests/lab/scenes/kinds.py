@@ -1,6 +1,7 @@
 """Changes of every kind that programs make: links, holes, types, branches of a repository, an editor, a database."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -181,6 +182,55 @@ def git(root, *words):
     done = subprocess.run(('git', *who, *words), cwd=root, capture_output=True, text=True)
     check(done.returncode == 0, f'git {words[0]}: {done.stderr}')
     return done.stdout
+
+
+@scene('kinds: a tree that is built', root=True, tools=(*NEEDS, 'cargo'))
+def built(stage):
+    """Cargo's own output is in the folder: thousands of files come and go within a second, with several names each. What is built at
+    one end runs at the other, again after an edit, and the other way round; nobody makes a conflict of it."""
+    with pair(stage, 600) as both:
+        here, there = (os.path.join(root, 'project') for root in (both.left, both.right))
+        crates = [f'part{number}' for number in range(stage.size(3, 12))]
+        for name in crates:
+            write_crate(os.path.join(here, name), 'src/lib.rs', '', f'pub fn word() -> &\'static str {{ "{name} 0" }}\n')
+        needs = ''.join(f'{name} = {{ path = "{name}" }}\n' for name in crates)
+        words = ', '.join(f'{name}::word()' for name in crates)
+        write_crate(here, 'src/main.rs', needs, f'fn main() {{ println!("{{}}", [{words}].join(", ")); }}\n')
+        done, waits = ['0'] * len(crates), []
+        for round_, (root, other) in enumerate(((here, there), (here, there), (there, here), (here, there))):
+            if round_:
+                part = round_ % len(crates)
+                done[part] = str(round_)
+                lines = f'pub fn word() -> &\'static str {{ "{crates[part]} {round_}" }}\n'
+                trees.write(os.path.join(root, crates[part], 'src', 'lib.rs'), lines.encode())
+            build(root)
+            began = time.monotonic()
+            both.follow(f'a tree is built, round {round_}', 120)
+            waits.append(f'{time.monotonic() - began:.1f}')
+            ran = subprocess.run((os.path.join(other, 'target', 'debug', 'project'),), capture_output=True, text=True)
+            wanted = ', '.join(f'{name} {number}' for name, number in zip(crates, done))
+            check(ran.stdout.strip() == wanted, f'what was built at one end runs at the other: {ran.stdout!r} {ran.stderr!r}')
+        count = sum(len(files) for *_, files in os.walk(os.path.join(here, 'target')))
+        stage.note(f'{count} files in the end; all there after {", ".join(waits)} s')
+        shutil.rmtree(os.path.join(there, 'target', 'debug', 'incremental'))
+        both.follow('a part of it is cleaned', 60)
+        ended = both.stop()
+        check(all(one.code == program.IN_SYNC for one in ended), f'nobody made a conflict of it: {ended[0].describe()}')
+
+
+def write_crate(at, path, needs, text):
+    """A crate of one file."""
+    os.makedirs(os.path.join(at, 'src'))
+    head = f'[package]\nname = "{os.path.basename(at)}"\nversion = "0.0.0"\nedition = "2021"\n'
+    trees.write(os.path.join(at, 'Cargo.toml'), f'{head}[dependencies]\n{needs}'.encode())
+    trees.write(os.path.join(at, path), text.encode())
+
+
+def build(at):
+    """Builds a crate, its output below it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(('CARGO_', 'RUST'))}
+    done = subprocess.run(('cargo', 'build', '--quiet', '--offline'), cwd=at, env=environment, capture_output=True, text=True)
+    check(done.returncode == 0, f'it is built: {done.stderr}')
 
 
 @scene('kinds: a live database', root=True, tools=NEEDS)
