@@ -76,7 +76,7 @@ impl Background {
         self.full_pass
     }
 
-    /// What was watched at the end of the last pass.
+    /// What was watched at the end of the last pass; since then directories may have come that cannot be.
     pub fn coverage(&self) -> Coverage {
         self.coverage
     }
@@ -87,6 +87,17 @@ impl Background {
         self.full_pass = Some(now);
         self.coverage = coverage;
         self.pause(Duration::ZERO)
+    }
+
+    /// A part was looked at, with so many directories; gives the pause until the next pass if there is more now than can be
+    /// watched, and all was watched before.
+    pub fn handle_partial_scan(&mut self, part: Coverage) -> Option<Duration> {
+        let was_watched = self.coverage.watched == self.coverage.directories;
+        if part.watched >= part.directories || !was_watched {
+            return None;
+        }
+        self.coverage.directories += part.directories - part.watched;
+        Some(EVERY_UNWATCHED)
     }
 
     /// The time has come.
@@ -142,5 +153,23 @@ impl Background {
         let is_watched = self.coverage.watched == self.coverage.directories;
         let pause = if is_watched { EVERY_WATCHED } else { EVERY_UNWATCHED };
         pause.max(took * SHARE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Directories that came after the pass and found no room to be watched showed an hour later.
+    #[test]
+    fn once_not_all_is_watched_any_more_the_next_pass_comes_soon() {
+        let of = |directories, watched| Coverage { directories, watched };
+        let mut background = Background::default();
+        assert_eq!(background.handle_whole_scan(Instant::now(), of(3, 3)), EVERY_WATCHED);
+        assert_eq!(background.handle_partial_scan(of(2, 2)), None);
+        assert_eq!(background.handle_partial_scan(of(4, 1)), Some(EVERY_UNWATCHED));
+        assert_eq!(background.coverage(), of(6, 3));
+        // A pass that takes long is not called for again and again.
+        assert_eq!(background.handle_partial_scan(of(4, 1)), None);
     }
 }

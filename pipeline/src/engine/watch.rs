@@ -64,14 +64,19 @@ impl Engine {
 
     /// A scan has ended without trouble.
     pub(super) fn note_coverage(&mut self, now: Instant, report: &ScanReport) {
-        if !report.is_whole {
+        if report.is_whole {
+            self.conflicts = report.conflict_copies;
+        }
+        if self.config.goal != Goal::Serve {
             return;
         }
-        self.conflicts = report.conflict_copies;
-        if self.config.goal == Goal::Serve {
-            let coverage = Coverage { directories: report.directories, watched: report.watched };
+        let coverage = Coverage { directories: report.directories, watched: report.watched };
+        if report.is_whole {
             let pause = self.background.handle_whole_scan(now, coverage);
             self.wakes.disarm(Wake::Survey);
+            self.wakes.arm(Wake::Survey, now, pause);
+            self.tell_coverage();
+        } else if let Some(pause) = self.background.handle_partial_scan(coverage) {
             self.wakes.arm(Wake::Survey, now, pause);
             self.tell_coverage();
         }

@@ -16,6 +16,8 @@ from kit.network import PORT, Cable
 from kit.program import Device
 from kit.scenes import check, scene
 
+from .control import wait_for
+
 NEEDS = ('ip',)
 SAVES = 200
 PATIENCE_S = 30
@@ -313,15 +315,11 @@ def io_of(pid, figure):
 @scene('watch: more directories than the kernel watches', root=True, tools=(*NEEDS, 'unshare'), long=True)
 def limited(stage):
     """With room for few watches the background scanner finds the rest."""
-    # A user namespace of its own has a limit of its own.
-    limit = ('unshare', '--user', '--map-root-user', '--', 'sh', '-c',
-             'echo 8 > /proc/sys/user/max_inotify_watches; exec "$@"', 'sh')
-    probe = subprocess.run([*limit, 'true'], capture_output=True, text=True)
+    limit = room_for(8)
     with Cable() as cable:
         both = Pair(stage, cable, 2000)
         both.follow('the first sync goes on', 120)
         both.stop()
-        check(probe.returncode == 0, f'a limit of its own: {probe.stderr}')
         both.sharing = both.sharer.start('--json', 'serve', wrapper=limit)
         both.joining = both.joiner.start('--json', 'serve')
         watching = both.sharing.record_with('watched')
@@ -340,3 +338,38 @@ def limited(stage):
         both.follow('unwatched directories change', 100)
         stage.note(f'all found after {time.monotonic() - began:.0f} s')
         both.stop()
+
+
+@scene('watch: more directories come than the kernel watches', root=True, tools=(*NEEDS, 'unshare'), long=True)
+def outgrown(stage):
+    """All is watched at first; what is changed in those that come when there is no more room is found by looking, within two minutes."""
+    with Cable() as cable:
+        both = Pair(stage, cable, 50)
+        both.follow('the first sync goes on', 120)
+        both.stop()
+        both.sharing = both.sharer.start('--json', 'serve', wrapper=room_for(8))
+        both.joining = both.joiner.start('--json', 'serve')
+        watching = both.sharing.record_with('watched')
+        check(watching['watched'] == watching['directories'], f'all is watched: {watching}')
+        new = [os.path.join(both.left, f'new {number}') for number in range(12)]
+        for place in new:
+            os.makedirs(place)
+            trees.write(os.path.join(place, 'file'), b'made')
+        both.follow('directories are made', 30)
+        told = wait_for(lambda: [r for r in program.json_lines(''.join(both.sharing.lines)) if r.get('watched', 99) < r.get('directories', 0)],
+                        'it says that not all is watched any more')
+        began = time.monotonic()
+        for place in new:
+            trees.write(os.path.join(place, 'file'), b'found by looking')
+        both.follow('what is not watched changes', 120)
+        stage.note(f'{told[0]["watched"]} of {told[0]["directories"]} directories watched; all found after {time.monotonic() - began:.0f} s')
+        both.stop()
+
+
+def room_for(watches):
+    """A wrapper for a command: a user namespace of its own has a limit of its own."""
+    limit = ('unshare', '--user', '--map-root-user', '--', 'sh', '-c',
+             f'echo {watches} > /proc/sys/user/max_inotify_watches; exec "$@"', 'sh')
+    probe = subprocess.run([*limit, 'true'], capture_output=True, text=True)
+    check(probe.returncode == 0, f'a limit of its own: {probe.stderr}')
+    return limit
