@@ -15,6 +15,8 @@ const SILENCE: Duration = Duration::from_millis(700);
 /// No silence is longer, whatever was measured: who gave little by little could be waited for by the hour. What comes of a
 /// slow one after it is taken as late.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+/// The same of the only one who can be asked. A part over the slowest link comes before its second or third time.
+const SILENCE_ALONE: Duration = Duration::from_secs(60);
 /// A rate is taken over this time; the first one over less.
 const SAMPLE: Duration = Duration::from_millis(100);
 const SAMPLE_FIRST: Duration = Duration::from_millis(20);
@@ -160,6 +162,12 @@ impl Pace {
         is_waiting && self.last.is_some_and(|last| now.saturating_duration_since(last) > self.patience())
     }
 
+    /// The same of one in whose place nobody could be asked: after longer, and twice that each time that it was left.
+    pub fn is_silent_alone(&self, now: Instant) -> bool {
+        let patience = SILENCE_ALONE.saturating_mul(1 << self.rests.min(6));
+        self.wanted > 0 && self.last.is_some_and(|last| now.saturating_duration_since(last) > patience)
+    }
+
     /// We did not look for a while: nothing that came meanwhile was seen.
     pub fn excuse(&mut self, now: Instant) {
         self.last = self.last.map(|_| now);
@@ -227,6 +235,22 @@ mod tests {
         pace.handle_asked(now, CHUNK, CHUNK);
         assert!(!pace.is_silent(now + LONGEST_SILENCE));
         assert!(pace.is_silent(now + LONGEST_SILENCE + Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn who_is_alone_is_waited_for_longer_each_time() {
+        let (now, mut pace) = (Instant::now(), Pace::default());
+        let longer = |pace: &mut Pace| {
+            pace.handle_asked(now, CHUNK, CHUNK);
+            (1..).find(|minutes| pace.is_silent_alone(now + SILENCE_ALONE * *minutes + REST_MIN)).unwrap()
+        };
+        for minutes in [1, 2, 4, 8] {
+            assert_eq!(longer(&mut pace), minutes);
+            pace.leave(now);
+        }
+        pace.handle_asked(now, CHUNK, CHUNK);
+        pace.handle_came(now + SILENCE_ALONE * 9, CHUNK, CHUNK);
+        assert_eq!(longer(&mut pace), 4, "it has come after nine");
     }
 
     #[test]

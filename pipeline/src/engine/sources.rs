@@ -51,11 +51,15 @@ impl Engine {
     /// With nobody left everything waits for somebody, from a plan that is of now. A run that is to end has done what it could.
     pub(super) fn plan_anew_alone(&mut self, now: Instant) {
         if self.config.goal == Goal::Serve && self.sources(now).is_empty() {
-            let waiting = self.fetch.take_waiting();
-            waiting.into_iter().for_each(|one| self.free(Some(one.place)));
-            if self.ledger.dirty > 0 {
-                self.remote.hope();
-            }
+            self.plan_waiting_anew();
+        }
+    }
+
+    fn plan_waiting_anew(&mut self) {
+        let waiting = self.fetch.take_waiting();
+        waiting.into_iter().for_each(|one| self.free(Some(one.place)));
+        if self.ledger.dirty > 0 {
+            self.remote.hope();
         }
     }
 
@@ -94,10 +98,17 @@ impl Engine {
             return;
         }
         let sources: Vec<&Session> = self.sessions.values().filter(|s| is_source(s)).collect();
-        // Where nobody else could be asked, waiting is all that is left.
+        // Where nobody else could be asked, waiting is all that is left, and to ask again after a while.
         let is_other = |conn| sources.iter().any(|s| s.conn != conn && !s.pace.is_resting(now));
         let silent = sources.iter().filter(|s| s.pace.is_silent(now)).map(|s| s.conn);
         let left: Vec<ConnId> = silent.filter(|conn| is_other(*conn)).collect();
+        let alone = sources.iter().filter(|s| s.pace.is_silent_alone(now) && !left.contains(&s.conn));
+        let alone: Vec<ConnId> = alone.map(|s| s.conn).collect();
+        // What it is asked for may not be wanted any more.
+        if !alone.is_empty() {
+            alone.into_iter().for_each(|conn| self.leave_source(now, conn));
+            self.plan_waiting_anew();
+        }
         if !left.is_empty() {
             left.into_iter().for_each(|conn| self.leave_source(now, conn));
             self.give_up_hopeless(now, true);

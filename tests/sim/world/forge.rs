@@ -166,7 +166,26 @@ impl World {
         self.malice.contents.insert(entry.dot(0), held);
         let Fact::Created { parent, name, meta, .. } = self.created(known.root, "mal") else { return Ok(()) };
         entry.events = vec![Fact::Created { parent, name, body: Body::File(content), meta }];
+        self.tell_all(who, entry);
+        Ok(())
+    }
+
+    /// And that it is gone again.
+    pub(super) fn take_back_said(&mut self, who: usize) -> Result<(), super::Failure> {
+        let said = self.malice.chain.last().map(|(_, entry)| entry.dot(0));
+        let next = self.knowledge(who).and_then(|known| self.next_entry(who, &known, false));
+        let (Some(node), Some(mut entry)) = (said, next) else {
+            return self.fail(who, "it has said nothing");
+        };
+        entry.events = vec![Fact::Deleted { node, base: vec![node] }];
+        self.tell_all(who, entry);
+        Ok(())
+    }
+
+    /// The next entry of its second chain goes to everybody.
+    fn tell_all(&mut self, who: usize, entry: Entry) {
         let signed = SignedEntry::sign(&entry, &self.devices[who].identity);
+        self.malice.chain.push((signed.clone(), entry));
         let is_its = |end: &crate::net::End| end.device == who && end.is_open;
         let pipes: Vec<(u64, usize)> = self
             .net
@@ -176,7 +195,6 @@ impl World {
             .collect();
         let (lane, frame) = entries(vec![signed]);
         pipes.into_iter().for_each(|(pipe, side)| self.carry(pipe, side, lane, frame.clone()));
-        Ok(())
     }
 
     fn some_event(&mut self, known: &Knowledge, dot: Dot, word: &str) -> Option<(Fact, Option<NodeId>)> {

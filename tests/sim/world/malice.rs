@@ -131,6 +131,25 @@ pub(super) fn silent(world: &mut World, _: u32) -> Result<(), Failure> {
     world.step_until(|world| (is_merged(world, 0) && is_merged(world, 1)).then_some(()))
 }
 
+/// The only other one says that there is a file, does not answer who asks for it, and takes it away again.
+pub(super) fn silent_alone(world: &mut World, _: u32) -> Result<(), Failure> {
+    const WHO: usize = 1;
+    world.malice.who = Some(WHO);
+    world.oracle.exempt(WHO);
+    world.await_convergence()?;
+    world.step_until(|world| world.knowledge(WHO).map(|_| ()))?;
+    let content = Content { size: 700, hash: ContentHash::of(b"something"), manifest: None };
+    world.say_to_all(WHO, content, Held::Nothing)?;
+    let dirty = |world: &World| {
+        let tx = world.devices[ADMIN].store.read();
+        tx.and_then(|tx| View(&*tx).dirty_len()).ok()
+    };
+    world.step_until(|world| dirty(world).filter(|places| *places > 0))?;
+    world.go_on_until(world.now + 3_000 * MS)?;
+    world.take_back_said(WHO)?;
+    world.step_until(|world| dirty(world).filter(|places| *places == 0).map(|_| ()))
+}
+
 /// It says that there is a file, and gives all parts of one that is another. The others fetch it at once, and tell each other.
 pub(super) fn untrue(world: &mut World, _: u32) -> Result<(), Failure> {
     const WHO: usize = 2;

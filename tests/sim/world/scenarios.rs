@@ -26,7 +26,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 30] = [
+pub const ALL: [Scenario; 31] = [
     // The check asked for bytes that a user had every right to take away (seed 1741).
     Scenario {
         name: "a-side-moves-away-while-it-is-merged",
@@ -36,6 +36,8 @@ pub const ALL: [Scenario; 30] = [
     },
     // Who is asked for a content and says nothing held all merges off (seed 23).
     Scenario { name: "a-silent-member-is-asked", devices: 3, times: 4, script: malice::silent },
+    // Where nobody else could be asked it was waited for, though what it was asked for was gone (seed 49747).
+    Scenario { name: "the-only-other-member-is-silent", devices: 2, times: 1, script: malice::silent_alone },
     // Two who knew that a version cannot be fetched called each other to try again, for ever (seed 3359).
     Scenario { name: "a-version-is-untrue", devices: 4, times: 4, script: malice::untrue },
     // Its move was looked at again as soon as it had been seen, for ever (seed 8271).
