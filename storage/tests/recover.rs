@@ -102,6 +102,8 @@ fn an_edit_of_the_last_moment_goes_back_where_it_was() {
         assert_eq!(std::fs::read(device.path(b"f")).unwrap(), stays);
         let kept: Vec<Vec<u8>> = device.history().iter().map(|path| std::fs::read(path).unwrap()).collect();
         assert_eq!(kept.contains(&b"the user's".to_vec()), stays == b"newer");
+        // It was seen: who gave it may have taken it away by now, and nobody else may have it (seed 77431).
+        assert_eq!(kept.contains(&b"ours".to_vec()), standing == Some(b"ours"));
     }
 }
 

@@ -76,7 +76,7 @@ impl Background {
         self.full_pass
     }
 
-    /// What was watched at the end of the last pass; since then directories may have come that cannot be.
+    /// What is watched. Of what cannot be, directories that have come since the last pass may be missing.
     pub fn coverage(&self) -> Coverage {
         self.coverage
     }
@@ -89,15 +89,14 @@ impl Background {
         self.pause(Duration::ZERO)
     }
 
-    /// A part was looked at, with so many directories; gives the pause until the next pass if there is more now than can be
-    /// watched, and all was watched before.
-    pub fn handle_partial_scan(&mut self, part: Coverage) -> Option<Duration> {
-        let was_watched = self.coverage.watched == self.coverage.directories;
-        if part.watched >= part.directories || !was_watched {
-            return None;
-        }
-        self.coverage.directories += part.directories - part.watched;
-        Some(EVERY_UNWATCHED)
+    /// A part was looked at, and `watched` directories of the folder are watched by now; gives the pause until the next pass if
+    /// there is more now than can be watched, and all was watched before.
+    pub fn handle_partial_scan(&mut self, part: Coverage, watched: u64) -> Option<Duration> {
+        let missing = self.coverage.directories - self.coverage.watched;
+        // Those that were missing may be among those that are.
+        let missing_now = if missing == 0 { part.directories.saturating_sub(part.watched) } else { missing };
+        self.coverage = Coverage { directories: watched + missing_now, watched };
+        (missing_now > missing).then_some(EVERY_UNWATCHED)
     }
 
     /// The time has come.
@@ -166,10 +165,11 @@ mod tests {
         let of = |directories, watched| Coverage { directories, watched };
         let mut background = Background::default();
         assert_eq!(background.handle_whole_scan(Instant::now(), of(3, 3)), EVERY_WATCHED);
-        assert_eq!(background.handle_partial_scan(of(2, 2)), None);
-        assert_eq!(background.handle_partial_scan(of(4, 1)), Some(EVERY_UNWATCHED));
-        assert_eq!(background.coverage(), of(6, 3));
+        assert_eq!(background.handle_partial_scan(of(2, 2), 4), None);
+        assert_eq!(background.coverage(), of(4, 4));
+        assert_eq!(background.handle_partial_scan(of(4, 1), 5), Some(EVERY_UNWATCHED));
+        assert_eq!(background.coverage(), of(8, 5));
         // A pass that takes long is not called for again and again.
-        assert_eq!(background.handle_partial_scan(of(4, 1)), None);
+        assert_eq!(background.handle_partial_scan(of(4, 1), 5), None);
     }
 }

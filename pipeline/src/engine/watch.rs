@@ -76,7 +76,7 @@ impl Engine {
             self.wakes.disarm(Wake::Survey);
             self.wakes.arm(Wake::Survey, now, pause);
             self.tell_coverage();
-        } else if let Some(pause) = self.background.handle_partial_scan(coverage) {
+        } else if let Some(pause) = self.background.handle_partial_scan(coverage, report.watched_in_all) {
             self.wakes.arm(Wake::Survey, now, pause);
             self.tell_coverage();
         }

@@ -215,6 +215,10 @@ impl Watch {
 }
 
 impl Lookout for Watch {
+    fn watched(&self) -> u64 {
+        self.kept.lock().unwrap_or_else(|e| e.into_inner()).dirs.len() as u64
+    }
+
     fn forget(&self, dirs: &[RelPath]) {
         let mut kept = self.kept.lock().unwrap_or_else(|e| e.into_inner());
         dirs.iter().for_each(|dir| self.take_back(&mut kept, dir));

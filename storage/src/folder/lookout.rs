@@ -12,6 +12,11 @@ pub trait Lookout: Send + Sync {
     /// what is not needed any more can be given up.
     fn watch(&self, dirs: &[RelPath]) -> usize;
 
+    /// How many directories are watched.
+    fn watched(&self) -> u64 {
+        0
+    }
+
     /// What is in these directories and below matters no more.
     fn forget(&self, _: &[RelPath]) {}
 }

@@ -245,7 +245,8 @@ fn clear_stage(
 ) -> Option<(bool, Found)> {
     // What could not be read in the stage may have been kept aside at the look before: that it is gone says nothing then.
     let was_placed = !was_barred && was_placed(folder, step).ok()?;
-    if give_back(folder, path, step).is_err() && !was_barred {
+    let gave_back = give_back(folder, path, step);
+    if gave_back.is_err() && !was_barred {
         return None;
     }
     let found = look(folder, path, step, has_run_on);
@@ -255,7 +256,12 @@ fn clear_stage(
         return None;
     }
     if let Some(staged) = &step.staged {
-        match keep_unless_ours(folder, staged, step) {
+        let kept = match gave_back {
+            // It was seen here, and whoever gave it may have taken it away meanwhile.
+            Ok(true) => keep_unknown(folder, staged),
+            _ => keep_unless_ours(folder, staged, step),
+        };
+        match kept {
             Err(_) if was_barred => keep_unknown(folder, staged).ok()?,
             other => other.ok()?,
         }
@@ -360,37 +366,37 @@ fn is_the_one_before(row: Option<&DiskRow>, step: &IntentStep) -> bool {
 
 /// A user's change of the last moment had come out of his folder, and the crash came before it was put back:
 /// what is in the stage is neither ours nor what was meant to come out. It goes back if ours, or nothing, stands
-/// where it was; whatever else stands there is newer.
-fn give_back(folder: &Folder, path: &RelPath, step: &IntentStep) -> Result<(), FsError> {
-    let Some(before) = &step.before else { return Ok(()) };
+/// where it was; whatever else stands there is newer. True if ours came out for it.
+fn give_back(folder: &Folder, path: &RelPath, step: &IntentStep) -> Result<bool, FsError> {
+    let Some(before) = &step.before else { return Ok(false) };
     let came_out = match (&step.staged, &step.after) {
         (Some(staged), _) => staged.clone(),
         (None, None) => history_name(before),
-        (None, Some(_)) => return Ok(()),
+        (None, Some(_)) => return Ok(false),
     };
     let (stage, staged) = (folder.stage(), came_out.as_bytes());
     let after = step.after.as_ref().map(|after| &after.body);
     for body in std::iter::once(&before.body).chain(after) {
         if is_body(stage, staged, body)? {
-            return Ok(());
+            return Ok(false);
         }
     }
     if stage.stat(staged) == Err(FsError::NotFound) {
-        return Ok(());
+        return Ok(false);
     }
     let (dir, name) = match folder.parent(path) {
-        Err(FsError::NotFound | FsError::InTheWay) => return Ok(()),
+        Err(FsError::NotFound | FsError::InTheWay) => return Ok(false),
         other => other?,
     };
     let given = match dir.stat(name.as_bytes()) {
         Ok(standing) if holds(folder, path, step, standing)? => {
-            stage.exchange(staged, &*dir, name.as_bytes())
+            stage.exchange(staged, &*dir, name.as_bytes()).map(|()| true)
         }
-        Err(FsError::NotFound) => stage.rename_new(staged, &*dir, name.as_bytes()),
-        other => other.map(|_| ()),
+        Err(FsError::NotFound) => stage.rename_new(staged, &*dir, name.as_bytes()).map(|()| false),
+        other => other.map(|_| false),
     };
     match given {
-        Err(FsError::NotFound | FsError::Exists | FsError::InTheWay) => Ok(()),
+        Err(FsError::NotFound | FsError::Exists | FsError::InTheWay) => Ok(false),
         other => other,
     }
 }

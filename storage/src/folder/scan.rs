@@ -153,7 +153,7 @@ pub fn scan(
     let seen: Vec<Scope> =
         scopes.iter().filter(|scope| !scan.is_below_ignored(&scope.path)).cloned().collect();
     if seen.is_empty() && !scopes.is_empty() {
-        return Ok(scan.report);
+        return Ok(scan.end());
     }
     let scopes = scan.standing(&seen)?;
     scan.report.is_whole = scopes.iter().any(Scope::is_everything);
@@ -163,10 +163,14 @@ pub fn scan(
     scan.report_replaced()?;
     scan.report_gone()?;
     scan.flush();
-    Ok(scan.report)
+    Ok(scan.end())
 }
 
 impl Scan<'_> {
+    fn end(self) -> ScanReport {
+        ScanReport { watched_in_all: self.lookout.watched(), ..self.report }
+    }
+
     fn rows(&self, dir: Option<DirId>) -> Result<Vec<(Name, DiskRow)>, ScanError> {
         match dir {
             Some(dir) => Ok(View(&*self.store.read()?).all_disk_rows(dir)?),

@@ -155,4 +155,6 @@ pub struct ScanReport {
     pub directories: u64,
     /// How many of them are watched from now on.
     pub watched: u64,
+    /// How many directories of the folder are watched at its end.
+    pub watched_in_all: u64,
 }
