@@ -138,6 +138,8 @@ pub const HINTS_MAX: usize = 16_384;
 pub const LOOKS_WAITING_MAX: usize = 16_384;
 /// Files that are remembered because they were made or kept changing a short while ago. About 150 bytes each.
 pub const RESTLESS_MAX: usize = 1024;
+/// Files of fewer bytes are read as often as they are saved.
+pub const HEAVY_MIN: u64 = 16 * 1024 * 1024;
 /// Bytes of a file of ignore rules; none of a longer one counts.
 pub const IGNORE_BYTES_MAX: usize = 256 * 1024;
 /// Ignore rules that count, of all lists together. About 1 kB each, compiled.

@@ -10,13 +10,17 @@
 //! written waits until it is quiet for [`QUIET_LEAST`], twice as long each time it turns out to go on, up
 //! to [`QUIET_MOST`], but never longer than [`WAIT_MOST`] in all. What another look comes across while it is being
 //! written waits in the same way: nobody knows then whether its writer is done. So does what was changed after the hint that its
-//! writer was done was heard: on a busy machine the look comes late, and the next writer's hint later.
+//! writer was done was heard: on a busy machine the look comes late, and the next writer's hint later. A large file that is saved
+//! again and again waits longer each time ([`heavy`]).
+
+pub mod heavy;
 
 use super::hint::{Hint, Sign};
 use dunlin_core::content::Timestamp;
 use dunlin_core::limits::{LOOKS_WAITING_MAX, RESTLESS_MAX};
 use dunlin_core::path::RelPath;
 use dunlin_storage::folder::scope::{Reach, Scope};
+use heavy::Heavy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -77,6 +81,7 @@ pub struct Quiet {
     next: Option<Instant>,
     made: BTreeMap<RelPath, Instant>,
     restless: BTreeMap<RelPath, Restless>,
+    heavy: Heavy,
     /// What a look came across and did not take in.
     held_back: BTreeSet<RelPath>,
     /// Of what was due last, what was still being written and is taken as it is.
@@ -106,14 +111,17 @@ impl Quiet {
                 self.put_off(now, path);
             }
             Sign::Written => self.put_off(now, path),
-            Sign::Closed => self.set(path, now + DONE_AFTER, Reach::Name, Why::Done),
+            Sign::Closed => {
+                let due = self.heavy.due(&path, now + DONE_AFTER);
+                self.set(path, due, Reach::Name, Why::Done);
+            }
             Sign::Touched if self.waiting.contains_key(&path) => {}
             Sign::Touched => self.set(path, now + TOUCH_AFTER, Reach::Name, Why::Done),
             Sign::Gone => self.set(path, now + MOVE_AFTER, Reach::Name, Why::Gone),
             Sign::Came => self.set(path, now + DONE_AFTER, Reach::Tree, Why::Done),
             Sign::Moved { from } => {
                 let is_save = self.made.remove(&from).is_some_and(|at| now < at + NEW_FOR);
-                let due = now + if is_save { DONE_AFTER } else { MOVE_AFTER };
+                let due = if is_save { self.heavy.due(&path, now + DONE_AFTER) } else { now + MOVE_AFTER };
                 self.set(from.clone(), due, Reach::Name, Why::MovedAway);
                 self.set(path, due, Reach::Tree, Why::MovedHere(from));
             }
@@ -126,6 +134,11 @@ impl Quiet {
     /// A file could not be read, since somebody writes it: it waits for quiet.
     pub fn unread(&mut self, now: Instant, path: RelPath) {
         self.put_off(now, path);
+    }
+
+    /// A file of so many bytes was read in full.
+    pub fn note_read(&mut self, now: Instant, path: &RelPath, bytes: u64) {
+        self.heavy.note(now, path, bytes);
     }
 
     /// A look came across a file that may not be whole yet: it waits for its writer, or for quiet.
@@ -223,6 +236,7 @@ impl Quiet {
 
     fn put_off(&mut self, now: Instant, path: RelPath) {
         let quiet = self.quiet_of(now, &path);
+        let earliest = self.heavy.due(&path, now);
         let due = match self.waiting.get_mut(&path) {
             Some(Waiting { why: Why::MovedHere(_), .. }) => return,
             Some(waiting) => {
@@ -232,11 +246,11 @@ impl Quiet {
                 }
                 waiting.why = Why::Open;
                 waiting.heard = self.clock;
-                waiting.due = (now + quiet).min(waiting.latest);
+                waiting.due = (now + quiet).min(waiting.latest).max(earliest);
                 waiting.due
             }
             None => {
-                let (due, latest) = (now + quiet, now + WAIT_MOST);
+                let (due, latest) = ((now + quiet).max(earliest), now + WAIT_MOST);
                 let (why, heard) = (Why::Open, self.clock);
                 self.waiting.insert(path, Waiting { due, latest, reach: Reach::Name, why, heard });
                 due

@@ -94,6 +94,10 @@ impl Engine {
                 .cloned()
                 .collect(),
         };
+        for (ticket, cut) in results.iter().filter_map(|(ticket, r)| Some((ticket, r.as_ref().ok()?))) {
+            let path = self.local.path_of(*ticket).into_iter();
+            path.for_each(|path| self.quiet.note_read(now, path, cut.digest.content.size));
+        }
         // A one-shot run hears of no writer, and takes what is there.
         let is_told = self.config.goal == Goal::Serve;
         let (quiet, may_go_on) = (&self.quiet, |cut: &Cut| is_told && cut.is_fresh);

@@ -312,6 +312,37 @@ def io_of(pid, figure):
         return next(int(line.split()[1]) for line in file if line.startswith(figure + ':'))
 
 
+@scene('watch: a large file grows line by line', root=True, tools=NEEDS)
+def grows(stage):
+    """A log of 64 MiB gets a line twice a second: the first comes at once, the others together, and the disks are left in peace."""
+    with pair(stage, 50) as both:
+        size, path = 64 << 20, os.path.join(both.left, 'log')
+        trees.write(path, random.Random(9).randbytes(size))
+        both.follow('a large file comes')
+        # Who saves now and then is not made to wait.
+        time.sleep(4)
+        pids = [running.process.pid for running in (both.sharing, both.joining)]
+        before = [io_of(pid, 'write_bytes') for pid in pids]
+        began = time.monotonic()
+        append_line(path, 0)
+        both.follow('the first line comes')
+        first = time.monotonic() - began
+        for number in range(1, 40):
+            append_line(path, number)
+            time.sleep(0.5)
+        both.follow('all lines are there')
+        wrote = sum(io_of(pid, 'write_bytes') for pid in pids) - sum(before)
+        stage.note(f'the first line after {first:.1f} s; 40 lines: {wrote >> 20} MiB written at both ends')
+        check(wrote <= 10 * size, f'for 40 lines it is not written 40 times: {wrote} bytes')
+        both.stop()
+
+
+def append_line(path, number):
+    """One more line, as a program that opens its log for each."""
+    with open(path, 'a') as log:
+        log.write(f'line {number}\n')
+
+
 @scene('watch: more directories than the kernel watches', root=True, tools=(*NEEDS, 'unshare'), long=True)
 def limited(stage):
     """With room for few watches the background scanner finds the rest."""
