@@ -327,13 +327,14 @@ def grows(stage):
         append_line(path, 0)
         both.follow('the first line comes')
         first = time.monotonic() - began
-        for number in range(1, 40):
+        lines = stage.size(16, 40)
+        for number in range(1, lines):
             append_line(path, number)
             time.sleep(0.5)
         both.follow('all lines are there')
         wrote = sum(io_of(pid, 'write_bytes') for pid in pids) - sum(before)
-        stage.note(f'the first line after {first:.1f} s; 40 lines: {wrote >> 20} MiB written at both ends')
-        check(wrote <= 10 * size, f'for 40 lines it is not written 40 times: {wrote} bytes')
+        stage.note(f'the first line after {first:.1f} s; {lines} lines: {wrote >> 20} MiB written at both ends')
+        check(wrote <= 10 * size, f'for {lines} lines it is not written {lines} times: {wrote} bytes')
         both.stop()
 
 
@@ -371,9 +372,10 @@ def limited(stage):
         both.stop()
 
 
-@scene('watch: more directories come than the kernel watches', root=True, tools=(*NEEDS, 'unshare'), long=True)
+@scene('watch: more directories come than the kernel watches', root=True, tools=(*NEEDS, 'unshare'))
 def outgrown(stage):
-    """All is watched at first; what is changed in those that come when there is no more room is found by looking, within two minutes."""
+    """All is watched at first, and it is told once that is not so; what is changed in those that come when there is no more room is found
+    by looking, within two minutes."""
     with Cable() as cable:
         both = Pair(stage, cable, 50)
         both.follow('the first sync goes on', 120)
@@ -389,11 +391,13 @@ def outgrown(stage):
         both.follow('directories are made', 30)
         told = wait_for(lambda: [r for r in program.json_lines(''.join(both.sharing.lines)) if r.get('watched', 99) < r.get('directories', 0)],
                         'it says that not all is watched any more')
-        began = time.monotonic()
-        for place in new:
-            trees.write(os.path.join(place, 'file'), b'found by looking')
-        both.follow('what is not watched changes', 120)
-        stage.note(f'{told[0]["watched"]} of {told[0]["directories"]} directories watched; all found after {time.monotonic() - began:.0f} s')
+        stage.note(f'{told[0]["watched"]} of {told[0]["directories"]} directories watched')
+        if stage.full:
+            began = time.monotonic()
+            for place in new:
+                trees.write(os.path.join(place, 'file'), b'found by looking')
+            both.follow('what is not watched changes', 120)
+            stage.note(f'all found after {time.monotonic() - began:.0f} s')
         both.stop()
 
 
