@@ -22,6 +22,8 @@ pub struct Oracle {
     superseded: BTreeSet<Hash>,
     /// Contents that a user wrote, moved or set the mode of, by device, since they were last signed there.
     handled: BTreeSet<(usize, Hash)>,
+    /// Those of them that came while what is signed was being recorded, which does not know of that.
+    handled_meanwhile: BTreeSet<(usize, Hash)>,
     /// Bytes that came of others by a flipped bit.
     rotten: BTreeMap<Hash, Hash>,
     /// Contents of which a flipped bit was in the only copy.
@@ -45,7 +47,7 @@ impl Oracle {
                     self.must.insert(hash);
                     self.allow(content);
                     self.saved_by.insert((device, hash));
-                    self.handled.insert((device, hash));
+                    self.handle(device, hash);
                     if !self.exempt.contains(&device) {
                         self.wanted.insert(hash, said.last().cloned().unwrap_or_default());
                     }
@@ -66,7 +68,7 @@ impl Oracle {
                     }
                     said.push(format!("has taken {} away", short(&hash)));
                 }
-                Deed::Handled(hash) => drop(self.handled.insert((device, hash))),
+                Deed::Handled(hash) => self.handle(device, hash),
                 Deed::Said(words) => said.push(words),
             }
         }
@@ -212,9 +214,21 @@ impl Oracle {
         self.handled.contains(&(device, *hash))
     }
 
-    /// What a user of this device did with that content is signed.
+    fn handle(&mut self, device: usize, hash: Hash) {
+        self.handled.insert((device, hash));
+        self.handled_meanwhile.insert((device, hash));
+    }
+
+    /// What a look at this device's disk saw is being recorded from now on.
+    pub fn begin_to_record(&mut self, device: usize) {
+        self.handled_meanwhile.retain(|(other, _)| *other != device);
+    }
+
+    /// What a user of this device did with that content before it was recorded is signed (seed 106975: he moved it meanwhile).
     pub fn is_signed(&mut self, device: usize, hash: Hash) {
-        self.handled.remove(&(device, hash));
+        if !self.handled_meanwhile.contains(&(device, hash)) {
+            self.handled.remove(&(device, hash));
+        }
     }
 
     /// True if a user of this device took that content away himself.

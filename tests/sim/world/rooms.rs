@@ -203,7 +203,10 @@ impl World {
         let words = describe_order(&order);
         self.say(device, &words);
         let observed = match &order {
-            LedgerOrder::Record(observed) => self.observe(observed),
+            LedgerOrder::Record(observed) => {
+                self.oracle.begin_to_record(device);
+                self.observe(observed)
+            }
             _ => Looked::default(),
         };
         let wall_ms = self.wall_ms(device);
