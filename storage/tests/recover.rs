@@ -63,6 +63,22 @@ fn what_two_looks_miss_was_lost() {
     assert_eq!(device.look(&Looks::default()), Recovered::Whole(0), "an intent is left");
 }
 
+/// A copy was put, and then counted as another node's: no intent tells of that (seed 9174, a deletion that no user made).
+#[test]
+fn what_was_adopted_since_it_was_put_was_lost_no_less() {
+    let device = Device::new();
+    device.put(b"f", b"whole bytes");
+    device.stands(b"f", b"whole bytes");
+    let mut row = device.know_later_version(b"f", b"whole bytes");
+    row.node = Dot { seq: 9, ..row.node };
+    let mut edit = Edit::new(device.store.write().unwrap()).unwrap();
+    edit.put_disk_row(&spot(b"f"), &row).unwrap();
+    edit.commit().unwrap();
+    std::fs::remove_file(device.path(b"f")).unwrap();
+    device.recover();
+    assert_eq!(device.row(b"f"), None, "it is taken for a deletion");
+}
+
 #[test]
 fn a_whole_file_stays_whatever_its_name() {
     let device = Device::new();

@@ -19,8 +19,9 @@ use crate::store::rows::decode;
 use crate::store::tables::{Store, StoreError, Table};
 use crate::store::view::View;
 use dunlin_core::content::{Body, Kind, Meta, Timestamp};
+use dunlin_core::id::NodeId;
 use dunlin_core::path::RelPath;
-use dunlin_core::tree::node::{TreeRead, TreeWrite};
+use dunlin_core::tree::node::{TreeFault, TreeRead, TreeWrite};
 use std::collections::BTreeSet;
 
 /// Deals with every open intent. What is missing after a loss of power, or cannot be read, counts if earlier looks have
@@ -135,7 +136,7 @@ fn note_placed(
     write_row(edit, spot, after, unlike_any(Some(&after.body)), true)
 }
 
-/// Takes back the row of what was placed and lost, if the step wrote it and earlier looks missed it too; that of a
+/// Takes back the row of what was placed and lost, if it is of that and earlier looks missed it too; that of a
 /// directory stays until what was in it has been dealt with.
 fn forget_lost(
     edit: &mut Edit<'_>,
@@ -148,15 +149,26 @@ fn forget_lost(
         lost.doubted.insert(path.clone());
         return Ok(());
     }
-    match row.filter(|row| is_written(row, after)) {
-        Some(DiskRow { dir: Some(_), .. }) => lost.dirs.push(path.clone()),
-        Some(row) => {
+    match row {
+        Some(row @ DiskRow { dir: Some(_), .. }) if is_written(&row, after) => lost.dirs.push(path.clone()),
+        // It may count as another node's since, of which no intent tells: its place is looked at again as well.
+        Some(row) if row.dir.is_none() && row.body == after.body => {
+            mark_place(edit, &row.node)?;
             lost.files.push(LostFile { ino: row.stat.ino, after: after.clone() });
             edit.remove_disk_row(spot)?;
         }
-        None => {}
+        _ => {}
     }
     Ok(())
+}
+
+/// Marks the place where a node belongs.
+fn mark_place(edit: &mut Edit<'_>, node: &NodeId) -> Result<(), StoreError> {
+    let failed = |fault: TreeFault| StoreError::Failed(fault.to_string());
+    match edit.node(node).map_err(failed)?.and_then(|node| node.at) {
+        Some(at) => edit.mark_dirty(&at).map_err(failed),
+        None => Ok(()),
+    }
 }
 
 /// A directory was made and lost again with the power, and what dunlin put into it as well. If there are rows
