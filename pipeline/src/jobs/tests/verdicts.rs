@@ -72,6 +72,14 @@ impl Apart {
     fn has(&self, store: &MemoryStore, which: usize) -> bool {
         View(&*store.read().unwrap()).entry(&self.pair[which].id()).unwrap().is_some()
     }
+
+    /// The author has the second give up what it has, and the next run begins; false if that is not followed.
+    fn gives_up(&self) -> bool {
+        let (chain, dir) = (self.pair[1].entry().chain, TempDir::new().unwrap());
+        let folder = Folder::open(dir.path()).unwrap();
+        note_astray(&self.members, chain, 0, false).unwrap()
+            && take_up(&folder, &self.members, 77, false).unwrap() == Begun::TakenBack
+    }
 }
 
 #[test]
@@ -227,8 +235,7 @@ fn what_was_given_up_does_not_stay_out_for_ever() {
     let all = apart(false);
     let (chain, dir) = (all.pair[1].entry().chain, TempDir::new().unwrap());
     let folder = Folder::open(dir.path()).unwrap();
-    assert!(note_astray(&all.members, chain, 0, false).unwrap());
-    assert_eq!(take_up(&folder, &all.members, 77, false).unwrap(), Begun::TakenBack);
+    assert!(all.gives_up());
     let again = || admit(&all.members, vec![all.pair[1].clone()]).unwrap().accepted.len();
     assert_eq!(again(), 0, "not at once");
     assert!(!note_astray(&all.members, chain, 0, false).unwrap());
@@ -241,31 +248,22 @@ fn what_was_given_up_does_not_stay_out_for_ever() {
 #[test]
 fn what_comes_in_again_may_be_given_up_again_but_not_for_ever() {
     let all = apart(false);
-    let (chain, dir) = (all.pair[1].entry().chain, TempDir::new().unwrap());
-    let folder = Folder::open(dir.path()).unwrap();
-    let give_up = || {
-        let gives_way = note_astray(&all.members, chain, 0, false).unwrap();
-        gives_way && take_up(&folder, &all.members, 77, false).unwrap() == Begun::TakenBack
-    };
     for _ in 0..=READMISSIONS_MAX {
-        assert!(give_up() && admit(&all.members, vec![all.pair[1].clone()]).unwrap().is_given_up);
+        assert!(all.gives_up() && admit(&all.members, vec![all.pair[1].clone()]).unwrap().is_given_up);
         readmit(&all.members).unwrap();
         assert_eq!(admit(&all.members, vec![all.pair[1].clone()]).unwrap().accepted.len(), 1);
     }
-    assert!(!give_up());
+    assert!(!all.gives_up());
 }
 
 /// Two images of one device may each say something else.
 #[test]
 fn once_the_other_history_is_there_the_author_is_not_followed_again() {
     let all = apart(false);
-    let (chain, dir) = (all.pair[1].entry().chain, TempDir::new().unwrap());
-    let folder = Folder::open(dir.path()).unwrap();
-    assert!(note_astray(&all.members, chain, 0, false).unwrap());
-    assert_eq!(take_up(&folder, &all.members, 77, false).unwrap(), Begun::TakenBack);
+    assert!(all.gives_up());
     bring(&all.founders, &all.members);
     readmit(&all.members).unwrap();
-    assert!(all.has(&all.members, 0) && !note_astray(&all.members, chain, 0, false).unwrap());
+    assert!(all.has(&all.members, 0) && !all.gives_up());
 }
 
 /// A replica follows so often and no more.
