@@ -175,6 +175,8 @@ pub const HOLD_NOISE_MIN: u64 = 20;
 pub const FREE_SHARE_OF_LOSSES: u64 = 2;
 /// See [`FREE_SHARE_OF_LOSSES`].
 pub const FREE_LOSSES_MIN: u64 = 15;
+/// Files that were deleted within the last while of which it is kept in mind what they held; 60 bytes each.
+pub const LOSSES_KNOWN_MAX: usize = 65_536;
 /// Held paths that are kept to be listed; the others are counted.
 pub const HELD_TOLD: usize = 200;
 /// Observations that wait to be cut or recorded; the scan waits beyond. About 300 bytes each.

@@ -12,7 +12,7 @@ use dunlin_storage::folder::lookout::{Lookout, Nobody};
 use dunlin_storage::folder::rules::{InForce, Lens};
 use dunlin_storage::folder::scan::scan;
 use dunlin_storage::folder::scope::Scope;
-use dunlin_storage::folder::seen::{ScanReport, ScanTrouble, Seen};
+use dunlin_storage::folder::seen::{Loss, ScanReport, ScanTrouble, Seen};
 use dunlin_storage::store::edit::Edit;
 use dunlin_storage::store::memory::MemoryStore;
 use dunlin_storage::store::tables::Store;
@@ -56,6 +56,19 @@ fn what_goes_just_before_its_directory_is_watched_is_gone() {
     let device = Device::with_file();
     let (seen, _) = device.scan(&Taking(Mutex::new(Some(device.dir.path().join("f")))));
     assert!(matches!(&seen[..], [Seen::Gone { path, .. }] if *path == device.path("f")), "{seen:?}");
+}
+
+/// The guard counts it as lost until the same bytes are back.
+#[test]
+fn what_a_directory_that_is_gone_held_is_told() {
+    let device = Device::with_dir();
+    std::fs::write(device.dir.path().join("d/other"), b"more").unwrap();
+    device.know("d/other", b"more");
+    std::fs::remove_dir_all(device.dir.path().join("d")).unwrap();
+    let (seen, _) = device.scan(&Nobody);
+    let [Seen::Gone { loss: Loss { files, bytes, in_all }, .. }] = &seen[..] else { panic!("{seen:?}") };
+    let held = [ContentHash::of(b"bytes"), ContentHash::of(b"more")];
+    assert_eq!((*files, bytes.as_slice(), *in_all), (2, held.as_slice(), 2));
 }
 
 /// ext4 shows a file that is being emptied with the times that it had before, and so it would be taken for one that nobody has

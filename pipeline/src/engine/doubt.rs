@@ -181,7 +181,7 @@ mod tests {
         Seen::Gone {
             path: RelPath::parse(format!("f{number}").as_bytes()).unwrap(),
             row,
-            loss: Loss { files: 1, in_all: 1 },
+            loss: Loss { files: 1, in_all: 1, bytes: Vec::new() },
         }
     }
 

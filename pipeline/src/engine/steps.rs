@@ -70,7 +70,7 @@ impl Engine {
                 }
                 _ => {}
             }
-            self.guard.step_over(&path, outcome == Outcome::Done);
+            self.guard.step_over(&step, outcome == Outcome::Done);
             let place = step.place.clone();
             match outcome {
                 Outcome::Done => {

@@ -459,7 +459,8 @@ impl Scan<'_> {
                 continue;
             };
             let target = self.target_of(&*dir, &path, name, stat.kind);
-            self.instead = Some(self.row_at(&path)?.map_or(Ok(0), |row| self.files_of(&row))?);
+            let loss = self.row_at(&path)?.map(|row| self.loss_of(&row)).transpose()?;
+            self.instead = Some(loss.map_or(0, |loss| loss.files));
             let below = self.report_one(path.clone(), None, stat, target)?;
             self.instead = None;
             self.walk(below.into_iter().collect())?;

@@ -5,6 +5,7 @@ use super::fs::FsError;
 use crate::disk::{DiskRow, StatSig};
 use dunlin_core::canary::{self, Bug};
 use dunlin_core::content::Kind;
+use dunlin_core::id::ContentHash;
 use dunlin_core::path::RelPath;
 use thiserror::Error;
 
@@ -56,10 +57,12 @@ pub enum Seen {
 }
 
 /// How many files and links are gone whose bytes stand nowhere else.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Loss {
     /// With this one: itself, or all that a directory held.
     pub files: u64,
+    /// What these files held, as far as there are not more than [`LOSSES_KNOWN_MAX`](dunlin_core::limits::LOSSES_KNOWN_MAX).
+    pub bytes: Vec<ContentHash>,
     /// At this look altogether.
     pub in_all: u64,
 }

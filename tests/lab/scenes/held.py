@@ -305,7 +305,7 @@ def ordinary(stage):
         await_same(root, pair.right, 'directories that move', 120)
         repository(os.path.join(root, 'code'), stage.size(300, 2000))
         await_same(root, pair.right, 'a repository', 120)
-        for branch in ('other', 'main', 'other'):
+        for branch in ('other', 'main', 'other', 'main', 'other', 'main', 'other')[:stage.size(3, 7)]:
             git(os.path.join(root, 'code'), 'checkout', '-q', branch)
             await_same(root, pair.right, f'git checkout {branch}', 120)
         for one in running:

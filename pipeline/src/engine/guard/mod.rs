@@ -15,12 +15,14 @@ use crate::jobs::plan::withhold::{Leave, Withheld};
 use crate::jobs::record::Observed;
 use crate::service::HoldLimits;
 use dunlin_core::canary::{self, Bug};
+use dunlin_core::content::Body;
 use dunlin_core::id::PeerId;
 use dunlin_core::limits::HELD_TOLD;
 use dunlin_core::look::Look;
 use dunlin_core::path::RelPath;
 use dunlin_storage::disk::ShownAs;
 use dunlin_storage::folder::seen::Seen;
+use dunlin_storage::folder::step::Step;
 use dunlin_storage::store::rows::{HeldRow, Hold, Word};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -223,7 +225,7 @@ impl Guard {
                     passed.push(one);
                 }
                 _ => {
-                    self.count(nature);
+                    self.count(nature, &one);
                     passed.push(one);
                 }
             }
@@ -243,18 +245,26 @@ impl Guard {
         self.limits.judge(done, more, self.on_disk) == Verdict::Hold
     }
 
-    fn count(&mut self, nature: Nature) {
-        let mut losses = Losses::default();
+    fn count(&mut self, nature: Nature, one: &Observed) {
+        if let Some(cut) = &one.cut {
+            self.here.comes_back(&cut.digest.content.hash);
+        }
         match nature {
-            Nature::Harmless => return,
+            Nature::Harmless => {}
             Nature::Gone(files, _) => {
-                losses.deleted = files;
+                let bytes = match &one.seen {
+                    Seen::Gone { loss, .. } => loss.bytes.as_slice(),
+                    _ => &[],
+                };
+                self.here.add_deleted(self.now, files, bytes);
                 self.passed += files;
             }
-            Nature::Scrambled => losses.scrambled = 1,
-            Nature::NewNoise => losses.new_noise = u64::from(!self.import.here),
+            Nature::Scrambled => self.here.add(self.now, Losses { scrambled: 1, ..Losses::default() }),
+            Nature::NewNoise => {
+                let new_noise = u64::from(!self.import.here);
+                self.here.add(self.now, Losses { new_noise, ..Losses::default() });
+            }
         }
-        self.here.add(self.now, losses);
     }
 
     fn note_held(&mut self, one: &Observed, nature: Nature) {
@@ -428,9 +438,17 @@ impl Guard {
     }
 
     /// A step is done, or was refused; it may be a deletion of another's.
-    pub fn step_over(&mut self, path: &RelPath, is_done: bool) {
-        if self.under_way.remove(path) && is_done {
-            self.there.add(self.now, Losses { deleted: 1, ..Losses::default() });
+    pub fn step_over(&mut self, step: &Step, is_done: bool) {
+        let is_loss = self.under_way.remove(step.operation.at());
+        let before = step.operation.expects().map(|(_, row)| &row.body);
+        match (before, step.row.as_ref().map(|row| &row.body)) {
+            _ if !is_done => {}
+            (Some(Body::File(content)), _) if is_loss => {
+                self.there.add_deleted(self.now, 1, &[content.hash]);
+            }
+            _ if is_loss => self.there.add_deleted(self.now, 1, &[]),
+            (_, Some(Body::File(content))) => self.there.comes_back(&content.hash),
+            _ => {}
         }
     }
 

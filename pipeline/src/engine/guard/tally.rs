@@ -1,5 +1,6 @@
 //! Counts what is lost within a window of time, and says when it is too much. A window counts, not a batch: who deletes
-//! or encrypts a folder bit by bit comes to the same sum.
+//! or encrypts a folder bit by bit comes to the same sum. Bytes that come back, as when branches of a repository are checked
+//! out in turn, were not lost.
 //!
 //! What is lost up to a small share of the folder passes at once. Beyond, it waits until nothing more has come for
 //! a while, so that it is seen as a whole before any more of it is done; the while is longer the more waits or has passed
@@ -7,8 +8,10 @@
 
 use crate::service::HoldLimits;
 use dunlin_core::canary::{self, Bug};
-use dunlin_core::limits::{FREE_LOSSES_MIN, FREE_SHARE_OF_LOSSES, HOLD_NOISE_MIN};
-use std::collections::VecDeque;
+use dunlin_core::id::ContentHash;
+use dunlin_core::limits::{FREE_LOSSES_MIN, FREE_SHARE_OF_LOSSES, HOLD_NOISE_MIN, LOSSES_KNOWN_MAX};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Losses further apart than this are none of one mass change.
@@ -45,24 +48,61 @@ pub enum Verdict {
 /// Losses of the last while.
 #[derive(Default)]
 pub struct Tally {
-    pieces: VecDeque<(Instant, Losses)>,
+    pieces: VecDeque<Piece>,
+}
+
+struct Piece {
+    began: Instant,
+    losses: Losses,
+    /// How many of the deleted files held these bytes, as far as it is known.
+    bytes: BTreeMap<ContentHash, u64>,
 }
 
 impl Tally {
     /// Counts what was done.
     pub fn add(&mut self, now: Instant, losses: Losses) {
-        if let Some((began, piece)) = self.pieces.back_mut()
-            && now.saturating_duration_since(*began) < PIECE
-        {
-            *piece = sum(*piece, losses);
-            return;
+        let piece = self.piece(now);
+        piece.losses = sum(piece.losses, losses);
+    }
+
+    /// Counts files that were deleted; `bytes` are those that it is known of what they held.
+    pub fn add_deleted(&mut self, now: Instant, files: u64, bytes: &[ContentHash]) {
+        let room = LOSSES_KNOWN_MAX.saturating_sub(self.pieces.iter().map(|piece| piece.bytes.len()).sum());
+        let piece = self.piece(now);
+        piece.losses.deleted += files;
+        for hash in bytes.iter().take(room) {
+            *piece.bytes.entry(*hash).or_default() += 1;
         }
-        self.forget(now);
-        self.pieces.push_back((now, losses));
+    }
+
+    /// A file is there that holds these bytes: one that was deleted and held the same is lost no longer.
+    pub fn comes_back(&mut self, bytes: &ContentHash) {
+        let Some(piece) = self.pieces.iter_mut().rev().find(|piece| piece.bytes.contains_key(bytes)) else {
+            return;
+        };
+        piece.losses.deleted = piece.losses.deleted.saturating_sub(1);
+        if let Entry::Occupied(mut files) = piece.bytes.entry(*bytes) {
+            *files.get_mut() -= 1;
+            if *files.get() == 0 {
+                files.remove();
+            }
+        }
+    }
+
+    /// That of this moment.
+    fn piece(&mut self, now: Instant) -> &mut Piece {
+        let is_new = |piece: &Piece| now.saturating_duration_since(piece.began) < PIECE;
+        if !self.pieces.back().is_some_and(is_new) {
+            self.forget(now);
+            self.pieces.push_back(Piece { began: now, losses: Losses::default(), bytes: BTreeMap::new() });
+        }
+        // If there was none, one was just put there.
+        self.pieces.back_mut().expect("there is a piece")
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.pieces.front().is_some_and(|(began, _)| now.saturating_duration_since(*began) >= WINDOW) {
+        let is_old = |piece: &Piece| now.saturating_duration_since(piece.began) >= WINDOW;
+        while self.pieces.front().is_some_and(is_old) {
             self.pieces.pop_front();
         }
     }
@@ -73,7 +113,7 @@ impl Tally {
         if canary::is(Bug::BatchForWindow) {
             return Losses::default();
         }
-        self.pieces.iter().fold(Losses::default(), |all, (_, piece)| sum(all, *piece))
+        self.pieces.iter().fold(Losses::default(), |all, piece| sum(all, piece.losses))
     }
 
     /// A person has said that it was meant.
@@ -200,6 +240,33 @@ mod tests {
             tally.add(start + Duration::from_secs(second), deleted(1));
         }
         assert!(tally.pieces.len() <= 62, "{} pieces", tally.pieces.len());
+    }
+
+    #[test]
+    fn what_comes_back_with_its_bytes_was_not_lost() {
+        let (mut tally, mut now) = (Tally::default(), Instant::now());
+        let bytes: Vec<ContentHash> = (0..300u64).map(|n| ContentHash::of(&n.to_le_bytes())).collect();
+        for _ in 0..20 {
+            tally.add_deleted(now, 300, &bytes);
+            assert_eq!(tally.sum(now).deleted, 300);
+            now += PIECE * 2;
+            bytes.iter().for_each(|hash| tally.comes_back(hash));
+            assert_eq!(tally.sum(now).deleted, 0);
+        }
+        tally.add_deleted(now, 300, &bytes);
+        bytes.iter().for_each(|_| tally.comes_back(&bytes[0]));
+        tally.comes_back(&ContentHash::of(b"something else"));
+        assert_eq!(tally.sum(now).deleted, 299, "each makes up for one that held the same, and for no other");
+    }
+
+    #[test]
+    fn what_more_files_held_than_are_kept_in_mind_stays_lost() {
+        let (mut tally, now) = (Tally::default(), Instant::now());
+        let bytes: Vec<ContentHash> =
+            (0..LOSSES_KNOWN_MAX as u64 + 10).map(|n| ContentHash::of(&n.to_le_bytes())).collect();
+        tally.add_deleted(now, bytes.len() as u64, &bytes);
+        bytes.iter().for_each(|hash| tally.comes_back(hash));
+        assert_eq!(tally.sum(now).deleted, 10);
     }
 
     #[test]

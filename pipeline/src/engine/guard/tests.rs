@@ -1,14 +1,16 @@
 //! What the guard lets through, at both ends.
 
 use super::*;
-use dunlin_core::chunk::digest::Digester;
+use dunlin_core::chunk::digest::{Digest, Digester};
 use dunlin_core::chunk::strategy::Strategy;
-use dunlin_core::content::{Body, Kind, Meta, Timestamp};
-use dunlin_core::id::{ChainId, Dot};
+use dunlin_core::content::{Content, Kind, Meta, Timestamp};
+use dunlin_core::id::{ChainId, ContentHash, Dot};
 use dunlin_core::path::RelPath;
 use dunlin_storage::disk::{DiskRow, StatSig};
 use dunlin_storage::folder::cut::Cut;
+use dunlin_storage::folder::intent::RowAfter;
 use dunlin_storage::folder::seen::Loss;
+use dunlin_storage::folder::step::{Operation, Source};
 
 const ALICE: PeerId = PeerId([1; 32]);
 
@@ -40,7 +42,8 @@ fn row(look: Option<Look>) -> DiskRow {
 }
 
 fn gone(number: u64, in_all: u64) -> Observed {
-    let seen = Seen::Gone { path: path(number), row: row(None), loss: Loss { files: 1, in_all } };
+    let loss = Loss { files: 1, in_all, bytes: vec![content(number).hash] };
+    let seen = Seen::Gone { path: path(number), row: row(None), loss };
     Observed { seen, cut: None, is_taken_back: false }
 }
 
@@ -50,6 +53,32 @@ fn written(number: u64, before: Look, after: Look) -> Observed {
     let cut = Cut { stat, digest, racy: false, is_fresh: false, is_text: false, look: Some(after) };
     let seen = Seen::Changed { path: path(number), row, stat, target: None };
     Observed { seen, cut: Some(cut), is_taken_back: false }
+}
+
+/// What file `number` holds.
+fn content(number: u64) -> Content {
+    let hash = ContentHash::of(&number.to_le_bytes());
+    Content { size: 8, hash, manifest: None }
+}
+
+fn come_back(number: u64) -> Observed {
+    let Observed { cut, .. } = written(number, Look::Ordered, Look::Ordered);
+    let cut = cut.map(|cut| Cut { digest: Digest { content: content(number), ..cut.digest }, ..cut });
+    let seen = Seen::Appeared { path: path(number), stat: row(None).stat, target: None, instead: None };
+    Observed { seen, cut, is_taken_back: false }
+}
+
+/// Another deletes file `number`, or puts it.
+fn step(number: u64, is_deleted: bool) -> Step {
+    let (at, body) = (path(number), Body::File(content(number)));
+    let expect = DiskRow { body: body.clone(), ..row(None) };
+    if is_deleted {
+        return Step::new(Operation::Remove { at, expect, stays: None, is_left_out: false }, None, None);
+    }
+    let DiskRow { node, shown_as, meta, versions, places, .. } = expect;
+    let (dir, twins, look) = (None, Vec::new(), None);
+    let after = RowAfter { node, shown_as, body, meta, versions, places, dir, twins, look };
+    Step::new(Operation::PutFile { at, source: Source::Inline(Vec::new()), over: None }, Some(after), None)
 }
 
 fn new_noise(number: u64) -> Observed {
@@ -86,6 +115,34 @@ fn a_look_that_misses_little_passes_as_a_whole() {
     guard.look_begins(false);
     let (passed, _) = guard.sift((400..600).map(|number| gone(number, 200)).collect());
     assert!(passed.is_empty(), "the next look is the same mass change");
+}
+
+#[test]
+fn branches_that_are_checked_out_in_turn_are_no_mass_change() {
+    let mut guard = guard();
+    for turn in 0..20 {
+        guard.look_begins(false);
+        let (away, back) = if turn % 2 == 0 { (0..400, 400..800) } else { (400..800, 0..400) };
+        assert_eq!(guard.sift(back.map(come_back).collect()).0.len(), 400);
+        assert_eq!(guard.sift(away.map(|number| gone(number, 400)).collect()).0.len(), 400, "turn {turn}");
+    }
+    guard.look_begins(false);
+    assert!(guard.sift((800..1_000).map(|number| gone(number, 200)).collect()).0.is_empty());
+}
+
+#[test]
+fn nor_are_they_at_the_other_end() {
+    let mut guard = guard();
+    for turn in 0..20 {
+        let (away, back) = if turn % 2 == 0 { (0..400, 400..800) } else { (400..800, 0..400) };
+        back.for_each(|number| guard.step_over(&step(number, false), true));
+        assert!(
+            guard.handle_planned(away.clone().map(path).collect(), (left(0), 0), Some(false)).is_empty(),
+            "turn {turn}"
+        );
+        away.for_each(|number| guard.step_over(&step(number, true), true));
+    }
+    assert_eq!(guard.handle_planned(Vec::new(), (left(200), 200), Some(false)).len(), 1);
 }
 
 #[test]
@@ -152,7 +209,7 @@ fn deletions_of_another_wait_until_it_is_quiet_and_then_pass() {
     assert_eq!(guard.leave().deletions_max, 40);
     assert!(guard.handle_planned(paths(40), (left(100), 100), Some(false)).is_empty());
     assert!(guard.is_waiting() && guard.leave().deletions_max == 0);
-    (0..40).for_each(|number| guard.step_over(&path(number), true));
+    (0..40).for_each(|number| guard.step_over(&step(number, true), true));
     let later = |seconds| start + Duration::from_secs(seconds);
     guard.set_now(later(3), 1_960);
     assert!(guard.see_whether_it_is_quiet().is_some_and(|left| !left.is_zero()), "more may come");

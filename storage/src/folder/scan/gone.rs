@@ -11,6 +11,8 @@ use crate::folder::root::check_root;
 use crate::folder::seen::{Loss, Seen};
 use crate::store::view::View;
 use dunlin_core::canary::{self, Bug};
+use dunlin_core::content::Body;
+use dunlin_core::limits::LOSSES_KNOWN_MAX;
 use dunlin_core::path::{Name, RelPath};
 use std::collections::BTreeSet;
 
@@ -41,28 +43,41 @@ impl Scan<'_> {
         }
         let mut lost = Vec::with_capacity(is_gone.len());
         for (_, row) in &is_gone {
-            lost.push(self.files_of(row)?);
+            lost.push(self.loss_of(row)?);
         }
-        let in_all = lost.iter().sum();
-        for ((path, row), files) in is_gone.into_iter().zip(lost) {
-            self.emit(Seen::Gone { path, row, loss: Loss { files, in_all } });
+        let in_all = lost.iter().map(|loss| loss.files).sum();
+        for ((path, row), loss) in is_gone.into_iter().zip(lost) {
+            self.emit(Seen::Gone { path, row, loss: Loss { in_all, ..loss } });
         }
         Ok(())
     }
 
     /// Files and links that a row's thing is, or holds by the rows. What was moved so that no look saw both ends has
     /// become a new thing elsewhere by now, and is not lost.
-    pub(super) fn files_of(&self, row: &DiskRow) -> Result<u64, ScanError> {
-        let is_lost = |row: &DiskRow| Ok::<_, ScanError>(!View(&*self.store.read()?).stands_elsewhere(row)?);
-        let Some(dir) = row.dir else { return Ok(u64::from(is_lost(row)?)) };
-        let (mut open, mut files) = (vec![dir], 0);
+    pub(super) fn loss_of(&self, row: &DiskRow) -> Result<Loss, ScanError> {
+        let mut loss = Loss::default();
+        let mut count = |row: &DiskRow| -> Result<(), ScanError> {
+            if !View(&*self.store.read()?).stands_elsewhere(row)? {
+                loss.files += 1;
+                if let Body::File(content) = &row.body
+                    && loss.bytes.len() < LOSSES_KNOWN_MAX
+                {
+                    loss.bytes.push(content.hash);
+                }
+            }
+            Ok(())
+        };
+        let Some(dir) = row.dir else { return count(row).map(|()| loss) };
+        let mut open = vec![dir];
         while let Some(dir) = open.pop() {
             for (_, row) in self.rows(Some(dir))? {
-                files += u64::from(row.dir.is_none() && is_lost(&row)?);
-                open.extend(row.dir);
+                match row.dir {
+                    Some(dir) => open.push(dir),
+                    None => count(&row)?,
+                }
             }
         }
-        Ok(files)
+        Ok(loss)
     }
 
     fn is_gone(&mut self, path: &RelPath, row: &DiskRow, listed: &mut Listed) -> bool {
