@@ -143,6 +143,11 @@ impl Local {
         self.tries.clear();
     }
 
+    /// The same of one path, which was found at rest.
+    pub fn try_anew(&mut self, path: &RelPath) {
+        self.tries.remove(path);
+    }
+
     /// True if a file is to be looked at again soon.
     pub fn has_put_off(&self) -> bool {
         !self.later.is_empty()

@@ -106,7 +106,8 @@ impl Engine {
         }
     }
 
-    /// A file is not what the ledger says: it is read again, but not for ever if it never holds still.
+    /// A file is not what the ledger says: it is read again, but not for ever if it never holds still. Then that is told, until it
+    /// is found at rest.
     fn look_again(&mut self, now: Instant, path: RelPath) {
         if self.local.rescan_later(path.clone()) {
             // Its stat may say nothing of it.
@@ -114,6 +115,7 @@ impl Engine {
             self.wakes.arm(Wake::Rescan, now, RESCAN_AFTER);
         } else {
             self.note_problem(path.to_string(), "it changes all the time".to_owned());
+            self.note_unreadable(now, vec![path]);
         }
     }
 

@@ -148,6 +148,7 @@ impl Engine {
 
     /// Unless something else was told since.
     fn forget_problem(&mut self, path: &RelPath, problem: Option<String>) {
+        self.local.try_anew(path);
         let path = path.to_string();
         if problem.is_some() && self.problems.get(&path) == problem.as_ref() {
             self.problems.remove(&path);

@@ -42,6 +42,7 @@ mod forks;
 mod quotas;
 mod recovery;
 mod redo;
+mod restless;
 mod retunes;
 mod rotations;
 mod strangers;

@@ -11,6 +11,7 @@ from kit import program, trees
 from kit.scenes import check, scene
 from kit.trees import MIB
 
+from .control import wait_for
 from .watch import NEEDS, pair, some
 
 # An editor's own ways, whatever its user has set.
@@ -217,7 +218,7 @@ def built(stage):
             shutil.rmtree(os.path.join(there, 'target', 'debug', 'incremental'))
             both.follow('a part of it is cleaned', 60)
         ended = both.stop()
-        check(all(one.code == program.IN_SYNC for one in ended), f'nobody made a conflict of it: {ended[0].describe()}')
+        check(all(one.code == program.IN_SYNC for one in ended), f'nobody made a conflict of it: {[one.describe() for one in ended]}')
 
 
 def write_crate(at, path, needs, text):
@@ -243,13 +244,14 @@ def database(stage):
             path = os.path.join(both.left, f'{mode.lower()}.db')
             rows = write_rows(path, mode, stage.size(150, 3000))
             both.follow(f'a database with {mode} comes to rest', 60)
-            copy = sqlite3.connect(f'file:{os.path.join(both.right, os.path.basename(path))}?mode=ro', uri=True)
+            copy = sqlite3.connect(f'file:{os.path.join(both.right, os.path.basename(path))}?immutable=1', uri=True)
             with copy:
                 check(copy.execute('pragma integrity_check').fetchone() == ('ok',), f'{mode}: the copy is sound')
                 check(copy.execute('select count(*) from page').fetchone() == (rows,), f'{mode}: all rows are there')
             copy.close()
+        wait_for(lambda: both.sharer.run('status', both.left).code == program.IN_SYNC, 'what changed all the time is found at rest')
         ended = both.stop()
-        check(all(one.code == program.IN_SYNC for one in ended), f'nobody made a conflict of it: {ended[0].describe()}')
+        check(all(one.code == program.IN_SYNC for one in ended), f'nobody made a conflict of it: {[one.describe() for one in ended]}')
 
 
 def write_rows(path, mode, commits):

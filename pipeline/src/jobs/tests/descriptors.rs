@@ -63,8 +63,8 @@ fn what_does_not_pass_ends_a_run_in_its_own_words() {
 }
 
 /// The founder's device with an empty folder.
-struct Run {
-    engine: Engine,
+pub(super) struct Run {
+    pub(super) engine: Engine,
     hand: FolderHand,
     marker: Refusing,
     now: Instant,
@@ -72,6 +72,8 @@ struct Run {
     scans: usize,
     /// Looks at the root that found nothing out.
     looks_in_vain: usize,
+    /// Closer looks at files whose bytes are not what they should be.
+    pub(super) inspections: usize,
     _dir: TempDir,
 }
 
@@ -79,7 +81,7 @@ struct Run {
 type Refusing = Arc<Mutex<Option<FsError>>>;
 
 impl Run {
-    fn new(goal: Goal) -> Self {
+    pub(super) fn new(goal: Goal) -> Self {
         let [(store, founder), ..] = three();
         let (dir, marker) = (tempfile::tempdir().unwrap(), Refusing::default());
         let root = Refused { root: KernelRoot::open(dir.path()).unwrap(), marker: marker.clone() };
@@ -99,7 +101,7 @@ impl Run {
             in_force: Arc::new(InForce::default()),
             for_each: Arc::new(|count, job| (0..count).for_each(job)),
         };
-        Self { engine, hand, marker, now, scans: 0, looks_in_vain: 0, _dir: dir }
+        Self { engine, hand, marker, now, scans: 0, looks_in_vain: 0, inspections: 0, _dir: dir }
     }
 
     /// What reading the marker fails with from now on.
@@ -107,13 +109,17 @@ impl Run {
         *self.marker.lock().unwrap() = error;
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.drain();
     }
 
     /// A few seconds pass.
-    fn go_on(&mut self) {
-        let until = self.now + Duration::from_secs(5);
+    pub(super) fn go_on(&mut self) {
+        self.go_on_for(Duration::from_secs(5));
+    }
+
+    pub(super) fn go_on_for(&mut self, time: Duration) {
+        let until = self.now + time;
         for _ in 0..ROUNDS {
             let Some(next) = self.engine.next_wake().filter(|next| *next <= until) else { break };
             self.now = self.now.max(next);
@@ -123,7 +129,7 @@ impl Run {
         self.now = until;
     }
 
-    fn handle(&mut self, event: Happened) {
+    pub(super) fn handle(&mut self, event: Happened) {
         self.engine.handle(self.now, event);
         self.drain();
     }
@@ -132,6 +138,7 @@ impl Run {
     fn drain(&mut self) {
         while let Some(effect) = self.engine.poll_effect() {
             let Effect::Folder(order) = effect else { continue };
+            self.inspections += usize::from(matches!(order, FolderOrder::Inspect(_)));
             let answer = self.obey(order);
             self.scans += usize::from(matches!(answer, Happened::ScanDone(Ok(_))));
             self.looks_in_vain += usize::from(matches!(answer, Happened::Root(Err(_))));
