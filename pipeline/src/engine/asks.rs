@@ -16,14 +16,15 @@ use dunlin_core::limits::PROBLEMS_TOLD;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// Who waits until nothing is under way waits no longer than this.
+/// Who waits until nothing is under way waits no longer than this, and so does who had everything looked at and waits for files
+/// that are being written.
 const MOMENT: Duration = Duration::from_secs(2);
 
 /// Questions that are not answered yet, by ticket.
 #[derive(Default)]
 pub struct Asks {
-    /// Those who wait for a scan, with the figures at their beginning.
-    scans: BTreeMap<u64, Progress>,
+    /// Those who wait for a scan, with the figures at their beginning, and since when everything is looked at.
+    scans: BTreeMap<u64, (Progress, Option<Instant>)>,
     /// Those who wait until nothing is under way.
     calms: BTreeSet<u64>,
     /// Those who wait until a member is in sync.
@@ -41,8 +42,8 @@ impl Engine {
                 self.wakes.arm(Wake::Moment, now, MOMENT);
             }
             Ask::Scan => {
-                self.asks.scans.insert(ticket, self.progress);
-                self.local.rescan_all();
+                self.asks.scans.insert(ticket, (self.progress, None));
+                self.look_for_somebody(now);
             }
             Ask::Invite(offer) => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Invite { ticket, offer }));
@@ -119,7 +120,12 @@ impl Engine {
             return;
         }
         self.answer_scrubs();
-        for (ticket, before) in std::mem::take(&mut self.asks.scans) {
+        let is_taken_in = !self.quiet.holds_back();
+        let is_over = |(_, looked): &mut (Progress, Option<Instant>)| {
+            is_taken_in || now >= *looked.get_or_insert(now) + MOMENT
+        };
+        let over: Vec<_> = self.asks.scans.extract_if(.., |_, scan| is_over(scan)).collect();
+        for (ticket, (before, _)) in over {
             let progress = since(&self.progress, &before);
             let answer = Answer::Scanned {
                 progress,

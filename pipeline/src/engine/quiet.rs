@@ -141,6 +141,17 @@ impl Quiet {
         self.heavy.note(now, path, bytes);
     }
 
+    /// Somebody waits for a look: large files that are saved again and again have no pauses any more.
+    pub fn hasten(&mut self, now: Instant) {
+        for path in self.heavy.forget() {
+            let due = now + self.quiet_of(now, &path);
+            if let Some(waiting) = self.waiting.get_mut(&path) {
+                waiting.due = waiting.due.min(due);
+                self.note_due(due);
+            }
+        }
+    }
+
     /// A look came across a file that may not be whole yet: it waits for its writer, or for quiet.
     pub fn come_across(&mut self, now: Instant, path: RelPath) {
         self.held_back.insert(path.clone());

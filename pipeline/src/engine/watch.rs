@@ -116,6 +116,12 @@ impl Engine {
         }
     }
 
+    /// Somebody waits for a look at everything.
+    pub(super) fn look_for_somebody(&mut self, now: Instant) {
+        self.quiet.hasten(now);
+        self.local.rescan_all();
+    }
+
     /// The background scanner's time has come.
     pub(super) fn survey(&mut self, now: Instant) {
         let is_busy = self.local.is_wanted() || self.remote.is_changing_folder() || self.stopping;

@@ -335,6 +335,9 @@ def grows(stage):
         wrote = sum(io_of(pid, 'write_bytes') for pid in pids) - sum(before)
         stage.note(f'the first line after {first:.1f} s; {lines} lines: {wrote >> 20} MiB written at both ends')
         check(wrote <= 10 * size, f'for {lines} lines it is not written {lines} times: {wrote} bytes')
+        append_line(path, lines)
+        check(both.sharer.run('scan', both.left).code == program.IN_SYNC, 'somebody has it looked at')
+        both.follow('who asks for a look waits for no pause', 3)
         both.stop()
 
 

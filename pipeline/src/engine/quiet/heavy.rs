@@ -45,6 +45,11 @@ impl Heavy {
         self.taken.insert(path.clone(), Taken { at: now, pause });
     }
 
+    /// All of them begin anew.
+    pub fn forget(&mut self) -> impl Iterator<Item = RelPath> + use<> {
+        std::mem::take(&mut self.taken).into_keys()
+    }
+
     /// When a file that is saved `now` may be looked at.
     pub fn due(&self, path: &RelPath, due: Instant) -> Instant {
         self.taken.get(path).map_or(due, |last| due.max(last.at + last.pause))

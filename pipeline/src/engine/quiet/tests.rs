@@ -113,6 +113,21 @@ fn more_names_than_can_be_kept_become_directories_and_then_everything() {
 }
 
 #[test]
+fn who_waits_for_a_look_waits_for_no_pause_of_a_large_file() {
+    let (now, path) = (Instant::now(), path_of("a"));
+    let closed = || Hint { path: path_of("a"), sign: Sign::Closed };
+    let mut quiet = Quiet::default();
+    (0..4).for_each(|_| quiet.note_read(now, &path, 1 << 30));
+    quiet.stir(now, closed());
+    assert!(quiet.take_due(now + QUIET_LEAST).is_empty(), "it has a pause");
+    quiet.hasten(now);
+    assert_eq!(quiet.next(), Some(now + QUIET_LEAST));
+    assert_eq!(quiet.take_due(now + QUIET_LEAST).len(), 1);
+    quiet.stir(now, closed());
+    assert_eq!(quiet.take_due(now + DONE_AFTER).len(), 1, "and so does its next save");
+}
+
+#[test]
 fn what_a_look_comes_across_waits_for_quiet_or_for_its_writer() {
     let (now, path) = (Instant::now(), path_of("a"));
     let after = |ms| now + Duration::from_millis(ms);
