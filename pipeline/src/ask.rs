@@ -212,6 +212,8 @@ pub enum Phase {
     Scanning,
     /// It brings contents here, or changes the folder.
     Syncing,
+    /// So many files were deleted, here or by others, and that is followed once no more are for a while.
+    Settling(u64),
     /// Something is needed, and nobody who is connected has it, or it cannot be put in its place.
     Waiting,
     /// A mass change is held, and nothing else is under way.

@@ -214,6 +214,9 @@ pub fn standing(live: Option<&Live>, needed: u64) -> (&'static str, String) {
     match state.phase {
         Phase::Scanning => ("scanning", format!("scanning, {} looked at", state.progress.scanned)),
         Phase::Syncing => ("syncing", format!("syncing, {needed} needed; {}", moved(state))),
+        Phase::Settling(files) => {
+            ("settling", format!("settling; deletions that wait until no more come: {files}"))
+        }
         Phase::Waiting => {
             let who =
                 if state.peers.is_empty() { "nobody is connected" } else { "nobody connected can help" };
@@ -353,6 +356,7 @@ mod tests {
             (Some(Live::Ended("its disk is gone".to_owned())), 0, "stopped", "its disk is gone"),
             (Some(state(Phase::Scanning)), 0, "scanning", "0 looked at"),
             (Some(state(Phase::Syncing)), 7, "syncing", "7 needed; 2.00 KiB received"),
+            (Some(state(Phase::Settling(7))), 7, "settling", "until no more come: 7"),
             (Some(state(Phase::Waiting)), 3, "waiting", "nobody is connected"),
             (Some(state(Phase::Held)), 0, "held", "held"),
             (Some(state(Phase::InSync)), 0, "in-sync", "in sync"),

@@ -177,11 +177,14 @@ impl Engine {
 
     fn phase(&self, is_quiet: bool, is_confirmed: bool) -> Phase {
         let has_first_scan = self.local.first_scan_done();
+        let is_idle = self.remote.is_idle() && self.fetch.is_idle();
+        let doubted = self.doubts.files() + self.guard.waiting();
         match () {
             () if self.stopping => Phase::Stopping,
             () if self.guard.is_held() && is_quiet => Phase::Held,
             () if !has_first_scan || self.local.is_scanning() => Phase::Scanning,
-            () if self.ledger.dirty > 0 && self.remote.is_idle() && self.fetch.is_idle() => Phase::Waiting,
+            () if doubted > 0 && is_idle => Phase::Settling(doubted),
+            () if self.ledger.dirty > 0 && is_idle => Phase::Waiting,
             () if !is_quiet => Phase::Syncing,
             () if self.ledger.dirty > 0 => Phase::Waiting,
             () if is_confirmed => Phase::InSync,

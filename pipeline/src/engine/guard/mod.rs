@@ -398,7 +398,7 @@ impl Guard {
 
     /// Lets what waits be done, once nothing more has come for long enough; gives when to ask again.
     pub fn see_whether_it_is_quiet(&mut self) -> Option<Duration> {
-        let (now, waiting) = (self.now, self.waiting.values().sum::<u64>());
+        let (now, waiting) = (self.now, self.waiting());
         if waiting == 0 || self.granted > 0 {
             self.waiting_since = None;
             return None;
@@ -430,6 +430,11 @@ impl Guard {
     /// True while it is open whether deletions of others are a mass change.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// How many deletions of others wait for that.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.values().sum()
     }
 
     /// Marked places that a plan leaves alone.
