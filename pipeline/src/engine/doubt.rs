@@ -24,8 +24,7 @@ const WAIT_MOST: Duration = Duration::from_secs(20);
 /// What was missing at one look.
 #[derive(Default)]
 pub struct Doubts {
-    /// Where, and how far the second look has to reach.
-    missing: BTreeMap<RelPath, Reach>,
+    missing: BTreeMap<RelPath, Missing>,
     /// Files that they are, or held.
     files: u64,
     /// When the first of them was missed, and the last.
@@ -36,9 +35,17 @@ pub struct Doubts {
     asked: Option<Asked>,
 }
 
+/// What is missing somewhere.
+struct Missing {
+    /// How far the second look has to reach.
+    reach: Reach,
+    /// Files, except those that are counted with a directory that holds it.
+    files: u64,
+}
+
 /// What the second look is about.
 enum Asked {
-    Names(BTreeMap<RelPath, Reach>),
+    Names(BTreeMap<RelPath, Missing>),
     Everything,
 }
 
@@ -64,15 +71,36 @@ impl Doubts {
             Some(Asked::Names(names)) if names.contains_key(path) => return false,
             _ => {}
         }
-        if self.missing.len() >= DOUBTS_MAX {
-            self.is_everything = true;
-        } else if self.missing.insert(path.clone(), reach).is_some() {
+        if self.missing.len() < DOUBTS_MAX
+            && let Some(known) = self.missing.get_mut(path)
+        {
+            known.reach = reach;
             return true;
         }
-        self.files += files;
+        self.note_missing(path, reach, files);
         let first = self.since.map_or(now, |(first, _)| first);
         self.since = Some((first, now));
         true
+    }
+
+    /// What a directory held may have been missing before it was, or be told of after it.
+    fn note_missing(&mut self, path: &RelPath, reach: Reach, files: u64) {
+        if self.missing.len() >= DOUBTS_MAX {
+            self.is_everything = true;
+            self.files += files;
+            return;
+        }
+        let is_gone_with =
+            |at: RelPath| self.missing.get(&at).is_some_and(|above| above.reach == Reach::Tree);
+        let parent = |path: &RelPath| path.split_last().map(|(parent, _)| parent);
+        let mut above = std::iter::successors(parent(path), parent);
+        let files = if above.any(is_gone_with) { 0 } else { files };
+        if reach == Reach::Tree {
+            let below = self.missing.range_mut(path.clone()..).take_while(|(at, _)| at.starts_with(path));
+            below.for_each(|(_, one)| self.files -= std::mem::take(&mut one.files));
+        }
+        self.files += files;
+        self.missing.insert(path.clone(), Missing { reach, files });
     }
 
     /// When the second look is due.
@@ -102,7 +130,7 @@ impl Doubts {
             self.asked = Some(Asked::Everything);
             return Vec::new();
         }
-        let scopes = missing.iter().map(|(path, reach)| Scope { path: path.clone(), reach: *reach });
+        let scopes = missing.iter().map(|(path, one)| Scope { path: path.clone(), reach: one.reach });
         let scopes = scopes.collect();
         self.asked = Some(Asked::Names(missing));
         scopes
@@ -159,7 +187,7 @@ mod tests {
     use super::*;
     use dunlin_core::content::{Body, Kind, Meta, Timestamp};
     use dunlin_core::id::{ChainId, Dot, PeerId};
-    use dunlin_storage::disk::{DiskRow, ShownAs, StatSig};
+    use dunlin_storage::disk::{DirId, DiskRow, ShownAs, StatSig};
 
     fn gone(number: usize) -> Seen {
         let dot = Dot { chain: ChainId { author: PeerId([0; 32]), incarnation: 1 }, seq: 1, index: 0 };
@@ -226,6 +254,26 @@ mod tests {
         assert_eq!(doubts.due(None), Some(later + MUCH_AFTER));
         doubts.sift(start + Duration::from_secs(19), all(DOUBTS_FEW + 3));
         assert_eq!(doubts.due(None), Some(start + WAIT_MOST));
+    }
+
+    /// The guard judges by that number: what a directory holds is often missed before it is.
+    #[test]
+    fn what_is_missed_with_its_directory_is_counted_once() {
+        let at = |path: &str, files| {
+            let Seen::Gone { row, .. } = gone(0) else { unreachable!("it is gone") };
+            let dir = (files > 1).then_some(DirId(1));
+            let loss = Loss { files, in_all: files, bytes: Vec::new() };
+            Seen::Gone { path: RelPath::parse(path.as_bytes()).unwrap(), row: DiskRow { dir, ..row }, loss }
+        };
+        let (mut doubts, start) = (Doubts::default(), Instant::now());
+        let mut files = |seen| {
+            doubts.sift(start, vec![seen]);
+            doubts.files()
+        };
+        assert_eq!([files(at("a/b/1", 1)), files(at("a/2", 1)), files(at("b", 1))], [1, 2, 3]);
+        assert_eq!(files(at("a/b", 5)), 7, "one of them was counted");
+        assert_eq!(files(at("a", 9)), 10, "and so were all that it holds");
+        assert_eq!([files(at("a/b/3", 1)), files(at("a/c", 4)), files(at("ab", 1))], [10, 10, 11]);
     }
 
     #[test]
