@@ -23,12 +23,20 @@ const MOMENT: Duration = Duration::from_secs(2);
 /// Questions that are not answered yet, by ticket.
 #[derive(Default)]
 pub struct Asks {
-    /// Those who wait for a scan, with the figures at their beginning, and since when everything is looked at.
-    scans: BTreeMap<u64, (Progress, Option<Instant>)>,
+    /// Those who wait for a scan.
+    scans: BTreeMap<u64, Scan>,
     /// Those who wait until nothing is under way.
     calms: BTreeSet<u64>,
     /// Those who wait until a member is in sync.
     pub(super) syncs: BTreeMap<u64, Waiting>,
+}
+
+/// One who waits for a scan.
+struct Scan {
+    /// The figures at its beginning.
+    before: Progress,
+    /// Since when everything is looked at.
+    looked_at: Option<Instant>,
 }
 
 impl Engine {
@@ -42,8 +50,8 @@ impl Engine {
                 self.wakes.arm(Wake::Moment, now, MOMENT);
             }
             Ask::Scan => {
-                self.asks.scans.insert(ticket, (self.progress, None));
-                self.look_for_somebody(now);
+                self.asks.scans.insert(ticket, Scan { before: self.progress, looked_at: None });
+                self.look_on_request(now);
             }
             Ask::Invite(offer) => {
                 self.effects.push_back(Effect::Ledger(LedgerOrder::Invite { ticket, offer }));
@@ -120,12 +128,18 @@ impl Engine {
             return;
         }
         self.answer_scrubs();
+        self.answer_scans(now);
+    }
+
+    /// Everything is looked at: what is being written is waited for, for a moment.
+    fn answer_scans(&mut self, now: Instant) {
         let is_taken_in = !self.quiet.holds_back();
-        let is_over = |(_, looked): &mut (Progress, Option<Instant>)| {
-            is_taken_in || now >= *looked.get_or_insert(now) + MOMENT
-        };
-        let over: Vec<_> = self.asks.scans.extract_if(.., |_, scan| is_over(scan)).collect();
-        for (ticket, (before, _)) in over {
+        for scan in self.asks.scans.values_mut() {
+            scan.looked_at.get_or_insert(now);
+        }
+        let is_over = |scan: &Scan| is_taken_in || scan.looked_at.is_some_and(|since| now >= since + MOMENT);
+        let over: Vec<(u64, Scan)> = self.asks.scans.extract_if(.., |_, scan| is_over(scan)).collect();
+        for (ticket, Scan { before, .. }) in over {
             let progress = since(&self.progress, &before);
             let answer = Answer::Scanned {
                 progress,

@@ -31,7 +31,7 @@ impl Engine {
     ) {
         let waiting = Waiting { before: self.progress, alone_max, alone_since: None };
         self.asks.syncs.insert(ticket, waiting);
-        self.look_for_somebody(now);
+        self.look_on_request(now);
         for addr in dial {
             if self.config.dial.len() < DIALS_MAX {
                 self.config.dial.add(addr);

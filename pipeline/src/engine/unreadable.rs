@@ -142,12 +142,12 @@ impl Engine {
     fn note_readable(&mut self, paths: &[RelPath]) {
         for path in paths {
             let problem = self.unreadable.end(path);
-            self.forget_problem(path, problem);
+            self.trouble_is_over(path, problem);
         }
     }
 
-    /// Unless something else was told since.
-    fn forget_problem(&mut self, path: &RelPath, problem: Option<String>) {
+    /// It counts as one with which there was never any trouble. What was told of it is over, unless something else was told since.
+    fn trouble_is_over(&mut self, path: &RelPath, problem: Option<String>) {
         self.local.try_anew(path);
         let path = path.to_string();
         if problem.is_some() && self.problems.get(&path) == problem.as_ref() {
@@ -173,7 +173,7 @@ impl Engine {
             return;
         }
         for (path, problem) in self.unreadable.end_try() {
-            self.forget_problem(&path, problem);
+            self.trouble_is_over(&path, problem);
         }
     }
 }

@@ -117,7 +117,7 @@ impl Engine {
     }
 
     /// Somebody waits for a look at everything.
-    pub(super) fn look_for_somebody(&mut self, now: Instant) {
+    pub(super) fn look_on_request(&mut self, now: Instant) {
         self.quiet.hasten(now);
         self.local.rescan_all();
     }
